@@ -1,0 +1,98 @@
+# Billing Lake. `make` alone lists what there is. Every target makes what it needs, on a fresh clone too.
+# Wants Python 3.10 to 3.13 (PYTHON=python3.12 picks one) and make.
+
+PYTHON ?= python3
+# Where tables, catalogs and the Dagster instance of `make dev` are kept.
+BILLING_LAKE_HOME ?= $(CURDIR)/lake
+export BILLING_LAKE_HOME
+# Dagster reports usage to its makers unless told not to; dagster.yaml says so for `make dev`, this for the rest.
+export DAGSTER_DISABLE_TELEMETRY := 1
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+.PHONY: help demo test dev check format bench requirements clean
+
+VENV := .venv
+BIN := $(VENV)/bin
+UV := .tools/bin/uv
+# What has been installed, by set. A newer requirements file installs again; otherwise nothing is done.
+RUNTIME := $(VENV)/.runtime
+DEV := $(VENV)/.dev
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+
+demo: $(RUNTIME) ## Make three months of sample deliveries, load and prove them, show the lake
+	@$(BIN)/billing-lake demo
+
+dev: $(RUNTIME) ## Open the Dagster UI on the lake's own instance (PORT=3000)
+	@mkdir -p "$$BILLING_LAKE_HOME/dagster"
+	@cp dagster.yaml "$$BILLING_LAKE_HOME/dagster/dagster.yaml"
+	@DAGSTER_HOME="$$(cd "$$BILLING_LAKE_HOME/dagster" && pwd)" PYTHONWARNINGS='ignore:Function `dev_command` is superseded' \
+		$(BIN)/dagster dev -w workspace.yaml $(if $(PORT),-p $(PORT))
+
+test: $(DEV) ## Run the tests (ARGS="-k name" passes anything to pytest)
+	@$(BIN)/python -m pytest $(ARGS)
+
+check: $(DEV) ## Check format, lint, types and who imports whom
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(DEV) ## Format the code and mend what ruff can mend
+	$(BIN)/ruff check --fix-only .
+	$(BIN)/ruff format .
+
+bench: $(DEV) ## Measure speed and memory against bare Polars
+	@$(BIN)/python -m billing_lake_tests.bench $(ARGS)
+
+requirements: $(UV) ## Refresh the pinned requirements from the ranges in pyproject.toml
+	$(COMPILE) --group installer -o requirements/uv.txt
+	$(COMPILE) --group dev --group build pyproject.toml -o requirements/dev.txt
+	$(COMPILE) --group build -c requirements/dev.txt pyproject.toml -o requirements/runtime.txt
+
+clean: ## Remove the virtual environments and all caches; never the lake
+	rm -rf .venv .tools build dist *.egg-info .coverage .hypothesis .import_linter_cache .mypy_cache \
+		.pytest_cache .ruff_cache
+	find billing_lake billing_lake_tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# One file per set for every platform and every Python we run on. Nothing of the machine that made it gets in: no
+# address, no path. Extras stay written out, because pip would not know the pin of `gql[requests]` from that of `gql`.
+COMPILE = $(UV) pip compile --quiet --upgrade --universal --python-version 3.10 --no-python-downloads \
+	--generate-hashes --no-strip-extras --no-annotate --no-emit-index-url --no-emit-find-links \
+	--custom-compile-command "make requirements"
+
+# The installer has an environment of its own, so that .venv holds exactly what a set lists. pip checks its hash.
+$(UV): requirements/uv.txt
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(None if (3, 10) <= v < (3, 14) else \
+		f"Billing Lake runs on Python 3.10 to 3.13; this is {v[0]}.{v[1]}. Try: make PYTHON=python3.12 ...")'
+	@echo "Setting up Python packages (once) ..."
+	@$(PYTHON) -m venv --clear .tools
+	@.tools/bin/python -m pip install --quiet --disable-pip-version-check --only-binary :all: \
+		--require-hashes -r requirements/uv.txt
+	@touch $@
+
+# Wheels only: building a package would fetch build tools that nobody pinned. Where uv cannot reach an index that pip is
+# set up for (a company's mirror), pip does the same in half a minute.
+define install
+	@test -x $(BIN)/python || $(UV) venv --quiet --no-python-downloads --python .tools/bin/python $(VENV)
+	@$(UV) pip sync --quiet --python $(BIN)/python --no-build --require-hashes requirements/$(1).txt || { \
+		echo "uv could not install the packages; trying pip ..."; \
+		$(BIN)/python -m ensurepip >/dev/null; \
+		$(BIN)/python -m pip install --quiet --disable-pip-version-check --only-binary :all: \
+			--require-hashes -r requirements/$(1).txt; }
+	@$(UV) pip install --quiet --offline --python $(BIN)/python --no-deps --no-build-isolation --editable .
+endef
+
+# The development set contains the other: once it is there, a demo must not take it away.
+$(RUNTIME): requirements/runtime.txt requirements/dev.txt pyproject.toml setup.py $(UV)
+	$(call install,$(if $(wildcard $(DEV)),dev,runtime))
+	@touch $@
+
+$(DEV): requirements/dev.txt pyproject.toml setup.py $(UV)
+	$(call install,dev)
+	@touch $(RUNTIME) $@

@@ -1,0 +1,1 @@
+"""Tests of Billing Lake; the folders mirror the package."""

@@ -1,0 +1,204 @@
+"""Every error that Billing Lake raises on purpose, in one place.
+
+An operator reads these at three in the morning: each says what happened, where (file, line, column, value), and what to
+do. Nothing in a message comes from outside without being shortened and made printable first.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+_SHOWN = 120
+
+
+def shown(value: object, limit: int = _SHOWN) -> str:
+    """Return ``value`` as printable text of at most ``limit`` characters, safe for a log or a web page."""
+    text = str(value)
+    cut = text if len(text) <= limit else f"{text[:limit]}… ({len(text):,} characters)"
+    return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in cut)
+
+
+class BillingLakeError(Exception):
+    """Base of all errors on purpose.
+
+    Args:
+        what: What happened, one sentence without a full stop.
+        remedy: What to do about it; the class has a default.
+        file: The report file, manifest or folder it happened in.
+        line: Line of the file, counted from 1, the header included.
+        column: Column as the file or table names it.
+        value: The offending cell.
+    """
+
+    remedy: ClassVar[str] = ""
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        remedy: str | None = None,
+        file: str | None = None,
+        line: int | None = None,
+        column: str | None = None,
+        value: str | None = None,
+    ) -> None:
+        self.what = what
+        self.file = file
+        self.line = line
+        self.column = column
+        self.value = value
+        self.how = type(self).remedy if remedy is None else remedy
+        place = ", ".join(
+            f"{label} {shown(item)}"
+            for label, item in (("file", file), ("line", line), ("column", column))
+            if item is not None
+        )
+        if value is not None:
+            place = f"{place}: {shown(value)!r}" if place else repr(shown(value))
+        super().__init__(
+            ". ".join(part for part in (f"{what} ({place})" if place else what, self.how) if part)
+        )
+
+
+class ConfigurationError(BillingLakeError):
+    """A setting is missing or wrong."""
+
+
+class DeliveryError(BillingLakeError):
+    """Something is wrong with a delivery as a whole."""
+
+
+class NoDeliveryError(DeliveryError):
+    """The billing period has no delivery."""
+
+    remedy = "Choose a period that has one, or check the export's folder and layout"
+
+
+class IncompleteDeliveryError(DeliveryError):
+    """The manifest lists a file that is not there yet, or is still empty."""
+
+    remedy = "Wait for the provider to finish the delivery; the sensor tries again at its next tick"
+
+
+class BrokenManifestError(DeliveryError):
+    """The manifest cannot be understood."""
+
+    remedy = "Have the provider deliver the period again, or restore the manifest from the bucket's history"
+
+
+class ForeignKeyInManifestError(BrokenManifestError):
+    """The manifest lists a file outside the export's own folder or bucket."""
+
+    remedy = "Nothing outside the export is ever read; find out who wrote this manifest"
+
+
+class PeriodMismatchError(DeliveryError):
+    """Rows or manifest speak of another billing period than the folder does."""
+
+    remedy = "Move the file to the folder of its period, or have the period delivered again"
+
+
+class MixedPeriodsError(PeriodMismatchError):
+    """One loose file holds rows of several billing periods."""
+
+    remedy = "Split the file, one billing period each; a period is replaced as a whole"
+
+
+class DeliveryChangedError(DeliveryError):
+    """A file changed, or a newer delivery arrived, while this one was being loaded."""
+
+    remedy = "Nothing was committed; load the period again to take the newest delivery"
+
+
+class ReportFileError(BillingLakeError):
+    """A report file cannot be read."""
+
+    remedy = "Have the provider deliver the period again; no table was changed"
+
+
+class EmptyFileError(ReportFileError):
+    """The file has no bytes, or not even a header."""
+
+
+class NotGzipError(ReportFileError):
+    """The file's name says gzip, its bytes do not."""
+
+
+class TruncatedFileError(ReportFileError):
+    """The gzip stream ends early or its checksum is wrong."""
+
+
+class EncodingError(ReportFileError):
+    """The file is not UTF-8."""
+
+    remedy = "Convert the file to UTF-8 or have the period delivered again; no table was changed"
+
+
+class BadHeaderError(ReportFileError):
+    """A header cell cannot become a column name."""
+
+
+class DuplicateHeaderError(BadHeaderError):
+    """The same header cell stands twice."""
+
+
+class MissingColumnError(BadHeaderError):
+    """A column without which a report cannot be totalled is missing."""
+
+
+class RaggedRowError(ReportFileError):
+    """A row has more or fewer cells than the header."""
+
+
+class UnclosedQuoteError(ReportFileError):
+    """A quote opens and never closes, or closes in the middle of a cell."""
+
+
+class BadValueError(ReportFileError):
+    """A cell does not fit the type that its column has by definition."""
+
+
+class SchemaChangeError(BillingLakeError):
+    """A column's type changed in a way that a table cannot follow."""
+
+    remedy = "Correct the delivery, or run the rebuild_iceberg_table job, which builds the table anew beside the old one"
+
+
+class LoadError(BillingLakeError):
+    """A load could not be finished; the table is as it was before."""
+
+
+class StorageWriteError(LoadError):
+    """The lake's storage refuses a write: full, read-only, or no permission."""
+
+    remedy = (
+        "Free space or repair the permissions, then load the period again; no table was changed"
+    )
+
+
+class FieldIdMismatchError(LoadError):
+    """Encoded files carry other field ids than the table; they are never committed."""
+
+    remedy = "Load the period again: the files are encoded anew for this table"
+
+
+class CommitConflictError(LoadError):
+    """Other writers kept winning the commit."""
+
+    remedy = "Nothing was committed; load the period again"
+
+
+class ProofError(LoadError):
+    """The table does not equal the delivery."""
+
+    remedy = "Load the period again; if it persists, compare the delivery's files with the table"
+
+
+class TableError(BillingLakeError):
+    """A table is missing, present, or other than expected."""
+
+
+class ConfirmationError(TableError):
+    """A destructive job was not confirmed."""
+
+    remedy = "Type the table's full name as `confirm` in the run config"

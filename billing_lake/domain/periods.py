@@ -1,0 +1,91 @@
+"""Billing periods: calendar months, written `YYYY-MM`, the unit in which everything is delivered and replaced."""
+
+from __future__ import annotations
+
+import re
+from datetime import date, datetime, timezone
+
+# Years 1000 to 2999, ASCII digits: anything else is a mistake, and date arithmetic would stumble over it.
+_YEAR = "([12][0-9]{3})"
+_MONTH = "(0[1-9]|1[0-2])"
+_PERIOD = re.compile(f"{_YEAR}-{_MONTH}")
+_FOLDER = re.compile(f"{_YEAR}{_MONTH}01-{_YEAR}{_MONTH}01")
+_FIRST_INSTANT = re.compile(rf"{_YEAR}-?{_MONTH}-?01(?:[T ]00:?00:?00(?:\.0+)?Z?)?")
+_MOMENT = re.compile(
+    r"([12][0-9]{3}-[0-9]{2}-[0-9]{2})"
+    r"(?:[T ](?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:\.[0-9]+)?(?:Z|\+00:00)?)?"
+)
+
+
+def is_period(text: str) -> bool:
+    """Say whether ``text`` is a billing period, `YYYY-MM`."""
+    return _PERIOD.fullmatch(text) is not None
+
+
+def next_period(period: str) -> str:
+    """Return the month after ``period``."""
+    year, month = int(period[:4]), int(period[5:])
+    return f"{year + month // 12:04d}-{month % 12 + 1:02d}"
+
+
+def bounds(period: str) -> tuple[datetime, datetime]:
+    """Return the first instant of ``period`` and of the next one, in UTC (the end is exclusive)."""
+    return _first_instant(period), _first_instant(next_period(period))
+
+
+def period_of(moment: datetime) -> str:
+    """Return the billing period that ``moment`` (UTC) lies in."""
+    return f"{moment.year:04d}-{moment.month:02d}"
+
+
+def folder_of(period: str) -> str:
+    """Return the legacy CUR folder of ``period``: `20250301-20250401`."""
+    return "-".join(f"{month.replace('-', '')}01" for month in (period, next_period(period)))
+
+
+def period_of_folder(folder: str) -> str | None:
+    """Return the billing period of a legacy CUR folder, or None where the name is not one month's range."""
+    match = _FOLDER.fullmatch(folder)
+    if match is None:
+        return None
+    start, end = f"{match[1]}-{match[2]}", f"{match[3]}-{match[4]}"
+    return start if end == next_period(start) else None
+
+
+def period_of_range(start: str, end: str) -> str | None:
+    """Return the month that a manifest's range covers, from its first instant to that of the next month.
+
+    Args:
+        start: First instant, `20250301T000000.000Z` or an ISO 8601 spelling of it.
+        end: First instant of the next month.
+
+    Returns:
+        The billing period; None where the range is not exactly one month.
+    """
+    first, last = (_FIRST_INSTANT.fullmatch(moment) for moment in (start, end))
+    if first is None or last is None:
+        return None
+    period = f"{first[1]}-{first[2]}"
+    return period if f"{last[1]}-{last[2]}" == next_period(period) else None
+
+
+def period_of_text(moment: str) -> str | None:
+    """Return the billing period of a report's date cell, in any spelling that exports use.
+
+    `2025-03-01 00:00:00.0`, `2025-03-01T00:00:00Z`, `2025-03-01T00:00:00.000Z`, `2025-03-01`.
+
+    Returns:
+        The billing period; None where the cell is no date.
+    """
+    match = _MOMENT.fullmatch(moment)
+    if match is None:
+        return None
+    try:
+        date.fromisoformat(match[1])
+    except ValueError:
+        return None
+    return match[1][:7]
+
+
+def _first_instant(period: str) -> datetime:
+    return datetime(int(period[:4]), int(period[5:]), 1, tzinfo=timezone.utc)

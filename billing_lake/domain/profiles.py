@@ -1,0 +1,174 @@
+"""Profiles: row count, exact totals per currency and usage dates of a delivery or of a table's period.
+
+A load is proved by comparing two profiles, the raw files' and the table's. They are equal or they are not: totals are
+decimals and no tolerance exists.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from decimal import Context, Decimal
+from typing import Any
+
+NO_CURRENCY = "(none)"
+"""Stands for rows whose currency is NULL."""
+
+Totals = Mapping[str, Mapping[str, Decimal]]
+"""Currency, then cost column, to an exact sum."""
+
+_EXACT = Context(prec=76)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Profile:
+    """What a set of rows adds up to.
+
+    Attributes:
+        rows: Number of rows.
+        totals: Exact sums of every cost column that is present, per currency.
+        first_usage: Earliest usage start, ISO 8601 UTC; None without rows.
+        last_usage: Latest usage start.
+        periods: Billing periods that the rows state, with their number of rows; empty where there is no such column.
+        rounded: Decimal columns that had cells of more than 18 decimals, with the number of cells rounded (half even).
+        files: Rows of each file.
+    """
+
+    rows: int = 0
+    totals: Totals = field(default_factory=dict)
+    first_usage: str | None = None
+    last_usage: str | None = None
+    periods: Mapping[str, int] = field(default_factory=dict)
+    rounded: Mapping[str, int] = field(default_factory=dict)
+    files: Mapping[str, FileProfile] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the profile as JSON values; decimals as text."""
+        return {
+            "rows": self.rows,
+            "totals": _totals_to_json(self.totals),
+            "first_usage": self.first_usage,
+            "last_usage": self.last_usage,
+            "periods": dict(self.periods),
+            "rounded": dict(self.rounded),
+            "files": {
+                name: {"rows": file.rows, "totals": _totals_to_json(file.totals)}
+                for name, file in self.files.items()
+            },
+        }
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Profile:
+        """Read what `to_json` wrote."""
+        return cls(
+            **{
+                **value,
+                "totals": _totals_from_json(value["totals"]),
+                "files": {
+                    name: FileProfile(rows=file["rows"], totals=_totals_from_json(file["totals"]))
+                    for name, file in value["files"].items()
+                },
+            }
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileProfile:
+    """Rows and exact totals of one report file."""
+
+    rows: int
+    totals: Totals
+
+
+@dataclass(frozen=True, kw_only=True)
+class Difference:
+    """One figure in which a table differs from its delivery."""
+
+    figure: str
+    expected: Decimal | int
+    found: Decimal | int
+
+    @property
+    def difference(self) -> Decimal:
+        """Found minus expected."""
+        return _EXACT.subtract(Decimal(self.found), Decimal(self.expected))
+
+
+def merge(profiles: Iterable[Profile]) -> Profile:
+    """Add up profiles of disjoint rows; the order does not matter."""
+    rows = 0
+    totals: dict[str, dict[str, Decimal]] = {}
+    periods: dict[str, int] = {}
+    rounded: dict[str, int] = {}
+    files: dict[str, FileProfile] = {}
+    usage: list[str] = []
+    for profile in profiles:
+        rows += profile.rows
+        for currency, columns in profile.totals.items():
+            add_totals(totals.setdefault(currency, {}), columns)
+        add_counts(periods, profile.periods)
+        add_counts(rounded, profile.rounded)
+        for name, file in profile.files.items():
+            known = files.get(name)
+            files[name] = file if known is None else _add_files(known, file)
+        usage += [
+            moment for moment in (profile.first_usage, profile.last_usage) if moment is not None
+        ]
+    return Profile(
+        rows=rows,
+        totals=totals,
+        first_usage=min(usage, default=None),
+        last_usage=max(usage, default=None),
+        periods=periods,
+        rounded=rounded,
+        files=files,
+    )
+
+
+def compare(expected: Profile, found: Profile) -> list[Difference]:
+    """Return every figure in which ``found`` differs from ``expected``; a total that one side lacks counts as zero."""
+    differences = []
+    if expected.rows != found.rows:
+        differences.append(Difference(figure="rows", expected=expected.rows, found=found.rows))
+    for currency in sorted({*expected.totals, *found.totals}):
+        left, right = expected.totals.get(currency, {}), found.totals.get(currency, {})
+        for column in sorted({*left, *right}):
+            want, have = left.get(column, Decimal()), right.get(column, Decimal())
+            if want != have:
+                differences.append(
+                    Difference(figure=f"{column} [{currency}]", expected=want, found=have)
+                )
+    return differences
+
+
+def add_totals(into: dict[str, Decimal], columns: Mapping[str, Decimal]) -> None:
+    """Add ``columns`` to the totals ``into``, exactly."""
+    for column, total in columns.items():
+        into[column] = _EXACT.add(into.get(column, Decimal()), total)
+
+
+def add_counts(into: dict[str, int], counts: Mapping[str, int]) -> None:
+    """Add ``counts`` to the counts ``into``."""
+    for name, count in counts.items():
+        into[name] = into.get(name, 0) + count
+
+
+def _add_files(left: FileProfile, right: FileProfile) -> FileProfile:
+    totals = {currency: dict(columns) for currency, columns in left.totals.items()}
+    for currency, columns in right.totals.items():
+        add_totals(totals.setdefault(currency, {}), columns)
+    return FileProfile(rows=left.rows + right.rows, totals=totals)
+
+
+def _totals_to_json(totals: Totals) -> dict[str, dict[str, str]]:
+    return {
+        currency: {column: format(total, "f") for column, total in columns.items()}
+        for currency, columns in totals.items()
+    }
+
+
+def _totals_from_json(value: Mapping[str, Mapping[str, str]]) -> dict[str, dict[str, Decimal]]:
+    return {
+        currency: {column: Decimal(total) for column, total in columns.items()}
+        for currency, columns in value.items()
+    }

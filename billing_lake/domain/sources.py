@@ -1,0 +1,151 @@
+"""What engines are given and what they give back: files, columns, and counts of what was done with them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+from billing_lake.domain.schemas import Column, Field
+
+Format = Literal["csv.gz", "parquet"]
+"""Formats of source files: report files as delivered, or Parquet that an engine wrote."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceFile:
+    """One file to read.
+
+    Attributes:
+        uri: How to open it: an absolute path.
+        name: What the `source_file` column says: the key below the export's storage root.
+        columns: Column name of each cell of its header, in order; a name that stands twice is merged, the first that is not
+            NULL wins. Empty for Parquet, which names its own.
+    """
+
+    uri: str
+    name: str
+    columns: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """Files of one format that are read as one set of rows.
+
+    Attributes:
+        format: Their format.
+        files: The files; their columns may differ from one another.
+        columns: The union of their columns, typed by the dictionary.
+    """
+
+    format: Format
+    files: tuple[SourceFile, ...]
+    columns: tuple[Column, ...]
+
+    def type_of(self, name: str) -> str | None:
+        """Return the type of the column ``name``, or None where no file has it."""
+        return next((column.type for column in self.columns if column.name == name), None)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the source as JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Source:
+        """Read what `to_json` wrote."""
+        return cls(
+            format=value["format"],
+            files=tuple(
+                SourceFile(**{**file, "columns": tuple(file["columns"])}) for file in value["files"]
+            ),
+            columns=tuple(Column(**column) for column in value["columns"]),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncodeTarget:
+    """What `encode` is to write.
+
+    Attributes:
+        fields: Every field of the files, in order, with the ids they carry.
+        constants: Columns with one value for all rows (`export_name`, `billing_period`, `delivery_version`).
+        folder: Folder that the files are written into: an absolute path.
+        stem: What the files' names begin with; unique to this load.
+    """
+
+    fields: tuple[Field, ...]
+    constants: Mapping[str, str]
+    folder: str
+    stem: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncodedFile:
+    """A finished Parquet file.
+
+    Attributes:
+        uri: Where it lies.
+        rows: Its rows.
+        size: Its bytes.
+        rounded: Columns with cells of more decimals than their type keeps, with the number of cells that were rounded
+            (half even).
+    """
+
+    uri: str
+    rows: int
+    size: int
+    rounded: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Encoded:
+    """One delivery as finished Parquet files.
+
+    Attributes:
+        identity: The delivery's content identity.
+        version: The delivery's version.
+        files: The files.
+        fields: Names, types and ids that the files carry.
+    """
+
+    identity: str
+    version: str
+    files: tuple[EncodedFile, ...] = ()
+    fields: tuple[Field, ...] = field(default=())
+
+    @property
+    def rows(self) -> int:
+        """Rows of all files."""
+        return sum(file.rows for file in self.files)
+
+    @property
+    def size(self) -> int:
+        """Bytes of all files."""
+        return sum(file.size for file in self.files)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the encoded delivery as JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Encoded:
+        """Read what `to_json` wrote."""
+        return cls(
+            identity=value["identity"],
+            version=value["version"],
+            files=tuple(EncodedFile(**file) for file in value["files"]),
+            fields=tuple(Field(**one) for one in value["fields"]),
+        )
+
+
+@dataclass(frozen=True)
+class PeriodKey:
+    """What a load replaces: one billing period of one export."""
+
+    export: str
+    period: str
+
+
+def union_columns(columns: Sequence[Sequence[Column]]) -> tuple[Column, ...]:
+    """Return the union of several files' columns in the order in which they are first met."""
+    return tuple({column.name: column for group in columns for column in group}.values())

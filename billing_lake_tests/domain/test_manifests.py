@@ -1,0 +1,197 @@
+"""Manifests: what they say, and every way in which they are not believed."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from billing_lake.domain.errors import (
+    BrokenManifestError,
+    ForeignKeyInManifestError,
+    PeriodMismatchError,
+)
+from billing_lake.domain.layouts import ExportLocation
+from billing_lake.domain.manifests import (
+    MAX_MANIFEST,
+    Manifest,
+    check_manifest,
+    parse_manifest,
+    require_manifest_size,
+)
+
+EXPORT = ExportLocation("cur", "create-new", "billing", "cur")
+FOLDER = "billing/cur/20230801-20230901"
+PLAIN: dict[str, Any] = {
+    "assemblyId": "20230903T040211Z",
+    "account": "123456789012",
+    "charset": "UTF-8",
+    "compression": "GZIP",
+    "contentType": "text/csv",
+    "reportName": "cur",
+    "bucket": "b",
+    "billingPeriod": {"start": "20230801T000000.000Z", "end": "20230901T000000.000Z"},
+    "columns": [
+        {"category": "identity", "name": "LineItemId", "type": "String"},
+        {"category": "lineItem", "name": "UnblendedCost"},
+    ],
+    "reportKeys": [f"{FOLDER}/20230903T040211Z/cur-00001.csv.gz"],
+}
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner),
+    max_leaves=5,
+)
+
+
+def parsed(**changes: object) -> Manifest:
+    return parse_manifest(json.dumps({**PLAIN, **changes}).encode(), "m.json")
+
+
+def check(manifest: Manifest) -> None:
+    check_manifest(manifest, EXPORT, period="2023-08", bucket="b", key="m.json")
+
+
+def test_a_manifest_says_version_period_files_and_columns() -> None:
+    manifest = parsed()
+    check(manifest)
+    assert manifest == Manifest(
+        assembly_id="20230903T040211Z",
+        period="2023-08",
+        bucket="b",
+        keys=(f"{FOLDER}/20230903T040211Z/cur-00001.csv.gz",),
+        columns=("identity/LineItemId", "lineItem/UnblendedCost"),
+    )
+
+
+def test_what_a_manifest_need_not_say_may_be_missing() -> None:
+    optional = ("columns", "compression", "contentType", "charset", "account", "reportName")
+    value = {name: item for name, item in PLAIN.items() if name not in optional}
+    assert parse_manifest(json.dumps(value).encode(), "m").columns == ()
+
+
+def test_a_byte_order_mark_and_a_leading_slash_are_forgiven() -> None:
+    data = json.dumps({**PLAIN, "reportKeys": [f"/{FOLDER}/cur-00001.csv.gz"]}).encode()
+    manifest = parse_manifest(b"\xef\xbb\xbf" + data, "m")
+    check(manifest)
+    assert manifest.keys == (f"{FOLDER}/cur-00001.csv.gz",)
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"", "no JSON"),
+        (b"{", "no JSON"),
+        (b"[]", "no JSON object"),
+        (b"null", "no JSON object"),
+        (b"[" * 200_000, "no JSON"),
+        (b'{"n": ' + b"9" * 10_000 + b"}", "no"),
+        (b'{"a": "\xe9"}', "not UTF-8"),
+        (b"\x1f\x8b\x08", "not UTF-8"),
+    ],
+)
+def test_bytes_that_are_no_json_object_are_refused(data: bytes, reason: str) -> None:
+    with pytest.raises(BrokenManifestError, match=rf"{reason}.*file m\.json"):
+        parse_manifest(data, "m.json")
+
+
+def test_a_manifest_beyond_the_size_limit_is_refused() -> None:
+    require_manifest_size(MAX_MANIFEST, "m")
+    with pytest.raises(BrokenManifestError, match="at most"):
+        require_manifest_size(MAX_MANIFEST + 1, "m")
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"assemblyId": ""}, "has no assemblyId"),
+        ({"assemblyId": 7}, "has no assemblyId"),
+        ({"assemblyId": "a\nb"}, "is no id"),
+        ({"assemblyId": "x" * 1000}, "is no id"),
+        ({"bucket": None}, "has no bucket"),
+        ({"billingPeriod": None}, "not exactly one month"),
+        ({"billingPeriod": {"start": "20230801T000000.000Z"}}, "not exactly one month"),
+        ({"billingPeriod": {"start": 1, "end": []}}, "not exactly one month"),
+        ({"reportKeys": None}, "lists no report files"),
+        ({"reportKeys": []}, "lists no report files"),
+        ({"reportKeys": "x.csv.gz"}, "lists no report files"),
+        ({"reportKeys": [7]}, r"another kind; what is read is gzipped CSV \(\.csv\.gz\).*'7'"),
+        ({"reportKeys": [f"{FOLDER}/cur-00001.csv.zip"]}, "another kind"),
+        ({"reportKeys": [f"{FOLDER}/cur-00001.snappy.parquet"]}, "another kind"),
+        ({"reportKeys": ["a.csv.gz", "/a.csv.gz"]}, r"lists a file twice.*'a\.csv\.gz'"),
+        ({"compression": "ZIP"}, "compression is not gzip.*'ZIP'"),
+        ({"contentType": "Parquet"}, "contentType is not text/csv"),
+        ({"charset": "ISO-8859-1"}, "charset is not utf-8"),
+        ({"columns": {}}, "columns are no list"),
+        ({"columns": [{"category": "a"}]}, "a column without a name"),
+        ({"columns": ["a"]}, "a column without a name"),
+        ({"columns": [{"category": 1, "name": "a"}]}, "a column without a name"),
+    ],
+)
+def test_a_manifest_that_does_not_say_what_it_must_is_refused(
+    changes: dict[str, Any], reason: str
+) -> None:
+    with pytest.raises(BrokenManifestError, match=reason):
+        parsed(**changes)
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "other/cur/20230801-20230901/cur-00001.csv.gz",
+        "billing/cur-2/20230801-20230901/cur-00001.csv.gz",
+        "cur-00001.csv.gz",
+        f"{FOLDER}/../../../secrets.csv.gz",
+        "../billing/cur/x.csv.gz",
+        "//etc/x.csv.gz",
+        f"//{FOLDER}/x.csv.gz",
+        f"{FOLDER}/..\\..\\x.csv.gz",
+        f"{FOLDER}/a\0.csv.gz",
+        f"{FOLDER}/\ud800.csv.gz",
+        f"s3://b/{FOLDER}/cur-00001.csv.gz",
+    ],
+)
+def test_a_file_outside_the_exports_folder_is_never_believed(key: str) -> None:
+    with pytest.raises(ForeignKeyInManifestError, match="outside the export's folder"):
+        check(parsed(reportKeys=[*PLAIN["reportKeys"], key]))
+
+
+def test_a_manifest_of_another_bucket_is_never_believed() -> None:
+    with pytest.raises(ForeignKeyInManifestError, match="bucket 'other' and lies in 'b'"):
+        check(parsed(bucket="other"))
+
+
+def test_a_manifest_in_the_folder_of_another_period_is_refused() -> None:
+    period = {"start": "20230701T000000.000Z", "end": "20230801T000000.000Z"}
+    with pytest.raises(PeriodMismatchError, match=r"speaks of 2023-07 and lies in .* 2023-08"):
+        check(parsed(billingPeriod=period))
+
+
+def test_a_manifest_that_lists_a_file_of_another_period_is_refused() -> None:
+    key = "billing/cur/20230701-20230801/cur-00001.csv.gz"
+    with pytest.raises(PeriodMismatchError, match="outside the folder of 2023-08"):
+        check(parsed(reportKeys=[key]))
+
+
+def test_half_a_surrogate_pair_in_a_column_can_still_be_written_to_a_file() -> None:
+    (column,) = parsed(columns=[{"category": "t", "name": "a\ud800"}]).columns
+    assert column.encode() == b"t/a?"
+
+
+@given(st.dictionaries(st.sampled_from(sorted(PLAIN)), JSON, max_size=3))
+def test_whatever_a_manifest_says_it_is_read_or_refused_by_name(changes: dict[str, Any]) -> None:
+    try:
+        manifest = parsed(**changes)
+        check(manifest)
+    except (BrokenManifestError, PeriodMismatchError):
+        return
+    assert all(key.startswith(f"{FOLDER}/") for key in manifest.keys)
+
+
+@given(st.binary(max_size=50))
+def test_whatever_bytes_a_manifest_has_it_is_refused_by_name(data: bytes) -> None:
+    with pytest.raises(BrokenManifestError):
+        parse_manifest(data, "m")

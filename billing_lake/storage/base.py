@@ -1,0 +1,28 @@
+"""The contract of a storage: what a local folder and an S3 bucket have in common, as far as deliveries need it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import BinaryIO, Protocol
+
+from billing_lake.domain.deliveries import StoredObject
+
+
+class Storage(Protocol):
+    """Files by key. Reads only: nothing here could change a delivery."""
+
+    @property
+    def bucket(self) -> str:
+        """Name of the bucket, as manifests state it."""
+
+    def list(self, prefix: str) -> Sequence[StoredObject]:
+        """Return every file whose key begins with ``prefix`` (empty, or a folder with a slash at its end), by key."""
+
+    def read(self, key: str) -> bytes:
+        """Return the bytes of a small file."""
+
+    def open(self, key: str) -> BinaryIO:
+        """Open a file for reading; the stream is seekable and belongs to the caller."""
+
+    def stat(self, key: str) -> StoredObject | None:
+        """Return the file at ``key``, or None where there is none."""

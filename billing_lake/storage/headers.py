@@ -1,0 +1,209 @@
+"""The first lines of report files: the header, and the billing period that a loose file states.
+
+Only as much is decompressed as those lines need. The rest of the file is the engine's business, and so are its faults.
+"""
+
+from __future__ import annotations
+
+import gzip
+import re
+import zlib
+from typing import BinaryIO
+
+from billing_lake.domain.dictionary import PERIOD_START
+from billing_lake.domain.errors import (
+    BadHeaderError,
+    BadValueError,
+    EmptyFileError,
+    EncodingError,
+    MissingColumnError,
+    NotGzipError,
+    RaggedRowError,
+    ReportFileError,
+    TruncatedFileError,
+    UnclosedQuoteError,
+    shown,
+)
+from billing_lake.domain.naming import column_names
+from billing_lake.domain.periods import period_of_text
+
+HEADER_LIMIT = 1024 * 1024
+"""Longest header, in bytes: some 1,000 columns take 50 kB."""
+
+ROW_LIMIT = 64 * 1024 * 1024
+"""Longest first row of a loose file, in bytes."""
+
+_BLOCK = 64 * 1024
+_GZIP_MAGIC = b"\x1f\x8b"
+_BOM = b"\xef\xbb\xbf"
+_BARE = re.compile(rb'[^",\r\n]*')
+_QUOTES = re.compile(rb'"+')
+_CELL_END = re.compile(rb"(,)|\r?\n|\r?\Z")
+
+
+def read_header(stream: BinaryIO, file: str) -> tuple[str, ...]:
+    """Return the header cells of a report file.
+
+    Args:
+        stream: The gzipped file, at its start.
+        file: Its name, for errors.
+
+    Raises:
+        EmptyFileError: It has no bytes, or no header.
+        NotGzipError: It is not gzipped.
+        TruncatedFileError: It is damaged before the header's end.
+        EncodingError: The header is not UTF-8.
+        BadHeaderError: The header is no CSV, or too long.
+    """
+    return _header(_Records(stream, file), file)
+
+
+def read_period(stream: BinaryIO, file: str) -> str:
+    """Return the billing period that the first row of a loose file states.
+
+    Args:
+        stream: The gzipped file, at its start.
+        file: Its name, for errors.
+
+    Raises:
+        ReportFileError: It has no rows, no such column, or no date in it; or any error of `read_header`.
+    """
+    records = _Records(stream, file)
+    header = _header(records, file)
+    names = column_names(header, file)
+    if PERIOD_START not in names:
+        what = "The file has no column that states its billing period"
+        raise MissingColumnError(what, file=file, line=1, column=PERIOD_START)
+    line, row = records.line, records.next(ROW_LIMIT)
+    while row == [b""]:
+        line, row = records.line, records.next(ROW_LIMIT)
+    if row is None:
+        what = "The file has no rows, and so no billing period"
+        raise ReportFileError(what, remedy="Remove it, or have it delivered with rows", file=file)
+    if len(row) != len(header):
+        what = f"The row has {len(row):,} cells and the header {len(header):,}"
+        raise RaggedRowError(what, file=file, line=line)
+    stated = [cell for name, cell in zip(names, row, strict=True) if name == PERIOD_START and cell]
+    cell = stated[0].decode(errors="backslashreplace") if stated else ""
+    period = period_of_text(cell)
+    if period is None:
+        what = "The first row states no billing period"
+        raise BadValueError(what, file=file, line=line, column=PERIOD_START, value=cell)
+    return period
+
+
+def _header(records: _Records, file: str) -> tuple[str, ...]:
+    cells = records.next(HEADER_LIMIT)
+    if cells is None or cells == [b""]:
+        raise EmptyFileError("The file has no header", file=file, line=1)
+    return tuple(_header_cell(cell, file) for cell in cells)
+
+
+def _header_cell(cell: bytes, file: str) -> str:
+    try:
+        text = cell.decode()
+    except UnicodeDecodeError as error:
+        value = cell.decode(errors="backslashreplace")
+        raise EncodingError("The header is not UTF-8", file=file, line=1, value=value) from error
+    if "\0" in text:
+        raise BadHeaderError("The header has a NUL byte", file=file, line=1, value=text)
+    return text
+
+
+class _Records:
+    """The records of a gzipped CSV file, one after the other.
+
+    Attributes:
+        line: Line that the next record begins in, counted from 1.
+    """
+
+    def __init__(self, stream: BinaryIO, file: str) -> None:
+        _require_gzip(stream, file)
+        self.line = 1
+        self._gzip = gzip.GzipFile(fileobj=stream, mode="rb")
+        self._file = file
+        self._ended = False
+        self._buffer = b""
+        self._fill()
+        self._buffer = self._buffer.removeprefix(_BOM)
+
+    def next(self, limit: int) -> list[bytes] | None:
+        """Return the cells of the next record of at most ``limit`` bytes; None at the end of the file."""
+        while self._buffer or not self._ended:
+            record = self._split()
+            if record is not None:
+                cells, end = record
+                self.line += self._buffer.count(b"\n", 0, end)
+                self._buffer = self._buffer[end:]
+                return cells
+            if self._ended or len(self._buffer) > limit:
+                raise self._endless(limit)
+            self._fill()
+        return None
+
+    def _fill(self) -> None:
+        # Doubling what is there keeps the work linear although each attempt starts at the record's beginning.
+        try:
+            more = self._gzip.read(max(_BLOCK, len(self._buffer)))
+        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+            what = f"The gzip stream is damaged: {shown(error)}"
+            raise TruncatedFileError(what, file=self._file) from error
+        self._ended = not more
+        self._buffer += more
+
+    def _split(self) -> tuple[list[bytes], int] | None:
+        """Return the buffer's first record and its end, or None where it goes on behind the buffer."""
+        cells: list[bytes] = []
+        position = 0
+        while (cell := _cell(self._buffer, position)) is not None:
+            content, end = cell
+            delimiter = _CELL_END.match(self._buffer, end)
+            if delimiter is None:
+                raise self._stray(end)
+            position = delimiter.end()
+            at_end = position == len(self._buffer) and not delimiter[0].endswith(b"\n")
+            if at_end and not self._ended:
+                return None
+            cells.append(content)
+            if delimiter[1] is None:
+                return cells, position
+        return None
+
+    def _stray(self, position: int) -> ReportFileError:
+        if self._buffer[position : position + 1] == b"\r":
+            what = "A carriage return stands in a line without a line feed"
+            return ReportFileError(what, file=self._file, line=self.line)
+        what = "A quote opens or closes in the middle of a cell"
+        return UnclosedQuoteError(what, file=self._file, line=self.line)
+
+    def _endless(self, limit: int) -> ReportFileError:
+        if len(self._buffer) <= limit or self.line > 1:
+            what = "A quote opens and never closes"
+            return UnclosedQuoteError(what, file=self._file, line=self.line)
+        what = f"The header has no end within {limit:,} bytes"
+        return BadHeaderError(what, file=self._file, line=self.line)
+
+
+def _cell(buffer: bytes, position: int) -> tuple[bytes, int] | None:
+    """Return the cell at ``position`` and where it ends; None where its closing quote is not there."""
+    if buffer[position : position + 1] != b'"':
+        bare = _BARE.match(buffer, position)
+        end = position if bare is None else bare.end()
+        return buffer[position:end], end
+    # Quotes within a cell are doubled, so an odd number in a row holds the closing one. One regular expression for the
+    # whole cell would say the same and take a gigabyte for a cell full of them.
+    for quotes in _QUOTES.finditer(buffer, position + 1):
+        if (quotes.end() - quotes.start()) % 2:
+            content = buffer[position + 1 : quotes.end() - 1]
+            return content.replace(b'""', b'"'), quotes.end()
+    return None
+
+
+def _require_gzip(stream: BinaryIO, file: str) -> None:
+    magic = stream.read(2)
+    if not magic:
+        raise EmptyFileError("The file has no bytes", file=file)
+    if magic != _GZIP_MAGIC:
+        what = f"The file is not gzipped; it begins with the bytes {magic.hex(' ')}"
+        raise NotGzipError(what, file=file)
+    stream.seek(0)

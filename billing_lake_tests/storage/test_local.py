@@ -1,0 +1,173 @@
+"""A local folder as a storage: complete, confined and pinned."""
+
+from __future__ import annotations
+
+import logging
+import os
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+
+from billing_lake.domain.errors import ConfigurationError, DeliveryChangedError, ReportFileError
+from billing_lake.storage.base import Storage
+from billing_lake.storage.local import LocalStorage
+from billing_lake_tests.storage.world import put
+
+
+@pytest.fixture(name="root")
+def a_root(tmp_path: Path) -> Path:
+    return tmp_path / "landing"
+
+
+def keys(storage: Storage, prefix: str = "") -> list[str]:
+    return [file.key for file in storage.list(prefix)]
+
+
+def test_every_file_below_a_prefix_is_listed_by_key(root: Path) -> None:
+    for name in ("b/2", "b/1", "b/c/d/3", "bb/4", "5"):
+        put(root / name, b"x")
+    storage = LocalStorage(root)
+    assert keys(storage) == ["5", "b/1", "b/2", "b/c/d/3", "bb/4"]
+    assert keys(storage, "b/") == ["b/1", "b/2", "b/c/d/3"]
+    assert keys(storage, "b/c/") == ["b/c/d/3"]
+    assert keys(storage, "nowhere/") == []
+    assert keys(storage, "5/") == []
+
+
+def test_a_root_that_is_not_there_yet_is_empty(root: Path) -> None:
+    storage = LocalStorage(root)
+    assert keys(storage) == []
+    put(root / "a", b"x")
+    assert keys(storage) == ["a"]
+
+
+def test_a_root_that_is_a_file_is_refused(root: Path) -> None:
+    with pytest.raises(ConfigurationError, match="no folder"):
+        LocalStorage(put(root, b""))
+
+
+def test_the_bucket_is_the_roots_name_unless_it_is_given(root: Path) -> None:
+    assert LocalStorage(root).bucket == "landing"
+    assert LocalStorage(root, "billing-bucket").bucket == "billing-bucket"
+
+
+def test_a_file_is_pinned_by_inode_size_and_time(root: Path) -> None:
+    path = put(root / "a/b.csv.gz", b"four")
+    os.utime(path, ns=(0, 1_741_046_400_123_456_789))
+    (file,) = LocalStorage(root).list("")
+    assert file.key == "a/b.csv.gz"
+    assert file.uri == str(path.resolve())
+    assert file.size == 4
+    assert file.etag == f"{path.stat().st_ino}-4-1741046400123456789"
+    assert file.modified == "2025-03-04T00:00:00.123456+00:00"
+    assert datetime.fromisoformat(file.modified).tzinfo is not None
+
+
+def test_listing_and_looking_at_one_file_agree(root: Path) -> None:
+    put(root / "a/b", b"x")
+    storage = LocalStorage(root)
+    assert storage.stat("a/b") == storage.list("")[0]
+    assert storage.stat("a") is None
+    assert storage.stat("a/c") is None
+
+
+def test_the_tag_changes_when_a_file_is_replaced_by_one_of_the_same_size_and_time(
+    root: Path,
+) -> None:
+    path = put(root / "a", b"1")
+    os.utime(path, ns=(0, 0))
+    storage = LocalStorage(root)
+    before = storage.stat("a")
+    other = put(root / ".a", b"2")
+    os.utime(other, ns=(0, 0))
+    other.replace(path)
+    assert before != storage.stat("a")
+
+
+def test_hidden_and_temporary_files_are_left_out(root: Path) -> None:
+    for name in (".a.csv.gz.part", ".tmp/b.csv.gz", "c"):
+        put(root / name, b"x")
+    assert keys(LocalStorage(root)) == ["c"]
+
+
+def test_what_is_no_file_is_left_out(root: Path) -> None:
+    put(root / "a", b"x")
+    os.mkfifo(root / "pipe")
+    (root / "dangling").symlink_to(root / "nowhere")
+    assert keys(LocalStorage(root)) == ["a"]
+
+
+@pytest.mark.parametrize("key", ["../secret", "a/../../secret", "/etc/passwd", "a/../b"])
+def test_a_key_that_leads_out_of_the_root_is_refused(root: Path, key: str) -> None:
+    put(root.parent / "secret", b"x")
+    put(root / "b", b"x")
+    storage = LocalStorage(root)
+    for look in (storage.open, storage.read, storage.stat):
+        with pytest.raises(ReportFileError, match="leads out of the storage"):
+            look(key)
+
+
+def test_a_link_that_leads_out_of_the_root_is_neither_listed_nor_read(
+    root: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    put(root / "a", b"x")
+    (root / "link").symlink_to(put(root.parent / "secret", b"x"))
+    (root / "folder").symlink_to(root.parent)
+    storage = LocalStorage(root)
+    with caplog.at_level(logging.WARNING):
+        assert keys(storage) == ["a"]
+    assert "link" in caplog.text
+    for key in ("link", "folder/secret"):
+        with pytest.raises(ReportFileError, match="leads out of the storage"):
+            storage.open(key)
+
+
+def test_a_link_to_a_file_inside_is_that_file_and_a_linked_folder_is_not_walked(
+    root: Path,
+) -> None:
+    put(root / "a/b", b"x")
+    (root / "link").symlink_to(root / "a/b")
+    (root / "loop").symlink_to(root)
+    assert keys(LocalStorage(root)) == ["a/b", "link"]
+
+
+def test_the_root_itself_may_be_a_link(root: Path) -> None:
+    put(root / "a", b"x")
+    (root.parent / "link").symlink_to(root)
+    assert keys(LocalStorage(root.parent / "link")) == ["a"]
+
+
+def test_a_name_that_is_no_utf8_is_left_out(root: Path) -> None:
+    put(root / "a", b"x")
+    try:
+        Path(os.fsdecode(os.fsencode(root) + b"/b\xff")).touch()
+    except OSError:
+        pytest.skip("this file system takes no such name")
+    assert keys(LocalStorage(root)) == ["a"]
+
+
+def test_files_are_read_and_opened(root: Path) -> None:
+    put(root / "a", b"some bytes")
+    storage = LocalStorage(root)
+    assert storage.read("a") == b"some bytes"
+    with storage.open("a") as stream:
+        assert stream.read(4) == b"some"
+
+
+def test_a_file_that_vanished_is_named(root: Path) -> None:
+    with pytest.raises(DeliveryChangedError, match=r"not there any more \(file a\)"):
+        LocalStorage(root).open("a")
+
+
+def test_a_folder_cannot_be_opened(root: Path) -> None:
+    put(root / "a/b", b"x")
+    with pytest.raises(ReportFileError, match=r"no file \(file a\)"):
+        LocalStorage(root).open("a")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_file_without_permission_is_named(root: Path) -> None:
+    put(root / "a", b"x").chmod(0)
+    with pytest.raises(ReportFileError, match="Permission denied"):
+        LocalStorage(root).open("a")

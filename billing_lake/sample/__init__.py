@@ -1,0 +1,53 @@
+"""Realistic deliveries of AWS's legacy Cost and Usage Report, for tests, demos and benchmarks.
+
+Real reports cannot be shared, and hand-written rows never hold what breaks a loader: commitments that amortise over
+thousands of rows, E-notation, colliding tags, line breaks inside cells. The generator makes all of them by seed, and
+adds up what it writes, so that a test has figures that no reader had a hand in.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from billing_lake.sample.spec import SampleDelivery, SampleSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+__all__ = ["SampleDelivery", "SampleSpec", "write_delivery"]
+
+
+def write_delivery(
+    root: Path,
+    period: str,
+    spec: SampleSpec,
+    *,
+    restatement: int = 0,
+    extra_tags: Sequence[str] = (),
+    progress: Callable[[int], None] | None = None,
+) -> SampleDelivery:
+    """Write one delivery of one month under `root`.
+
+    The same arguments write the same bytes. Memory does not grow with the number of rows.
+
+    Args:
+        root: The folder that stands for the bucket; made if it is not there.
+        period: The billing period, `YYYY-MM`.
+        spec: The export.
+        restatement: 0 for the month's first delivery; n for its n-th restatement, which has the same rows with one
+            service's costs corrected, new line-item ids, an invoice id, one report file fewer and a new assembly id.
+        extra_tags: Tag columns that this delivery has in addition, as `user:Project`.
+        progress: Called with the number of rows just written, after each batch.
+
+    Returns:
+        What was written, with exact totals.
+
+    Raises:
+        ValueError: if `period`, `restatement`, `extra_tags` or the spec's columns make no sense.
+    """
+    from billing_lake.sample import deliveries
+
+    return deliveries.write(
+        root, period, spec, restatement=restatement, extra_tags=extra_tags, progress=progress
+    )

@@ -1,0 +1,117 @@
+"""What a sample delivery shall look like, and what came of it.
+
+Kept free of Polars, NumPy and PyArrow: the command line and the component read a `SampleSpec` without paying for
+the generator.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Literal, get_args
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from decimal import Decimal
+    from pathlib import Path
+
+Layout = Literal["create-new", "overwrite", "loose"]
+
+_PERIOD = re.compile(r"(?P<year>[0-9]{4})-(?P<month>0[1-9]|1[0-2])")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SampleSpec:
+    """One sample export: where its deliveries go and how large they are.
+
+    Attributes:
+        layout: How report files are laid out below the root folder.
+        prefix: Key prefix below the root folder; may be empty.
+        report: The report's name.
+        seed: Everything that is drawn is drawn from this number.
+        rows: Rows per month.
+        chunks: Report files per delivery.
+        currency: The currency of every row.
+        columns: Number of columns; None for the natural set, more pads it with tag columns.
+    """
+
+    layout: Layout = "overwrite"
+    prefix: str = "billing"
+    report: str = "cost-and-usage"
+    seed: int = 7
+    rows: int = 2_000
+    chunks: int = 3
+    currency: str = "USD"
+    columns: int | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what could not be written, before anything is."""
+        if self.layout not in get_args(Layout):
+            msg = f"layout is {self.layout!r}, but must be one of {', '.join(get_args(Layout))}"
+            raise ValueError(msg)
+        for name, least in (("seed", 0), ("rows", 0), ("chunks", 1)):
+            value = getattr(self, name)
+            if value < least:
+                msg = f"{name} is {value}, but must be at least {least}"
+                raise ValueError(msg)
+        if not self.report:
+            msg = "report is empty, but files are named after it"
+            raise ValueError(msg)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SampleDelivery:
+    """One delivery as written.
+
+    Attributes:
+        period: The billing period, `YYYY-MM`.
+        version: The delivery's assembly id (made up, but unused by readers, for loose files).
+        files: The report files that make up the delivery, in order.
+        manifest: The manifest that committed it, at the period level; None for loose files.
+        rows: Rows in all files together.
+        totals: Currency to normalised money column to exact sum, added up while the rows were made. Columns without
+            a single filled cell are left out.
+    """
+
+    period: str
+    version: str
+    files: tuple[Path, ...]
+    manifest: Path | None
+    rows: int
+    totals: Mapping[str, Mapping[str, Decimal]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Month:
+    """A billing period as a half-open interval of UTC time."""
+
+    start: datetime
+    end: datetime
+
+    @property
+    def hours(self) -> int:
+        """Hours in the month."""
+        return (self.end - self.start).days * 24
+
+    @property
+    def folder(self) -> str:
+        """The folder of the period in legacy report keys: first day to first day of the next month."""
+        return f"{self.start:%Y%m%d}-{self.end:%Y%m%d}"
+
+
+def month_of(period: str) -> Month:
+    """The month that `YYYY-MM` names.
+
+    Raises:
+        ValueError: if `period` is no such month.
+    """
+    match = _PERIOD.fullmatch(period)
+    if match is None or int(match["year"]) == 0:
+        msg = f"billing period is {period!r}, but must be a month as YYYY-MM"
+        raise ValueError(msg)
+    year, month = int(match["year"]), int(match["month"])
+    return Month(
+        start=datetime(year, month, 1, tzinfo=timezone.utc),
+        end=datetime(year + month // 12, month % 12 + 1, 1, tzinfo=timezone.utc),
+    )

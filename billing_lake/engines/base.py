@@ -1,0 +1,47 @@
+"""The contract that every engine keeps, with the same results from each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from billing_lake.domain.profiles import Profile
+from billing_lake.domain.quality import Quality
+from billing_lake.domain.sources import EncodedFile, EncodeTarget, Source
+
+Log = Callable[[str], None]
+"""Takes a line about progress."""
+
+
+class Engine(Protocol):
+    """Reads files and writes Parquet; see the README for why it knows nothing else."""
+
+    @property
+    def name(self) -> str:
+        """Name for people: `polars`."""
+
+    def profile(self, source: Source) -> Profile:
+        """Total ``source`` in one pass, exactly.
+
+        Report files are also checked: every row has the header's number of cells, and every cell that is read fits its type.
+
+        Raises:
+            ReportFileError: A file cannot be read, with file, line, column and value where they can be told.
+            TableError: A Parquet file of a table is missing or unreadable.
+        """
+
+    def encode(self, source: Source, target: EncodeTarget) -> tuple[EncodedFile, ...]:
+        """Write ``source`` as Parquet (zstd) with the names, types and ids of ``target``.
+
+        Columns that the source lacks are NULL. Files without rows are not kept.
+
+        Raises:
+            ReportFileError: As for `profile`; nothing that was written stays.
+            StorageWriteError: The target's folder takes no more.
+        """
+
+    def quality(self, source: Source, period: str) -> Quality:
+        """Look at the Parquet files ``source`` of the billing period ``period``."""
+
+    def preview(self, source: Source, columns: Sequence[str], rows: int) -> list[dict[str, str]]:
+        """Return the first rows of Parquet files, the cells as text."""

@@ -1,0 +1,207 @@
+"""Report files as blocks of whole rows, decompressed once, in bounded memory, and checked for ragged rows.
+
+Polars pads a short row with NULLs without a word, and no value tells a padded cell from an empty one. What tells is the
+number of separators outside quotes: with n columns, r rows have r x (n - 1) of them. Counting bytes costs a fraction of
+parsing them, and the same count says where a row ends.
+"""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, BinaryIO
+
+from billing_lake.domain.errors import (
+    EmptyFileError,
+    NotGzipError,
+    ReportFileError,
+    TruncatedFileError,
+    UnclosedQuoteError,
+)
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+BLOCK = 8 << 20
+"""Bytes of a block: large enough to hide the cost of a query, small enough to forget."""
+
+LONGEST_ROW = 128 << 20
+"""Bytes after which a row is taken for a quote that never closes."""
+
+_CHUNK = 1 << 20
+_SLICE = (1 << 16) - 1  # so that sixteen bits count the commas of any slice
+_COMMA, _QUOTE = b',"'
+
+
+@dataclass(frozen=True)
+class Block:
+    """Whole rows of a file, without its header.
+
+    Attributes:
+        data: Their bytes.
+        offset: Where they begin in the decompressed file.
+        separators: Commas outside quotes.
+    """
+
+    data: bytes
+    offset: int
+    separators: int
+
+
+def row_blocks(path: Path, name: str, size: int = BLOCK) -> Iterator[Block]:
+    """Yield the rows of the gzipped CSV file ``path`` in blocks of about ``size`` bytes.
+
+    Raises:
+        ReportFileError: The file, called ``name`` in the error, is no gzip, is cut off, or has a quote that never closes.
+    """
+    with _decompressed(path, name) as text:
+        yield from _blocks(text, path, name, size)
+
+
+def line_at(path: Path, name: str, offset: int) -> int:
+    """Return the line of the file, counted from 1, that the decompressed byte ``offset`` stands on."""
+    line = 1
+    with _decompressed(path, name) as text:
+        while offset > 0 and (data := text.read(min(_CHUNK, offset))):
+            line += data.count(b"\n")
+            offset -= len(data)
+    return line
+
+
+def check_magic(raw: BinaryIO, name: str) -> None:
+    """Check that ``raw`` begins as gzip does, and go back to its start.
+
+    Raises:
+        ReportFileError: It is empty, or something else; the error calls it ``name``.
+    """
+    magic = raw.read(2)
+    if not magic:
+        raise EmptyFileError("The file is empty", file=name)
+    if magic != b"\x1f\x8b":
+        raise NotGzipError("The file is not gzip, although its name says so", file=name)
+    raw.seek(0)
+
+
+def separators(data: bytes | memoryview) -> tuple[int, bool]:
+    """Return the number of commas outside quotes in ``data``, and whether a quote is open at its end."""
+    import numpy as np
+
+    cells = np.frombuffer(data, np.uint8)
+    mask = np.empty(_SLICE, np.bool_)
+    outside, quoted = 0, False
+    for start in range(0, len(cells), _SLICE):
+        part = cells[start : start + _SLICE]
+        hits = mask[: len(part)]
+        np.equal(part, _QUOTE, out=hits)
+        quotes = np.flatnonzero(hits)
+        np.equal(part, _COMMA, out=hits)
+        commas = int(np.count_nonzero(hits))
+        if quotes.size == 0:
+            outside += 0 if quoted else commas
+            continue
+        after = np.add.reduceat(hits.view(np.uint8), quotes, dtype=np.uint16)
+        if quoted:
+            outside += int(after[0::2].sum())
+        else:
+            outside += commas - int(after.sum()) + int(after[1::2].sum())
+        quoted ^= bool(quotes.size & 1)
+    return outside, quoted
+
+
+@contextmanager
+def _decompressed(path: Path, name: str) -> Iterator[BinaryIO]:
+    from isal import igzip
+
+    try:
+        with path.open("rb") as raw:
+            check_magic(raw, name)
+            with igzip.open(raw, "rb") as text:  # type: ignore[no-untyped-call]
+                yield text
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise TruncatedFileError(
+            f"The gzip stream is damaged or ends early: {error}", file=name
+        ) from error
+    except OSError as error:
+        raise ReportFileError(
+            f"The file cannot be read: {error.strerror or error}", file=name
+        ) from error
+
+
+def _blocks(text: BinaryIO, path: Path, name: str, size: int) -> Iterator[Block]:
+    buffer = bytearray(size)
+    held = _skip_header(text, buffer, name)
+    offset = text.tell() - held
+    while True:
+        filled = _fill(text, buffer, held)
+        ended = filled < len(buffer)
+        cut, commas = _rows(buffer, filled, ended=ended)
+        if not cut and filled:
+            if ended or len(buffer) >= LONGEST_ROW:
+                raise UnclosedQuoteError(
+                    f"A quote opens and does not close within {filled:,} bytes",
+                    file=name,
+                    line=line_at(path, name, offset),
+                )
+            buffer.extend(bytes(len(buffer)))
+        elif cut:
+            yield Block(bytes(memoryview(buffer)[:cut]), offset, commas)
+        if ended:
+            return
+        held = filled - cut
+        offset += cut
+        buffer[:held] = buffer[cut:filled]
+
+
+def _skip_header(text: BinaryIO, buffer: bytearray, name: str) -> int:
+    """Read past the header; return how many bytes behind it are already in ``buffer``."""
+    filled = 0
+    while True:
+        before = filled
+        filled += text.readinto(memoryview(buffer)[filled:])  # type: ignore[attr-defined]
+        end = _header_end(buffer, filled)
+        if end or filled == before:
+            held = filled - end if end else 0
+            buffer[:held] = buffer[end:filled] if end else b""
+            return held
+        if filled == len(buffer):
+            if filled >= LONGEST_ROW:
+                raise UnclosedQuoteError("The header does not end", file=name, line=1)
+            buffer.extend(bytes(filled))
+
+
+def _header_end(buffer: bytearray, filled: int) -> int:
+    end = 0
+    while (found := buffer.find(b"\n", end, filled)) >= 0:
+        end = found + 1
+        if buffer.count(b'"', 0, end) % 2 == 0:
+            return end
+    return 0
+
+
+def _fill(text: BinaryIO, buffer: bytearray, held: int) -> int:
+    filled = held
+    with memoryview(buffer) as view:
+        while filled < len(view):
+            read = text.readinto(view[filled:])  # type: ignore[attr-defined]
+            if not read:
+                break
+            filled += read
+    return filled
+
+
+def _rows(buffer: bytearray, filled: int, *, ended: bool) -> tuple[int, int]:
+    """Return the end of the last whole row and the separators before it; zeros where no row ends."""
+    end = filled if ended else buffer.rfind(b"\n", 0, filled) + 1
+    with memoryview(buffer) as view:
+        commas, quoted = separators(view[:end])
+        if not quoted or ended:
+            return (0, 0) if quoted else (end, commas)
+        while cut := buffer.rfind(b"\n", 0, end - 1) + 1:
+            quoted ^= buffer.count(b'"', cut, end) % 2 == 1
+            if not quoted:
+                return cut, separators(view[:cut])[0]
+            end = cut
+    return 0, 0

@@ -1,0 +1,157 @@
+"""The profile of raw report files: one streaming pass, the columns it needs, exact sums.
+
+Blocks of whole rows are parsed and totalled as they are decompressed, several files at a time. Money is summed as
+DECIMAL(38,18), rounded as the encoded table will be, so that both sides of a proof add up the same numbers.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import datetime, timezone
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from billing_lake.domain.dictionary import (
+    CURRENCY,
+    DECIMAL,
+    PERIOD_START,
+    TIMESTAMP,
+    USAGE_START,
+    is_cost,
+)
+from billing_lake.domain.errors import ReportFileError, shown
+from billing_lake.domain.periods import period_of_text
+from billing_lake.domain.profiles import NO_CURRENCY, FileProfile, Profile, add_counts, merge
+from billing_lake.engines.blocks import Block, line_at, row_blocks
+from billing_lake.engines.cells import find_fault, fits, unexplained
+from billing_lake.engines.polars_cells import cell_names, filled, text, typed
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from billing_lake.domain.sources import Source, SourceFile
+    from billing_lake.engines.base import Log
+
+
+def profile_reports(source: Source, log: Log) -> Profile:
+    """Profile the report files of ``source``.
+
+    Raises:
+        ReportFileError: A file is damaged, ragged, or holds a cell that does not fit.
+    """
+    types = {column.name: column.type for column in source.columns}
+    done: list[int] = []
+
+    def one(file: SourceFile) -> Profile:
+        result = _profile_file(_Reader(file, types))
+        done.append(result.rows)
+        log(f"profile: {len(done)} of {len(source.files)} files, {sum(done):,} rows")
+        return result
+
+    workers = min(os.cpu_count() or 1, max(1, len(source.files)))
+    with ThreadPoolExecutor(max_workers=workers) as pool:
+        return merge(pool.map(one, source.files))
+
+
+def _profile_file(reader: _Reader) -> Profile:
+    file = reader.file
+    blocks = row_blocks(Path(file.uri), file.name)
+    whole = merge(_profile_block(reader, block) for block in blocks)
+    return replace(whole, files={file.name: FileProfile(rows=whole.rows, totals=whole.totals)})
+
+
+class _Reader:
+    """The columns of one file that a profile reads, and the expressions that total them."""
+
+    def __init__(self, file: SourceFile, types: Mapping[str, str]) -> None:
+        self.file = file
+        self.types = types
+        present = dict.fromkeys(file.columns)
+        self.costs = [name for name in present if types[name] == DECIMAL and is_cost(name)]
+        self.texts = [name for name in (CURRENCY, USAGE_START, PERIOD_START) if name in present]
+
+    @cached_property
+    def schema(self) -> dict[str, pl.DataType]:
+        import polars as pl
+
+        return dict.fromkeys(cell_names(self.file.columns), pl.String())
+
+    @cached_property
+    def columns(self) -> list[pl.Expr]:
+        names = self.file.columns
+        costs = [filled(text(name, names)).alias(name) for name in self.costs]
+        return [*costs, *(text(name, names).alias(name) for name in self.texts)]
+
+    @cached_property
+    def sums(self) -> list[pl.Expr]:
+        import polars as pl
+
+        return [typed(pl.col(name), DECIMAL).sum() for name in self.costs]
+
+
+def _profile_block(reader: _Reader, block: Block) -> Profile:
+    import polars as pl
+
+    try:
+        rows = pl.scan_csv(block.data, has_header=False, schema=reader.schema)
+        frame = rows.select(reader.columns).collect(engine="in-memory")
+        totals = _totals(reader, frame)
+    except pl.exceptions.PolarsError as error:
+        raise _fault(reader, block, str(error)) from error
+    if block.separators != frame.height * (len(reader.file.columns) - 1):
+        raise _fault(reader, block, "its rows differ in their number of cells")
+    usage = [_moment(cell) for cell in _cells(reader, block, frame, USAGE_START)]
+    periods: dict[str, int] = {}
+    for cell, count in _cells(reader, block, frame, PERIOD_START).items():
+        add_counts(periods, {period_of_text(cell) or cell: count})
+    return Profile(
+        rows=frame.height,
+        totals=totals,
+        first_usage=min(usage, default=None),
+        last_usage=max(usage, default=None),
+        periods=periods,
+    )
+
+
+def _totals(reader: _Reader, frame: pl.DataFrame) -> dict[str, dict[str, Any]]:
+    """Return the totals of each currency; a block of one currency, nearly every one, is not grouped."""
+    currencies = _distinct(reader, frame, CURRENCY)
+    if len(currencies) == 1:
+        (currency,) = currencies
+        return {currency or NO_CURRENCY: frame.select(reader.sums).row(0, named=True)}
+    groups = frame.group_by(CURRENCY).agg(reader.sums).to_dicts()
+    return {group.pop(CURRENCY) or NO_CURRENCY: group for group in groups}
+
+
+def _distinct(reader: _Reader, frame: pl.DataFrame, name: str) -> dict[str | None, int]:
+    """Return the distinct cells of a text column with their number; a column that is absent is NULL throughout."""
+    if name not in reader.texts:
+        return {None: frame.height} if frame.height else {}
+    return dict(frame[name].value_counts().iter_rows())
+
+
+def _cells(reader: _Reader, block: Block, frame: pl.DataFrame, name: str) -> dict[str, int]:
+    """Return the distinct moments of a text column, as text, with their number of rows; NULLs left out."""
+    cells = {cell: count for cell, count in _distinct(reader, frame, name).items() if cell}
+    wrong = next((cell for cell in cells if not fits(cell, TIMESTAMP)), None)
+    if wrong is not None:
+        raise _fault(reader, block, f"{shown(wrong)} is no moment")
+    return cells
+
+
+def _moment(cell: str) -> str:
+    """Return a report's moment in ISO 8601, UTC."""
+    moment = datetime.fromisoformat(cell[: len("2025-03-01T00:00:00")])
+    return moment.replace(tzinfo=timezone.utc).isoformat()
+
+
+def _fault(reader: _Reader, block: Block, reason: str) -> ReportFileError:
+    """Return the error that says which row of ``block`` is at fault; raise it where it can be found."""
+    file = reader.file
+    line = line_at(Path(file.uri), file.name, block.offset)
+    find_fault(block.data, line, file.columns, reader.types, file.name)
+    return unexplained(file.name, reason)

@@ -1,0 +1,165 @@
+"""Bad input: a named error that says file, line, column and value; nothing is left behind."""
+
+from __future__ import annotations
+
+import errno
+import gzip
+from collections.abc import Callable
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from billing_lake.domain import errors
+from billing_lake.engines.base import Engine
+from billing_lake.sample.files import MINIMAL_HEADER, minimal_row
+from billing_lake_tests.engines.world import csv_text, encode, report, source_of
+
+GOOD = csv_text([minimal_row() for _ in range(3)])
+WIDTH = len(MINIMAL_HEADER)
+
+
+def broken(row: str, after: int = 1) -> str:
+    """Return a report whose line after ``after`` good rows is ``row``."""
+    lines = GOOD.splitlines()
+    return "\n".join([*lines[: after + 1], row, *lines[after + 1 :], ""])
+
+
+def line(**cells: str) -> str:
+    return csv_text([minimal_row(**cells)]).split("\n", 1)[1].rstrip("\n")
+
+
+@pytest.mark.parametrize(
+    ("row", "error", "says"),
+    [
+        (line() + ",extra", errors.RaggedRowError, f"{WIDTH + 1} cells"),
+        (line().rsplit(",", 1)[0], errors.RaggedRowError, f"{WIDTH - 1} cells"),
+        ("", errors.RaggedRowError, "0 cells"),
+        (line(cost="ten"), errors.BadValueError, "ten"),
+        (line(cost="1,5"), errors.BadValueError, "1,5"),
+        (line(cost="NaN"), errors.BadValueError, "NaN"),
+        (line(cost=" 1"), errors.BadValueError, "' 1'"),
+        (line(cost="1" * 21), errors.BadValueError, "1" * 21),
+        (line(cost="1E+400"), errors.BadValueError, "1E+400"),
+        (line(start="yesterday"), errors.BadValueError, "yesterday"),
+        (line(start="2025-02-30T00:00:00Z"), errors.BadValueError, "2025-02-30"),
+        (line(period_start="2025-13-01"), errors.BadValueError, "2025-13-01"),
+    ],
+)
+def test_a_faulty_row_is_named_by_file_and_line(
+    engine: Engine, tmp_path: Path, row: str, error: type[errors.ReportFileError], says: str
+) -> None:
+    source = source_of(report(tmp_path / "bad.csv.gz", broken(row)))
+    with pytest.raises(error) as caught:
+        engine.profile(source)
+    assert caught.value.file == "bad.csv.gz"
+    assert caught.value.line == 3
+    assert says in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("cell", "column", "value"),
+    [("end", "line_item_usage_end_date", "soon"), ("amount", "line_item_usage_amount", "12 GB")],
+)
+def test_a_value_in_a_column_that_no_profile_reads_stops_the_encoding(
+    engine: Engine, tmp_path: Path, cell: str, column: str, value: str
+) -> None:
+    source = source_of(report(tmp_path / "bad.csv.gz", broken(line(**{cell: value}))))
+    with pytest.raises(errors.BadValueError, match=column) as caught:
+        encode(engine, source, tmp_path / "out")
+    assert (caught.value.line, caught.value.value) == (3, value)
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_a_quote_that_never_closes_is_named(engine: Engine, tmp_path: Path) -> None:
+    source = source_of(
+        report(tmp_path / "bad.csv.gz", broken(line().replace("AmazonS3", '"AmazonS3')))
+    )
+    for act in (engine.profile, lambda s: encode(engine, s, tmp_path / "out")):
+        with pytest.raises(errors.UnclosedQuoteError, match=r"bad\.csv\.gz"):
+            act(source)
+
+
+def test_latin_1_bytes_are_named_with_their_line(engine: Engine, tmp_path: Path) -> None:
+    content = broken(line(product="Café")).encode("latin-1")
+    source = source_of(report(tmp_path / "bad.csv.gz", content))
+    with pytest.raises(errors.EncodingError, match="0xe9") as caught:
+        encode(engine, source, tmp_path / "out")
+    assert caught.value.line == 3
+
+
+def cut(content: bytes) -> bytes:
+    return gzip.compress(content)[:-20]
+
+
+def without_checksum(content: bytes) -> bytes:
+    return gzip.compress(content)[:-8]
+
+
+def flipped(content: bytes) -> bytes:
+    packed = gzip.compress(content)
+    return packed[:-8] + bytes([packed[-8] ^ 1]) + packed[-7:]
+
+
+@pytest.mark.parametrize(
+    ("damage", "error"),
+    [
+        (cut, errors.TruncatedFileError),
+        (without_checksum, errors.TruncatedFileError),
+        (flipped, errors.TruncatedFileError),
+        (lambda _: b"", errors.EmptyFileError),
+        (lambda content: content, errors.NotGzipError),
+    ],
+    ids=["cut", "no-checksum", "wrong-checksum", "empty", "plain"],
+)
+def test_damaged_files_are_named_by_both_verbs(
+    engine: Engine,
+    tmp_path: Path,
+    damage: Callable[[bytes], bytes],
+    error: type[errors.ReportFileError],
+) -> None:
+    path = tmp_path / "bad.csv.gz"
+    path.write_bytes(damage(GOOD.encode() * 200))
+    for act in (engine.profile, lambda source: encode(engine, source, tmp_path / "out")):
+        with pytest.raises(error, match=r"bad\.csv\.gz"):
+            act(source_of(path))
+    assert list((tmp_path / "out").glob("*")) == []
+
+
+def test_a_fault_in_the_second_file_leaves_nothing_of_the_first(
+    engine: Engine, tmp_path: Path
+) -> None:
+    good = report(tmp_path / "good.csv.gz", GOOD)
+    bad = report(tmp_path / "bad.csv.gz", broken(line(cost="ten")))
+    with pytest.raises(errors.BadValueError, match=r"bad\.csv\.gz"):
+        encode(engine, source_of(good, bad), tmp_path / "out")
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_a_full_disk_is_said_to_be_full(
+    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(pl, "collect_all", full)
+    source = source_of(report(tmp_path / "r.csv.gz", GOOD))
+    with pytest.raises(errors.StorageWriteError, match="No space left"):
+        encode(engine, source, tmp_path / "out")
+
+
+def test_a_folder_that_is_a_file_cannot_be_written(engine: Engine, tmp_path: Path) -> None:
+    (tmp_path / "out").write_text("in the way")
+    source = source_of(report(tmp_path / "r.csv.gz", GOOD))
+    with pytest.raises(errors.StorageWriteError):
+        encode(engine, source, tmp_path / "out")
+
+
+def test_a_table_whose_file_is_gone_says_so(engine: Engine, tmp_path: Path) -> None:
+    from billing_lake_tests.engines.world import table_of
+
+    source = source_of(report(tmp_path / "r.csv.gz", GOOD))
+    files = encode(engine, source, tmp_path / "out")
+    Path(files[0].uri).unlink()
+    with pytest.raises(errors.TableError, match=r"\.parquet"):
+        engine.profile(table_of(source, files))

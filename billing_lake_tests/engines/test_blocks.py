@@ -1,0 +1,64 @@
+"""Blocks: wherever a file is cut, rows stay whole and separators are counted as a CSV parser would."""
+
+from __future__ import annotations
+
+import csv
+import io
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from billing_lake.domain.errors import UnclosedQuoteError
+from billing_lake.engines import blocks
+from billing_lake.engines.blocks import line_at, row_blocks, separators
+from billing_lake_tests.engines.world import csv_text, report
+
+cells = st.text(st.sampled_from('ab,"\n é'), max_size=6)
+tables = st.integers(2, 4).flatmap(
+    lambda width: st.lists(st.tuples(*[cells] * width), min_size=1, max_size=20)
+)
+
+
+@settings(
+    max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(tables, st.integers(1, 64))
+def test_blocks_joined_are_the_file_and_each_holds_whole_rows(
+    tmp_path: Path, rows: list[tuple[str, ...]], size: int
+) -> None:
+    header = [f"h,{n}" for n in range(len(rows[0]))]
+    path = report(tmp_path / "r.csv.gz", csv_text(rows, header))
+    found, offset = [], len(csv_text([], header).encode())
+    for block in row_blocks(path, "r", size):
+        assert block.offset == offset
+        parsed = list(csv.reader(io.StringIO(block.data.decode(), newline="")))
+        assert block.separators == sum(len(row) - 1 for row in parsed)
+        found += parsed
+        offset += len(block.data)
+    assert found == [list(row) for row in rows]
+
+
+def test_the_line_of_a_block_counts_every_line_break_before_it(tmp_path: Path) -> None:
+    rows = [("a", "two\nlines"), ("b", "c"), ("d", "e")]
+    path = report(tmp_path / "r.csv.gz", csv_text(rows, ("h", "i\nj")))
+    lines = [line_at(path, "r", block.offset) for block in row_blocks(path, "r", 16)]
+    assert lines == [3, 5]
+
+
+def test_separators_carry_an_open_quote_from_slice_to_slice(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(blocks, "_SLICE", 3)
+    assert separators(b'a,b,"c,d""e,f",g\n"h,,,,,",i,j,k\n') == (6, False)
+    assert separators(b'a,"b,') == (1, True)
+
+
+def test_a_row_without_end_is_taken_for_an_open_quote_in_bounded_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(blocks, "LONGEST_ROW", 1 << 16)
+    path = report(tmp_path / "r.csv.gz", 'a,b\n1,2\n3,"' + "x\n" * 100_000)
+    with pytest.raises(UnclosedQuoteError, match="line 3"):
+        list(row_blocks(path, "r", 1 << 10))

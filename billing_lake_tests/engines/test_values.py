@@ -1,0 +1,280 @@
+"""Values: what stands in a report stands in the table, to the last digit."""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from billing_lake.domain.dictionary import TIMESTAMP
+from billing_lake.domain.profiles import compare
+from billing_lake.engines.base import Engine
+from billing_lake.engines.cells import fits
+from billing_lake.sample.files import MINIMAL_HEADER, minimal_row
+from billing_lake_tests.engines.world import csv_text, encode, report, source_of, table_of
+
+COST = "line_item_unblended_cost"
+
+
+def encoded_column(engine: Engine, tmp_path: Path, content: str | bytes, column: str) -> list[Any]:
+    source = source_of(report(tmp_path / "report.csv.gz", content))
+    (file,) = encode(engine, source, tmp_path / "out")
+    values: list[Any] = pq.read_table(file.uri)[column].to_pylist()
+    return values
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("1.81E-8", "0.000000018100000000"),
+        ("-2.5e+2", "-250.000000000000000000"),
+        ("3.4553881470476036", "3.455388147047603600"),
+        ("0.1234567890123456785", "0.123456789012345678"),
+        ("0.1234567890123456775", "0.123456789012345678"),
+        ("1E-19", "0.000000000000000000"),
+        ("00012", "12.000000000000000000"),
+        (".5", "0.500000000000000000"),
+        ("99999999999999999999.999999999999999999", "99999999999999999999.999999999999999999"),
+    ],
+)
+def test_decimals_keep_eighteen_digits_and_round_half_even(
+    engine: Engine, tmp_path: Path, text: str, value: str
+) -> None:
+    found = encoded_column(engine, tmp_path, csv_text([minimal_row(cost=text)]), COST)
+    assert found == [Decimal(value)]
+
+
+def test_cells_that_lose_digits_are_counted_by_column(engine: Engine, tmp_path: Path) -> None:
+    costs = [
+        "1E-19",
+        "1.5E-18",
+        "1.10E-17",
+        "0.1234567890123456785",
+        "-1e-19",
+        "0.1",
+        "1.000000000000000000000",
+        "2.5E-23",
+        "2",
+    ]
+    path = report(tmp_path / "r.csv.gz", csv_text([minimal_row(cost=cost) for cost in costs]))
+    (file,) = encode(engine, source_of(path), tmp_path / "out")
+    assert file.rounded == {COST: 5}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "2025-03-01T05:00:00Z",
+        "2025-03-01T05:00:00.000Z",
+        "2025-03-01 05:00:00.0",
+        "2025-03-01 05:00:00",
+        "2025-03-01T05:00:00",
+    ],
+)
+def test_every_spelling_of_a_moment_is_the_same_moment_in_utc(
+    engine: Engine, tmp_path: Path, text: str
+) -> None:
+    assert fits(text, TIMESTAMP)
+    found = encoded_column(
+        engine, tmp_path, csv_text([minimal_row(start=text)]), "line_item_usage_start_date"
+    )
+    assert found == [datetime(2025, 3, 1, 5, tzinfo=timezone.utc)]
+
+
+def test_a_date_without_time_is_midnight(engine: Engine, tmp_path: Path) -> None:
+    found = encoded_column(
+        engine, tmp_path, csv_text([minimal_row(start="2025-03-02")]), "line_item_usage_start_date"
+    )
+    assert found == [datetime(2025, 3, 2, tzinfo=timezone.utc)]
+
+
+def test_text_keeps_leading_zeros_quotes_commas_line_breaks_and_every_script(
+    engine: Engine, tmp_path: Path
+) -> None:
+    products = [
+        "007",
+        'say "hi", now',
+        "two\nlines",
+        "日本語 ☁",
+        " spaced ",
+        "nul\x00byte",
+        "x" * 20_000_000,
+    ]
+    found = encoded_column(
+        engine,
+        tmp_path,
+        csv_text([minimal_row(product=product) for product in products]),
+        "line_item_product_code",
+    )
+    assert found == products
+
+
+def test_an_empty_cell_is_null_and_a_quoted_empty_text_is_empty(
+    engine: Engine, tmp_path: Path
+) -> None:
+    rows = csv_text([minimal_row(product="", cost="")]).rstrip("\n").replace(",,", ',"",', 1)
+    source = source_of(report(tmp_path / "r.csv.gz", rows))
+    (file,) = encode(engine, source, tmp_path / "out")
+    (row,) = pq.read_table(file.uri).to_pylist()
+    assert (row["line_item_product_code"], row[COST]) == ("", None)
+
+
+def test_a_quoted_empty_number_is_null(engine: Engine, tmp_path: Path) -> None:
+    content = csv_text([minimal_row(cost="7")]).replace(",7\n", ',""\n')
+    assert encoded_column(engine, tmp_path, content, COST) == [None]
+
+
+def test_windows_line_ends_and_a_byte_order_mark_change_nothing(
+    engine: Engine, tmp_path: Path
+) -> None:
+    content = (
+        b"\xef\xbb\xbf" + csv_text([minimal_row(), minimal_row()]).replace("\n", "\r\n").encode()
+    )
+    path = report(tmp_path / "r.csv.gz", content)
+    assert engine.profile(source_of(path)).totals["USD"][COST] == Decimal("0.5")
+    assert encoded_column(engine, tmp_path, content, COST) == [Decimal("0.25")] * 2
+
+
+def test_a_file_without_a_line_break_at_its_end_loses_no_row(
+    engine: Engine, tmp_path: Path
+) -> None:
+    content = csv_text([minimal_row(), minimal_row()]).rstrip("\n")
+    path = report(tmp_path / "r.csv.gz", content)
+    assert engine.profile(source_of(path)).rows == 2
+    assert len(encoded_column(engine, tmp_path, content, COST)) == 2
+
+
+def test_a_header_alone_is_a_valid_empty_delivery(engine: Engine, tmp_path: Path) -> None:
+    for content in (csv_text([]), csv_text([]).rstrip("\n")):
+        source = source_of(report(tmp_path / "r.csv.gz", content))
+        assert engine.profile(source).rows == 0
+        assert encode(engine, source, tmp_path / "out") == ()
+        assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_a_gzip_of_several_members_is_read_to_its_end(engine: Engine, tmp_path: Path) -> None:
+    import gzip
+
+    path = tmp_path / "r.csv.gz"
+    first, second = csv_text([minimal_row()]), csv_text([minimal_row()]).split("\n", 1)[1]
+    path.write_bytes(gzip.compress(first.encode()) + gzip.compress(second.encode()))
+    source = source_of(path)
+    assert engine.profile(source).rows == 2
+    assert sum(file.rows for file in encode(engine, source, tmp_path / "out")) == 2
+
+
+def test_merged_columns_take_the_first_cell_that_is_not_null(
+    engine: Engine, tmp_path: Path
+) -> None:
+    header = (*MINIMAL_HEADER, "resourceTags/user:Cost Center", "resourceTags/user:cost-center")
+    rows = [(*minimal_row(), "a", "b"), (*minimal_row(), "", "b"), (*minimal_row(), "", "")]
+    source = source_of(report(tmp_path / "r.csv.gz", csv_text(rows, header)), header=header)
+    (file,) = encode(engine, source, tmp_path / "out")
+    assert pq.read_table(file.uri)["resource_tags_user_cost_center"].to_pylist() == ["a", "b", None]
+
+
+def test_two_currencies_are_kept_apart(engine: Engine, tmp_path: Path) -> None:
+    rows = [
+        minimal_row(currency=c, cost=v)
+        for c, v in (("USD", "1"), ("CNY", "2"), ("USD", "3"), ("", "4"))
+    ]
+    source = source_of(report(tmp_path / "r.csv.gz", csv_text(rows)))
+    expected = {"USD": Decimal(4), "CNY": Decimal(2), "(none)": Decimal(4)}
+    table = table_of(source, encode(engine, source, tmp_path / "out"))
+    for profile in (engine.profile(source), engine.profile(table)):
+        assert {currency: total[COST] for currency, total in profile.totals.items()} == expected
+
+
+def test_rows_say_which_file_they_came_from(engine: Engine, tmp_path: Path) -> None:
+    paths = [
+        report(tmp_path / name, csv_text([minimal_row()])) for name in ("a.csv.gz", "b.csv.gz")
+    ]
+    source = source_of(*paths)
+    (file,) = encode(engine, source, tmp_path / "out")
+    assert pq.read_table(file.uri)["source_file"].to_pylist() == ["a.csv.gz", "b.csv.gz"]
+
+
+def test_files_carry_the_field_ids_of_the_schema(engine: Engine, tmp_path: Path) -> None:
+    source = source_of(report(tmp_path / "r.csv.gz", csv_text([minimal_row()])))
+    (file,) = encode(engine, source, tmp_path / "out")
+    ids = [int(field.metadata[b"PARQUET:field_id"]) for field in pq.read_schema(file.uri)]
+    assert ids == list(range(1, len(source.columns) + 5))
+
+
+def test_the_profile_knows_usage_dates_periods_and_files(engine: Engine, tmp_path: Path) -> None:
+    starts = ("2025-03-05T00:00:00Z", "2025-03-01T00:00:00Z", "2025-04-02T00:00:00Z")
+    path = report(tmp_path / "r.csv.gz", csv_text([minimal_row(start=start) for start in starts]))
+    profile = engine.profile(source_of(path))
+    assert (profile.first_usage, profile.last_usage) == (
+        "2025-03-01T00:00:00+00:00",
+        "2025-04-02T00:00:00+00:00",
+    )
+    assert profile.periods == {"2025-03": 3}
+    assert profile.files["r.csv.gz"].rows == 3
+
+
+def test_quality_counts_versions_stray_days_and_duplicates(engine: Engine, tmp_path: Path) -> None:
+    rows = [
+        minimal_row(line_item_id="a"),
+        minimal_row(line_item_id="a"),
+        minimal_row(line_item_id="a", start="2025-04-02T00:00:00Z"),
+        minimal_row(line_item_id="b", start="2025-02-28T23:00:00Z"),
+    ]
+    source = source_of(report(tmp_path / "r.csv.gz", csv_text(rows)))
+    quality = engine.quality(table_of(source, encode(engine, source, tmp_path / "out")), "2025-03")
+    assert quality.versions == {"20250403T040211Z": 4}
+    assert quality.outside == {"2025-02-28": 1, "2025-04-02": 1}
+    assert quality.duplicates == 2
+
+
+def test_the_preview_shows_cells_as_text(engine: Engine, tmp_path: Path) -> None:
+    source = source_of(
+        report(tmp_path / "r.csv.gz", csv_text([minimal_row(cost="1"), minimal_row(cost="")]))
+    )
+    table = table_of(source, encode(engine, source, tmp_path / "out"))
+    rows = engine.preview(table, [COST, "billing_period"], 5)
+    assert rows == [
+        {COST: "1.000000000000000000", "billing_period": "2025-03"},
+        {COST: "", "billing_period": "2025-03"},
+    ]
+
+
+numbers = st.one_of(
+    st.decimals(
+        min_value=-(10**12), max_value=10**12, allow_nan=False, allow_infinity=False, places=10
+    ).map(str),
+    st.floats(min_value=-1e6, max_value=1e6, allow_nan=False).map(repr),
+    st.just(""),
+)
+texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\r"), max_size=8)
+
+
+@settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    st.lists(st.tuples(numbers, texts, st.sampled_from(["USD", "EUR"])), max_size=12),
+    st.integers(1, 3),
+)
+def test_whatever_the_cells_the_table_adds_up_to_the_delivery(
+    engine: Engine, tmp_path: Path, cells: list[tuple[str, str, str]], files: int
+) -> None:
+    rows = [
+        minimal_row(cost=cost, product=text, currency=currency) for cost, text, currency in cells
+    ]
+    paths = [report(tmp_path / f"{n}.csv.gz", csv_text(rows[n::files])) for n in range(files)]
+    source = source_of(*paths)
+    raw = engine.profile(source)
+    table = engine.profile(table_of(source, encode(engine, source, tmp_path / "out")))
+    assert raw.rows == len(rows)
+    assert compare(raw, table) == []
+    exact = sum((Decimal(cost) for cost, _, _ in cells if cost), Decimal())
+    assert abs(sum(total[COST] for total in raw.totals.values()) - exact) <= len(rows) * Decimal(
+        "0.5e-18"
+    )

@@ -1,0 +1,67 @@
+"""Report files for engine tests: a header of a dozen columns, a few rows, one thing out of order."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from billing_lake.domain.dictionary import type_of
+from billing_lake.domain.naming import column_names
+from billing_lake.domain.schemas import Column, lake_columns, plan
+from billing_lake.domain.sources import (
+    EncodedFile,
+    EncodeTarget,
+    Source,
+    SourceFile,
+    union_columns,
+)
+from billing_lake.engines.base import Engine
+from billing_lake.sample.files import MINIMAL_HEADER
+
+
+def report(path: Path, content: bytes | str) -> Path:
+    """Gzip ``content`` as the report file ``path``."""
+    path.write_bytes(gzip.compress(content.encode() if isinstance(content, str) else content))
+    return path
+
+
+def csv_text(rows: Iterable[Sequence[str]], header: Sequence[str] = MINIMAL_HEADER) -> str:
+    """Return CSV text of ``rows`` below ``header``."""
+    out = io.StringIO()
+    csv.writer(out, lineterminator="\n").writerows([header, *rows])
+    return out.getvalue()
+
+
+def source_of(*paths: Path, header: Sequence[str] = MINIMAL_HEADER) -> Source:
+    """Return the source of report files that all have ``header``."""
+    names = column_names(header, "header")
+    columns = [Column(name, type_of(name)) for name in dict.fromkeys(names)]
+    files = tuple(SourceFile(uri=str(path), name=path.name, columns=names) for path in paths)
+    return Source(format="csv.gz", files=files, columns=union_columns([columns]))
+
+
+def encode(engine: Engine, source: Source, folder: Path) -> tuple[EncodedFile, ...]:
+    """Encode ``source`` into ``folder`` for a table that does not exist yet."""
+    target = EncodeTarget(
+        fields=plan(None, lake_columns(source.columns)).fields,
+        constants={
+            "export_name": "acme",
+            "billing_period": "2025-03",
+            "delivery_version": "20250403T040211Z",
+        },
+        folder=str(folder),
+        stem="load",
+    )
+    return engine.encode(source, target)
+
+
+def table_of(source: Source, files: Sequence[EncodedFile]) -> Source:
+    """Return what a table would say about the encoded ``files`` of ``source``."""
+    return Source(
+        format="parquet",
+        files=tuple(SourceFile(uri=file.uri, name=file.uri) for file in files),
+        columns=lake_columns(source.columns),
+    )

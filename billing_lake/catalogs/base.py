@@ -1,0 +1,142 @@
+"""What every catalog of the lake can do, and the names that may reach its SQL and its paths."""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from billing_lake.domain.errors import ConfigurationError, shown
+from billing_lake.domain.periods import is_period
+from billing_lake.domain.schemas import Field, SchemaPlan
+from billing_lake.domain.sources import Encoded, PeriodKey, Source
+
+EXPORT = "export_name"
+PERIOD = "billing_period"
+
+DELIVERY_VERSION = "billing-lake.delivery-version"
+"""Property of a load that says which delivery the period holds; the caller gives it."""
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9_]{0,254}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Commit:
+    """One billing period, replaced.
+
+    Attributes:
+        table: The table.
+        rows: Rows that the period holds now.
+        files: Number of its files.
+        size: Their bytes.
+        replaced_rows: Rows that the period held before.
+        replaced_version: Delivery version that the period held before; None where it was never loaded.
+        snapshot_id: The Iceberg snapshot; None for a Hive-style table.
+    """
+
+    table: str
+    rows: int
+    files: int
+    size: int
+    replaced_rows: int
+    replaced_version: str | None
+    snapshot_id: int | None = None
+
+
+class TableCatalog(Protocol):
+    """Tables whose billing periods are replaced as a whole, atomically."""
+
+    def fields(self, table: str) -> tuple[Field, ...] | None:
+        """Return the table's fields, or None where there is no such table."""
+
+    def create(self, table: str, fields: Sequence[Field]) -> bool:
+        """Create an empty table; return False where it exists already."""
+
+    def evolve(self, table: str, plan: SchemaPlan) -> tuple[Field, ...]:
+        """Add and promote columns as planned, on top of what others did meanwhile; return the fields now."""
+
+    def replace_period(
+        self,
+        table: str,
+        key: PeriodKey,
+        encoded: Encoded,
+        *,
+        properties: Mapping[str, str],
+        verify: Callable[[], None],
+    ) -> Commit:
+        """Make the period hold exactly the rows of ``encoded``, in one atomic step.
+
+        Args:
+            table: The table.
+            key: What is replaced.
+            encoded: The finished files; none, or none with rows, empties the period.
+            properties: Recorded with the commit.
+            verify: Raises where the delivery is no longer the one in storage. It is asked between the look at the table
+                and the commit, each time: a load that passes can only be overtaken by a newer one, never overtake it.
+
+        Raises:
+            FieldIdMismatchError: The files carry other names, types or ids than the table.
+            StorageWriteError: The storage is full, read-only or closed to us.
+            CommitConflictError: Others kept winning.
+        """
+
+    def files(self, table: str, key: PeriodKey) -> Source:
+        """Return what a reader reads now for the period."""
+
+    def periods(self, table: str, export: str) -> tuple[str, ...]:
+        """Return the billing periods of the export that hold rows, in order."""
+
+    def uri(self, table: str) -> str:
+        """Return where the table lies."""
+
+    def drop(self, table: str) -> None:
+        """Remove the table: its catalog entry, then its files."""
+
+    def rename(self, table: str, name: str) -> None:
+        """Give the table another name; who opened it before goes on reading what it opened."""
+
+    def tables(self) -> tuple[str, ...]:
+        """Return the names of all tables, in order."""
+
+
+def check_name(name: str, label: str) -> str:
+    """Return ``name`` if it may stand in SQL and in a path; ``label`` says what it names.
+
+    Raises:
+        ConfigurationError: It may not.
+    """
+    if _NAME.fullmatch(name) is None:
+        what = f"This cannot be the name of {label}: {shown(name)!r}"
+        remedy = "Use lower-case letters, digits and underscores, a letter or digit first, 255 characters at most"
+        raise ConfigurationError(what, remedy=remedy)
+    return name
+
+
+def check_table(table: str) -> str:
+    """Return ``table`` if it is written `namespace.name`, the only form that every catalog knows."""
+    namespace, _, name = table.partition(".")
+    check_name(namespace, "a table's namespace")
+    check_name(name, "a table, after its namespace and a dot")
+    return table
+
+
+def check_key(key: PeriodKey) -> PeriodKey:
+    """Return ``key`` if both of its parts may stand in SQL and in a path."""
+    check_name(key.export, "an export")
+    if not is_period(key.period):
+        what = f"This is no billing period: {shown(key.period)!r}"
+        raise ConfigurationError(what, remedy="Write it YYYY-MM")
+    return key
+
+
+def check_columns(fields: Sequence[Field]) -> None:
+    """Check the column names of ``fields``."""
+    for field in fields:
+        check_name(field.name, "a column")
+
+
+def backoff(attempt: int) -> float:
+    """Return seconds to wait after the failed ``attempt`` (from 0): longer each time, never the same for two writers."""
+    return random.uniform(0.01, min(2.0, 0.05 * 2.0**attempt))  # noqa: S311  # no secret

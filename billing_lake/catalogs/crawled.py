@@ -1,0 +1,58 @@
+"""Crawled tables: deliveries as tables over their raw files, for as long as a load needs them or a person looks into one."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime, timezone
+from pathlib import Path
+
+from billing_lake.catalogs.base import check_name
+from billing_lake.catalogs.local_db import LocalDatabase
+from billing_lake.catalogs.placing import writing
+from billing_lake.domain.crawls import Crawl
+
+
+class CrawledTables:
+    """The crawled tables of a local lake.
+
+    Args:
+        database: SQLite file of the local catalog.
+    """
+
+    def __init__(self, database: Path) -> None:
+        self._database = LocalDatabase(database)
+
+    def register(self, crawl: Crawl) -> None:
+        """Register a crawl in place of every earlier one of its export and billing period."""
+        delivery = crawl.delivery
+        row = (
+            check_name(crawl.table, "a crawled table"),
+            check_name(delivery.export, "an export"),
+            delivery.period,
+            json.dumps(crawl.to_json()),
+            datetime.now(timezone.utc).isoformat(),
+        )
+        with writing(str(self._database.path)), self._database.changing() as db:
+            db.execute(
+                "DELETE FROM crawled WHERE export = ? AND period = ?",
+                (delivery.export, delivery.period),
+            )
+            db.execute("INSERT OR REPLACE INTO crawled VALUES (?, ?, ?, ?, ?)", row)
+
+    def get(self, name: str) -> Crawl | None:
+        """Return the crawl that is registered under ``name``, or None."""
+        with self._database.reading() as db:
+            row = db.execute("SELECT crawl FROM crawled WHERE name = ?", (name,)).fetchone()
+        return None if row is None else Crawl.from_json(json.loads(row["crawl"]))
+
+    def drop(self, name: str) -> None:
+        """Drop a crawled table; the raw files stay. Nothing happens where there is none."""
+        with writing(str(self._database.path)), self._database.changing() as db:
+            db.execute("DELETE FROM crawled WHERE name = ?", (name,))
+
+    def names(self) -> tuple[str, ...]:
+        """Return the names of all crawled tables, in order."""
+        with self._database.reading() as db:
+            return tuple(
+                row["name"] for row in db.execute("SELECT name FROM crawled ORDER BY name")
+            )

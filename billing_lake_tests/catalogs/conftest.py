@@ -1,0 +1,34 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from billing_lake.catalogs.base import TableCatalog
+from billing_lake.catalogs.hive import HiveTables
+from billing_lake.catalogs.iceberg import IcebergTables
+from billing_lake_tests.catalogs.making import FIELDS, MAKERS, TABLE, hive, iceberg
+
+
+@pytest.fixture(params=sorted(MAKERS))
+def catalog(request: pytest.FixtureRequest, tmp_path: Path) -> TableCatalog:
+    """Each kind of catalog, with an empty table."""
+    made = MAKERS[request.param](tmp_path)
+    assert made.create(TABLE, FIELDS)
+    return made
+
+
+@pytest.fixture
+def iceberg_tables(tmp_path: Path) -> IcebergTables:
+    """Iceberg tables, with an empty one."""
+    made = iceberg(tmp_path)
+    assert made.create(TABLE, FIELDS)
+    return made
+
+
+@pytest.fixture
+def hive_tables(tmp_path: Path) -> HiveTables:
+    """Hive-style tables, with an empty one."""
+    made = hive(tmp_path)
+    assert made.create(TABLE, FIELDS)
+    return made

@@ -202,3 +202,7 @@ class ConfirmationError(TableError):
     """A destructive job was not confirmed."""
 
     remedy = "Type the table's full name as `confirm` in the run config"
+
+
+class QueryError(BillingLakeError):
+    """SQL that the lake cannot answer, or may not."""

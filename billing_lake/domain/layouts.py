@@ -39,6 +39,8 @@ class ExportLocation:
         layout: Its key layout.
         prefix: Folder of the bucket that it writes to, slashes at the ends ignored; may be empty.
         report: Name of the report, a folder below the prefix; loose files have none.
+        bucket: Bucket that the provider writes to, as manifests state it; empty for the storage's own. A folder that is a
+            copy of a bucket has another name.
 
     Raises:
         ConfigurationError: Prefix or report is no path below the bucket, or a layout lacks its report name.
@@ -48,6 +50,7 @@ class ExportLocation:
     layout: Layout
     prefix: str
     report: str = ""
+    bucket: str = ""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "prefix", self.prefix.strip("/"))

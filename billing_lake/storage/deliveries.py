@@ -209,7 +209,7 @@ def _from_manifest(
         raise IncompleteDeliveryError(what, file=key)
     require_manifest_size(pinned.size, key)
     manifest = parse_manifest(storage.read(key), key)
-    check_manifest(manifest, export, period=period, bucket=storage.bucket, key=key)
+    check_manifest(manifest, export, period=period, bucket=export.bucket or storage.bucket, key=key)
     _require_complete(manifest.keys, files, key)
     return Delivery(
         export=export.name,

@@ -30,15 +30,14 @@ class LocalStorage:
 
     Args:
         root: The folder; it may come into being later.
-        bucket: Name of the bucket that manifests speak of; the folder's own name by default.
 
     Raises:
         ConfigurationError: ``root`` is a file.
     """
 
-    def __init__(self, root: Path, bucket: str = "") -> None:
+    def __init__(self, root: Path) -> None:
         self.root = root.resolve()
-        self.bucket = bucket or self.root.name
+        self.bucket = self.root.name
         if self.root.exists() and not self.root.is_dir():
             what = f"The storage's root is no folder: {shown(self.root)}"
             raise ConfigurationError(what, remedy="Choose a folder")

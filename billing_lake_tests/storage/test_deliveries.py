@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -105,8 +106,8 @@ def test_an_export_without_a_prefix_may_write_keys_with_a_leading_slash(
     tmp_path: Path,
 ) -> None:
     deliver(tmp_path / "landing", reportKeys=[f"/{FOLDER[8:]}/v1/cur-00001.csv.gz"])
-    storage = LocalStorage(tmp_path / "landing/billing", "landing")
-    export = ExportLocation("cur", "create-new", "", "cur")
+    storage = LocalStorage(tmp_path / "landing/billing")
+    export = ExportLocation("cur", "create-new", "", "cur", bucket="landing")
     assert keys(resolve_delivery(storage, export, "2025-03")) == [
         "cur/20250301-20250401/v1/cur-00001.csv.gz"
     ]
@@ -228,6 +229,15 @@ def test_a_listed_file_that_links_out_of_the_storage_is_never_read(
     first.rename(root.parent / "secret")
     first.symlink_to(root.parent / "secret")
     assert "not there" in find_deliveries(storage, CREATE_NEW).waiting["2025-03"]
+
+
+def test_a_copy_of_a_bucket_is_read_where_the_export_names_the_bucket(
+    root: Path, storage: LocalStorage
+) -> None:
+    deliver(root, "2025-03", bucket="acme-billing")
+    copied = replace(CREATE_NEW, bucket="acme-billing")
+    assert "2025-03" in find_deliveries(storage, CREATE_NEW).broken
+    assert "2025-03" in find_deliveries(storage, copied).deliveries
 
 
 def test_a_period_without_a_delivery_says_which_have_one(root: Path, storage: LocalStorage) -> None:

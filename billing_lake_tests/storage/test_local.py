@@ -47,9 +47,8 @@ def test_a_root_that_is_a_file_is_refused(root: Path) -> None:
         LocalStorage(put(root, b""))
 
 
-def test_the_bucket_is_the_roots_name_unless_it_is_given(root: Path) -> None:
+def test_the_bucket_is_the_roots_name(root: Path) -> None:
     assert LocalStorage(root).bucket == "landing"
-    assert LocalStorage(root, "billing-bucket").bucket == "billing-bucket"
 
 
 def test_a_file_is_pinned_by_inode_size_and_time(root: Path) -> None:

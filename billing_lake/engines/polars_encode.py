@@ -49,6 +49,8 @@ _REFUSALS = frozenset(
 
 def encode_reports(source: Source, target: EncodeTarget, log: Log) -> tuple[EncodedFile, ...]:
     """Write the report files of ``source`` as Parquet; see `Engine.encode`."""
+    import polars as pl
+
     written: list[EncodedFile] = []
     done = 0
     try:
@@ -63,10 +65,12 @@ def encode_reports(source: Source, target: EncodeTarget, log: Log) -> tuple[Enco
             done += len(files)
             rows = sum(file.rows for file in written)
             log(f"encode: {done} of {len(source.files)} files, {rows:,} rows")
-    except Exception as error:
+    except BaseException as error:
         for file in written:
             Path(file.uri).unlink(missing_ok=True)
-        raise _named(error, source, target) from error
+        if isinstance(error, OSError | pl.exceptions.PolarsError):
+            raise _named(error, source, target) from error
+        raise
     for file in written:
         if not file.rows:
             Path(file.uri).unlink()

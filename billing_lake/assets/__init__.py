@@ -1,0 +1,1 @@
+"""Factories of assets, one file per table."""

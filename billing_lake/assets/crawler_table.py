@@ -1,0 +1,116 @@
+"""The asset `crawler_table`: what a delivery's columns are and what its raw files add up to."""
+
+from dataclasses import replace
+
+import dagster as dg
+
+from billing_lake.assets import markdown
+from billing_lake.assets.export import Export
+from billing_lake.assets.metadata import column_schema, present, totals
+from billing_lake.assets.periods import Outcome, each_period
+from billing_lake.assets.progress import progress
+from billing_lake.deployments import Lake
+from billing_lake.domain.crawls import Crawl, crawled_table_name
+from billing_lake.domain.deliveries import Delivery
+from billing_lake.domain.errors import MixedPeriodsError, PeriodMismatchError
+from billing_lake.domain.profiles import Profile
+from billing_lake.domain.sources import Source
+from billing_lake.engines.base import Engine
+from billing_lake.storage.deliveries import read_source
+
+
+def build_crawler_table(export: Export) -> dg.AssetsDefinition:
+    """Build the asset for ``export``."""
+
+    @export.asset(
+        "crawler_table",
+        kinds={"table", "csv"},
+        code_version="1",
+        ins={"deliveries": dg.AssetIn(export.key("raw_reports"))},
+        description=(
+            "The delivery as a table over its raw files, typed by the column dictionary, with its row count and exact "
+            "totals. It is dropped when all tables of the export are loaded, and stays where a load failed."
+        ),
+    )
+    def crawler_table(
+        context: dg.AssetExecutionContext,
+        deliveries: dict[str, Delivery],
+        lake: dg.ResourceParam[Lake],
+    ) -> dict[str, Crawl]:
+        engine = lake.engine(progress(context))
+
+        def crawl(period: str) -> Outcome[Crawl]:
+            found = crawl_delivery(lake, engine, deliveries[period])
+            lake.crawled.register(found)
+            return Outcome(found, _metadata(found))
+
+        return each_period(context, lake.values, crawl)
+
+    return crawler_table
+
+
+def crawl_delivery(lake: Lake, engine: Engine, delivery: Delivery) -> Crawl:
+    """Read a delivery's headers, type its columns and total its rows.
+
+    Raises:
+        ReportFileError: A file cannot be read.
+        PeriodMismatchError: Rows state another billing period than the delivery's.
+    """
+    source, merged = read_source(lake.storage, delivery)
+    profile = engine.profile(source)
+    require_period(engine, source, profile, delivery.period)
+    return Crawl(
+        table=crawled_table_name(delivery.export, delivery.period, delivery.version),
+        delivery=delivery,
+        source=source,
+        merged=merged,
+        profile=profile,
+    )
+
+
+def require_period(engine: Engine, source: Source, profile: Profile, period: str) -> None:
+    """Refuse rows of another billing period.
+
+    Raises:
+        MixedPeriodsError: A file holds rows of several periods.
+        PeriodMismatchError: All rows of a file are of another period.
+    """
+    if set(profile.periods) <= {period}:
+        return
+    for file in source.files:
+        # Only a delivery that is refused pays for looking at its files one by one.
+        stated = engine.profile(replace(source, files=(file,))).periods
+        if not set(stated) <= {period}:
+            mixed = len(stated) > 1
+            counts = ", ".join(f"{rows:,} of {one}" for one, rows in sorted(stated.items()))
+            what = f"The file of billing period {period} holds rows of another one: {counts}"
+            raise (MixedPeriodsError if mixed else PeriodMismatchError)(what, file=file.name)
+
+
+def _metadata(crawl: Crawl) -> dict[str, object]:
+    profile = crawl.profile
+    return present(
+        **{
+            "dagster/column_schema": column_schema(crawl.source.columns),
+            "dagster/partition_row_count": profile.rows,
+            "dagster/table_name": crawl.table,
+        },
+        delivery_version=crawl.delivery.version,
+        bytes=crawl.delivery.size,
+        totals=totals(profile),
+        first_usage=profile.first_usage,
+        last_usage=profile.last_usage,
+        rows_by_file=dg.MetadataValue.md(
+            markdown.table(
+                ("file", "rows"), ((name, file.rows) for name, file in profile.files.items())
+            )
+        ),
+        merged_columns=dg.MetadataValue.md(
+            markdown.table(
+                ("column", "header cells, the first that is not empty wins"),
+                ((merge.name, ", ".join(merge.raw)) for merge in crawl.merged),
+            )
+        )
+        if crawl.merged
+        else None,
+    )

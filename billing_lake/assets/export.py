@@ -1,0 +1,111 @@
+"""What the definitions of one export have in common: names, keys, partitions."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal, get_args
+
+import dagster as dg
+
+from billing_lake.domain.layouts import ExportLocation
+from billing_lake.domain.sources import PeriodKey
+
+TableOutput = Literal["hive", "iceberg", "s3_table"]
+"""The tables that an export may be loaded into, in the order in which they are loaded."""
+
+TABLE_OUTPUTS: tuple[TableOutput, ...] = get_args(TableOutput)
+
+TABLE_ASSETS: dict[TableOutput, str] = {
+    "hive": "hive_table",
+    "iceberg": "iceberg_table",
+    "s3_table": "s3_table",
+}
+"""Name of the asset of each output."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Export:
+    """One configured export.
+
+    Attributes:
+        location: Where it is delivered to.
+        outputs: Tables that it is loaded into, in the order of `TABLE_OUTPUTS`.
+        start: First billing period.
+        namespace: Namespace of its tables.
+        owners: Owners of its assets.
+        single_run_backfill: Whether a backfill of a range is one run.
+    """
+
+    location: ExportLocation
+    outputs: tuple[TableOutput, ...] = TABLE_OUTPUTS
+    start: str = "2024-01"
+    namespace: str = "billing"
+    owners: tuple[str, ...] = ()
+    single_run_backfill: bool = True
+
+    @property
+    def name(self) -> str:
+        """Name of the export."""
+        return self.location.name
+
+    @property
+    def table(self) -> str:
+        """Full name of the tables that its deliveries are loaded into: the same in every catalog."""
+        return f"{self.namespace}.{self.name}"
+
+    @property
+    def static_table(self) -> str:
+        """Full name of the table of static files."""
+        return f"{self.namespace}.{self.name}_static"
+
+    @cached_property
+    def partitions(self) -> dg.MonthlyPartitionsDefinition:
+        """Its billing periods, the open month included: one object for all assets, so that backfills are not split."""
+        return dg.MonthlyPartitionsDefinition(start_date=self.start, fmt="%Y-%m", end_offset=1)
+
+    def key(self, asset: str) -> dg.AssetKey:
+        """Return the key of one of its assets."""
+        return dg.AssetKey([self.name, asset])
+
+    def table_key(self, output: TableOutput) -> dg.AssetKey:
+        """Return the key of the asset that loads ``output``."""
+        return self.key(TABLE_ASSETS[output])
+
+    def period_key(self, period: str) -> PeriodKey:
+        """Return what a load of ``period`` replaces."""
+        return PeriodKey(self.name, period)
+
+    def asset(
+        self, name: str, *, kinds: set[str], **settings: Any
+    ) -> Callable[[Callable[..., Any]], dg.AssetsDefinition]:
+        """Decorate the function of one of its partitioned assets with what these have in common."""
+        policy = dg.BackfillPolicy
+        common: dict[str, Any] = {
+            "key": self.key(name),
+            "partitions_def": self.partitions,
+            "backfill_policy": policy.single_run()
+            if self.single_run_backfill
+            else policy.multi_run(),
+            "group_name": self.name,
+            "kinds": kinds,
+            "owners": list(self.owners) or None,
+        }
+
+        def decorate(function: Callable[..., Any]) -> dg.AssetsDefinition:
+            with knowingly(dg.BetaWarning):
+                made: dg.AssetsDefinition = dg.asset(**common, **settings)(function)
+            return made
+
+        return decorate
+
+
+@contextmanager
+def knowingly(category: type[Warning]) -> Iterator[None]:
+    """Keep Dagster from warning of an unfinished interface that is used on purpose; the tests watch it instead."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", category)
+        yield

@@ -1,0 +1,49 @@
+"""Tables in Markdown, as the Dagster UI shows them in metadata."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from decimal import Decimal
+
+from billing_lake.domain.errors import shown
+
+_CELL = 120
+_ROWS = 200
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """Return a Markdown table; cells come from outside, so they are shortened, and nothing in them is markup.
+
+    Args:
+        head: Column titles.
+        rows: Cells; of very many rows the first ones are shown.
+    """
+    lines = [_line(head), "|" + " --- |" * len(head)]
+    total = 0
+    for total, row in enumerate(rows, start=1):
+        if total <= _ROWS:
+            lines.append(_line(row))
+    if total > _ROWS:
+        lines.append(f"\n… and {total - _ROWS:,} more rows")
+    return "\n".join(lines)
+
+
+def _line(cells: Sequence[object]) -> str:
+    return "| " + " | ".join(_cell(cell) for cell in cells) + " |"
+
+
+def _cell(cell: object) -> str:
+    if isinstance(cell, bool):
+        return str(cell)
+    if isinstance(cell, int | Decimal):
+        return number(cell)
+    text = shown("" if cell is None else cell, _CELL)
+    for mark in "\\|*`<>[]":
+        text = text.replace(mark, f"\\{mark}")
+    return text
+
+
+def number(value: Decimal | int, sign: str = "") -> str:
+    """Return a number with all its digits and no zeros behind them; ``sign`` is `+` to show that of a positive one."""
+    text = format(Decimal(value), f"{sign},f")
+    return text.rstrip("0").rstrip(".") if "." in text else text

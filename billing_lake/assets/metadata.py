@@ -1,0 +1,82 @@
+"""What a materialisation tells about itself, in the same words for every asset."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import dagster as dg
+
+from billing_lake.assets import markdown
+from billing_lake.domain.dictionary import CURRENCY, LAKE_COLUMNS, USAGE_START
+from billing_lake.domain.errors import shown
+from billing_lake.domain.profiles import Profile
+from billing_lake.domain.schemas import Column, Field
+
+PREVIEW_ROWS = 5
+
+_PREVIEW_CELL = 40
+_DECIMAL = re.compile(r"-?\d+\.\d+")
+
+PREVIEW_COLUMNS = (
+    USAGE_START,
+    "line_item_usage_account_id",
+    "line_item_product_code",
+    "line_item_line_item_type",
+    "line_item_usage_type",
+    "line_item_usage_amount",
+    "line_item_unblended_cost",
+    CURRENCY,
+)
+"""What a person recognises a report by."""
+
+
+def column_schema(columns: Iterable[Column | Field]) -> dg.TableSchema:
+    """Return the columns as the UI shows them."""
+    return dg.TableSchema(
+        columns=[
+            dg.TableColumn(
+                name=column.name,
+                type=column.type,
+                description="Added by the lake" if column.name in LAKE_COLUMNS else None,
+            )
+            for column in columns
+        ]
+    )
+
+
+def totals(profile: Profile) -> dg.MarkdownMetadataValue:
+    """Return the totals, one row a cost column, one column a currency."""
+    currencies = sorted(profile.totals)
+    names = list(dict.fromkeys(name for one in profile.totals.values() for name in one))
+    return dg.MetadataValue.md(
+        markdown.table(
+            ("cost", *currencies),
+            (
+                (name, *(profile.totals[currency].get(name) for currency in currencies))
+                for name in names
+            ),
+        )
+    )
+
+
+def preview(rows: Iterable[Mapping[str, str]]) -> dg.MarkdownMetadataValue:
+    """Return rows as a table."""
+    sample = list(rows)
+    head = tuple(sample[0]) if sample else ("no rows",)
+    return dg.MetadataValue.md(
+        markdown.table(head, ([_cell(row.get(name, "")) for name in head] for row in sample))
+    )
+
+
+def present(**values: Any) -> dict[str, Any]:
+    """Return the metadata that has a value."""
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _cell(text: str) -> str:
+    """Return a cell shortened, a decimal without the zeros that its type has behind it."""
+    if _DECIMAL.fullmatch(text):
+        return text.rstrip("0").rstrip(".")
+    return shown(text, _PREVIEW_CELL)

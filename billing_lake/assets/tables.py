@@ -1,0 +1,169 @@
+"""The assets `hive_table`, `iceberg_table` and `s3_table`: one delivery, loaded into one table each."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import dagster as dg
+
+from billing_lake.assets import markdown
+from billing_lake.assets.export import TABLE_ASSETS, Export, TableOutput
+from billing_lake.assets.loading import Loaded, Loader, catalog_of
+from billing_lake.assets.metadata import (
+    PREVIEW_COLUMNS,
+    PREVIEW_ROWS,
+    column_schema,
+    present,
+    preview,
+    totals,
+)
+from billing_lake.assets.periods import Outcome, each_period
+from billing_lake.assets.progress import progress
+from billing_lake.deployments import Lake
+from billing_lake.domain.crawls import Crawl
+from billing_lake.domain.sources import Encoded
+from billing_lake.engines.base import Engine
+from billing_lake.io.values import OPTIONAL
+
+_KINDS: Mapping[TableOutput, set[str]] = {
+    "hive": {"hive", "parquet"},
+    "iceberg": {"iceberg"},
+    "s3_table": {"iceberg", "s3"},
+}
+
+_DESCRIPTIONS: Mapping[TableOutput, str] = {
+    "hive": (
+        "The export as typed Parquet in Hive layout. The delivery is encoded here, once; the partition is switched, so "
+        "that a reader sees the old month or the new one."
+    ),
+    "iceberg": (
+        "The export as an Apache Iceberg table: the billing period is replaced in one snapshot, new columns are added."
+    ),
+    "s3_table": "The export as an S3 Tables table, loaded with the same files and the same commit.",
+}
+
+
+def build_table(export: Export, output: TableOutput) -> dg.AssetsDefinition:
+    """Build the asset that loads the table of ``output``."""
+    giver = _giver(export, output)
+    ins = {"crawls": dg.AssetIn(export.key("crawler_table"))}
+    if giver is not None:
+        ins["files"] = dg.AssetIn(export.table_key(giver), metadata={OPTIONAL: True})
+
+    def load_periods(
+        context: dg.AssetExecutionContext,
+        lake: Lake,
+        crawls: Mapping[str, Crawl],
+        files: Mapping[str, Encoded],
+    ) -> dict[str, Encoded]:
+        log = progress(context)
+        loader = Loader(
+            lake=lake,
+            location=export.location,
+            table=export.table,
+            outputs=export.outputs,
+            run_id=context.run.run_id,
+            log=log,
+        )
+
+        def load(period: str) -> Outcome[Encoded]:
+            crawl = crawls[period]
+            loaded = loader.load(output, crawl, files.get(period))
+            _drop_crawled(lake, export, output, crawl)
+            return Outcome(
+                loaded.encoded, _metadata(lake, lake.engine(log), export, output, crawl, loaded)
+            )
+
+        return each_period(context, lake.values, load)
+
+    settings: dict[str, Any] = {
+        "kinds": _KINDS[output],
+        "code_version": "1",
+        "ins": ins,
+        "description": _DESCRIPTIONS[output],
+        "metadata": {"dagster/table_name": export.table},
+    }
+    if giver is None:
+
+        @export.asset(TABLE_ASSETS[output], **settings)
+        def first_table(
+            context: dg.AssetExecutionContext,
+            crawls: dict[str, Crawl],
+            lake: dg.ResourceParam[Lake],
+        ) -> dict[str, Encoded]:
+            return load_periods(context, lake, crawls, {})
+
+        return first_table
+
+    @export.asset(TABLE_ASSETS[output], **settings)
+    def next_table(
+        context: dg.AssetExecutionContext,
+        crawls: dict[str, Crawl],
+        files: dict[str, Encoded],
+        lake: dg.ResourceParam[Lake],
+    ) -> dict[str, Encoded]:
+        return load_periods(context, lake, crawls, files)
+
+    return next_table
+
+
+def _giver(export: Export, output: TableOutput) -> TableOutput | None:
+    """Return the output whose files ``output`` takes over: the first one, so that a table that fails stops no other."""
+    first = export.outputs[0]
+    return None if output == first else first
+
+
+def _drop_crawled(lake: Lake, export: Export, output: TableOutput, crawl: Crawl) -> None:
+    """Drop the crawled table if ``output``, just loaded, is the last of the export's tables to hold the crawl."""
+    period = crawl.delivery.period
+    crawled = lake.values.find(export.key("crawler_table").path, period)
+    if crawled is None:
+        return
+    for other in export.outputs:
+        if other == output:
+            continue
+        held = lake.values.find(export.table_key(other).path, period)
+        if (
+            held is None
+            or not isinstance(held.value, Encoded)
+            or held.value.identity != crawl.delivery.identity
+            or held.written < crawled.written
+        ):
+            return
+    lake.crawled.drop(crawl.table)
+
+
+def _metadata(
+    lake: Lake, engine: Engine, export: Export, output: TableOutput, crawl: Crawl, loaded: Loaded
+) -> dict[str, object]:
+    catalog = catalog_of(lake, output)
+    source = catalog.files(export.table, export.period_key(crawl.delivery.period))
+    names = [name for name in PREVIEW_COLUMNS if source.type_of(name) is not None]
+    commit = loaded.commit
+    return present(
+        **{
+            "dagster/column_schema": column_schema(loaded.fields),
+            "dagster/partition_row_count": commit.rows,
+            "dagster/table_name": export.table,
+            "dagster/uri": catalog.uri(export.table),
+        },
+        delivery_version=crawl.delivery.version,
+        replaced_delivery_version=commit.replaced_version,
+        replaced_rows=commit.replaced_rows,
+        # As text: a snapshot id has more digits than a number in a browser keeps.
+        snapshot_id=None if commit.snapshot_id is None else str(commit.snapshot_id),
+        files=commit.files,
+        bytes=commit.size,
+        bytes_read=crawl.delivery.size if loaded.encoded_here else 0,
+        encoded="for this table" if loaded.encoded_here else "taken over from another table",
+        seconds=round(loaded.seconds, 3),
+        totals=totals(crawl.profile),
+        rounded_cells=dg.MetadataValue.md(
+            markdown.table(
+                ("column", "cells with more decimals than the type keeps, rounded half even"),
+                loaded.encoded.rounded.items(),
+            )
+        )
+        if loaded.encoded.rounded
+        else None,
+        preview=preview(engine.preview(source, names, PREVIEW_ROWS)),
+    )

@@ -1,0 +1,114 @@
+"""The check `schema_diff`: the gate between a crawl and the tables.
+
+Blocking, and on the asset before the ones that write: when it fails, nothing below it runs and no table changes.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+
+import dagster as dg
+
+from billing_lake.assets import markdown
+from billing_lake.assets.export import TABLE_ASSETS, Export, knowingly
+from billing_lake.assets.loading import catalog_of
+from billing_lake.checks.evaluations import Verdict, evaluate
+from billing_lake.deployments import Lake
+from billing_lake.domain.crawls import Crawl
+from billing_lake.domain.schemas import SchemaDiff, lake_columns, plan
+
+NAME = "schema_diff"
+
+Row = tuple[str, str, str, str, str, str]
+
+_SHOWN = 5
+
+_HEAD = ("table", "column", "change", "type in the table", "type in the delivery", "effect")
+
+
+def build_schema_diff(export: Export) -> dg.AssetChecksDefinition:
+    """Build the check for ``export``."""
+    with knowingly(dg.PreviewWarning):
+        spec = dg.AssetCheckSpec(
+            NAME,
+            asset=export.key("crawler_table"),
+            blocking=True,
+            partitions_def=export.partitions,
+            description=(
+                "The delivery's columns against those of the tables that are loaded next. New columns are added, missing "
+                "ones are NULL for the period, allowed widenings are made; anything else stops the load before a table "
+                "changes."
+            ),
+        )
+
+    @dg.multi_asset_check(name=f"{export.name}__{NAME}", specs=[spec], can_subset=True)
+    def schema_diff(
+        context: dg.AssetCheckExecutionContext, lake: dg.ResourceParam[Lake]
+    ) -> Iterator[dg.AssetCheckEvaluation | dg.Output[None]]:
+        path = export.key("crawler_table").path
+
+        def judge(period: str, _: Sequence[str]) -> dict[str, Verdict]:
+            return {NAME: _verdict(lake, export, lake.values.get(path, period, Crawl))}
+
+        yield from evaluate(context, [spec], lake.values.periods(path), judge)
+
+    return schema_diff
+
+
+def _verdict(lake: Lake, export: Export, crawl: Crawl) -> Verdict:
+    rows: list[Row] = []
+    refused: list[Row] = []
+    new_tables = []
+    for output in export.outputs:
+        name = TABLE_ASSETS[output]
+        have = catalog_of(lake, output).fields(export.table)
+        if have is None:
+            new_tables.append(name)
+            continue
+        diff = plan(have, lake_columns(crawl.source.columns)).diff
+        stopped = [
+            (name, c.name, "incompatible", c.table, c.delivery, "the load stops")
+            for c in diff.incompatible
+        ]
+        refused += stopped
+        rows += [*stopped, *_harmless(name, diff)]
+    period = crawl.delivery.period
+    metadata: dict[str, object] = {
+        "delivery_version": crawl.delivery.version,
+        "columns_in_delivery": len(crawl.source.columns),
+        "changes": len(rows),
+    }
+    if rows:
+        metadata["schema_diff"] = dg.MetadataValue.md(markdown.table(_HEAD, rows))
+    if new_tables:
+        metadata["tables_to_be_made"] = ", ".join(new_tables)
+    if refused:
+        return Verdict(
+            passed=False, description=_ways_out(export, period, refused), metadata=metadata
+        )
+    described = f"{len(rows)} changes that the tables follow" if rows else "No changes"
+    severity = dg.AssetCheckSeverity.WARN
+    return Verdict(
+        passed=True, description=f"{period}: {described}", metadata=metadata, severity=severity
+    )
+
+
+def _harmless(table: str, diff: SchemaDiff) -> Iterable[Row]:
+    for added in diff.added:
+        yield table, added.name, "new", "", added.type, "added to the table"
+    for missing in diff.missing:
+        yield table, missing.name, "missing", missing.type, "", "NULL for this period"
+    for wider in diff.widened:
+        yield table, wider.name, "wider", wider.table, wider.delivery, "promoted"
+
+
+def _ways_out(export: Export, period: str, refused: Sequence[Row]) -> str:
+    columns = "; ".join(
+        f"{column} is {old} in {table} and {new} in the delivery"
+        for table, column, _, old, new, _ in refused[:_SHOWN]
+    )
+    more = f"; and {len(refused) - _SHOWN} more" if len(refused) > _SHOWN else ""
+    return (
+        f"{period}: no table was changed, because these columns changed in a way that no table can follow: {columns}{more}. "
+        "Ways out: if the delivery is wrong, have it delivered again; if the column dictionary is wrong, correct "
+        "`billing_lake/domain/dictionary.py`; if the new type is right, run the job "
+        f"`{export.name}_rebuild_iceberg_table`, which builds the tables anew from all deliveries beside the old ones."
+    )

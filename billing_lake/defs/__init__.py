@@ -1,0 +1,1 @@
+"""What this project instantiates; Dagster loads this folder."""

@@ -1,0 +1,17 @@
+"""What every definition is given: the lake, the store of values between assets, and how a run is executed."""
+
+import dagster as dg
+
+from billing_lake.deployments import open_lake
+from billing_lake.io.values import ValueIOManager
+
+
+@dg.definitions
+def resources() -> dg.Definitions:
+    """Open the lake of the chosen deployment."""
+    lake = open_lake()
+    return dg.Definitions(
+        resources={"lake": lake, "io_manager": ValueIOManager(lake.values)},
+        # A process for each step costs more than most steps do; what runs side by side are billing periods.
+        executor=dg.in_process_executor,
+    )

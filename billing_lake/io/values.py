@@ -1,0 +1,159 @@
+"""The values between assets: a delivery, a crawl, an encoded delivery, one JSON file per asset and billing period.
+
+No pickles: a value outlives the release that wrote it, is read by people who look for a fault, and must not run code
+when it is loaded. The latest value of an asset's period says what that table was last loaded with.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import TypeVar
+
+import dagster as dg
+
+from billing_lake.domain.crawls import Crawl
+from billing_lake.domain.deliveries import Delivery
+from billing_lake.domain.errors import StorageWriteError, TableError, shown
+from billing_lake.domain.sources import Encoded
+
+Value = Delivery | Crawl | Encoded
+"""What an asset may hand on."""
+
+ValueT = TypeVar("ValueT", Delivery, Crawl, Encoded)
+
+OPTIONAL = "billing_lake/optional"
+"""Metadata of an asset input: a period without a value is left out, where it is an error otherwise."""
+
+UNPARTITIONED = "all"
+"""Stands for the billing period of an asset that has no partitions."""
+
+_KINDS: dict[str, type[Value]] = {kind.__name__: kind for kind in (Delivery, Crawl, Encoded)}
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A value as it was kept.
+
+    Attributes:
+        value: The value.
+        written: When, ISO 8601 in UTC with microseconds: two of them compare as text.
+    """
+
+    value: Value
+    written: str
+
+
+@dataclass(frozen=True)
+class ValueStore:
+    """Values in files `<root>/<asset key…>/<period>.json`.
+
+    Attributes:
+        root: Folder of the values.
+    """
+
+    root: Path
+
+    def write(self, key: Sequence[str], period: str, value: Value) -> None:
+        """Keep ``value`` as the latest one of the asset ``key`` and ``period``; a reader sees the old or the new one.
+
+        Raises:
+            StorageWriteError: The lake's folder takes no more.
+        """
+        path = self._path(key, period)
+        text = json.dumps(
+            {
+                "kind": type(value).__name__,
+                "written": datetime.now(timezone.utc).isoformat(timespec="microseconds"),
+                "value": value.to_json(),
+            },
+            indent=1,
+        )
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            _replace(path, text)
+        except OSError as error:
+            what = f"The value of {'/'.join(key)} cannot be kept: {error.strerror or error}"
+            raise StorageWriteError(what, file=str(path)) from error
+
+    def find(self, key: Sequence[str], period: str) -> Kept | None:
+        """Return the latest value of the asset ``key`` and ``period``, or None where there is none.
+
+        Raises:
+            TableError: The file is no value.
+        """
+        path = self._path(key, period)
+        try:
+            text = path.read_text(encoding="utf-8")
+        except FileNotFoundError:
+            return None
+        try:
+            kept = json.loads(text)
+            return Kept(_KINDS[kept["kind"]].from_json(kept["value"]), kept["written"])
+        except (ValueError, KeyError, TypeError) as error:
+            what = f"The value of {'/'.join(key)} cannot be read: {shown(error)}"
+            remedy = f"Materialize {'/'.join(key)} for {period} again; that writes it anew"
+            raise TableError(what, file=str(path), remedy=remedy) from error
+
+    def get(self, key: Sequence[str], period: str, kind: type[ValueT]) -> ValueT:
+        """Return the latest value of the asset ``key`` and ``period``.
+
+        Raises:
+            TableError: There is none, or one of another kind.
+        """
+        kept = self.find(key, period)
+        if kept is None or not isinstance(kept.value, kind):
+            what = f"{'/'.join(key)} has no value for {period}"
+            raise TableError(what, remedy=f"Materialize {'/'.join(key)} for {period} first")
+        return kept.value
+
+    def remove(self, key: Sequence[str], period: str) -> None:
+        """Forget the value of the asset ``key`` and ``period``."""
+        self._path(key, period).unlink(missing_ok=True)
+
+    def periods(self, key: Sequence[str]) -> tuple[str, ...]:
+        """Return the periods that the asset ``key`` has a value for."""
+        return tuple(sorted(path.stem for path in self.root.joinpath(*key).glob("*.json")))
+
+    def _path(self, key: Sequence[str], period: str) -> Path:
+        return self.root.joinpath(*key, f"{period}.json")
+
+
+class ValueIOManager(dg.IOManager):
+    """Hands values from asset to asset: always a dict of billing period to value, for one period or for many."""
+
+    def __init__(self, store: ValueStore) -> None:
+        self.store = store
+
+    def handle_output(self, context: dg.OutputContext, obj: Mapping[str, Value] | None) -> None:
+        """Keep the value of every period of the run."""
+        for period, value in (obj or {}).items():
+            self.store.write(context.asset_key.path, period, value)
+
+    def load_input(self, context: dg.InputContext) -> dict[str, Value]:
+        """Load the latest value of every period of the run."""
+        key = context.asset_key.path
+        periods = context.asset_partition_keys if context.has_asset_partitions else (UNPARTITIONED,)
+        found = {period: self.store.find(key, period) for period in periods}
+        lacking = [period for period, kept in found.items() if kept is None]
+        if lacking and not (context.definition_metadata or {}).get(OPTIONAL):
+            what = f"{'/'.join(key)} has no value for {', '.join(lacking)}"
+            remedy = f"Materialize {'/'.join(key)} for {', '.join(lacking)} first"
+            raise TableError(what, remedy=remedy)
+        return {period: kept.value for period, kept in found.items() if kept is not None}
+
+
+def _replace(path: Path, text: str) -> None:
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".tmp")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise

@@ -1,0 +1,1 @@
+"""Factories of jobs that an operator starts."""

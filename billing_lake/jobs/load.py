@@ -1,0 +1,33 @@
+"""The job `<export>_load`: one billing period of one export, from the delivery to proven tables."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import dagster as dg
+
+from billing_lake.assets.export import Export
+
+if TYPE_CHECKING:
+    from dagster._core.definitions.unresolved_asset_job_definition import (
+        UnresolvedAssetJobDefinition,
+    )
+
+
+def load_job_name(export: Export) -> str:
+    """Return the job's name."""
+    return f"{export.name}_load"
+
+
+def build_load_job(export: Export) -> UnresolvedAssetJobDefinition:
+    """Build the job for ``export``; it runs the assets' checks as well."""
+    keys = [
+        export.key("raw_reports"),
+        export.key("crawler_table"),
+        *(export.table_key(output) for output in export.outputs),
+    ]
+    return dg.define_asset_job(
+        load_job_name(export),
+        selection=dg.AssetSelection.assets(*keys),
+        description=f"Load one billing period of {export.name} into its tables, and prove them.",
+    )

@@ -1,0 +1,39 @@
+"""Runs side by side: several months at once all succeed, two runs of one month never double it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from billing_lake_tests.assets.test_load import assert_tables_equal
+from billing_lake_tests.lakes import EXPORT, TABLE, World
+
+# Dagster's capture of a step's output redirects the whole process, which threads share with each other and with pytest.
+NO_CAPTURE = {
+    "compute_logs": {
+        "module": "dagster._core.storage.noop_compute_log_manager",
+        "class": "NoOpComputeLogManager",
+    }
+}
+
+
+@pytest.fixture
+def lake(tmp_path: Path) -> Iterator[World]:
+    (tmp_path / "dagster").mkdir()
+    storage = str(tmp_path / "dagster")
+    with dg.DagsterInstance.local_temp(storage, overrides=NO_CAPTURE) as instance:
+        yield World(tmp_path / "lake", {}, instance)
+
+
+def test_runs_of_several_months_and_two_of_one_month_leave_each_month_once(lake: World) -> None:
+    deliveries = [lake.deliver(period) for period in ("2025-01", "2025-02")]
+    with ThreadPoolExecutor(3) as pool:
+        # Each run has catalogs of its own, as runs in processes of their own have.
+        runs = list(pool.map(lake.load, ("2025-01", "2025-02", "2025-02")))
+    assert [run.success for run in runs] == [True, True, True]
+    assert_tables_equal(lake, *deliveries)
+    assert lake.lake.iceberg.periods(TABLE, EXPORT) == ("2025-01", "2025-02")

@@ -1,0 +1,328 @@
+"""A billing period from the delivery to the three tables, with everything real."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from decimal import Decimal
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from billing_lake.catalogs.base import TableCatalog
+from billing_lake.domain.profiles import Profile
+from billing_lake.domain.sources import PeriodKey
+from billing_lake.sample import SampleDelivery, SampleSpec
+from billing_lake_tests.lakes import EXPORT, TABLE, World, failure, verdicts
+
+OUTPUTS = ("hive", "iceberg", "s3_table")
+
+Make = Callable[..., World]
+
+
+def figures(
+    found: Profile | SampleDelivery,
+) -> tuple[int, dict[str, dict[str, Decimal]]]:
+    totals = {
+        currency: {name: total for name, total in columns.items() if total}
+        for currency, columns in found.totals.items()
+    }
+    return found.rows, totals
+
+
+def assert_tables_equal(world: World, *deliveries: SampleDelivery) -> None:
+    for delivery in deliveries:
+        for output in world.component.outputs:
+            assert figures(world.profile(output, delivery.period)) == figures(delivery), output
+
+
+def metadata(result: dg.ExecuteInProcessResult, asset: str) -> dict[str, object]:
+    event = next(
+        m
+        for m in result.get_asset_materialization_events()
+        if m.asset_key == dg.AssetKey([EXPORT, asset])
+    )
+    found = event.step_materialization_data.materialization.metadata
+    return {name: value.value for name, value in found.items()}
+
+
+def test_a_month_is_in_all_three_tables_to_the_last_digit_and_every_proof_passes(
+    world: Make,
+) -> None:
+    lake = world()
+    delivery = lake.deliver("2025-03")
+    result = lake.load("2025-03")
+    assert result.success
+    assert_tables_equal(lake, delivery)
+    found = verdicts(result)
+    assert all(one.passed for one in found.values())
+    assert {partition for _, _, partition in found} == {"2025-03"}
+    assert len(found) == 1 + 3 * 4
+    assert all(one.target_materialization_data for one in found.values())
+    assert lake.lake.crawled.names() == (), "after a successful load the crawled table is dropped"
+    assert not list(lake.lake.staging.glob("*"))
+    assert_everything_is_told(result, delivery)
+    assert_bytes_are_shared(lake, result)
+
+
+def assert_everything_is_told(result: dg.ExecuteInProcessResult, delivery: SampleDelivery) -> None:
+    for asset in ("hive_table", "iceberg_table", "s3_table"):
+        told = metadata(result, asset)
+        schema = told["dagster/column_schema"]
+        assert isinstance(schema, dg.TableSchema)
+        assert {"line_item_unblended_cost", "delivery_version"} <= {c.name for c in schema.columns}
+        assert told["dagster/partition_row_count"] == delivery.rows
+        assert told["dagster/table_name"] == TABLE
+        assert Path(str(told["dagster/uri"])).is_dir()
+        assert told["delivery_version"] == delivery.version
+        assert "| line_item_unblended_cost |" in str(told["totals"])
+        assert str(told["preview"]).count("\n") == 6
+    assert metadata(result, "iceberg_table")["snapshot_id"]
+    assert metadata(result, "raw_reports")["files"] == 2
+    assert metadata(result, "crawler_table")["dagster/partition_row_count"] == delivery.rows
+
+
+def assert_bytes_are_shared(lake: World, result: dg.ExecuteInProcessResult) -> None:
+    key = PeriodKey(EXPORT, "2025-03")
+    inodes = {
+        Path(file.uri).stat().st_ino
+        for catalog in (lake.lake.hive, lake.lake.iceberg, lake.lake.s3_tables)
+        for file in catalog.files(TABLE, key).files
+    }
+    assert len(inodes) == 1
+    assert metadata(result, "hive_table")["encoded"] == "for this table"
+    assert metadata(result, "s3_table")["encoded"] == "taken over from another table"
+
+
+def test_a_restatement_replaces_the_month_and_says_what_it_replaced(world: Make) -> None:
+    lake = world()
+    first = lake.deliver("2025-03")
+    assert lake.load("2025-03").success
+    second = lake.deliver("2025-03", restatement=1)
+    assert figures(first) != figures(second)
+    result = lake.load("2025-03")
+    assert result.success
+    assert_tables_equal(lake, second)
+    told = metadata(result, "iceberg_table")
+    assert told["replaced_delivery_version"] == first.version
+    assert told["replaced_rows"] == first.rows
+
+
+def test_loading_the_same_delivery_again_changes_nothing(world: Make) -> None:
+    lake = world()
+    delivery = lake.deliver("2025-03")
+    assert lake.load("2025-03").success
+    assert lake.load("2025-03").success
+    assert_tables_equal(lake, delivery)
+
+
+def test_a_column_that_is_new_in_the_third_month_is_added_and_old_months_stay(world: Make) -> None:
+    lake = world()
+    before = lake.deliver("2025-01")
+    assert lake.load("2025-01").success
+    after = lake.deliver("2025-03", extra_tags=("user:Project",))
+    result = lake.load("2025-03")
+    assert result.success
+    assert_tables_equal(lake, before, after)
+    for catalog in (lake.lake.hive, lake.lake.iceberg, lake.lake.s3_tables):
+        names = [field.name for field in catalog.fields(TABLE) or ()]
+        assert "resource_tags_user_project" in names
+    diff = verdicts(result)["crawler_table", "schema_diff", "2025-03"]
+    assert diff.passed
+    assert diff.severity == dg.AssetCheckSeverity.WARN
+    assert "resource_tags_user_project" in str(diff.metadata["schema_diff"].value)
+    again = lake.load("2025-01")
+    assert again.success, "a back-fill of an older month gives no false alarm"
+    assert verdicts(again)["crawler_table", "schema_diff", "2025-01"].passed
+    assert metadata(again, "s3_table")["encoded"] == "taken over from another table"
+
+
+@pytest.mark.parametrize("outputs", [["iceberg"], ["s3_table"], ["iceberg", "s3_table"], ["hive"]])
+def test_an_export_is_loaded_into_the_tables_that_it_chose(world: Make, outputs: list[str]) -> None:
+    lake = world(outputs=outputs)
+    delivery = lake.deliver("2025-03")
+    result = lake.load("2025-03")
+    assert result.success
+    assert_tables_equal(lake, delivery)
+    assert lake.lake.crawled.names() == ()
+    assert not list(lake.lake.staging.glob("*"))
+    others: dict[str, TableCatalog] = {
+        "hive": lake.lake.hive,
+        "iceberg": lake.lake.iceberg,
+        "s3_table": lake.lake.s3_tables,
+    }
+    for output in set(OUTPUTS) - set(outputs):
+        assert others[output].tables() == ()
+
+
+def test_an_s3_table_that_is_added_later_with_other_field_ids_gets_its_own_files(
+    world: Make,
+) -> None:
+    lake = world()
+    delivery = lake.deliver("2025-03")
+    created = lake.run("s3_table_create", config=op_config("create_s3_table", table=TABLE))
+    assert created.success
+    lake_without = World(lake.home, {"outputs": ["hive", "iceberg"]}, lake.instance)
+    assert lake_without.load("2025-03").success
+    result = lake.load("2025-03")
+    assert result.success
+    assert_tables_equal(lake, delivery)
+    assert metadata(result, "s3_table")["encoded"] == "for this table"
+    assert not list(lake.lake.staging.glob("*"))
+
+
+def test_tables_made_beside_a_defined_s3_table_take_its_field_ids_and_share_bytes(
+    world: Make,
+) -> None:
+    lake = world()
+    delivery = lake.deliver("2025-03")
+    assert lake.run("s3_table_create", config=op_config("create_s3_table", table=TABLE)).success
+    result = lake.load("2025-03")
+    assert result.success
+    assert_tables_equal(lake, delivery)
+    assert metadata(result, "iceberg_table")["encoded"] == "taken over from another table"
+    assert metadata(result, "s3_table")["encoded"] == "taken over from another table"
+
+
+def test_a_table_whose_files_were_taken_away_upstream_encodes_again(world: Make) -> None:
+    lake = world()
+    delivery = lake.deliver("2025-03")
+    assert lake.load("2025-03").success
+    for file in lake.lake.hive.files(TABLE, PeriodKey(EXPORT, "2025-03")).files:
+        Path(file.uri).unlink()
+    result = lake.load("2025-03", assets=["iceberg_table", "s3_table"])
+    assert result.success
+    assert figures(lake.profile("iceberg", "2025-03")) == figures(delivery)
+    assert metadata(result, "iceberg_table")["encoded"] == "for this table"
+
+
+def test_a_period_without_a_delivery_fails_with_the_periods_that_have_one(world: Make) -> None:
+    lake = world()
+    lake.deliver("2025-01")
+    result = lake.load("2025-02")
+    assert not result.success
+    text = failure(result, f"{EXPORT}__raw_reports")
+    assert text.startswith("NoDeliveryError: ")
+    assert "2025-01" in text
+
+
+def test_a_delivery_that_changes_under_a_load_is_never_committed(world: Make) -> None:
+    lake = world()
+    delivery = lake.deliver("2025-03")
+    assert lake.load("2025-03").success
+    lake.deliver("2025-03", restatement=1)
+    result = lake.load("2025-03", assets=["hive_table", "iceberg_table", "s3_table"])
+    assert not result.success
+    assert "DeliveryChangedError" in failure(result, f"{EXPORT}__hive_table")
+    assert_tables_equal(lake, delivery)
+
+
+def test_a_failed_table_hides_no_other_and_keeps_the_crawled_table(world: Make) -> None:
+    lake = world()
+    delivery = lake.deliver("2025-03")
+    s3_tables = lake.lake.home / "warehouse" / "s3tables"
+    s3_tables.parent.mkdir(parents=True)
+    s3_tables.write_text("a file where a folder must be")
+    result = lake.load("2025-03")
+    assert not result.success
+    assert [e.step_key for e in result.get_step_failure_events()] == [f"{EXPORT}__s3_table"]
+    assert figures(lake.profile("iceberg", "2025-03")) == figures(delivery)
+    assert verdicts(result)["iceberg_table", "equals_delivery", "2025-03"].passed
+    assert len(lake.lake.crawled.names()) == 1
+    s3_tables.unlink()
+    assert lake.load("2025-03", assets=["s3_table"]).success
+    assert lake.lake.crawled.names() == ()
+
+
+def test_a_range_is_one_run_in_which_each_period_is_replaced_and_told_of(world: Make) -> None:
+    lake = world()
+    deliveries = [lake.deliver(period) for period in ("2025-01", "2025-02", "2025-03")]
+    result = lake.load_range("2025-01", "2025-03")
+    assert result.success
+    assert_tables_equal(lake, *deliveries)
+    events = [
+        e.step_materialization_data.materialization
+        for e in result.get_asset_materialization_events()
+        if e.asset_key == dg.AssetKey([EXPORT, "iceberg_table"])
+    ]
+    assert {e.partition: e.metadata["delivery_version"].value for e in events} == {
+        delivery.period: delivery.version for delivery in deliveries
+    }
+    found = verdicts(result)
+    assert {partition for _, _, partition in found} == {"2025-01", "2025-02", "2025-03"}
+    assert len(found) == 3 * 13
+
+
+def test_a_bad_period_of_a_range_is_named_and_the_others_are_kept(world: Make) -> None:
+    lake = world(outputs=["iceberg"])
+    deliveries = [lake.deliver(period) for period in ("2025-01", "2025-02", "2025-03")]
+    deliveries[1].files[0].write_bytes(b"this is no gzip at all")
+    result = lake.load_range("2025-01", "2025-03")
+    assert not result.success
+    text = failure(result, f"{EXPORT}__crawler_table")
+    assert text.startswith("1 of 3 billing periods failed; the others were kept.\n2025-02: ")
+    assert "NotGzipError" in text
+    for period in ("2025-01", "2025-03"):
+        assert lake.load(period, assets=["iceberg_table"]).success
+    assert_tables_equal(lake, deliveries[0], deliveries[2])
+
+
+def test_rows_of_another_month_are_refused_with_the_file(world: Make) -> None:
+    lake = world(outputs=["iceberg"])
+    right = lake.deliver("2025-03")
+    wrong = lake.deliver("2025-02")
+    right.files[1].write_bytes(wrong.files[1].read_bytes())
+    result = lake.load("2025-03")
+    assert not result.success
+    text = failure(result, f"{EXPORT}__crawler_table")
+    assert text.startswith("PeriodMismatchError: ")
+    assert right.files[1].name in text
+    assert lake.lake.iceberg.tables() == ()
+
+
+def test_loose_files_load_by_the_period_that_their_rows_state(world: Make) -> None:
+    lake = world(layout="loose", outputs=["hive", "iceberg"])
+    spec = SampleSpec(layout="loose", prefix="billing", report="daily", rows=200, chunks=2)
+    delivery = lake.deliver("2025-03", spec=spec)
+    assert lake.load("2025-03").success
+    assert_tables_equal(lake, delivery)
+
+
+def test_an_empty_delivery_is_a_month_without_rows(world: Make) -> None:
+    lake = world()
+    full = lake.deliver("2025-03")
+    assert lake.load("2025-03").success
+    assert full.rows
+    empty = SampleSpec(layout="create-new", prefix="billing", report="daily", rows=0, chunks=1)
+    lake.deliver("2025-03", spec=empty, restatement=1)
+    result = lake.load("2025-03")
+    assert result.success
+    assert lake.profile("s3_table", "2025-03").rows == 0
+    assert all(one.passed for one in verdicts(result).values())
+
+
+def test_static_files_are_a_table_of_their_own_that_is_overwritten(world: Make) -> None:
+    lake = world()
+    january, march = (lake.deliver(period) for period in ("2025-01", "2025-03"))
+    table = f"{TABLE}_static"
+    keys = [str(f.relative_to(lake.landing)) for d in (january, march) for f in d.files]
+    result = materialize_static(lake, keys)
+    assert result.success
+    assert all(one.passed for one in verdicts(result).values())
+    assert lake.lake.iceberg.periods(table, EXPORT) == ("2025-01", "2025-03")
+    again = materialize_static(lake, keys[:2])
+    assert again.success
+    assert all(one.passed for one in verdicts(again).values())
+    assert lake.lake.iceberg.periods(table, EXPORT) == ("2025-01",)
+    missing = materialize_static(lake, ["archive/none.csv.gz"])
+    assert "NoDeliveryError" in failure(missing, f"{EXPORT}__iceberg_static")
+    assert lake.lake.iceberg.periods(table, EXPORT) == ("2025-01",)
+
+
+def materialize_static(lake: World, keys: list[str]) -> dg.ExecuteInProcessResult:
+    config = op_config(f"{EXPORT}__iceberg_static", files=keys)
+    return lake.run("__ASSET_JOB", assets=["iceberg_static"], config=config)
+
+
+def op_config(op: str, **config: object) -> dict[str, object]:
+    return {"ops": {op: {"config": config}}}

@@ -1,0 +1,135 @@
+"""Settings of the component, and what it makes of them."""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+import yaml
+
+from billing_lake.components import BillingExport
+from billing_lake.domain.errors import ConfigurationError
+from billing_lake_tests.lakes import EXPORT, World
+
+# Dagster itself calls what pydantic deprecates.
+pytestmark = pytest.mark.filterwarnings("ignore:.*parse_obj_as.*")
+
+
+def resolved(**settings: object) -> BillingExport:
+    """Resolve settings as a defs.yaml would."""
+    text = yaml.safe_dump({"name": "costs", "layout": "overwrite", "report": "daily", **settings})
+    export: BillingExport = BillingExport.resolve_from_yaml(text)
+    return export
+
+
+def test_three_lines_are_enough_for_an_export() -> None:
+    export = resolved().export
+    assert export.outputs == ("hive", "iceberg", "s3_table")
+    assert export.table == "billing.costs"
+    assert export.partitions.get_first_partition_key() == "2024-01"
+
+
+def test_outputs_are_loaded_in_one_order_whatever_order_they_are_written_in() -> None:
+    assert resolved(outputs=["s3_table", "iceberg"]).export.outputs == ("iceberg", "s3_table")
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("name", "Costs; DROP"),
+        ("name", "../costs"),
+        ("layout", "other"),
+        ("outputs", []),
+        ("outputs", ["delta"]),
+        ("start", "2024-1"),
+        ("start", "January"),
+        ("namespace", "a.b"),
+        ("sensor_runs_per_tick", 0),
+        ("sensor_interval_seconds", -1),
+        ("owner", ["team:finops"]),
+    ],
+)
+def test_a_wrong_setting_is_named(setting: str, value: object) -> None:
+    with pytest.raises(Exception, match=setting):
+        resolved(**{setting: value})
+
+
+def test_a_layout_with_a_manifest_needs_the_reports_name() -> None:
+    with pytest.raises(ConfigurationError, match="`report`"):
+        _ = resolved(report="").export
+
+
+def test_every_setting_says_what_it_is_for() -> None:
+    model = BillingExport.get_model_cls()
+    assert model
+    properties = model.model_json_schema()["properties"]
+    assert all(len(one.get("description", "")) > 20 for one in properties.values()), properties
+
+
+def keys(lake: World) -> dict[str, Any]:
+    definitions = lake.definitions
+    return {
+        "assets": {key.path[-1] for key in definitions.resolve_all_asset_keys()},
+        "jobs": {job.name for job in definitions.jobs or ()},
+        "sensors": {sensor.name for sensor in definitions.sensors or ()},
+    }
+
+
+def test_an_export_is_its_assets_its_jobs_and_its_sensor(tmp_path: Path) -> None:
+    found = keys(World(tmp_path, {"outputs": ["iceberg"]}))
+    assert found["assets"] == {"raw_reports", "crawler_table", "iceberg_table", "iceberg_static"}
+    assert {f"{EXPORT}_load", f"{EXPORT}_rebuild_iceberg_table"} <= found["jobs"]
+    assert found["sensors"] == {f"{EXPORT}_new_reports"}
+
+
+def test_all_assets_of_an_export_have_the_same_periods_the_open_month_included(
+    tmp_path: Path,
+) -> None:
+    definitions = World(tmp_path).definitions
+    partitions = {
+        asset.partitions_def
+        for asset in definitions.assets or ()
+        if isinstance(asset, dg.AssetsDefinition) and asset.partitions_def is not None
+    }
+    assert len(partitions) == 1
+    periods = partitions.pop().get_partition_keys(
+        current_time=datetime(2025, 3, 15, tzinfo=timezone.utc)
+    )
+    assert (periods[0], periods[-1]) == ("2025-01", "2025-03")
+
+
+def test_two_exports_live_side_by_side(tmp_path: Path) -> None:
+    one = World(tmp_path).definitions
+    other = World(tmp_path, {"name": "other", "layout": "loose", "prefix": "x"})
+    dg.Definitions.validate_loadable(
+        dg.Definitions.merge(
+            one, other.component.build_defs(dg.ComponentTree.for_test().load_context)
+        )
+    )
+
+
+@pytest.mark.parametrize("single_run", [True, False])
+def test_a_backfill_of_a_range_is_one_run_or_one_for_each_month(
+    tmp_path: Path, *, single_run: bool
+) -> None:
+    definitions = World(tmp_path, {"single_run_backfill": single_run}).definitions
+    asset = definitions.resolve_assets_def(dg.AssetKey([EXPORT, "iceberg_table"]))
+    expected = dg.BackfillPolicy.single_run() if single_run else dg.BackfillPolicy.multi_run()
+    assert asset.backfill_policy == expected
+
+
+def test_a_sensor_is_off_until_somebody_switches_it_on(tmp_path: Path) -> None:
+    status = dg.DefaultSensorStatus
+    for running, expected in ((False, status.STOPPED), (True, status.RUNNING)):
+        definitions = World(tmp_path, {"sensor_running": running}).definitions
+        sensor = definitions.resolve_sensor_def(f"{EXPORT}_new_reports")
+        assert sensor.default_status == expected
+
+
+def test_files_of_the_settings_are_the_default_of_the_static_table(tmp_path: Path) -> None:
+    lake = World(tmp_path, {"static_files": ["archive/a.csv.gz"]})
+    asset = lake.definitions.resolve_assets_def(dg.AssetKey([EXPORT, "iceberg_static"]))
+    assert asset.op.config_schema.default_value == {"files": ["archive/a.csv.gz"]}

@@ -1,0 +1,31 @@
+"""Fixtures that several folders share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import settings
+
+# How long an example takes says more about the machine than about the code.
+settings.register_profile("lake", deadline=None)
+settings.load_profile("lake")
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[Callable[..., Any]]:
+    """Make lakes: `world()` is one with all outputs; keyword arguments are settings of the component."""
+    import dagster as dg
+
+    from billing_lake_tests.lakes import World
+
+    with ExitStack() as stack:
+
+        def make(**settings: Any) -> World:
+            instance = stack.enter_context(dg.DagsterInstance.ephemeral())
+            return World(tmp_path / "lake", settings, instance)
+
+        yield make

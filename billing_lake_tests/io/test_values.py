@@ -1,0 +1,77 @@
+"""Values between assets: one JSON file each, replaced as a whole."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from billing_lake.domain.deliveries import Delivery
+from billing_lake.domain.errors import StorageWriteError, TableError
+from billing_lake.domain.sources import Encoded
+from billing_lake.io.values import OPTIONAL, ValueIOManager, ValueStore
+
+KEY = ("costs", "raw_reports")
+VALUE = Encoded(identity="i", version="v")
+
+
+def test_what_is_written_is_read_and_the_latest_counts(tmp_path: Path) -> None:
+    store = ValueStore(tmp_path)
+    delivery = Delivery(export="costs", period="2025-03", version="v", layout="loose", files=())
+    store.write(KEY, "2025-03", VALUE)
+    store.write(KEY, "2025-03", delivery)
+    assert store.get(KEY, "2025-03", Delivery) == delivery
+    assert store.periods(KEY) == ("2025-03",)
+    assert [path.name for path in tmp_path.rglob("*.*")] == ["2025-03.json"]
+
+
+def test_a_value_written_later_has_a_later_time(tmp_path: Path) -> None:
+    store = ValueStore(tmp_path)
+    times = []
+    for _ in range(3):
+        store.write(KEY, "2025-03", VALUE)
+        kept = store.find(KEY, "2025-03")
+        assert kept
+        times.append(kept.written)
+    assert times == sorted(times)
+
+
+def test_a_value_that_is_missing_or_broken_says_what_to_materialize(tmp_path: Path) -> None:
+    store = ValueStore(tmp_path)
+    assert store.find(KEY, "2025-03") is None
+    with pytest.raises(TableError, match="Materialize costs/raw_reports for 2025-03 first"):
+        store.get(KEY, "2025-03", Encoded)
+    path = tmp_path / "costs" / "raw_reports" / "2025-03.json"
+    for text in ("{", "[]", '{"kind": "os.system", "written": "", "value": {}}'):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        with pytest.raises(TableError, match="cannot be read"):
+            store.find(KEY, "2025-03")
+
+
+def test_a_folder_that_takes_no_values_is_a_named_error(tmp_path: Path) -> None:
+    (tmp_path / "costs").write_text("a file where a folder must be")
+    with pytest.raises(StorageWriteError, match="costs/raw_reports cannot be kept"):
+        ValueStore(tmp_path).write(KEY, "2025-03", VALUE)
+
+
+PARTITIONS = dg.StaticPartitionsDefinition(["2025-01", "2025-02"])
+
+
+def test_an_input_that_may_be_missing_is_left_out_and_any_other_is_an_error(tmp_path: Path) -> None:
+    manager = ValueIOManager(ValueStore(tmp_path))
+    manager.store.write(KEY, "2025-01", VALUE)
+
+    def context(**metadata: object) -> dg.InputContext:
+        return dg.build_input_context(
+            asset_key=dg.AssetKey(KEY),
+            partition_key="2025-02",
+            asset_partitions_def=PARTITIONS,
+            asset_partition_key_range=dg.PartitionKeyRange("2025-01", "2025-02"),
+            definition_metadata=metadata,
+        )
+
+    assert manager.load_input(context(**{OPTIONAL: True})) == {"2025-01": VALUE}
+    with pytest.raises(TableError, match="no value for 2025-02"):
+        manager.load_input(context())

@@ -1,0 +1,62 @@
+"""The jobs that make and delete an S3 table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from billing_lake.domain.schemas import Column, lake_columns, plan
+from billing_lake.jobs.s3_tables import defined_schema
+from billing_lake_tests.assets.test_load import op_config
+from billing_lake_tests.lakes import TABLE, World, failure
+
+Make = Callable[..., World]
+
+
+def message(lake: World, job: str, **config: object) -> str:
+    op = {"s3_table_create": "create_s3_table", "s3_table_delete": "delete_s3_table"}[job]
+    result = lake.run(job, config=op_config(op, **config))
+    if not result.success:
+        return failure(result, op)
+    output = next(e for e in result.all_node_events if e.is_successful_output)
+    return str(output.step_output_data.metadata["result"].value)
+
+
+def test_a_table_is_made_once_with_the_defined_schema(world: Make) -> None:
+    lake = world()
+    columns = len(defined_schema())
+    assert message(lake, "s3_table_create", table=TABLE) == f"Made {TABLE} with {columns} columns"
+    fields = lake.lake.s3_tables.fields(TABLE)
+    assert fields == defined_schema()
+    again = message(lake, "s3_table_create", table=TABLE)
+    assert again == f"{TABLE} exists already with the defined schema; nothing was done"
+
+
+def test_a_loaded_table_still_counts_as_made(world: Make) -> None:
+    lake = world(outputs=["s3_table"])
+    message(lake, "s3_table_create", table=TABLE)
+    delivery = lake.deliver("2025-03")
+    assert lake.load("2025-03").success
+    assert "nothing was done" in message(lake, "s3_table_create", table=TABLE)
+    assert lake.profile("s3_table", "2025-03").rows == delivery.rows
+
+
+def test_a_table_with_another_schema_is_refused_and_left_alone(world: Make) -> None:
+    lake = world()
+    other = plan(None, lake_columns([Column("line_item_unblended_cost", "double")])).fields
+    lake.lake.s3_tables.create(TABLE, other)
+    text = message(lake, "s3_table_create", table=TABLE)
+    assert text.startswith(f"TableError: {TABLE} exists with another schema: ")
+    assert lake.lake.s3_tables.fields(TABLE) == other
+
+
+def test_a_table_is_deleted_only_when_its_name_is_typed_as_confirmation(world: Make) -> None:
+    lake = world()
+    message(lake, "s3_table_create", table=TABLE)
+    for confirm in ("", "yes", "costs", f"{TABLE} "):
+        text = message(lake, "s3_table_delete", table=TABLE, confirm=confirm)
+        assert text.startswith("ConfirmationError: ")
+        assert lake.lake.s3_tables.fields(TABLE) is not None
+    assert message(lake, "s3_table_delete", table=TABLE, confirm=TABLE).startswith("Deleted")
+    assert lake.lake.s3_tables.fields(TABLE) is None
+    gone = message(lake, "s3_table_delete", table=TABLE, confirm=TABLE)
+    assert gone.startswith("TableError: There is no S3 table")

@@ -1,0 +1,130 @@
+"""A lake in a temporary folder and the definitions of one export on it: everything real, nothing shared."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+from dagster._core.storage.tags import (
+    ASSET_PARTITION_RANGE_END_TAG,
+    ASSET_PARTITION_RANGE_START_TAG,
+)
+
+from billing_lake.catalogs.base import TableCatalog
+from billing_lake.components import BillingExport
+from billing_lake.deployments import LocalLake
+from billing_lake.domain.profiles import Profile
+from billing_lake.domain.sources import PeriodKey
+from billing_lake.io.values import ValueIOManager
+from billing_lake.jobs.s3_tables import s3_table_create, s3_table_delete
+from billing_lake.sample import SampleDelivery, SampleSpec, write_delivery
+
+EXPORT = "costs"
+TABLE = f"billing.{EXPORT}"
+SPEC = SampleSpec(layout="create-new", prefix="billing", report="daily", rows=300, chunks=2)
+
+
+@dataclass(frozen=True)
+class World:
+    """A lake, and an export that is delivered to it.
+
+    Attributes:
+        home: Folder of the lake.
+        settings: Settings of the component that differ from the tests' own.
+        instance: The Dagster instance.
+    """
+
+    home: Path
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    instance: dg.DagsterInstance = field(default_factory=dg.DagsterInstance.ephemeral)
+
+    @property
+    def lake(self) -> LocalLake:
+        return LocalLake(self.home)
+
+    @property
+    def landing(self) -> Path:
+        return self.home / "landing"
+
+    @property
+    def component(self) -> BillingExport:
+        settings: dict[str, Any] = {
+            "name": EXPORT,
+            "layout": "create-new",
+            "prefix": "billing",
+            "report": "daily",
+            "start": "2025-01",
+            **self.settings,
+        }
+        return BillingExport(**settings)
+
+    @property
+    def definitions(self) -> dg.Definitions:
+        lake = self.lake
+        return dg.Definitions.merge(
+            self.component.build_defs(dg.ComponentTree.for_test().load_context),
+            dg.Definitions(
+                jobs=[s3_table_create, s3_table_delete],
+                resources={"lake": lake, "io_manager": ValueIOManager(lake.values)},
+                executor=dg.in_process_executor,
+            ),
+        )
+
+    def deliver(self, period: str, **arguments: Any) -> SampleDelivery:
+        spec = arguments.pop("spec", SPEC)
+        return write_delivery(self.landing, period, spec, **arguments)
+
+    def run(
+        self,
+        job: str = f"{EXPORT}_load",
+        *,
+        config: Mapping[str, Any] | None = None,
+        assets: Sequence[str] | None = None,
+        **arguments: Any,
+    ) -> dg.ExecuteInProcessResult:
+        return self.definitions.resolve_job_def(job).execute_in_process(
+            instance=self.instance,
+            run_config=dict(config or {}),
+            asset_selection=None if assets is None else [dg.AssetKey([EXPORT, a]) for a in assets],
+            raise_on_error=False,
+            **arguments,
+        )
+
+    def load(self, period: str, **arguments: Any) -> dg.ExecuteInProcessResult:
+        return self.run(partition_key=period, **arguments)
+
+    def load_range(self, first: str, last: str, **arguments: Any) -> dg.ExecuteInProcessResult:
+        tags = {ASSET_PARTITION_RANGE_START_TAG: first, ASSET_PARTITION_RANGE_END_TAG: last}
+        return self.run(tags=tags, **arguments)
+
+    def profile(self, output: str, period: str) -> Profile:
+        """Return what a reader of a table finds for a period."""
+        catalogs: dict[str, TableCatalog] = {
+            "hive": self.lake.hive,
+            "iceberg": self.lake.iceberg,
+            "s3_table": self.lake.s3_tables,
+        }
+        source = catalogs[output].files(TABLE, PeriodKey(EXPORT, period))
+        return self.lake.engine(lambda _: None).profile(source)
+
+
+def failure(result: dg.ExecuteInProcessResult, step: str) -> str:
+    """Return the text of a step's failure, its cause included."""
+    event = next(e for e in result.get_step_failure_events() if e.step_key == step)
+    data = event.step_failure_data
+    assert data.error is not None
+    described = data.user_failure_data.description if data.user_failure_data else None
+    return f"{described}\n{data.error.to_string()}"
+
+
+def verdicts(
+    result: dg.ExecuteInProcessResult,
+) -> dict[tuple[str, str, str | None], dg.AssetCheckEvaluation]:
+    """Return the evaluations of a run by asset, check and billing period."""
+    return {
+        (one.asset_key.path[-1], one.check_name, one.partition): one
+        for one in result.get_asset_check_evaluations()
+    }

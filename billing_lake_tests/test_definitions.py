@@ -1,0 +1,92 @@
+"""The code location as a whole."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import billing_lake
+from billing_lake.definitions import defs
+from billing_lake.deployments import (
+    _LAKES,
+    DEPLOYMENT_SETTING,
+    HOME_SETTING,
+    Deployment,
+    LocalLake,
+    open_lake,
+)
+from billing_lake.domain.errors import ConfigurationError
+
+ROOT = Path(billing_lake.__file__).parent.parent
+EXPORT = "cost_and_usage"
+
+
+def test_the_code_location_is_what_the_documentation_says() -> None:
+    repository = defs().get_repository_def()
+    keys = {key.to_user_string() for key in repository.assets_defs_by_key}
+    tables = ("raw_reports", "crawler_table", "hive_table", "iceberg_table", "s3_table")
+    assert keys == {f"{EXPORT}/{name}" for name in (*tables, "iceberg_static")}
+    assert {sensor.name for sensor in repository.sensor_defs} == {f"{EXPORT}_new_reports"}
+    assert {job.name for job in repository.get_all_jobs() if not job.name.startswith("__")} == {
+        f"{EXPORT}_load",
+        f"{EXPORT}_rebuild_iceberg_table",
+        "s3_table_create",
+        "s3_table_delete",
+    }
+    checks = {key.name for key in repository.asset_checks_defs_by_key}
+    assert {"schema_diff", "equals_delivery", "one_delivery_version"} <= checks
+
+
+def test_assets_are_described_owned_and_grouped() -> None:
+    for asset in defs().get_repository_def().assets_defs_by_key.values():
+        (spec,) = asset.specs
+        assert spec.group_name == EXPORT
+        assert spec.owners
+        assert spec.kinds
+        assert spec.description
+        assert spec.code_version
+
+
+def test_loading_the_code_location_imports_no_engine_and_warns_of_nothing() -> None:
+    program = (
+        "import sys; from billing_lake.definitions import defs; defs().get_repository_def();"
+        "print([m for m in ('polars', 'pyarrow', 'pyiceberg', 'duckdb', 'pandas', 'numpy') if m in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", program],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=ROOT,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "[]"
+
+
+def test_a_deployment_that_does_not_exist_is_refused_with_those_that_do() -> None:
+    with pytest.raises(ConfigurationError, match=f"{DEPLOYMENT_SETTING} is 'moon'.*one of: local"):
+        open_lake({DEPLOYMENT_SETTING: "moon"})
+
+
+def test_every_deployment_has_a_lake_of_its_own() -> None:
+    from typing import get_args
+
+    assert set(_LAKES) == set(get_args(Deployment))
+
+
+def test_the_home_of_a_lake_is_absolute_and_a_folder(tmp_path: Path) -> None:
+    lake = open_lake({HOME_SETTING: os.path.relpath(tmp_path / "x")})
+    assert lake == LocalLake(tmp_path / "x")
+    assert open_lake({}) == LocalLake(Path.cwd() / "lake")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigurationError, match=HOME_SETTING):
+        open_lake({HOME_SETTING: str(tmp_path / "file")})
+
+
+def test_opening_a_lake_makes_no_files(tmp_path: Path) -> None:
+    open_lake({HOME_SETTING: str(tmp_path / "lake")})
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,53 @@
+"""Report files from public sources, where they lie beside the checkout: what others wrote loads to the known totals."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from billing_lake.sample.files import write_manifest
+from billing_lake_tests.lakes import World
+
+DATA = Path(__file__).parents[2] / "shared" / "data"
+COST = "line_item_unblended_cost"
+
+pytestmark = pytest.mark.skipif(not DATA.is_dir(), reason="the public report files are not here")
+
+
+def check(world: World, period: str, rows: int, cost: str) -> None:
+    assert world.load(period).success
+    for output in ("hive", "iceberg", "s3_table"):
+        profile = world.profile(output, period)
+        assert profile.rows == rows
+        assert profile.totals["USD"][COST] == Decimal(cost)
+
+
+def test_the_two_loose_reports_of_the_replaced_system_load_to_their_known_total(
+    world: Callable[..., Any],
+) -> None:
+    lake: World = world(layout="loose", prefix="billing", report="")
+    (lake.landing / "billing").mkdir(parents=True)
+    for number in (1, 2):
+        shutil.copy(DATA / f"cost-and-usage-report-0000{number}.csv.gz", lake.landing / "billing")
+    check(lake, "2025-03", 40_000, "2018.16023732")
+
+
+def test_a_real_anonymised_report_loads_to_its_known_total(world: Callable[..., Any]) -> None:
+    lake: World = world(layout="overwrite", prefix="cur", report="real", start="2023-01")
+    folder = lake.landing / "cur" / "real" / "20231101-20231201"
+    folder.mkdir(parents=True)
+    shutil.copy(DATA / "anonymised-legacy-cur-2023-11.csv.gz", folder / "real-00001.csv.gz")
+    write_manifest(
+        folder / "real-Manifest.json",
+        period="2023-11",
+        report="real",
+        bucket="landing",
+        columns=(),
+        report_keys=["cur/real/20231101-20231201/real-00001.csv.gz"],
+    )
+    check(lake, "2023-11", 1_281, "1.6823086974")

@@ -1,0 +1,32 @@
+"""The command line, `billing-lake`: a thin front door.
+
+`--help` must answer at once, so nothing is imported here but click; each command imports what it needs when it runs.
+"""
+
+from __future__ import annotations
+
+import click
+
+from billing_lake import __version__
+from billing_lake.commands.demo import demo
+from billing_lake.commands.query import query
+from billing_lake.commands.sample import sample
+from billing_lake.commands.terminal import PanelGroup
+
+
+@click.group(cls=PanelGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="billing-lake")
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+def main(*, debug: bool) -> None:
+    """Cloud billing exports as tables that a finance team can trust.
+
+    The lake is the folder BILLING_LAKE_HOME, or ./lake where that is not set.
+    """
+
+
+main.add_command(demo)
+main.add_command(query)
+main.add_command(sample)
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,345 @@
+"""SQL over the tables of a local lake, by DuckDB.
+
+Every table is a view under its own name, in a database named after its catalog: `billing.cost_and_usage` is the Iceberg
+table, `hive.billing.cost_and_usage` and `s3tables.billing.cost_and_usage` are its sisters. A view is made from what the
+catalog says at that moment, so a query sees whole billing periods, before or after a load.
+
+A query may come from anywhere. It reads the lake's tables and nothing else: it must be one SELECT, it may not call table
+functions that reach beyond its arguments, and DuckDB is shut off from every file outside the warehouse.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+
+from billing_lake.domain.errors import QueryError, TableError
+from billing_lake.domain.schemas import Field, parse_decimal
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+    from billing_lake.catalogs.hive import HiveTables
+    from billing_lake.catalogs.iceberg import IcebergTables
+    from billing_lake.deployments import LocalLake
+
+DEFAULT_CATALOG = "iceberg"
+CATALOGS = (DEFAULT_CATALOG, "s3tables", "hive")
+
+_TABLE_FUNCTIONS = frozenset(
+    (
+        "duckdb_columns",
+        "duckdb_tables",
+        "duckdb_views",
+        "generate_series",
+        "json_each",
+        "range",
+        "unnest",
+    )
+)
+"""Table functions that a query may call. Others read files, run text as SQL, or write logs."""
+
+_TYPES = {
+    "boolean": "BOOLEAN",
+    "date": "DATE",
+    "double": "DOUBLE",
+    "float": "FLOAT",
+    "int": "INTEGER",
+    "long": "BIGINT",
+    "string": "VARCHAR",
+    "timestamp": "TIMESTAMP",
+    "timestamptz": "TIMESTAMP WITH TIME ZONE",
+}
+
+_BATCH = 1_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class LakeTable:
+    """A table that SQL can name.
+
+    Attributes:
+        catalog: The database that its view is in, one of `CATALOGS`.
+        table: Its name in the lake's catalog.
+        columns: Names of its columns.
+    """
+
+    catalog: str
+    table: str
+    columns: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """How people write it: the Iceberg tables without their catalog."""
+        return self.table if self.catalog == DEFAULT_CATALOG else f"{self.catalog}.{self.table}"
+
+    @property
+    def identifier(self) -> str:
+        """How SQL writes it."""
+        return ".".join(quoted(part) for part in (self.catalog, *_parts(self.table)))
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a query found.
+
+    Attributes:
+        columns: Names of the columns.
+        types: DuckDB's names of their types.
+        batches: The rows, some at a time.
+    """
+
+    columns: tuple[str, ...]
+    types: tuple[str, ...]
+    batches: Iterator[list[tuple[Any, ...]]]
+
+    def rows(self) -> Iterator[tuple[Any, ...]]:
+        """Go through the rows."""
+        for batch in self.batches:
+            yield from batch
+
+
+class LakeSql:
+    """A connection to the tables of ``lake`` as they are now; a context manager.
+
+    Attributes:
+        tables: The tables that can be asked.
+        broken: Tables that cannot, with the reason.
+    """
+
+    def __init__(self, lake: LocalLake) -> None:
+        self.tables: list[LakeTable] = []
+        self.broken: dict[str, str] = {}
+        self._connection = _connect()
+        try:
+            self._make_views(lake)
+            _lock(self._connection, lake.home / "warehouse")
+        except BaseException:
+            self._connection.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._connection.close()
+
+    def table(self, name: str | None = None) -> LakeTable:
+        """Return the table ``name``, or the lake's only one for an export where no name is given.
+
+        Raises:
+            TableError: There is no such table, or there are several.
+        """
+        if name is not None:
+            for table in self.tables:
+                if name in (table.name, f"{table.catalog}.{table.table}"):
+                    return table
+            raise TableError(f"There is no table {name}", remedy=self.hint())
+        for catalog in CATALOGS:
+            found = [
+                table
+                for table in self.tables
+                if table.catalog == catalog and not table.table.endswith("_static")
+            ]
+            if len(found) == 1:
+                return found[0]
+            if found:
+                raise TableError("The lake has tables of several exports", remedy=self.hint())
+        raise TableError("The lake has no tables yet", remedy="Run `billing-lake demo`")
+
+    def ask(self, sql: str) -> Result:
+        """Run one SELECT.
+
+        Raises:
+            QueryError: DuckDB refuses it, or it is not allowed here.
+        """
+        self._check(sql)
+        with self._errors():
+            cursor = self._connection.execute(sql)
+        described = cursor.description or []
+        return Result(
+            tuple(column[0] for column in described),
+            tuple(str(column[1]) for column in described),
+            self._fetch(cursor),
+        )
+
+    def hint(self) -> str:
+        """Say which tables there are."""
+        names = ", ".join(table.name for table in self.tables) or "none"
+        return f'Tables: {names}. Their columns: billing-lake query "DESCRIBE <table>"'
+
+    def _fetch(self, cursor: duckdb.DuckDBPyConnection) -> Iterator[list[tuple[Any, ...]]]:
+        while True:
+            with self._errors():
+                batch = cursor.fetchmany(_BATCH)
+            if not batch:
+                return
+            yield batch
+
+    def _check(self, sql: str) -> None:
+        """Refuse what is not one SELECT; DuckDB's own parser says what it is."""
+        with self._errors(), closing(self._connection.cursor()) as cursor:
+            row = cursor.execute("SELECT json_serialize_sql(CAST(? AS VARCHAR))", [sql]).fetchone()
+        tree: dict[str, Any] = json.loads(row[0]) if row else {"error": True}
+        if tree["error"] and tree.get("error_type") == "parser":
+            # Parsed again, because only this way the error points at the place of the mistake.
+            with self._errors():
+                self._connection.extract_statements(sql)
+        if tree["error"] or len(tree["statements"]) != 1:
+            what = "`query` takes one SELECT statement and only reads"
+            raise QueryError(what, remedy="PIVOT works where its values are listed with IN")
+        forbidden = sorted(_table_functions(tree) - _TABLE_FUNCTIONS)
+        if forbidden:
+            what = f"`query` reads the lake's tables only; it does not call {', '.join(forbidden)}"
+            raise QueryError(what, remedy=self.hint())
+
+    def _errors(self) -> _Translated:
+        return _Translated(self.hint)
+
+    def _make_views(self, lake: LocalLake) -> None:
+        for catalog in CATALOGS:
+            self._connection.execute(f"ATTACH ':memory:' AS {quoted(catalog)}")
+        self._connection.execute(f"USE {quoted(DEFAULT_CATALOG)}")
+        for table in lake.iceberg.tables():
+            self._make_view(
+                DEFAULT_CATALOG, table, lake.iceberg.fields(table), _iceberg(lake.iceberg, table)
+            )
+        for table in lake.s3_tables.tables():
+            self._make_view(
+                "s3tables", table, lake.s3_tables.fields(table), _iceberg(lake.s3_tables, table)
+            )
+        for table in lake.hive.tables():
+            self._make_view("hive", table, lake.hive.fields(table), _hive(lake.hive, table))
+
+    def _make_view(
+        self, catalog: str, table: str, fields: Sequence[Field] | None, source: str | None
+    ) -> None:
+        view = LakeTable(catalog=catalog, table=table, columns=tuple(f.name for f in fields or ()))
+        schema = ".".join(quoted(part) for part in (catalog, *_parts(table)[:-1]))
+        try:
+            have = self._columns(source) if source else frozenset()
+            body = _select(fields or (), have, source)
+            self._connection.execute(f"CREATE SCHEMA IF NOT EXISTS {schema}")
+            self._connection.execute(f"CREATE VIEW {view.identifier} AS {body}")
+        except duckdb.Error as error:
+            self.broken[view.name] = str(error)
+        else:
+            self.tables.append(view)
+
+    def _columns(self, source: str) -> frozenset[str]:
+        sql = f"DESCRIBE SELECT * FROM {source}"  # noqa: S608 -- made by `_iceberg` or `_hive`
+        described = self._connection.execute(sql).fetchall()
+        return frozenset(row[0] for row in described)
+
+
+class _Translated:
+    """Turns DuckDB's errors inside the block into a `QueryError`."""
+
+    def __init__(self, hint: Callable[[], str]) -> None:
+        self._hint = hint
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, duckdb.Error):
+            raise QueryError(str(error).strip(), remedy=self._hint()) from error
+
+
+def quoted(identifier: str) -> str:
+    """Return ``identifier`` as SQL quotes it."""
+    return '"' + identifier.replace('"', '""') + '"'
+
+
+def literal(text: str) -> str:
+    """Return ``text`` as a string literal of SQL."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def _connect() -> duckdb.DuckDBPyConnection:
+    connection = duckdb.connect(
+        config={
+            "autoinstall_known_extensions": False,
+            "autoload_known_extensions": False,
+            # A name in SQL must never mean a variable of this program.
+            "python_enable_replacements": False,
+        }
+    )
+    # The extensions come as packages, built for this very DuckDB; iceberg needs avro.
+    for name in ("avro", "iceberg"):
+        folder = Path(str(files(f"duckdb_extension_{name}"))) / "extensions"
+        connection.load_extension(
+            str(folder / f"v{duckdb.__version__}" / f"{name}.duckdb_extension")
+        )
+    connection.execute("SET TimeZone = 'UTC'")
+    return connection
+
+
+def _lock(connection: duckdb.DuckDBPyConnection, warehouse: Path) -> None:
+    connection.execute(f"SET allowed_directories = [{literal(str(warehouse))}]")
+    connection.execute("SET enable_external_access = false")
+    connection.execute("SET lock_configuration = true")
+
+
+def _parts(table: str) -> tuple[str, str]:
+    namespace, _, name = table.rpartition(".")
+    return namespace or "main", name
+
+
+def _iceberg(catalog: IcebergTables, table: str) -> str | None:
+    """Return what SQL reads an Iceberg table from: the metadata file that the catalog names now."""
+    opened = catalog.load(table)
+    if opened.current_snapshot() is None:
+        return None
+    return f"iceberg_scan({literal(opened.metadata_location)})"
+
+
+def _hive(catalog: HiveTables, table: str) -> str | None:
+    """Return what SQL reads a Hive-style table from: the files of the folders that its partitions point to now."""
+    paths = sorted(
+        str(path)
+        for folder in catalog.locations(table).values()
+        for path in Path(folder).glob("*.parquet")
+    )
+    if not paths:
+        return None
+    listed = ", ".join(literal(path) for path in paths)
+    return f"read_parquet([{listed}], union_by_name = true, hive_partitioning = false)"
+
+
+def _select(fields: Sequence[Field], have: frozenset[str], source: str | None) -> str:
+    """Select the table's columns, typed; NULL for those that no file has."""
+    columns = ", ".join(
+        f"CAST({quoted(field.name) if field.name in have else 'NULL'} AS {_type(field.type)}) AS {quoted(field.name)}"
+        for field in fields
+    )
+    rows = f"FROM {source}" if source else "WHERE false"
+    return f"SELECT {columns} {rows}"
+
+
+def _type(iceberg: str) -> str:
+    decimal = parse_decimal(iceberg)
+    return f"DECIMAL({decimal[0]}, {decimal[1]})" if decimal else _TYPES.get(iceberg, "VARCHAR")
+
+
+def _table_functions(tree: Any) -> set[str]:
+    """Return the names of all table functions in a serialised statement."""
+    if isinstance(tree, list):
+        return set().union(*map(_table_functions, tree))
+    if not isinstance(tree, dict):
+        return set()
+    found = _table_functions(list(tree.values()))
+    if tree.get("type") == "TABLE_FUNCTION":
+        found.add(str(tree["function"].get("function_name")))
+    return found

@@ -1,0 +1,178 @@
+"""Queries that finance asks every month, as SQL over one table of the lake.
+
+Amortised cost follows the formula of AWS's Cloud Intelligence Dashboards: what a commitment has paid for is counted where
+and when it is used, unused commitment where it is billed, and nothing twice. Every cost stays an exact decimal, and
+currencies are never added up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+
+from billing_lake.domain.dictionary import CURRENCY, USAGE_START
+
+UNBLENDED = "line_item_unblended_cost"
+
+_TYPE = "line_item_line_item_type"
+_SP_EFFECTIVE = "savings_plan_savings_plan_effective_cost"
+_SP_TOTAL = "savings_plan_total_commitment_to_date"
+_SP_USED = "savings_plan_used_commitment"
+_RI_EFFECTIVE = "reservation_effective_cost"
+_RI_UNUSED_UPFRONT = "reservation_unused_amortized_upfront_fee_for_billing_period"
+_RI_UNUSED_RECURRING = "reservation_unused_recurring_fee"
+_RI_ARN = "reservation_reservation_a_r_n"
+_PRODUCT = "line_item_product_code"
+_DESCRIPTION = "line_item_line_item_description"
+_TAGGABLE = ("Usage", "DiscountedUsage", "SavingsPlanCoveredUsage")
+_USER_TAG = "resource_tags_user_"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Subject:
+    """What a named query is asked of.
+
+    Attributes:
+        table: The table, as SQL writes it.
+        columns: Names of its columns.
+        period: The billing period that counts; all of them where it is None.
+    """
+
+    table: str
+    columns: Collection[str]
+    period: str | None = None
+
+    def has(self, *columns: str) -> bool:
+        """Say whether the table has all of ``columns``."""
+        return all(column in self.columns for column in columns)
+
+    def text(self, column: str) -> str:
+        """Return the column, or NULL where the table lacks it."""
+        return column if self.has(column) else "CAST(NULL AS VARCHAR)"
+
+    def amount(self, column: str) -> str:
+        """Return the column with 0 for NULL, or 0 where the table lacks it."""
+        return f"coalesce({column}, 0)" if self.has(column) else "CAST(0 AS DECIMAL(38, 18))"
+
+    @property
+    def where(self) -> str:
+        """The condition on the billing period."""
+        return "true" if self.period is None else f"billing_period = '{self.period}'"
+
+
+@dataclass(frozen=True)
+class NamedQuery:
+    """A query by name.
+
+    Attributes:
+        description: What it answers.
+        sql: Writes it.
+    """
+
+    description: str
+    sql: Callable[[Subject], str]
+
+
+def amortised_cost(subject: Subject) -> str:
+    """Return the expression of a line's amortised cost.
+
+    Savings Plans, and reserved instances, fall back to the unblended cost as a whole where the table lacks a column that
+    they need: half of a formula would count a commitment twice or not at all.
+    """
+    cases: list[tuple[str, str]] = []
+    if subject.has(_TYPE, _SP_EFFECTIVE, _SP_TOTAL, _SP_USED):
+        unused = f"{subject.amount(_SP_TOTAL)} - {subject.amount(_SP_USED)}"
+        cases += [
+            (f"{_TYPE} = 'SavingsPlanCoveredUsage'", subject.amount(_SP_EFFECTIVE)),
+            (f"{_TYPE} = 'SavingsPlanRecurringFee'", unused),
+            (f"{_TYPE} IN ('SavingsPlanNegation', 'SavingsPlanUpfrontFee')", "0"),
+        ]
+        if subject.has(_PRODUCT, _DESCRIPTION):
+            refund = (
+                f"{_TYPE} = 'Refund' AND {_PRODUCT} = 'ComputeSavingsPlans' "
+                f"AND {_DESCRIPTION} LIKE 'Refund for one-time fee for Savings Plan ID%'"
+            )
+            cases.append((refund, "0"))
+    if subject.has(_TYPE, _RI_EFFECTIVE, _RI_UNUSED_UPFRONT, _RI_UNUSED_RECURRING, _RI_ARN):
+        unused = f"{subject.amount(_RI_UNUSED_UPFRONT)} + {subject.amount(_RI_UNUSED_RECURRING)}"
+        cases += [
+            (f"{_TYPE} = 'DiscountedUsage'", subject.amount(_RI_EFFECTIVE)),
+            (f"{_TYPE} = 'RIFee'", unused),
+            (f"{_TYPE} = 'Fee' AND coalesce({_RI_ARN}, '') <> ''", "0"),
+        ]
+    if not cases:
+        return subject.amount(UNBLENDED)
+    branches = " ".join(f"WHEN {condition} THEN {value}" for condition, value in cases)
+    return f"CASE {branches} ELSE {subject.amount(UNBLENDED)} END"
+
+
+def service(subject: Subject) -> str:
+    """Return the expression of a line's service: the product's name on the marketplace, else its service code."""
+    code = ", ".join(
+        f"nullif({subject.text(column)}, '')" for column in ("product_servicecode", _PRODUCT)
+    )
+    name = f"nullif({subject.text('product_product_name')}, '')"
+    marketplace = f"{subject.text('bill_billing_entity')} = 'AWS Marketplace'"
+    return (
+        f"CASE WHEN {marketplace} THEN coalesce({name}, {code}) ELSE coalesce({code}, {name}) END"
+    )
+
+
+def untagged(subject: Subject) -> str:
+    """Return the condition of a line that carries none of the user's tags."""
+    tags = sorted(column for column in subject.columns if column.startswith(_USER_TAG))
+    return " AND ".join(f"""coalesce("{tag}", '') = ''""" for tag in tags) or "true"
+
+
+def _by(heading: str, grouped: Callable[[Subject], str], order: str) -> Callable[[Subject], str]:
+    def sql(subject: Subject) -> str:
+        return f"""
+            SELECT {grouped(subject)} AS {heading}, {subject.text(CURRENCY)} AS currency,
+                sum({subject.amount(UNBLENDED)}) AS unblended_cost,
+                sum({amortised_cost(subject)}) AS amortised_cost,
+                count(*) AS line_items
+            FROM {subject.table} WHERE {subject.where} GROUP BY ALL ORDER BY {order}
+        """  # noqa: S608 -- the table is quoted, the period checked, the rest is ours
+
+    return sql
+
+
+def _untagged_by_service(subject: Subject) -> str:
+    kinds = ", ".join(f"'{kind}'" for kind in _TAGGABLE)
+    usage = f"{_TYPE} IN ({kinds})" if subject.has(_TYPE) else "true"
+    return f"""
+        SELECT {service(subject)} AS service, {subject.text(CURRENCY)} AS currency,
+            coalesce(sum(cost) FILTER (untagged), 0) AS untagged_cost, sum(cost) AS cost,
+            CAST(round(100 * CAST(untagged_cost AS DOUBLE) / nullif(CAST(sum(cost) AS DOUBLE), 0), 1) AS DECIMAL(9, 1))
+                AS untagged_percent
+        FROM (
+            SELECT *, {amortised_cost(subject)} AS cost, {untagged(subject)} AS untagged
+            FROM {subject.table} WHERE {subject.where} AND {usage}
+        )
+        GROUP BY ALL ORDER BY untagged_cost DESC, service
+    """  # noqa: S608 -- as above
+
+
+NAMED_QUERIES = {
+    "cost-by-service": NamedQuery(
+        "Unblended and amortised cost of each service",
+        _by("service", service, "unblended_cost DESC, service"),
+    ),
+    "cost-by-account": NamedQuery(
+        "Unblended and amortised cost of each account",
+        _by(
+            "account",
+            lambda subject: subject.text("line_item_usage_account_id"),
+            "unblended_cost DESC, account",
+        ),
+    ),
+    "cost-by-day": NamedQuery(
+        "Unblended and amortised cost of each day (UTC)",
+        _by("day", lambda _: f"CAST({USAGE_START} AS DATE)", "day, currency"),
+    ),
+    "untagged": NamedQuery(
+        "Amortised cost of usage that carries none of your tags, by service",
+        _untagged_by_service,
+    ),
+}
+"""The named queries."""

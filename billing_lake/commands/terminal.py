@@ -1,0 +1,85 @@
+"""What all commands do alike at the terminal: consoles, and errors as panels where others show a traceback."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TextIO
+
+import click
+
+from billing_lake.domain.errors import BillingLakeError, ConfigurationError, shown
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+PIPED_WIDTH = 110
+"""Columns of text that goes into a file or a pipe, where no terminal says how wide it is."""
+
+EXIT_FAILED = 1
+EXIT_MISCONFIGURED = 2
+
+
+class PanelGroup(click.Group):
+    """A group of commands whose errors on purpose are shown as a panel: what, where, and what to do."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command that was asked for."""
+        try:
+            return super().invoke(ctx)
+        except BillingLakeError as error:
+            if ctx.params.get("debug"):
+                raise
+            show_error(error)
+            ctx.exit(EXIT_MISCONFIGURED if isinstance(error, ConfigurationError) else EXIT_FAILED)
+
+
+def console(file: TextIO | None = None) -> Console:
+    """Return a console on ``file``, or on standard output."""
+    from rich.console import Console
+
+    target = sys.stdout if file is None else file
+    width = None if target.isatty() or "COLUMNS" in os.environ else PIPED_WIDTH
+    return Console(file=target, width=width, highlight=False)
+
+
+@contextmanager
+def kept_stdout() -> Iterator[TextIO]:
+    """Give a text stream to today's standard output that stays usable while others redirect `sys.stdout` or fd 1.
+
+    Dagster captures the file descriptors of its steps.
+    """
+    try:
+        descriptor = os.dup(sys.stdout.fileno())
+    except (OSError, ValueError):
+        yield sys.stdout
+        return
+    with os.fdopen(descriptor, "w", encoding=sys.stdout.encoding, errors="replace") as stream:
+        yield stream
+
+
+def show_error(error: BillingLakeError) -> None:
+    """Show an error as a panel on standard error."""
+    from rich.panel import Panel
+    from rich.text import Text
+
+    place = [
+        f"{label}: {shown(value)}"
+        for label, value in (
+            ("file", error.file),
+            ("line", error.line),
+            ("column", error.column),
+            ("value", error.value),
+        )
+        if value is not None
+    ]
+    text = Text(error.what)
+    if place:
+        text.append("\n" + "\n".join(place), style="dim")
+    if error.how:
+        text.append(f"\n\n{error.how}")
+    console(sys.stderr).print(
+        Panel(text, title=type(error).__name__, title_align="left", border_style="red")
+    )

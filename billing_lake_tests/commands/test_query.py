@@ -1,0 +1,244 @@
+from __future__ import annotations
+
+import csv
+import json
+from decimal import Decimal
+from io import StringIO
+from pathlib import Path
+
+import pytest
+
+from billing_lake.commands.lake_sql import LakeSql, literal, quoted
+from billing_lake.commands.named_queries import UNBLENDED, Subject, amortised_cost, untagged
+from billing_lake.commands.results import as_text
+from billing_lake.deployments import LocalLake
+from billing_lake.domain.errors import QueryError, TableError
+from billing_lake.domain.schemas import Field, plan
+from billing_lake_tests.commands.conftest import TABLE, Runner
+
+SISTERS = (TABLE, f"s3tables.{TABLE}", f"hive.{TABLE}")
+
+
+def rows_of(run: Runner, *arguments: str) -> list[dict[str, str]]:
+    result = run("query", "--format", "csv", *arguments)
+    assert result.exit_code == 0, result.output
+    return list(csv.DictReader(StringIO(result.stdout)))
+
+
+@pytest.mark.parametrize("table", SISTERS)
+def test_cost_by_service_gives_exact_unblended_and_amortised_cost_from_every_table(
+    run: Runner, table: str
+) -> None:
+    rows = rows_of(run, "--named", "cost-by-service", "--period", "2025-03", "--table", table)
+    assert [tuple(row.values()) for row in rows] == [
+        ("AmazonRDS", "USD", "65", "4", "3"),
+        ("ComputeSavingsPlans", "USD", "12.5", "4.5", "3"),
+        ("AmazonEC2", "USD", "10.1", "18.1", "3"),
+        ('Contoso "Pro", GmbH', "USD", "7.000000000000000001", "7.000000000000000001", "1"),
+        ("AmazonS3", "EUR", "1.1", "1.1", "1"),
+    ]
+
+
+def test_all_months_are_added_up_where_no_period_is_given_and_currencies_never(run: Runner) -> None:
+    rows = rows_of(run, "--named", "cost-by-account")
+    assert [tuple(row.values()) for row in rows] == [
+        ("000000000002", "USD", "65", "4", "3"),
+        ("000000000001", "USD", "31.600000000000000001", "31.600000000000000001", "8"),
+        ("000000000001", "EUR", "1.1", "1.1", "1"),
+    ]
+
+
+def test_cost_by_day_goes_through_the_days_in_order(run: Runner) -> None:
+    rows = rows_of(run, "--named", "cost-by-day")
+    assert [(row["day"], row["currency"], row["unblended_cost"]) for row in rows] == [
+        ("2025-02-01", "USD", "2"),
+        ("2025-03-01", "EUR", "1.1"),
+        ("2025-03-01", "USD", "94.600000000000000001"),
+        ("2025-03-02", "USD", "0"),
+    ]
+
+
+def test_untagged_counts_usage_without_a_tag_at_its_amortised_cost(run: Runner) -> None:
+    rows = rows_of(run, "--named", "untagged", "--period", "2025-03")
+    assert [tuple(row.values()) for row in rows] == [
+        ("AmazonEC2", "USD", "8", "18.1", "44.2"),
+        ("AmazonRDS", "USD", "3.25", "3.25", "100"),
+        ("AmazonS3", "EUR", "1.1", "1.1", "100"),
+    ]
+
+
+def test_a_table_without_commitment_columns_falls_back_to_the_unblended_cost() -> None:
+    thin = Subject(table="t", columns={UNBLENDED})
+    assert amortised_cost(thin) == "coalesce(line_item_unblended_cost, 0)"
+    half = Subject(
+        table="t", columns={UNBLENDED, "line_item_line_item_type", "savings_plan_used_commitment"}
+    )
+    assert amortised_cost(half) == "coalesce(line_item_unblended_cost, 0)"
+    assert untagged(thin) == "true"
+
+
+def test_a_column_that_an_older_partition_lacks_is_null_there(run: Runner) -> None:
+    sql = f"SELECT billing_period, count(resource_tags_user_project) AS n FROM hive.{TABLE} GROUP BY ALL ORDER BY ALL"
+    assert [row["n"] for row in rows_of(run, sql)] == ["0", "1"]
+
+
+def test_json_keeps_every_digit_as_text_and_numbers_columns_of_one_name(run: Runner) -> None:
+    sql = f"SELECT {UNBLENDED} AS cost, 1 AS n, NULL AS gone, true AS yes, [1, 2] AS list FROM {TABLE} ORDER BY cost"
+    result = run("query", sql, "--format", "json")
+    last = json.loads(result.stdout)[-1]
+    assert last == {"cost": "96", "n": 1, "gone": None, "yes": True, "list": [1, 2]}
+    twice = run("query", "SELECT 1 AS a, 2 AS a", "--format", "json")
+    assert sorted(json.loads(twice.stdout)[0].values()) == [1, 2]
+    assert json.loads(run("query", "SELECT 1 WHERE false", "--format", "json").stdout) == []
+
+
+def test_moments_are_utc_whatever_the_machine_thinks(run: Runner) -> None:
+    sql = f"SELECT min(line_item_usage_start_date) AS first FROM {TABLE}"
+    result = run("query", sql, "--format", "csv", env={"TZ": "Asia/Tokyo"})
+    assert result.stdout == "first\n2025-02-01T00:00:00+00:00\n"
+
+
+def test_a_table_on_the_terminal_shows_some_rows_and_says_that_there_are_more(run: Runner) -> None:
+    result = run("query", f"SELECT {UNBLENDED} FROM {TABLE} ORDER BY 1", "--limit", "3")
+    assert "-96" in result.stdout
+    assert "000000" not in result.stdout
+    assert "the first 3 rows" in result.stdout
+    assert (
+        "the first" not in run("query", f"SELECT {UNBLENDED} FROM {TABLE}", "--limit", "0").stdout
+    )
+
+
+def test_text_from_a_report_cannot_move_the_cursor(run: Runner) -> None:
+    sql = (
+        f"SELECT line_item_line_item_description FROM {TABLE} WHERE line_item_currency_code = 'EUR'"
+    )
+    assert "two\\x0alines \\x1b[31m" in run("query", sql).stdout
+
+
+def test_describe_and_show_work(run: Runner) -> None:
+    rows = rows_of(run, f"DESCRIBE {TABLE}")
+    assert {"line_item_unblended_cost": "DECIMAL(38,18)"}.items() <= {
+        row["column_name"]: row["column_type"] for row in rows
+    }.items()
+
+
+def test_list_names_tables_and_queries(run: Runner) -> None:
+    out = run("query", "--list").stdout
+    assert all(name in out for name in (*SISTERS, "cost-by-service", "untagged"))
+
+
+@pytest.mark.parametrize(
+    ("sql", "says"),
+    [
+        ("SELECT nothing_like_it FROM billing.cost_and_usage", "Binder Error"),
+        ("SELECT 1 FROM nowhere", "Catalog Error"),
+        ("SELEC 1", "Parser Error"),
+        ("SELECT CAST('x' AS INTEGER)", "Conversion Error"),
+    ],
+)
+def test_an_error_of_duckdb_is_a_panel_with_a_hint_and_no_traceback(
+    run: Runner, sql: str, says: str
+) -> None:
+    result = run("query", sql)
+    assert result.exit_code == 1
+    assert result.stdout == ""
+    assert says in result.stderr
+    assert f"Tables: {TABLE}" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT * FROM read_text('/etc/hostname')",
+        "SELECT * FROM read_csv('/etc/hostname')",
+        "SELECT * FROM '/etc/hostname'",
+        "SELECT * FROM glob('/etc/*')",
+        "SELECT * FROM query('COPY (SELECT 1) TO ''{file}''')",
+        "SELECT * FROM enable_logging('QueryLog', storage = 'file', storage_config = {{'path': '{file}'}})",
+        "SELECT (SELECT count(*) FROM read_text('/etc/hostname'))",
+        "COPY (SELECT 1) TO '{file}'",
+        "EXPLAIN ANALYZE COPY (SELECT 1) TO '{file}'",
+        "ATTACH '{file}' AS other",
+        "CREATE TABLE other AS SELECT 1",
+        "DROP VIEW billing.cost_and_usage",
+        "SET enable_external_access = true",
+        "INSTALL httpfs",
+        "SELECT 1; COPY (SELECT 1) TO '{file}'",
+        "SELECT 1; SELECT 2",
+        "",
+    ],
+)
+def test_sql_reaches_no_file_and_changes_nothing(
+    run: Runner, lake: LocalLake, tmp_path: Path, sql: str
+) -> None:
+    for folder in (tmp_path, lake.home / "warehouse"):
+        file = folder / "written"
+        result = run("query", sql.format(file=str(file).replace("'", "''")))
+        assert result.exit_code == 1, result.output
+        assert "Error" in result.stderr
+        assert "Traceback" not in result.stderr
+        assert not file.exists()
+
+
+def test_the_connection_itself_is_locked_should_the_parser_let_something_pass(
+    lake: LocalLake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with LakeSql(lake) as lake_sql:
+        monkeypatch.setattr(lake_sql, "_check", lambda _: None)
+        with pytest.raises(QueryError, match="Permission"):
+            lake_sql.ask("SELECT * FROM read_text('/etc/hostname')")
+
+
+def test_empty_tables_are_empty_and_typed(tmp_path: Path) -> None:
+    lake = LocalLake(tmp_path)
+    fields = [
+        Field("export_name", "string", 1),
+        Field("billing_period", "string", 2),
+        Field("cost", "decimal(38, 18)", 3),
+    ]
+    for catalog in (lake.iceberg, lake.hive):
+        catalog.create("billing.empty", plan(None, fields).fields)  # type: ignore[arg-type]
+    with LakeSql(lake) as lake_sql:
+        assert not lake_sql.broken
+        for name in ("billing.empty", "hive.billing.empty"):
+            result = lake_sql.ask(f"SELECT cost, billing_period FROM {name}")
+            assert result.types == ("DECIMAL(38,18)", "VARCHAR")
+            assert list(result.rows()) == []
+        with pytest.raises(TableError, match=r"no table billing\.other"):
+            lake_sql.table("billing.other")
+
+
+def test_identifiers_and_literals_are_quoted() -> None:
+    assert quoted('a"b') == '"a""b"'
+    assert literal("it's") == "'it''s'"
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (Decimal("2018.160237320000000000"), "2018.16023732"),
+        (Decimal("1E+3"), "1000"),
+        (Decimal(100), "100"),
+        (Decimal("0E-18"), "0"),
+        (Decimal("-0.000"), "0"),
+        (Decimal("-1.50"), "-1.5"),
+    ],
+)
+def test_decimals_are_exact_without_noise(value: Decimal, text: str) -> None:
+    assert as_text(value) == text
+
+
+def test_a_lake_that_is_not_there_is_said_and_not_made(tmp_path: Path) -> None:
+    result = Runner(tmp_path / "none")("query", "SELECT 1")
+    assert result.exit_code == 1
+    assert "There is no lake at" in result.stderr
+    assert not (tmp_path / "none").exists()
+
+
+def test_wrong_options_are_refused(run: Runner) -> None:
+    assert run("query").exit_code == 2
+    assert run("query", "SELECT 1", "--list").exit_code == 2
+    assert run("query", "SELECT 1", "--period", "2025-03").exit_code == 2
+    assert run("query", "--named", "untagged", "--period", "2025-13").exit_code == 2
+    assert run("query", "--named", "untagged", "--table", "billing.other").exit_code == 1

@@ -113,4 +113,12 @@ def _metadata(crawl: Crawl) -> dict[str, object]:
         )
         if crawl.merged
         else None,
+        rounded_cells=dg.MetadataValue.md(
+            markdown.table(
+                ("column", "cells with more decimals than the type keeps, rounded half even"),
+                profile.rounded.items(),
+            )
+        )
+        if profile.rounded
+        else None,
     )

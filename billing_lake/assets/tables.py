@@ -5,7 +5,6 @@ from typing import Any
 
 import dagster as dg
 
-from billing_lake.assets import markdown
 from billing_lake.assets.export import TABLE_ASSETS, Export, TableOutput
 from billing_lake.assets.loading import Loaded, Loader, catalog_of
 from billing_lake.assets.metadata import (
@@ -157,13 +156,5 @@ def _metadata(
         encoded="for this table" if loaded.encoded_here else "taken over from another table",
         seconds=round(loaded.seconds, 3),
         totals=totals(crawl.profile),
-        rounded_cells=dg.MetadataValue.md(
-            markdown.table(
-                ("column", "cells with more decimals than the type keeps, rounded half even"),
-                loaded.encoded.rounded.items(),
-            )
-        )
-        if loaded.encoded.rounded
-        else None,
         preview=preview(engine.preview(source, names, PREVIEW_ROWS)),
     )

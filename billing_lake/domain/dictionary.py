@@ -12,6 +12,7 @@ from __future__ import annotations
 STRING = "string"
 TIMESTAMP = "timestamptz"
 DECIMAL = "decimal(38, 18)"
+DECIMAL_SCALE = 18
 
 CURRENCY = "line_item_currency_code"
 PERIOD_START = "bill_billing_period_start_date"

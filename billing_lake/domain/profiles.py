@@ -30,6 +30,8 @@ class Profile:
         first_usage: Earliest usage start, ISO 8601 UTC; None without rows.
         last_usage: Latest usage start.
         periods: Billing periods that the rows state, with their number of rows; empty where there is no such column.
+        rounded: Decimal columns with cells of more decimals than their type keeps, with the number of cells that are
+            rounded (half even). Only raw files have any.
         files: Rows of each file.
     """
 
@@ -38,6 +40,7 @@ class Profile:
     first_usage: str | None = None
     last_usage: str | None = None
     periods: Mapping[str, int] = field(default_factory=dict)
+    rounded: Mapping[str, int] = field(default_factory=dict)
     files: Mapping[str, FileProfile] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
@@ -48,6 +51,7 @@ class Profile:
             "first_usage": self.first_usage,
             "last_usage": self.last_usage,
             "periods": dict(self.periods),
+            "rounded": dict(self.rounded),
             "files": {
                 name: {"rows": file.rows, "totals": _totals_to_json(file.totals)}
                 for name, file in self.files.items()
@@ -96,6 +100,7 @@ def merge(profiles: Iterable[Profile]) -> Profile:
     rows = 0
     totals: dict[str, dict[str, Decimal]] = {}
     periods: dict[str, int] = {}
+    rounded: dict[str, int] = {}
     files: dict[str, FileProfile] = {}
     usage: list[str] = []
     for profile in profiles:
@@ -103,6 +108,7 @@ def merge(profiles: Iterable[Profile]) -> Profile:
         for currency, columns in profile.totals.items():
             add_totals(totals.setdefault(currency, {}), columns)
         add_counts(periods, profile.periods)
+        add_counts(rounded, profile.rounded)
         for name, file in profile.files.items():
             known = files.get(name)
             files[name] = file if known is None else _add_files(known, file)
@@ -115,6 +121,7 @@ def merge(profiles: Iterable[Profile]) -> Profile:
         first_usage=min(usage, default=None),
         last_usage=max(usage, default=None),
         periods=periods,
+        rounded=rounded,
         files=files,
     )
 

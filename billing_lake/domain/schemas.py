@@ -15,6 +15,9 @@ from billing_lake.domain.dictionary import LAKE_COLUMNS, STRING
 from billing_lake.domain.naming import canonical, normalise
 
 _DECIMAL = re.compile(r"decimal\((\d+), ?(\d+)\)")
+MAX_PRECISION = 38
+"""Most digits of a decimal, in Iceberg, Parquet and every engine."""
+
 _WIDENINGS = {("int", "long"), ("float", "double")}
 
 

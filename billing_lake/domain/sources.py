@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-from billing_lake.domain.profiles import add_counts
 from billing_lake.domain.schemas import Column, Field
 
 Format = Literal["csv.gz", "parquet"]
@@ -88,14 +87,11 @@ class EncodedFile:
         uri: Where it lies.
         rows: Its rows.
         size: Its bytes.
-        rounded: Columns with cells of more decimals than their type keeps, with the number of cells that were rounded
-            (half even).
     """
 
     uri: str
     rows: int
     size: int
-    rounded: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,14 +119,6 @@ class Encoded:
     def size(self) -> int:
         """Bytes of all files."""
         return sum(file.size for file in self.files)
-
-    @property
-    def rounded(self) -> dict[str, int]:
-        """Cells that were rounded, by column, in all files."""
-        counts: dict[str, int] = {}
-        for file in self.files:
-            add_counts(counts, file.rounded)
-        return counts
 
     def to_json(self) -> dict[str, Any]:
         """Return the encoded delivery as JSON values."""

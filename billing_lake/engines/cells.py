@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from decimal import Context, Decimal
+from functools import lru_cache
 
 from billing_lake.domain.dictionary import TIMESTAMP
 from billing_lake.domain.errors import (
@@ -36,14 +37,7 @@ _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,4})?")
 _WIDE = Context(prec=400)
 
 
-def loses_digits(text: str, scale: int) -> bool:
-    """Say whether the number ``text`` has digits beyond ``scale`` decimals, so that storing it rounds."""
-    if _NUMBER.fullmatch(text) is None:
-        return False
-    _, digits, exponent = Decimal(text).normalize(_WIDE).as_tuple()
-    return isinstance(exponent, int) and any(digits) and exponent < -scale
-
-
+@lru_cache(maxsize=1 << 16)
 def fits(text: str, type_: str) -> bool:
     """Say whether ``text`` is a cell of the type ``type_``; an empty cell is NULL and always fits."""
     if not text:

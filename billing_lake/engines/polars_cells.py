@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from billing_lake.domain.dictionary import TIMESTAMP
 from billing_lake.domain.schemas import parse_decimal
 from billing_lake.engines.cells import TIMESTAMP_FORMATS
 
@@ -37,29 +36,41 @@ def filled(cell: pl.Expr) -> pl.Expr:
     return pl.when(cell != "").then(cell)
 
 
-def typed(cell: pl.Expr, type_: str, *, strict: bool = True) -> pl.Expr:
-    """Return ``cell`` as a value of the type ``type_``."""
-    number = parse_decimal(type_)
-    if number is not None:
-        import polars as pl
+def decimal(cell: pl.Expr, type_: str) -> pl.Expr:
+    """Return ``cell`` as a number of the decimal type ``type_``; the query raises where one is none."""
+    import polars as pl
 
-        return cell.cast(pl.Decimal(*number), strict=strict)
-    return moment(cell, strict=strict) if type_ == TIMESTAMP else cell
+    size = parse_decimal(type_)
+    return cell if size is None else cell.cast(pl.Decimal(*size))
 
 
-def moment(cell: pl.Expr, *, strict: bool = True) -> pl.Expr:
-    """Return ``cell`` as a moment in UTC, whichever of the known spellings it has.
+def moment(cell: pl.Expr, pattern: str | None = None) -> pl.Expr:
+    """Return ``cell`` as a moment in UTC; the query raises where one is none.
 
-    With ``strict``, cells that no spelling fits go once more through the last pattern, which then raises for them alone.
+    Without ``pattern`` any of the known spellings will do. Cells that none fits go once more through the last one, which then
+    raises for them alone.
     """
     import polars as pl
 
-    def parsed(expr: pl.Expr, pattern: str, *, strict: bool) -> pl.Expr:
-        return expr.str.to_datetime(pattern, time_unit="us", time_zone="UTC", strict=strict)
-
-    tries = [parsed(cell, pattern, strict=False) for pattern in TIMESTAMP_FORMATS]
-    found = pl.coalesce(tries)
-    if not strict:
-        return found
+    if pattern is not None:
+        return _parsed(cell, pattern, strict=True)
+    found = pl.coalesce([_parsed(cell, each, strict=False) for each in TIMESTAMP_FORMATS])
     left = pl.when(found.is_null()).then(cell)
-    return pl.coalesce(found, parsed(left, TIMESTAMP_FORMATS[-1], strict=True))
+    return pl.coalesce(found, _parsed(left, TIMESTAMP_FORMATS[-1], strict=True))
+
+
+def spelling_of(cells: pl.Series) -> str | None:
+    """Return the pattern that all of ``cells`` fit, or None where there is none or nothing to go by."""
+    import polars as pl
+
+    if cells.null_count() == len(cells):
+        return None
+    for pattern in TIMESTAMP_FORMATS:
+        found = cells.to_frame().select(_parsed(pl.first(), pattern, strict=False)).to_series()
+        if found.null_count() == cells.null_count():
+            return pattern
+    return None
+
+
+def _parsed(cell: pl.Expr, pattern: str, *, strict: bool) -> pl.Expr:
+    return cell.str.to_datetime(pattern, time_unit="us", time_zone="UTC", strict=strict)

@@ -11,13 +11,14 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime, timezone
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from billing_lake.domain.dictionary import (
     CURRENCY,
     DECIMAL,
+    DECIMAL_SCALE,
     PERIOD_START,
     TIMESTAMP,
     USAGE_START,
@@ -28,7 +29,8 @@ from billing_lake.domain.periods import period_of_text
 from billing_lake.domain.profiles import NO_CURRENCY, FileProfile, Profile, add_counts, merge
 from billing_lake.engines.blocks import Block, line_at, row_blocks
 from billing_lake.engines.cells import find_fault, fits, unexplained
-from billing_lake.engines.polars_cells import cell_names, filled, text, typed
+from billing_lake.engines.polars_cells import cell_names, decimal, filled, text
+from billing_lake.engines.polars_rounding import may_round, rounded
 
 if TYPE_CHECKING:
     import polars as pl
@@ -52,7 +54,8 @@ def profile_reports(source: Source, log: Log) -> Profile:
         log(f"profile: {len(done)} of {len(source.files)} files, {sum(done):,} rows")
         return result
 
-    workers = min(os.cpu_count() or 1, max(1, len(source.files)))
+    # Twice as many as there are cores: a thread often waits for the one that holds Python's lock.
+    workers = min(2 * (os.cpu_count() or 1), max(1, len(source.files)))
     with ThreadPoolExecutor(max_workers=workers) as pool:
         return merge(pool.map(one, source.files))
 
@@ -71,7 +74,8 @@ class _Reader:
         self.file = file
         self.types = types
         present = dict.fromkeys(file.columns)
-        self.costs = [name for name in present if types[name] == DECIMAL and is_cost(name)]
+        self.numbers = [name for name in present if types[name] == DECIMAL]
+        self.costs = [name for name in self.numbers if is_cost(name)]
         self.texts = [name for name in (CURRENCY, USAGE_START, PERIOD_START) if name in present]
 
     @cached_property
@@ -83,14 +87,20 @@ class _Reader:
     @cached_property
     def columns(self) -> list[pl.Expr]:
         names = self.file.columns
-        costs = [filled(text(name, names)).alias(name) for name in self.costs]
-        return [*costs, *(text(name, names).alias(name) for name in self.texts)]
+        numbers = [filled(text(name, names)).alias(name) for name in self.numbers]
+        return [*numbers, *(text(name, names).alias(name) for name in self.texts)]
 
     @cached_property
     def sums(self) -> list[pl.Expr]:
         import polars as pl
 
-        return [typed(pl.col(name), DECIMAL).sum() for name in self.costs]
+        return [decimal(pl.col(name), DECIMAL).sum() for name in self.costs]
+
+    @cached_property
+    def doubts(self) -> list[pl.Expr]:
+        import polars as pl
+
+        return [may_round(pl.col(name)).alias(name) for name in self.numbers]
 
 
 def _profile_block(reader: _Reader, block: Block) -> Profile:
@@ -100,6 +110,7 @@ def _profile_block(reader: _Reader, block: Block) -> Profile:
         rows = pl.scan_csv(block.data, has_header=False, schema=reader.schema)
         frame = rows.select(reader.columns).collect(engine="in-memory")
         totals = _totals(reader, frame)
+        lost = _rounded(reader, frame)
     except pl.exceptions.PolarsError as error:
         raise _fault(reader, block, str(error)) from error
     if block.separators != frame.height * (len(reader.file.columns) - 1):
@@ -114,6 +125,7 @@ def _profile_block(reader: _Reader, block: Block) -> Profile:
         first_usage=min(usage, default=None),
         last_usage=max(usage, default=None),
         periods=periods,
+        rounded=lost,
     )
 
 
@@ -125,6 +137,18 @@ def _totals(reader: _Reader, frame: pl.DataFrame) -> dict[str, dict[str, Any]]:
         return {currency or NO_CURRENCY: frame.select(reader.sums).row(0, named=True)}
     groups = frame.group_by(CURRENCY).agg(reader.sums).to_dicts()
     return {group.pop(CURRENCY) or NO_CURRENCY: group for group in groups}
+
+
+def _rounded(reader: _Reader, frame: pl.DataFrame) -> dict[str, int]:
+    """Return the rounded cells of each column; those that cannot have any, nearly all, are only glanced at."""
+    import polars as pl
+
+    if not reader.numbers:
+        return {}
+    doubts = frame.select(reader.doubts).row(0, named=True)
+    doubtful = [rounded(pl.col(name), DECIMAL_SCALE) for name in reader.numbers if doubts[name]]
+    counts = frame.select(doubtful).row(0, named=True) if doubtful else {}
+    return {name: count for name, count in counts.items() if count}
 
 
 def _distinct(reader: _Reader, frame: pl.DataFrame, name: str) -> dict[str | None, int]:
@@ -143,6 +167,7 @@ def _cells(reader: _Reader, block: Block, frame: pl.DataFrame, name: str) -> dic
     return cells
 
 
+@lru_cache(maxsize=1 << 16)
 def _moment(cell: str) -> str:
     """Return a report's moment in ISO 8601, UTC."""
     moment = datetime.fromisoformat(cell[: len("2025-03-01T00:00:00")])

@@ -1,39 +1,38 @@
-"""Counting the cells that a decimal type rounds.
+"""Counting the cells that a decimal type rounds, beside the encoding.
 
-Rounding half even is what the types demand; doing it without saying so is not. Nearly no delivery holds such a cell, so a
-cheap test that misses none runs beside the encoding, and only the columns it points at are counted, in a second pass.
+Rounding half even is what the types demand; doing it without saying so is not.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from billing_lake.engines.cells import loses_digits
+from billing_lake.domain.schemas import MAX_PRECISION
 
 if TYPE_CHECKING:
     import polars as pl
 
-_LONG = len(".1234567890123456789")
-_LONG_SMALL = len(".1234567890E-9")
-"""Fewest characters of a number with more than 18 decimals: in plain notation, and with an exponent of one digit."""
+_FURTHER = 10
+"""How many more decimals than the type's are looked at; a difference beyond them is too small to count."""
 
 
-def suspects(cell: pl.Expr) -> pl.Expr:
-    """Return which numbers, as text, may have more than 18 decimals; an exponent of two digits ends in `-dd`."""
-    length = cell.str.len_bytes()
-    small = (length >= _LONG_SMALL) | (cell.str.slice(-3, 1) == "-")
-    return (length >= _LONG) | (cell.str.contains("-", literal=True) & small)
+_SHORTEST = len(".1234567890E-9")
+"""Characters below which a number has at most 18 decimals, unless its exponent has two digits."""
 
 
-def count_rounded(cells: pl.LazyFrame, scales: Mapping[str, int]) -> dict[str, int]:
-    """Count the cells of the columns ``scales``, numbers as text, that have more decimals than their scale."""
+def may_round(cell: pl.Expr) -> pl.Expr:
+    """Return whether any of the numbers, as text, may have more than 18 decimals; misses none with two-digit exponents."""
+    small = cell.str.slice(-3, 1) == "-"
+    return (cell.str.len_bytes().max() >= _SHORTEST) | small.any()
+
+
+def rounded(cell: pl.Expr, scale: int) -> pl.Expr:
+    """Return the number of numbers, as text, that differ from themselves rounded to ``scale`` decimals.
+
+    Comparing the number read twice, with its own scale and with a finer one, costs a fraction of looking at its digits.
+    """
     import polars as pl
 
-    counts = {}
-    for name, scale in scales.items():
-        doubtful = cells.select(pl.col(name)).filter(suspects(pl.col(name)))
-        lost = sum(loses_digits(cell, scale) for cell in doubtful.collect(engine="streaming")[name])
-        if lost:
-            counts[name] = lost
-    return counts
+    fine = pl.Decimal(MAX_PRECISION, scale + _FURTHER)
+    kept = cell.cast(pl.Decimal(MAX_PRECISION, scale), strict=False).cast(fine, strict=False)
+    return (kept != cell.cast(fine, strict=False)).sum()

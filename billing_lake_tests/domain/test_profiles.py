@@ -26,6 +26,7 @@ PROFILES = st.builds(
     first_usage=MOMENTS,
     last_usage=MOMENTS,
     periods=COUNTS,
+    rounded=COUNTS,
     files=st.dictionaries(
         st.sampled_from(["a", "b"]), st.builds(FileProfile, rows=st.integers(0, 9), totals=TOTALS)
     ),

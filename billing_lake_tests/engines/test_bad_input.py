@@ -142,7 +142,7 @@ def test_a_full_disk_is_said_to_be_full(
     def full(*_: object, **__: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(pl, "collect_all", full)
+    monkeypatch.setattr(pl.LazyFrame, "sink_parquet", full)
     source = source_of(report(tmp_path / "r.csv.gz", GOOD))
     with pytest.raises(errors.StorageWriteError, match="No space left"):
         encode(engine, source, tmp_path / "out")

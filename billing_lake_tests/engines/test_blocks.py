@@ -47,10 +47,19 @@ def test_the_line_of_a_block_counts_every_line_break_before_it(tmp_path: Path) -
     assert lines == [3, 5]
 
 
+@settings(deadline=None)
+@given(st.text(st.sampled_from(',"ab\n'), max_size=400), st.sampled_from([64, 128, 1 << 18]))
+def test_separators_are_the_commas_that_no_quote_holds(text: str, size: int) -> None:
+    outside = sum(piece.count(",") for piece in text.split('"')[::2])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(blocks, "_SLICE", size)
+        assert separators(text.encode()) == (outside, text.count('"') % 2 == 1)
+
+
 def test_separators_carry_an_open_quote_from_slice_to_slice(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(blocks, "_SLICE", 3)
+    monkeypatch.setattr(blocks, "_SLICE", 8)
     assert separators(b'a,b,"c,d""e,f",g\n"h,,,,,",i,j,k\n') == (6, False)
     assert separators(b'a,"b,') == (1, True)
 

@@ -47,14 +47,14 @@ def column_schema(columns: Iterable[Column | Field]) -> dg.TableSchema:
 
 
 def totals(profile: Profile) -> dg.MarkdownMetadataValue:
-    """Return the totals, one row a cost column, one column a currency."""
+    """Return the totals, one row a cost column; figures first, because the columns' names are long."""
     currencies = sorted(profile.totals)
     names = list(dict.fromkeys(name for one in profile.totals.values() for name in one))
     return dg.MetadataValue.md(
         markdown.table(
-            ("cost", *currencies),
+            (*currencies, "cost"),
             (
-                (name, *(profile.totals[currency].get(name) for currency in currencies))
+                (*(profile.totals[currency].get(name) for currency in currencies), name)
                 for name in names
             ),
         )

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from billing_lake.domain.sources import EncodeTarget, Source, SourceFile
     from billing_lake.engines.base import Log
 
-INPUT_PER_FILE = 1 << 30
-"""Compressed bytes that go into one Parquet file; it comes out at about a third of that."""
+INPUT_PER_FILE = 256 << 20
+"""Compressed bytes that go into one Parquet file, which comes out at about 100 MB; a report file is never divided."""
 
 ROW_GROUP = 150_000
 """Rows of a row group: large enough for dictionaries to pay, small enough for memory."""

@@ -91,9 +91,9 @@ def _duplicates(source: Source) -> int:
     item, interval = pl.col(LINE_ITEM_ID), pl.col(TIME_INTERVAL)
     hashed = (item.hash(1) ^ interval.hash(2)).alias("hash")
     hashes = _collect(source, _scan(source).select(hashed))["hash"].sort()
-    repeated = hashes.filter(hashes == hashes.shift()).unique()
-    if repeated.is_empty():
+    if hashes.n_unique() == len(hashes):
         return 0
+    repeated = hashes.filter(hashes == hashes.shift()).unique()
     suspects = _scan(source).filter(hashed.is_in(repeated.implode())).select(item, interval)
     counts = suspects.group_by(item, interval).agg(pl.len()).select((pl.col("len") - 1).sum())
     return int(_collect(source, counts).item())

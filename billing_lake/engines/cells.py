@@ -73,7 +73,9 @@ def find_fault(
         ReportFileError: The first fault, by its own class.
     """
     csv.field_size_limit(1 << 30)
-    reader = csv.reader(io.StringIO(_decode(data, first_line, file), newline=""), strict=True)
+    # Before Python 3.11 the reader takes no NUL; in an error, the sign for it says more anyway.
+    text = _decode(data, first_line, file).replace("\0", "\N{SYMBOL FOR NULL}")
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     line = first_line
     try:
         for row in reader:

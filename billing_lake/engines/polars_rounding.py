@@ -21,7 +21,7 @@ _SHORTEST = len(".1234567890E-9")
 
 
 def may_round(cell: pl.Expr) -> pl.Expr:
-    """Return whether any of the numbers, as text, may have more than 18 decimals; misses none with two-digit exponents."""
+    """Return whether any of the numbers, as text, may have more than 18 decimals: by its length, or its small exponent."""
     small = cell.str.slice(-3, 1) == "-"
     return (cell.str.len_bytes().max() >= _SHORTEST) | small.any()
 

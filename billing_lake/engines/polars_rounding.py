@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     import polars as pl
 
 _FURTHER = 10
-"""How many more decimals than the type's are looked at; a difference beyond them is too small to count."""
+"""How many more decimals than the type's are looked at. A difference beyond them is not counted, nor is any in a number
+of more than ten digits before the point, which leaves no room for them."""
 
 
 _SHORTEST = len(".1234567890E-9")

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from billing_lake.domain.schemas import parse_decimal
-from billing_lake.engines.cells import TIMESTAMP_FORMATS
+from billing_lake.domain.cells import TIMESTAMP_FORMATS
 
 if TYPE_CHECKING:
     import polars as pl

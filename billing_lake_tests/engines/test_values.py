@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from billing_lake.domain.dictionary import TIMESTAMP
 from billing_lake.domain.profiles import compare
 from billing_lake.engines.base import Engine
-from billing_lake.engines.cells import fits
+from billing_lake.domain.cells import fits
 from billing_lake.sample.files import MINIMAL_HEADER, minimal_row
 from billing_lake_tests.engines.world import csv_text, encode, report, source_of, table_of
 

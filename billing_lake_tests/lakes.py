@@ -108,7 +108,7 @@ class World:
             "s3_table": self.lake.s3_tables,
         }
         source = catalogs[output].files(TABLE, PeriodKey(EXPORT, period))
-        return self.lake.engine(lambda _: None).profile(source)
+        return self.lake.reader.profile(source)
 
 
 def failure(result: dg.ExecuteInProcessResult, step: str) -> str:

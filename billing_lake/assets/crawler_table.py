@@ -37,12 +37,13 @@ def build_crawler_table(export: Export) -> dg.AssetsDefinition:
         deliveries: dict[str, Delivery],
         lake: dg.ResourceParam[Lake],
     ) -> dict[str, Crawl]:
-        engine = lake.engine(progress(context))
+        log = progress(context)
+        engine = lake.engine(log, context)
 
         def crawl(period: str) -> Outcome[Crawl]:
             found = crawl_delivery(lake, engine, deliveries[period])
-            lake.crawled.register(found)
-            return Outcome(found, _metadata(found))
+            lake.crawled.register(found, export.crawler, log)
+            return Outcome(found, {**_metadata(found), **engine.facts()})
 
         return each_period(context, lake.values, crawl)
 

@@ -11,6 +11,7 @@ from typing import Any, Literal, get_args
 
 import dagster as dg
 
+from billing_lake.catalogs.base import Crawler
 from billing_lake.domain.layouts import ExportLocation
 from billing_lake.domain.sources import PeriodKey
 
@@ -38,6 +39,7 @@ class Export:
         namespace: Namespace of its tables.
         owners: Owners of its assets.
         single_run_backfill: Whether a backfill of a range is one run.
+        crawler: What makes the crawled table.
     """
 
     location: ExportLocation
@@ -46,6 +48,7 @@ class Export:
     namespace: str = "billing"
     owners: tuple[str, ...] = ()
     single_run_backfill: bool = True
+    crawler: Crawler = "built_in"
 
     @property
     def name(self) -> str:

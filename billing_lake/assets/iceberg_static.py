@@ -67,13 +67,15 @@ def build_iceberg_static(export: Export, default: Sequence[str] = ()) -> dg.Asse
         with named_failures():
             log = progress(context)
             # Every file is read before the first period is replaced: a bad one changes nothing.
-            crawls = crawl_files(lake, lake.engine(log), export.name, config.files)
+            engine = lake.engine(log, context)
+            crawls = crawl_files(lake, engine, export.name, config.files)
             loader = Loader(
                 lake=lake,
                 location=export.location,
                 table=export.static_table,
                 outputs=("iceberg",),
                 run_id=context.run.run_id,
+                engine=engine,
                 log=log,
                 verify=lambda delivery: _verify(lake.storage, delivery),
             )

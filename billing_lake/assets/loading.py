@@ -5,12 +5,10 @@ Knows no Dagster, so that a load is the same in an asset, in a rebuild and in a 
 
 from __future__ import annotations
 
-import shutil
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 from billing_lake.assets.export import TableOutput
 from billing_lake.catalogs.base import DELIVERY_VERSION, Commit, TableCatalog
@@ -44,6 +42,7 @@ class Loaded:
         fields: The table's fields.
         seconds: How long it took.
         encoded_here: Whether the files were encoded for this table, not taken over.
+        facts: What the engine says about the encoding.
     """
 
     encoded: Encoded
@@ -51,6 +50,7 @@ class Loaded:
     fields: tuple[Field, ...]
     seconds: float
     encoded_here: bool
+    facts: Mapping[str, str | int | float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +63,7 @@ class Loader:
         table: Full name of the tables.
         outputs: The tables that deliveries are loaded into; they share field ids, and so bytes, as far as they can.
         run_id: Id of the run, recorded with each commit.
+        engine: What encodes.
         log: Takes lines about progress.
         verify: Raises where a delivery is no longer the one in storage; asks the export's folder unless given.
     """
@@ -72,6 +73,7 @@ class Loader:
     table: str
     outputs: tuple[TableOutput, ...]
     run_id: str
+    engine: Engine
     log: Log = field(default=lambda _: None)
     verify: Callable[[Delivery], None] | None = None
 
@@ -119,21 +121,21 @@ class Loader:
         _refuse(self.table, target)
         key = _key(crawl)
         folder = (
-            Path(self.lake.hive.new_location(self.table, key))
+            self.lake.hive.new_location(self.table, key)
             if output == "hive"
-            else self.lake.staging / uuid.uuid4().hex
+            else f"{self.lake.staging}/{uuid.uuid4().hex}"
         )
         try:
-            encoded = encode(self.lake.engine(self.log), crawl, target.fields, folder)
+            encoded = encode(self.engine, crawl, target.fields, folder)
             commit = self._commit(output, crawl, encoded)
             return self._loaded(output, key, encoded, commit, started, encoded_here=True)
         except BaseException:
             if output == "hive":
-                self.lake.hive.abandon(self.table, key, str(folder))
+                self.lake.hive.abandon(self.table, key, folder)
             raise
         finally:
             if output != "hive":
-                shutil.rmtree(folder, ignore_errors=True)
+                self.lake.files.remove_folder(folder)
 
     def _commit(self, output: TableOutput, crawl: Crawl, encoded: Encoded) -> Commit:
         catalog = catalog_of(self.lake, output)
@@ -197,6 +199,7 @@ class Loader:
             fields=catalog.fields(self.table) or encoded.fields,
             seconds=time.monotonic() - started,
             encoded_here=encoded_here,
+            facts=self.engine.facts() if encoded_here else {},
         )
 
 
@@ -207,7 +210,7 @@ def catalog_of(lake: Lake, output: TableOutput) -> TableCatalog:
     return lake.iceberg if output == "iceberg" else lake.s3_tables
 
 
-def encode(engine: Engine, crawl: Crawl, fields: tuple[Field, ...], folder: Path) -> Encoded:
+def encode(engine: Engine, crawl: Crawl, fields: tuple[Field, ...], folder: str) -> Encoded:
     """Write a delivery as Parquet with the names, types and ids of ``fields`` into ``folder``."""
     delivery = crawl.delivery
     files = engine.encode(
@@ -219,7 +222,7 @@ def encode(engine: Engine, crawl: Crawl, fields: tuple[Field, ...], folder: Path
                 "billing_period": delivery.period,
                 "delivery_version": delivery.version,
             },
-            folder=str(folder),
+            folder=folder,
             stem=uuid.uuid4().hex[:12],
         ),
     )

@@ -20,7 +20,6 @@ from billing_lake.assets.progress import progress
 from billing_lake.deployments import Lake
 from billing_lake.domain.crawls import Crawl
 from billing_lake.domain.sources import Encoded
-from billing_lake.engines.base import Engine
 from billing_lake.io.values import OPTIONAL
 
 _KINDS: Mapping[TableOutput, set[str]] = {
@@ -61,6 +60,7 @@ def build_table(export: Export, output: TableOutput) -> dg.AssetsDefinition:
             table=export.table,
             outputs=export.outputs,
             run_id=context.run.run_id,
+            engine=lake.engine(log, context),
             log=log,
         )
 
@@ -68,9 +68,7 @@ def build_table(export: Export, output: TableOutput) -> dg.AssetsDefinition:
             crawl = crawls[period]
             loaded = loader.load(output, crawl, files.get(period))
             _drop_crawled(lake, export, output, crawl)
-            return Outcome(
-                loaded.encoded, _metadata(lake, lake.engine(log), export, output, crawl, loaded)
-            )
+            return Outcome(loaded.encoded, _metadata(lake, export, output, crawl, loaded))
 
         return each_period(context, lake.values, load)
 
@@ -132,7 +130,7 @@ def _drop_crawled(lake: Lake, export: Export, output: TableOutput, crawl: Crawl)
 
 
 def _metadata(
-    lake: Lake, engine: Engine, export: Export, output: TableOutput, crawl: Crawl, loaded: Loaded
+    lake: Lake, export: Export, output: TableOutput, crawl: Crawl, loaded: Loaded
 ) -> dict[str, object]:
     catalog = catalog_of(lake, output)
     source = catalog.files(export.table, export.period_key(crawl.delivery.period))
@@ -144,6 +142,7 @@ def _metadata(
             "dagster/partition_row_count": commit.rows,
             "dagster/table_name": export.table,
             "dagster/uri": catalog.uri(export.table),
+            **loaded.facts,
         },
         delivery_version=crawl.delivery.version,
         replaced_delivery_version=commit.replaced_version,
@@ -156,5 +155,5 @@ def _metadata(
         encoded="for this table" if loaded.encoded_here else "taken over from another table",
         seconds=round(loaded.seconds, 3),
         totals=totals(crawl.profile),
-        preview=preview(engine.preview(source, names, PREVIEW_ROWS)),
+        preview=preview(lake.reader.preview(source, names, PREVIEW_ROWS)),
     )

@@ -6,8 +6,9 @@ import random
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
+from billing_lake.domain.crawls import Crawl
 from billing_lake.domain.errors import ConfigurationError, shown
 from billing_lake.domain.periods import is_period
 from billing_lake.domain.schemas import Field, SchemaPlan
@@ -18,6 +19,9 @@ PERIOD = "billing_period"
 
 DELIVERY_VERSION = "billing-lake.delivery-version"
 """Property of a load that says which delivery the period holds; the caller gives it."""
+
+Crawler = Literal["built_in", "glue"]
+"""What finds a delivery's columns: the lake itself, or a crawler of AWS Glue."""
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_]{0,254}")
 
@@ -99,6 +103,43 @@ class TableCatalog(Protocol):
 
     def tables(self) -> tuple[str, ...]:
         """Return the names of all tables, in order."""
+
+
+class HiveCatalog(TableCatalog, Protocol):
+    """Hive-style tables, whose files an engine writes where they will be read."""
+
+    def new_location(self, table: str, key: PeriodKey) -> str:
+        """Return the URI of a folder for a new load of the period: files that are written there are taken over in place."""
+
+    def abandon(self, table: str, key: PeriodKey, location: str) -> None:
+        """Remove a folder that `new_location` gave, unless a partition refers to it; never raises."""
+
+
+class CrawledCatalog(Protocol):
+    """Tables over raw files, one for each delivery that is being loaded."""
+
+    def register(
+        self, crawl: Crawl, crawler: Crawler = "built_in", log: Callable[[str], None] = ...
+    ) -> None:
+        """Register a crawl in place of every earlier one of its export and billing period.
+
+        Args:
+            crawl: The delivery, its columns and types.
+            crawler: What makes the table.
+            log: Is told how it gets on.
+
+        Raises:
+            ConfigurationError: There is no such crawler here.
+        """
+
+    def get(self, name: str) -> Crawl | None:
+        """Return the crawl that is registered under ``name``, or None."""
+
+    def drop(self, name: str) -> None:
+        """Drop a crawled table; the raw files stay. Nothing happens where there is none."""
+
+    def names(self) -> tuple[str, ...]:
+        """Return the names of all crawled tables, in order."""
 
 
 def check_name(name: str, label: str) -> str:

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+import logging
+from collections.abc import Callable
 from datetime import datetime, timezone
 from pathlib import Path
 
-from billing_lake.catalogs.base import check_name
+from billing_lake.catalogs.base import Crawler, check_name
 from billing_lake.catalogs.local_db import LocalDatabase
 from billing_lake.catalogs.placing import writing
 from billing_lake.domain.crawls import Crawl
+from billing_lake.domain.errors import ConfigurationError
+
+_LOGGER = logging.getLogger(__name__)
 
 
 class CrawledTables:
@@ -22,9 +27,21 @@ class CrawledTables:
     def __init__(self, database: Path) -> None:
         self._database = LocalDatabase(database)
 
-    def register(self, crawl: Crawl) -> None:
-        """Register a crawl in place of every earlier one of its export and billing period."""
+    def register(
+        self,
+        crawl: Crawl,
+        crawler: Crawler = "built_in",
+        log: Callable[[str], None] = _LOGGER.info,
+    ) -> None:
+        """See `CrawledCatalog.register`; here is one crawler only."""
+        if crawler != "built_in":
+            what = f"This deployment has no crawler {crawler!r}"
+            remedy = (
+                "Set `crawler: built_in` in the export's defs.yaml, or use the deployment `aws`"
+            )
+            raise ConfigurationError(what, remedy=remedy)
         delivery = crawl.delivery
+        log(f"{crawl.table}: {len(crawl.source.columns)} columns")
         row = (
             check_name(crawl.table, "a crawled table"),
             check_name(delivery.export, "an export"),

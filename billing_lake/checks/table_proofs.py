@@ -101,13 +101,13 @@ class _Proofs:
     """The proofs of one period of one table."""
 
     def __init__(self, lake: Lake, crawl: Crawl, source: Source) -> None:
-        self.engine = lake.engine(lambda _: None)
+        self.reader = lake.reader
         self.crawl = crawl
         self.source = source
 
     @cached_property
     def quality(self) -> Quality:
-        return self.engine.quality(self.source, self.crawl.delivery.period)
+        return self.reader.quality(self.source, self.crawl.delivery.period)
 
     def judge(self, name: str) -> Verdict:
         judges: dict[str, Callable[[], Verdict]] = {
@@ -119,7 +119,7 @@ class _Proofs:
         return judges[name]()
 
     def equals_delivery(self) -> Verdict:
-        found = self.engine.profile(self.source)
+        found = self.reader.profile(self.source)
         expected = self.crawl.profile
         differences = compare(expected, found)
         figures = 1 + sum(len(columns) for columns in expected.totals.values())

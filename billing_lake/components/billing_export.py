@@ -11,6 +11,7 @@ from billing_lake.assets.export import TABLE_OUTPUTS, Export, TableOutput
 from billing_lake.assets.iceberg_static import build_iceberg_static
 from billing_lake.assets.raw_reports import build_raw_reports
 from billing_lake.assets.tables import build_table
+from billing_lake.catalogs.base import Crawler
 from billing_lake.checks.schema_diff import build_schema_diff
 from billing_lake.checks.table_proofs import build_static_proofs, build_table_proofs
 from billing_lake.domain.layouts import ExportLocation
@@ -117,6 +118,15 @@ class BillingExport(dg.Component, dg.Model, dg.Resolvable):
         ),
     ] = True
 
+    crawler: Annotated[
+        Crawler,
+        _setting(
+            "What makes the crawled table: the lake itself (`built_in`: a second, no cost), or a crawler of AWS Glue (`glue`, "
+            "deployment `aws` only: minutes, and charged by Glue). Types come from the column dictionary either way.",
+            "built_in",
+        ),
+    ] = "built_in"
+
     @field_validator("name", "namespace")
     @classmethod
     def _is_name(cls, value: str) -> str:
@@ -159,6 +169,7 @@ class BillingExport(dg.Component, dg.Model, dg.Resolvable):
             namespace=self.namespace,
             owners=tuple(self.owners),
             single_run_backfill=self.single_run_backfill,
+            crawler=self.crawler,
         )
 
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:  # noqa: ARG002

@@ -1,8 +1,8 @@
-"""The contract that every engine keeps, with the same results from each."""
+"""The contract that every engine keeps, with the same results from each, and that of the reader that proves them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from billing_lake.domain.profiles import Profile
@@ -14,7 +14,7 @@ Log = Callable[[str], None]
 
 
 class Engine(Protocol):
-    """Reads files and writes Parquet; see the README for why it knows nothing else."""
+    """Turns report files into Parquet and totals them; see the README for why it knows nothing else."""
 
     @property
     def name(self) -> str:
@@ -38,6 +38,20 @@ class Engine(Protocol):
         Raises:
             ReportFileError: As for `profile`; nothing that was written stays.
             StorageWriteError: The target's folder takes no more.
+        """
+
+    def facts(self) -> Mapping[str, str | int | float]:
+        """Return what people should know about the last call: the run of a job elsewhere, and what it cost."""
+
+
+class Reader(Protocol):
+    """Reads tables back, in this process, streamed: a proof must not depend on what it proves."""
+
+    def profile(self, source: Source) -> Profile:
+        """Total the Parquet files ``source``, exactly.
+
+        Raises:
+            TableError: A file is missing or unreadable.
         """
 
     def quality(self, source: Source, period: str) -> Quality:

@@ -11,12 +11,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from billing_lake.domain.cells import find_fault, unexplained
 from billing_lake.domain.dictionary import SOURCE_FILE, STRING, TIMESTAMP
 from billing_lake.domain.errors import ReportFileError, StorageWriteError
 from billing_lake.domain.schemas import parse_decimal
 from billing_lake.domain.sources import EncodedFile
 from billing_lake.engines.blocks import check_magic, line_at, row_blocks
-from billing_lake.domain.cells import find_fault, unexplained
 from billing_lake.engines.polars_cells import cell_names, decimal, filled, moment, spelling_of, text
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ Fast enough that most organisations never need another; nothing to start, nothin
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -21,7 +21,7 @@ _LOGGER = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class PolarsEngine:
-    """An `Engine` on Polars; Polars itself is imported with the first call."""
+    """An `Engine` and a `Reader` on Polars; Polars itself is imported with the first call."""
 
     log: Log = _LOGGER.info
 
@@ -31,7 +31,7 @@ class PolarsEngine:
         return "polars"
 
     def profile(self, source: Source) -> Profile:
-        """See `Engine.profile`."""
+        """See `Engine.profile` and `Reader.profile`."""
         from billing_lake.engines.polars_profile import profile_reports
         from billing_lake.engines.polars_tables import profile_table
 
@@ -47,14 +47,18 @@ class PolarsEngine:
 
         return encode_reports(source, target, self.log)
 
+    def facts(self) -> Mapping[str, str | int | float]:
+        """See `Engine.facts`: nothing was started and nothing is paid."""
+        return {}
+
     def quality(self, source: Source, period: str) -> Quality:
-        """See `Engine.quality`."""
+        """See `Reader.quality`."""
         from billing_lake.engines.polars_tables import table_quality
 
         return table_quality(source, period)
 
     def preview(self, source: Source, columns: Sequence[str], rows: int) -> list[dict[str, str]]:
-        """See `Engine.preview`."""
+        """See `Reader.preview`."""
         from billing_lake.engines.polars_tables import table_preview
 
         return table_preview(source, columns, rows)

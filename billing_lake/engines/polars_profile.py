@@ -15,6 +15,7 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from billing_lake.domain.cells import find_fault, fits, unexplained
 from billing_lake.domain.dictionary import (
     CURRENCY,
     DECIMAL,
@@ -28,7 +29,6 @@ from billing_lake.domain.errors import ReportFileError, shown
 from billing_lake.domain.periods import period_of_text
 from billing_lake.domain.profiles import NO_CURRENCY, FileProfile, Profile, add_counts, merge
 from billing_lake.engines.blocks import Block, line_at, row_blocks
-from billing_lake.domain.cells import find_fault, fits, unexplained
 from billing_lake.engines.polars_cells import cell_names, decimal, filled, text
 from billing_lake.engines.polars_rounding import may_round, rounded
 

@@ -7,12 +7,9 @@ when it is loaded. The latest value of an asset's period says what that table wa
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from pathlib import Path
 from typing import TypeVar
 
 import dagster as dg
@@ -21,6 +18,7 @@ from billing_lake.domain.crawls import Crawl
 from billing_lake.domain.deliveries import Delivery
 from billing_lake.domain.errors import StorageWriteError, TableError, shown
 from billing_lake.domain.sources import Encoded
+from billing_lake.files.base import Files
 
 Value = Delivery | Crawl | Encoded
 """What an asset may hand on."""
@@ -29,6 +27,8 @@ ValueT = TypeVar("ValueT", Delivery, Crawl, Encoded)
 
 OPTIONAL = "billing_lake/optional"
 """Metadata of an asset input: a period without a value is left out, where it is an error otherwise."""
+
+_SUFFIX = ".json"
 
 UNPARTITIONED = "all"
 """Stands for the billing period of an asset that has no partitions."""
@@ -54,10 +54,12 @@ class ValueStore:
     """Values in files `<root>/<asset key…>/<period>.json`.
 
     Attributes:
-        root: Folder of the values.
+        root: URI of the folder of the values.
+        files: Where the folder lies.
     """
 
-    root: Path
+    root: str
+    files: Files
 
     def write(self, key: Sequence[str], period: str, value: Value) -> None:
         """Keep ``value`` as the latest one of the asset ``key`` and ``period``; a reader sees the old or the new one.
@@ -65,7 +67,7 @@ class ValueStore:
         Raises:
             StorageWriteError: The lake's folder takes no more.
         """
-        path = self._path(key, period)
+        uri = self._uri(key, period)
         text = json.dumps(
             {
                 "kind": type(value).__name__,
@@ -75,11 +77,10 @@ class ValueStore:
             indent=1,
         )
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            _replace(path, text)
+            self.files.write(uri, text.encode())
         except OSError as error:
             what = f"The value of {'/'.join(key)} cannot be kept: {error.strerror or error}"
-            raise StorageWriteError(what, file=str(path)) from error
+            raise StorageWriteError(what, file=uri) from error
 
     def find(self, key: Sequence[str], period: str) -> Kept | None:
         """Return the latest value of the asset ``key`` and ``period``, or None where there is none.
@@ -87,9 +88,9 @@ class ValueStore:
         Raises:
             TableError: The file is no value.
         """
-        path = self._path(key, period)
+        uri = self._uri(key, period)
         try:
-            text = path.read_text(encoding="utf-8")
+            text = self.files.read(uri).decode()
         except FileNotFoundError:
             return None
         try:
@@ -98,7 +99,7 @@ class ValueStore:
         except (ValueError, KeyError, TypeError) as error:
             what = f"The value of {'/'.join(key)} cannot be read: {shown(error)}"
             remedy = f"Materialize {'/'.join(key)} for {period} again; that writes it anew"
-            raise TableError(what, file=str(path), remedy=remedy) from error
+            raise TableError(what, file=uri, remedy=remedy) from error
 
     def get(self, key: Sequence[str], period: str, kind: type[ValueT]) -> ValueT:
         """Return the latest value of the asset ``key`` and ``period``.
@@ -114,14 +115,16 @@ class ValueStore:
 
     def remove(self, key: Sequence[str], period: str) -> None:
         """Forget the value of the asset ``key`` and ``period``."""
-        self._path(key, period).unlink(missing_ok=True)
+        self.files.remove(self._uri(key, period))
 
     def periods(self, key: Sequence[str]) -> tuple[str, ...]:
         """Return the periods that the asset ``key`` has a value for."""
-        return tuple(sorted(path.stem for path in self.root.joinpath(*key).glob("*.json")))
+        folder = "/".join((self.root, *key))
+        names = (file.uri.removeprefix(f"{folder}/") for file in self.files.list(folder))
+        return tuple(sorted(name.removesuffix(_SUFFIX) for name in names if name.endswith(_SUFFIX)))
 
-    def _path(self, key: Sequence[str], period: str) -> Path:
-        return self.root.joinpath(*key, f"{period}.json")
+    def _uri(self, key: Sequence[str], period: str) -> str:
+        return "/".join((self.root, *key, f"{period}{_SUFFIX}"))
 
 
 class ValueIOManager(dg.IOManager):
@@ -146,14 +149,3 @@ class ValueIOManager(dg.IOManager):
             remedy = f"Materialize {'/'.join(key)} for {', '.join(lacking)} first"
             raise TableError(what, remedy=remedy)
         return {period: kept.value for period, kept in found.items() if kept is not None}
-
-
-def _replace(path: Path, text: str) -> None:
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".tmp")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise

@@ -69,6 +69,7 @@ class Rebuilder:
         lake: The lake.
         export: The export.
         run_id: Id of the run.
+        engine: What totals and encodes.
         log: Takes lines about progress.
         stamp: Ends the names of new and old tables.
     """
@@ -76,6 +77,7 @@ class Rebuilder:
     lake: Lake
     export: Export
     run_id: str
+    engine: Engine
     log: Log
     stamp: str
 
@@ -96,12 +98,11 @@ class Rebuilder:
             BillingLakeError: The tables are as they were; what was built says its name in the message.
         """
         deliveries = self._deliveries(leave_behind)
-        engine = self.lake.engine(self.log)
         rows, errors = {}, {}
         for number, (period, delivery) in enumerate(deliveries.items(), start=1):
             self.log(f"rebuild: {period} ({number} of {len(deliveries)})")
             try:
-                rows[period] = self._build(engine, delivery)
+                rows[period] = self._build(delivery)
             except BillingLakeError as error:
                 errors[period] = error
         if errors:
@@ -145,28 +146,29 @@ class Rebuilder:
                 held |= {*catalog.periods(self.export.table, self.export.name)}
         return held
 
-    def _build(self, engine: Engine, delivery: Delivery) -> int:
+    def _build(self, delivery: Delivery) -> int:
         loader = Loader(
             lake=self.lake,
             location=self.export.location,
             table=self.new_table,
             outputs=self.export.outputs,
             run_id=self.run_id,
+            engine=self.engine,
             log=self.log,
         )
-        crawl = crawl_delivery(self.lake, engine, delivery)
+        crawl = crawl_delivery(self.lake, self.engine, delivery)
         files: Encoded | None = None
         for output in self.export.outputs:
             loaded = loader.load(output, crawl, files)
             files = files or loaded.encoded
-            self._prove(engine, output, crawl)
+            self._prove(output, crawl)
         return crawl.profile.rows
 
-    def _prove(self, engine: Engine, output: TableOutput, crawl: Crawl) -> None:
+    def _prove(self, output: TableOutput, crawl: Crawl) -> None:
         period = crawl.delivery.period
         catalog = catalog_of(self.lake, output)
         source = catalog.files(self.new_table, self.export.period_key(period))
-        differences = compare(crawl.profile, engine.profile(source))
+        differences = compare(crawl.profile, self.lake.reader.profile(source))
         if differences:
             listed = "; ".join(
                 f"{one.figure}: expected {markdown.number(one.expected)}, found {markdown.number(one.found)}"
@@ -213,11 +215,13 @@ def build_rebuild_job(export: Export) -> dg.JobDefinition:
     def rebuild(
         context: dg.OpExecutionContext, config: Rebuild, lake: dg.ResourceParam[Lake]
     ) -> None:
+        log = progress(context)
         rebuilder = Rebuilder(
             lake=lake,
             export=export,
             run_id=context.run.run_id,
-            log=progress(context),
+            engine=lake.engine(log, context),
+            log=log,
             stamp=datetime.now(timezone.utc).strftime("%Y%m%d_%H%M%S"),
         )
         with named_failures():

@@ -60,7 +60,7 @@ def test_a_month_is_in_all_three_tables_to_the_last_digit_and_every_proof_passes
     assert len(found) == 1 + 3 * 4
     assert all(one.target_materialization_data for one in found.values())
     assert lake.lake.crawled.names() == (), "after a successful load the crawled table is dropped"
-    assert not list(lake.lake.staging.glob("*"))
+    assert not list(Path(lake.lake.staging).glob("*"))
     assert_everything_is_told(result, delivery)
     assert_bytes_are_shared(lake, result)
 
@@ -145,7 +145,7 @@ def test_an_export_is_loaded_into_the_tables_that_it_chose(world: Make, outputs:
     assert result.success
     assert_tables_equal(lake, delivery)
     assert lake.lake.crawled.names() == ()
-    assert not list(lake.lake.staging.glob("*"))
+    assert not list(Path(lake.lake.staging).glob("*"))
     others: dict[str, TableCatalog] = {
         "hive": lake.lake.hive,
         "iceberg": lake.lake.iceberg,
@@ -168,7 +168,7 @@ def test_an_s3_table_that_is_added_later_with_other_field_ids_gets_its_own_files
     assert result.success
     assert_tables_equal(lake, delivery)
     assert metadata(result, "s3_table")["encoded"] == "for this table"
-    assert not list(lake.lake.staging.glob("*"))
+    assert not list(Path(lake.lake.staging).glob("*"))
 
 
 def test_tables_made_beside_a_defined_s3_table_take_its_field_ids_and_share_bytes(

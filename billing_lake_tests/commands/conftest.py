@@ -92,6 +92,7 @@ def load(lake: LocalLake, location: ExportLocation, period: str) -> None:
         table=f"billing.{location.name}",
         outputs=("hive", "iceberg", "s3_table"),
         run_id="test",
+        engine=lake.engine(lambda _: None),
     )
     files = loader.load("hive", crawl).encoded
     loader.load("iceberg", crawl, files)

@@ -12,10 +12,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from billing_lake.domain.cells import fits
 from billing_lake.domain.dictionary import TIMESTAMP
 from billing_lake.domain.profiles import compare
 from billing_lake.engines.base import Engine
-from billing_lake.domain.cells import fits
+from billing_lake.engines.polars_engine import PolarsEngine
 from billing_lake.sample.files import MINIMAL_HEADER, minimal_row
 from billing_lake_tests.engines.world import csv_text, encode, report, source_of, table_of
 
@@ -234,7 +235,8 @@ def test_quality_counts_versions_stray_days_and_duplicates(engine: Engine, tmp_p
         minimal_row(line_item_id="b", start="2025-02-28T23:00:00Z"),
     ]
     source = source_of(report(tmp_path / "r.csv.gz", csv_text(rows)))
-    quality = engine.quality(table_of(source, encode(engine, source, tmp_path / "out")), "2025-03")
+    table = table_of(source, encode(engine, source, tmp_path / "out"))
+    quality = PolarsEngine().quality(table, "2025-03")
     assert quality.versions == {"20250403T040211Z": 4}
     assert quality.outside == {"2025-02-28": 1, "2025-04-02": 1}
     assert quality.duplicates == 2
@@ -245,7 +247,7 @@ def test_the_preview_shows_cells_as_text(engine: Engine, tmp_path: Path) -> None
         report(tmp_path / "r.csv.gz", csv_text([minimal_row(cost="1"), minimal_row(cost="")]))
     )
     table = table_of(source, encode(engine, source, tmp_path / "out"))
-    rows = engine.preview(table, [COST, "billing_period"], 5)
+    rows = PolarsEngine().preview(table, [COST, "billing_period"], 5)
     assert rows == [
         {COST: "1.000000000000000000", "billing_period": "2025-03"},
         {COST: "", "billing_period": "2025-03"},

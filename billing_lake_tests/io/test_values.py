@@ -10,6 +10,7 @@ import pytest
 from billing_lake.domain.deliveries import Delivery
 from billing_lake.domain.errors import StorageWriteError, TableError
 from billing_lake.domain.sources import Encoded
+from billing_lake.files.local import LocalFiles
 from billing_lake.io.values import OPTIONAL, ValueIOManager, ValueStore
 
 KEY = ("costs", "raw_reports")
@@ -17,7 +18,7 @@ VALUE = Encoded(identity="i", version="v")
 
 
 def test_what_is_written_is_read_and_the_latest_counts(tmp_path: Path) -> None:
-    store = ValueStore(tmp_path)
+    store = ValueStore(str(tmp_path), LocalFiles())
     delivery = Delivery(export="costs", period="2025-03", version="v", layout="loose", files=())
     store.write(KEY, "2025-03", VALUE)
     store.write(KEY, "2025-03", delivery)
@@ -27,7 +28,7 @@ def test_what_is_written_is_read_and_the_latest_counts(tmp_path: Path) -> None:
 
 
 def test_a_value_written_later_has_a_later_time(tmp_path: Path) -> None:
-    store = ValueStore(tmp_path)
+    store = ValueStore(str(tmp_path), LocalFiles())
     times = []
     for _ in range(3):
         store.write(KEY, "2025-03", VALUE)
@@ -38,7 +39,7 @@ def test_a_value_written_later_has_a_later_time(tmp_path: Path) -> None:
 
 
 def test_a_value_that_is_missing_or_broken_says_what_to_materialize(tmp_path: Path) -> None:
-    store = ValueStore(tmp_path)
+    store = ValueStore(str(tmp_path), LocalFiles())
     assert store.find(KEY, "2025-03") is None
     with pytest.raises(TableError, match="Materialize costs/raw_reports for 2025-03 first"):
         store.get(KEY, "2025-03", Encoded)
@@ -53,14 +54,14 @@ def test_a_value_that_is_missing_or_broken_says_what_to_materialize(tmp_path: Pa
 def test_a_folder_that_takes_no_values_is_a_named_error(tmp_path: Path) -> None:
     (tmp_path / "costs").write_text("a file where a folder must be")
     with pytest.raises(StorageWriteError, match="costs/raw_reports cannot be kept"):
-        ValueStore(tmp_path).write(KEY, "2025-03", VALUE)
+        ValueStore(str(tmp_path), LocalFiles()).write(KEY, "2025-03", VALUE)
 
 
 PARTITIONS = dg.StaticPartitionsDefinition(["2025-01", "2025-02"])
 
 
 def test_an_input_that_may_be_missing_is_left_out_and_any_other_is_an_error(tmp_path: Path) -> None:
-    manager = ValueIOManager(ValueStore(tmp_path))
+    manager = ValueIOManager(ValueStore(str(tmp_path), LocalFiles()))
     manager.store.write(KEY, "2025-01", VALUE)
 
     def context(**metadata: object) -> dg.InputContext:

@@ -1,0 +1,74 @@
+"""What a deployment is: everything that a load needs, whatever stands behind it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal, Protocol
+
+if TYPE_CHECKING:
+    import dagster as dg
+
+    from billing_lake.catalogs.base import CrawledCatalog, HiveCatalog
+    from billing_lake.catalogs.iceberg import IcebergTables
+    from billing_lake.engines.base import Engine, Log, Reader
+    from billing_lake.files.base import Files
+    from billing_lake.io.values import ValueStore
+    from billing_lake.storage.base import Storage
+
+    RunContext = dg.AssetExecutionContext | dg.OpExecutionContext
+
+Deployment = Literal["local"]
+"""The deployments that exist."""
+
+DEPLOYMENT_SETTING = "BILLING_LAKE_DEPLOYMENT"
+"""Environment variable that chooses the deployment; `local` where it is not set."""
+
+HOME_SETTING = "BILLING_LAKE_HOME"
+"""Environment variable with the folder of a lake on this machine; `lake` in the working directory where it is not set."""
+
+
+class Lake(Protocol):
+    """Everything that a load needs, for one deployment."""
+
+    @property
+    def storage(self) -> Storage:
+        """Where exports are delivered to."""
+
+    @property
+    def files(self) -> Files:
+        """The lake's own files, by URI."""
+
+    @property
+    def iceberg(self) -> IcebergTables:
+        """The Iceberg tables."""
+
+    @property
+    def s3_tables(self) -> IcebergTables:
+        """The S3 Tables."""
+
+    @property
+    def hive(self) -> HiveCatalog:
+        """The Hive-style tables."""
+
+    @property
+    def crawled(self) -> CrawledCatalog:
+        """The tables over raw files."""
+
+    @property
+    def values(self) -> ValueStore:
+        """The values between assets."""
+
+    @property
+    def staging(self) -> str:
+        """URI of a folder for files that belong to no table yet; whoever makes some removes them."""
+
+    @property
+    def reader(self) -> Reader:
+        """What reads tables back: in this process, whatever the engine."""
+
+    def engine(self, log: Log, context: RunContext | None = None) -> Engine:
+        """Return the engine.
+
+        Args:
+            log: Is told how the engine gets on.
+            context: The run that it works for, where there is one; an engine elsewhere reports to it and ends with it.
+        """

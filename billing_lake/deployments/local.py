@@ -1,0 +1,134 @@
+"""A lake in a folder of this machine: SQLite for catalogs, Polars for an engine, nothing to start and nothing to pay."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from billing_lake.deployments.base import HOME_SETTING
+from billing_lake.domain.errors import ConfigurationError, shown
+
+if TYPE_CHECKING:
+    from billing_lake.catalogs.crawled import CrawledTables
+    from billing_lake.catalogs.hive import HiveTables
+    from billing_lake.catalogs.iceberg import IcebergTables
+    from billing_lake.deployments.base import RunContext
+    from billing_lake.engines.base import Engine, Log, Reader
+    from billing_lake.files.base import Files
+    from billing_lake.io.values import ValueStore
+    from billing_lake.storage.base import Storage
+
+
+@dataclass(frozen=True)
+class LocalLake:
+    """A lake in one folder of this machine.
+
+    Attributes:
+        home: The folder, absolute.
+    """
+
+    home: Path
+
+    @cached_property
+    def storage(self) -> Storage:
+        """Where exports are delivered to: `landing/`."""
+        from billing_lake.storage.local import LocalStorage
+
+        return LocalStorage(self.home / "landing")
+
+    @cached_property
+    def iceberg(self) -> IcebergTables:
+        """The Iceberg tables: `warehouse/iceberg/`, catalogued in SQLite."""
+        return self._iceberg_tables("iceberg")
+
+    @cached_property
+    def s3_tables(self) -> IcebergTables:
+        """What stands for an S3 Tables bucket here: `warehouse/s3tables/`, with a catalog of its own."""
+        return self._iceberg_tables("s3tables")
+
+    @cached_property
+    def hive(self) -> HiveTables:
+        """The Hive-style tables: `warehouse/hive/`."""
+        from billing_lake.catalogs.hive import HiveTables
+
+        return HiveTables(self.home / "warehouse" / "hive", self.home / "catalog" / "hive.db")
+
+    @cached_property
+    def crawled(self) -> CrawledTables:
+        """The tables over raw files, in the Hive catalog's database."""
+        from billing_lake.catalogs.crawled import CrawledTables
+
+        return CrawledTables(self.home / "catalog" / "hive.db")
+
+    @cached_property
+    def values(self) -> ValueStore:
+        """The values between assets: `values/`."""
+        from billing_lake.io.values import ValueStore
+
+        return ValueStore(str(self.home / "values"), self.files)
+
+    @property
+    def staging(self) -> str:
+        """Folder for files that belong to no table yet: `staging/`."""
+        return str(self.home / "staging")
+
+    @cached_property
+    def files(self) -> Files:
+        """The lake's own files."""
+        from billing_lake.files.local import LocalFiles
+
+        return LocalFiles()
+
+    @cached_property
+    def reader(self) -> Reader:
+        """What reads tables back: Polars."""
+        from billing_lake.engines.polars_engine import PolarsEngine
+
+        return PolarsEngine()
+
+    def engine(self, log: Log, context: RunContext | None = None) -> Engine:  # noqa: ARG002  # needs no run
+        """Return Polars in this process."""
+        from billing_lake.engines.polars_engine import PolarsEngine
+
+        return PolarsEngine(log=log)
+
+    def _iceberg_tables(self, name: str) -> IcebergTables:
+        from billing_lake.catalogs.iceberg import IcebergTables
+
+        return IcebergTables(
+            name,
+            {
+                "type": "sql",
+                "uri": f"sqlite:///{self.home}/catalog/{name}.db",
+                "warehouse": f"file://{self.home}/warehouse/{name}",
+            },
+        )
+
+
+def local_lake(environment: Mapping[str, str]) -> LocalLake:
+    """Return the lake in the folder that the environment names.
+
+    Raises:
+        ConfigurationError: It is a file.
+    """
+    return LocalLake(home_folder(environment))
+
+
+def home_folder(environment: Mapping[str, str]) -> Path:
+    """Return the folder of a lake on this machine.
+
+    Raises:
+        ConfigurationError: It is a file.
+    """
+    # Not `resolve`: a home that is a link stays the name under which tables are catalogued.
+    home = Path(
+        os.path.normpath(Path.cwd() / Path(environment.get(HOME_SETTING) or "lake").expanduser())
+    )
+    if home.exists() and not home.is_dir():
+        what = f"{HOME_SETTING} is {shown(home)!r}, which is a file"
+        raise ConfigurationError(what, remedy="Set it to a folder that may be written to")
+    return home

@@ -1,0 +1,70 @@
+"""The contract of files by URI: what engines and catalogs need of a file system, and no more.
+
+A URI is an absolute path on this machine, or `s3://bucket/key`. Whatever goes wrong is an `OSError` with the number that
+a local disk would give, so that full, closed and missing mean the same everywhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import BinaryIO, Protocol
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileInfo:
+    """A file that is there.
+
+    Attributes:
+        uri: Where.
+        size: Bytes.
+        modified: When it was last written, in UTC.
+    """
+
+    uri: str
+    size: int
+    modified: datetime
+
+
+class Files(Protocol):
+    """Files by URI."""
+
+    def open(self, uri: str) -> BinaryIO:
+        """Open a file for reading; the stream is seekable, buffered, and belongs to the caller.
+
+        Raises:
+            FileNotFoundError: There is none.
+        """
+
+    def size(self, uri: str) -> int:
+        """Return a file's bytes.
+
+        Raises:
+            FileNotFoundError: There is none.
+        """
+
+    def read(self, uri: str) -> bytes:
+        """Return the bytes of a small file.
+
+        Raises:
+            FileNotFoundError: There is none.
+        """
+
+    def write(self, uri: str, data: bytes) -> None:
+        """Write a small file: a reader sees the old one or the new one."""
+
+    def make_folder(self, uri: str) -> None:
+        """Make a folder, where folders have to be made."""
+
+    def list(self, folder: str) -> Sequence[FileInfo]:
+        """Return every file below ``folder``, by URI; empty where there is no such folder."""
+
+    def copy(self, source: str, target: str) -> None:
+        """Place a finished file a second time without sending its bytes through this process where that is possible."""
+
+    def remove(self, uri: str) -> None:
+        """Remove a file; nothing happens where there is none."""
+
+    def remove_folder(self, uri: str) -> None:
+        """Remove a folder that nothing refers to any more; what cannot be removed is logged."""

@@ -5,7 +5,7 @@ import dagster as dg
 from billing_lake.assets import markdown
 from billing_lake.assets.export import Export
 from billing_lake.assets.metadata import present
-from billing_lake.assets.periods import Outcome, each_period
+from billing_lake.assets.periods import Outcome, each_period, named_failures
 from billing_lake.deployments import Lake
 from billing_lake.domain.deliveries import Delivery
 from billing_lake.storage.deliveries import resolve_delivery
@@ -26,6 +26,10 @@ def build_raw_reports(export: Export) -> dg.AssetsDefinition:
     def raw_reports(
         context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake]
     ) -> dict[str, Delivery]:
+        with named_failures():
+            # The first step of every run: what is not set or not open to us is said before anything is read.
+            lake.require(export.outputs, export.crawler)
+
         def resolve(period: str) -> Outcome[Delivery]:
             delivery = resolve_delivery(lake.storage, export.location, period)
             context.log.info(

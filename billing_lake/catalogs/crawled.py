@@ -34,12 +34,7 @@ class CrawledTables:
         log: Callable[[str], None] = _LOGGER.info,
     ) -> None:
         """See `CrawledCatalog.register`; here is one crawler only."""
-        if crawler != "built_in":
-            what = f"This deployment has no crawler {crawler!r}"
-            remedy = (
-                "Set `crawler: built_in` in the export's defs.yaml, or use the deployment `aws`"
-            )
-            raise ConfigurationError(what, remedy=remedy)
+        require_crawler(crawler)
         delivery = crawl.delivery
         log(f"{crawl.table}: {len(crawl.source.columns)} columns")
         row = (
@@ -73,3 +68,15 @@ class CrawledTables:
             return tuple(
                 row["name"] for row in db.execute("SELECT name FROM crawled ORDER BY name")
             )
+
+
+def require_crawler(crawler: Crawler) -> None:
+    """Check that a lake on this machine has the crawler.
+
+    Raises:
+        ConfigurationError: It has not.
+    """
+    if crawler != "built_in":
+        what = f"`crawler` is {crawler!r}, which this deployment has not"
+        remedy = "Set `crawler: built_in` in the export's defs.yaml, or use the deployment `aws`"
+        raise ConfigurationError(what, remedy=remedy)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Literal, Protocol
 
 if TYPE_CHECKING:
     import dagster as dg
 
-    from billing_lake.catalogs.base import CrawledCatalog, HiveCatalog
+    from billing_lake.catalogs.base import CrawledCatalog, Crawler, HiveCatalog
     from billing_lake.catalogs.iceberg import IcebergTables
     from billing_lake.engines.base import Engine, Log, Reader
     from billing_lake.files.base import Files
@@ -64,6 +65,17 @@ class Lake(Protocol):
     @property
     def reader(self) -> Reader:
         """What reads tables back: in this process, whatever the engine."""
+
+    def require(self, outputs: Collection[str], crawler: Crawler) -> None:
+        """Make sure, before anything is done, that all that an export needs is set, there, and open to us.
+
+        Args:
+            outputs: Tables that it is loaded into: of `hive`, `iceberg`, `s3_table`.
+            crawler: What makes its crawled table.
+
+        Raises:
+            ConfigurationError: Something is not; the message names the setting.
+        """
 
     def engine(self, log: Log, context: RunContext | None = None) -> Engine:
         """Return the engine.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,6 +13,7 @@ from billing_lake.deployments.base import HOME_SETTING
 from billing_lake.domain.errors import ConfigurationError, shown
 
 if TYPE_CHECKING:
+    from billing_lake.catalogs.base import Crawler
     from billing_lake.catalogs.crawled import CrawledTables
     from billing_lake.catalogs.hive import HiveTables
     from billing_lake.catalogs.iceberg import IcebergTables
@@ -89,6 +90,12 @@ class LocalLake:
         from billing_lake.engines.polars_engine import PolarsEngine
 
         return PolarsEngine()
+
+    def require(self, outputs: Collection[str], crawler: Crawler) -> None:  # noqa: ARG002  # a folder has all of them
+        """See `Lake.require`; a folder has every table, and one crawler."""
+        from billing_lake.catalogs.crawled import require_crawler
+
+        require_crawler(crawler)
 
     def engine(self, log: Log, context: RunContext | None = None) -> Engine:  # noqa: ARG002  # needs no run
         """Return Polars in this process."""

@@ -326,3 +326,11 @@ def materialize_static(lake: World, keys: list[str]) -> dg.ExecuteInProcessResul
 
 def op_config(op: str, **config: object) -> dict[str, object]:
     return {"ops": {op: {"config": config}}}
+
+
+def test_a_crawler_that_the_deployment_has_not_is_said_before_anything_is_read(world: Make) -> None:
+    lake = world(outputs=["iceberg"], crawler="glue")
+    lake.deliver("2025-03")
+    text = failure(lake.load("2025-03"), f"{EXPORT}__raw_reports")
+    assert text.startswith("ConfigurationError: `crawler` is 'glue'")
+    assert "defs.yaml" in text

@@ -188,10 +188,30 @@ class CommitConflictError(LoadError):
     remedy = "Nothing was committed; load the period again"
 
 
+class CommitUnknownError(LoadError):
+    """The catalog did not say whether it committed."""
+
+    remedy = "Load the period again: that replaces it as a whole, whichever it was"
+
+
 class ProofError(LoadError):
     """The table does not equal the delivery."""
 
     remedy = "Load the period again; if it persists, compare the delivery's files with the table"
+
+
+class GlueJobError(LoadError):
+    """The Glue job failed, was stopped, ran out of time, or did not answer."""
+
+    remedy = (
+        "No table was changed; see the job's run in the Glue console, then load the period again"
+    )
+
+
+class CrawlerError(LoadError):
+    """The Glue crawler failed, was stopped, ran out of time, or made other tables than one."""
+
+    remedy = "Load the period again, or set `crawler: built_in` in the export's defs.yaml, which needs no crawler"
 
 
 class TableError(BillingLakeError):

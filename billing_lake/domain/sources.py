@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from billing_lake.domain.dictionary import SOURCE_FILE
 from billing_lake.domain.schemas import Column, Field
 
 Format = Literal["csv.gz", "parquet"]
@@ -17,7 +18,7 @@ class SourceFile:
     """One file to read.
 
     Attributes:
-        uri: How to open it: an absolute path.
+        uri: How to open it: an absolute path, or `s3://bucket/key`.
         name: What the `source_file` column says: the key below the export's storage root.
         columns: Column name of each cell of its header, in order; a name that stands twice is merged, the first that is not
             NULL wins. Empty for Parquet, which names its own.
@@ -46,6 +47,11 @@ class Source:
         """Return the type of the column ``name``, or None where no file has it."""
         return next((column.type for column in self.columns if column.name == name), None)
 
+    @property
+    def of_table(self) -> bool:
+        """Whether these are a table's files: they, and no report, have the lake's own columns."""
+        return self.type_of(SOURCE_FILE) is not None
+
     def to_json(self) -> dict[str, Any]:
         """Return the source as JSON values."""
         return asdict(self)
@@ -69,7 +75,7 @@ class EncodeTarget:
     Attributes:
         fields: Every field of the files, in order, with the ids they carry.
         constants: Columns with one value for all rows (`export_name`, `billing_period`, `delivery_version`).
-        folder: Folder that the files are written into: an absolute path.
+        folder: Folder that the files are written into: an absolute path, or `s3://bucket/prefix`.
         stem: What the files' names begin with; unique to this load.
     """
 

@@ -6,10 +6,18 @@ a local disk would give, so that full, closed and missing mean the same everywhe
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import BinaryIO, Protocol
+
+Progress = Callable[[int], object]
+"""Is told how many more bytes have arrived, by any thread."""
+
+
+def ignore(_: int) -> None:
+    """Take no notice of progress."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,14 +62,23 @@ class Files(Protocol):
     def write(self, uri: str, data: bytes) -> None:
         """Write a small file: a reader sees the old one or the new one."""
 
+    def create(self, uri: str) -> AbstractContextManager[BinaryIO]:
+        """Write a large file as a stream: whole when the block ends, and nothing when it ends in an error.
+
+        An `OSError` of the storage comes out of the block even where a library that wrote made another error of it.
+        """
+
     def make_folder(self, uri: str) -> None:
         """Make a folder, where folders have to be made."""
 
     def list(self, folder: str) -> Sequence[FileInfo]:
         """Return every file below ``folder``, by URI; empty where there is no such folder."""
 
-    def copy(self, source: str, target: str) -> None:
+    def copy(self, source: str, target: str, progress: Progress = ...) -> None:
         """Place a finished file a second time without sending its bytes through this process where that is possible."""
+
+    def send(self, source: str, target: str, progress: Progress = ...) -> None:
+        """Place a finished file a second time through this process, in bounded memory: where a store copies nothing itself."""
 
     def remove(self, uri: str) -> None:
         """Remove a file; nothing happens where there is none."""

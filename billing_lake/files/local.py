@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import errno
+import io
 import logging
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, cast
 
-from billing_lake.files.base import FileInfo
+from billing_lake.files.base import FileInfo, Progress, ignore
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +52,20 @@ class LocalFiles:
             Path(name).unlink(missing_ok=True)
             raise
 
+    @contextmanager
+    def create(self, uri: str) -> Iterator[BinaryIO]:
+        """See `Files.create`; what a kill leaves is half a file, under a name that nobody was told."""
+        path = Path(uri)
+        writer = _Writer(path.open("wb"))
+        try:
+            with writer.file:
+                yield cast("BinaryIO", writer)
+        except BaseException as error:
+            path.unlink(missing_ok=True)
+            if writer.failure is not None and error is not writer.failure:
+                raise writer.failure from error
+            raise
+
     def make_folder(self, uri: str) -> None:
         """See `Files.make_folder`."""
         Path(uri).mkdir(parents=True, exist_ok=True)
@@ -55,7 +74,7 @@ class LocalFiles:
         """See `Files.list`; a name that begins with a dot is a file that is being written."""
         return sorted(_below(Path(folder)), key=lambda file: file.uri)
 
-    def copy(self, source: str, target: str) -> None:
+    def copy(self, source: str, target: str, progress: Progress = ignore) -> None:
         """See `Files.copy`: a hard link where the file system can, else a copy."""
         path = Path(target)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -65,6 +84,11 @@ class LocalFiles:
             if error.errno not in _NO_LINK:
                 raise
             shutil.copyfile(source, path)
+        progress(self.size(target))
+
+    def send(self, source: str, target: str, progress: Progress = ignore) -> None:
+        """See `Files.send`: nothing has to be sent on one machine."""
+        self.copy(source, target, progress)
 
     def remove(self, uri: str) -> None:
         """See `Files.remove`."""
@@ -78,6 +102,36 @@ class LocalFiles:
             return
         except OSError as error:
             log.warning("could not remove %s: %s", uri, error)
+
+
+class _Writer(io.RawIOBase):
+    """A file that is being written, and what the disk refused: libraries make their own errors of that, or hide it."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        super().__init__()
+        self.file = file
+        self.failure: OSError | None = None
+
+    def writable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self.file.tell()
+
+    def write(self, data: ReadableBuffer, /) -> int:
+        try:
+            return self.file.write(data)
+        except OSError as error:
+            self.failure = self.failure or error
+            raise
+
+    def flush(self) -> None:
+        try:
+            if not self.file.closed:
+                self.file.flush()
+        except OSError as error:
+            self.failure = self.failure or error
+            raise
 
 
 def _below(folder: Path) -> Iterator[FileInfo]:

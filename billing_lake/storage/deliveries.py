@@ -28,7 +28,12 @@ from billing_lake.domain.layouts import (
     is_report_file,
     is_side_file,
 )
-from billing_lake.domain.manifests import check_manifest, parse_manifest, require_manifest_size
+from billing_lake.domain.manifests import (
+    Manifest,
+    check_manifest,
+    parse_manifest,
+    require_manifest_size,
+)
 from billing_lake.domain.naming import (
     Merge,
     column_names,
@@ -40,6 +45,7 @@ from billing_lake.domain.periods import is_period
 from billing_lake.domain.schemas import Column
 from billing_lake.domain.sources import Source, SourceFile, union_columns
 from billing_lake.storage.base import Storage
+from billing_lake.storage.errors import naming_errors
 from billing_lake.storage.headers import read_header, read_period
 
 _MAX_IGNORED = 20
@@ -114,7 +120,7 @@ def read_source(storage: Storage, delivery: Delivery) -> tuple[Source, tuple[Mer
     """
     files, merged = [], dict[Merge, None]()
     for file in delivery.files:
-        with storage.open(file.key) as stream:
+        with storage.open(file.key) as stream, naming_errors(file.key):
             header = read_header(stream, file.key)
         names = column_names(header, file.key)
         require_columns(names, file.key)
@@ -208,7 +214,7 @@ def _from_manifest(
         what = f"{reports} report files of {period} are there and no manifest that commits them"
         raise IncompleteDeliveryError(what, file=key)
     require_manifest_size(pinned.size, key)
-    manifest = parse_manifest(storage.read(key), key)
+    manifest = _manifest(_Pinned(pinned.uri, pinned.etag, key, storage))
     check_manifest(manifest, export, period=period, bucket=export.bucket or storage.bucket, key=key)
     _require_complete(manifest.keys, files, key)
     return Delivery(
@@ -286,7 +292,7 @@ def _from_loose(
 
 @dataclass(frozen=True)
 class _Pinned:
-    """A loose file, equal to another one when its content is."""
+    """A file, equal to another one when its content is."""
 
     uri: str
     etag: str
@@ -294,10 +300,20 @@ class _Pinned:
     storage: Storage = field(compare=False)
 
 
-# A sensor asks every minute and pinned content never changes: no file is opened twice for its period.
+# A sensor asks every minute and pinned content never changes: no file is read twice for what it says.
+@lru_cache(maxsize=1_000)
+def _manifest(file: _Pinned) -> Manifest:
+    manifest = parse_manifest(file.storage.read(file.key), file.key)
+    now = file.storage.stat(file.key)
+    if now is None or now.etag != file.etag:
+        what = "The manifest was replaced while it was being read"
+        raise DeliveryChangedError(what, file=file.key)
+    return manifest
+
+
 @lru_cache(maxsize=10_000)
 def _stated_period(file: _Pinned) -> str:
-    with file.storage.open(file.key) as stream:
+    with file.storage.open(file.key) as stream, naming_errors(file.key):
         return read_period(stream, file.key)
 
 

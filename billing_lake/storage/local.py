@@ -5,18 +5,13 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import BinaryIO
 
 from billing_lake.domain.deliveries import StoredObject
-from billing_lake.domain.errors import (
-    ConfigurationError,
-    DeliveryChangedError,
-    ReportFileError,
-    shown,
-)
+from billing_lake.domain.errors import ConfigurationError, ReportFileError, shown
+from billing_lake.storage.errors import naming_errors, unreadable
 
 _log = logging.getLogger(__name__)
 
@@ -50,13 +45,13 @@ class LocalStorage:
 
     def read(self, key: str) -> bytes:
         """Return the bytes of a small file."""
-        with self.open(key) as stream, _named_errors(key):
+        with self.open(key) as stream, naming_errors(key):
             return stream.read()
 
     def open(self, key: str) -> BinaryIO:
         """Open a file for reading."""
         path = self._inside(key)
-        with _named_errors(key):
+        with naming_errors(key):
             if path.exists() and not path.is_file():
                 raise ReportFileError("This is no file", file=key)
             return path.open("rb")
@@ -64,7 +59,7 @@ class LocalStorage:
     def stat(self, key: str) -> StoredObject | None:
         """Return the file at ``key``, or None where there is none."""
         path = self._inside(key)
-        with _named_errors(key):
+        with naming_errors(key):
             return _stored(key, path, path.stat()) if path.is_file() else None
 
     def _inside(self, key: str) -> Path:
@@ -97,7 +92,7 @@ def _entries(folder: Path, prefix: str) -> list[os.DirEntry[str]]:
     except (FileNotFoundError, NotADirectoryError):
         return []
     except OSError as error:
-        raise _unreadable(error, prefix) from error
+        raise unreadable(error, prefix) from error
     return [entry for entry in visible if _is_text(entry.name)]
 
 
@@ -120,19 +115,3 @@ def _stored(key: str, path: Path, stat: os.stat_result) -> StoredObject:
         etag=f"{stat.st_ino}-{stat.st_size}-{stat.st_mtime_ns}",
         modified=changed.isoformat(timespec="microseconds"),
     )
-
-
-@contextmanager
-def _named_errors(key: str) -> Iterator[None]:
-    try:
-        yield
-    except FileNotFoundError as error:
-        raise DeliveryChangedError("The file is not there any more", file=key) from error
-    except OSError as error:
-        raise _unreadable(error, key) from error
-
-
-def _unreadable(error: OSError, key: str) -> ReportFileError:
-    what = f"It cannot be read: {error.strerror or error}"
-    remedy = "Repair the permissions or the disk; no table was changed"
-    return ReportFileError(what, remedy=remedy, file=key or "/")

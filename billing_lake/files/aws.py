@@ -1,0 +1,102 @@
+"""Clients of AWS, made once and in one way: region, retries, time-outs and endpoints are decided here and nowhere else.
+
+Where a service lies is boto3's business: `AWS_ENDPOINT_URL` and its kin lead every client elsewhere, and the libraries
+that bring their own S3 client (pyiceberg, Polars) are told of the same place.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+_CONNECT_TIMEOUT = 10
+_READ_TIMEOUT = 60
+_MAX_ATTEMPTS = 8
+_CONNECTIONS = 32
+
+
+@dataclass(frozen=True)
+class AwsClients:
+    """boto3 clients for one region, made on first use and shared by all threads.
+
+    Credentials come from boto3's own chain and are never looked at.
+
+    Attributes:
+        region: The AWS region.
+    """
+
+    region: str
+    _made: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _endpoints: dict[str, str | None] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
+    # boto3 makes clients in one thread at a time; finished clients are safe to share.
+    _lock: threading.RLock = field(
+        default_factory=threading.RLock, init=False, repr=False, compare=False
+    )
+
+    def client(self, service: str) -> Any:
+        """Return the client of a service, such as `s3` or `glue`."""
+        with self._lock:
+            if service not in self._made:
+                overridden = self.endpoint(service) is not None
+                # Another server than AWS answers under one host name, whatever the bucket.
+                style = {"addressing_style": "path"} if overridden and service == "s3" else None
+                self._made[service] = self._new(service, s3=style)
+            return self._made[service]
+
+    def endpoint(self, service: str) -> str | None:
+        """Return where the environment or the AWS configuration leads a service; None where it is AWS itself."""
+        with self._lock:
+            if service not in self._endpoints:
+                used = self._new(service).meta.endpoint_url
+                own = self._new(service, ignore_configured_endpoint_urls=True).meta.endpoint_url
+                self._endpoints[service] = None if used == own else str(used)
+            return self._endpoints[service]
+
+    @property
+    def s3_endpoint(self) -> str | None:
+        """Where the environment leads S3; None where it is AWS itself."""
+        return self.endpoint("s3")
+
+    def pyiceberg_s3_properties(self) -> dict[str, str]:
+        """Return what pyiceberg's file access needs to find the same S3."""
+        properties = {
+            "s3.region": self.region,
+            "s3.connect-timeout": f"{_CONNECT_TIMEOUT}",
+            "s3.request-timeout": f"{_READ_TIMEOUT}",
+        }
+        if self.s3_endpoint is not None:
+            properties["s3.endpoint"] = self.s3_endpoint
+        return properties
+
+    def polars_options(self) -> dict[str, str]:
+        """Return the `storage_options` by which Polars finds the same S3; it asks boto3 for credentials by itself."""
+        options = {"aws_region": self.region}
+        if self.s3_endpoint is not None:
+            options["aws_endpoint_url"] = self.s3_endpoint
+            options["aws_virtual_hosted_style_request"] = "false"
+            options["aws_allow_http"] = str(self.s3_endpoint.startswith("http:")).lower()
+        return options
+
+    def _new(self, service: str, **settings: Any) -> Any:
+        from botocore.config import Config
+
+        config = Config(
+            region_name=self.region,
+            connect_timeout=_CONNECT_TIMEOUT,
+            read_timeout=_READ_TIMEOUT,
+            retries={"mode": "adaptive", "total_max_attempts": _MAX_ATTEMPTS},
+            max_pool_connections=_CONNECTIONS,
+            user_agent_extra="billing-lake",
+            **settings,
+        )
+        return self._session.client(service, config=config)
+
+    @cached_property
+    def _session(self) -> Any:
+        import boto3
+
+        return boto3.Session(region_name=self.region)

@@ -1,0 +1,134 @@
+"""A file in S3 as a seekable stream: ranged requests, few for whoever reads on, small for whoever looks here and there.
+
+The object's ETag is pinned when it is opened. An object that is replaced underneath is an error; it never yields half of
+the old bytes and half of the new.
+"""
+
+from __future__ import annotations
+
+import errno
+import io
+import logging
+import os
+import random
+import time
+from typing import TYPE_CHECKING, Any
+
+from billing_lake.files.s3_errors import changed, s3_errors
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
+
+log = logging.getLogger(__name__)
+
+_FIRST = 64 * 1024
+_LARGEST = 8 * 1024 * 1024
+_LARGEST_REQUEST = 64 * 1024 * 1024
+_GROWTH = 8
+_ATTEMPTS = 5
+
+
+class S3Reader(io.RawIOBase):
+    """One object, pinned; wrap it in an `io.BufferedReader`.
+
+    Args:
+        client: boto3's S3 client.
+        bucket: The bucket.
+        key: The object's key.
+
+    Raises:
+        FileNotFoundError: There is none.
+    """
+
+    def __init__(self, client: Any, bucket: str, key: str) -> None:
+        super().__init__()
+        self._client = client
+        self._bucket, self._key = bucket, key
+        self.name = f"s3://{bucket}/{key}"
+        with s3_errors(self.name):
+            head = client.head_object(Bucket=bucket, Key=key)
+        self._size, self._etag = int(head["ContentLength"]), str(head["ETag"])
+        self._position = 0
+        self._block, self._block_start = b"", 0
+        self._ahead = _FIRST
+
+    def readable(self) -> bool:
+        """Say that it can be read."""
+        return True
+
+    def seekable(self) -> bool:
+        """Say that it can be read from anywhere."""
+        return True
+
+    def tell(self) -> int:
+        """Return the position."""
+        return self._position
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Go elsewhere; costs nothing until something is read there."""
+        origin = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._size}[whence]
+        if origin + offset < 0:
+            what = f"negative seek position {origin + offset}"
+            raise ValueError(what)
+        self._position = origin + offset
+        return self._position
+
+    def readinto(self, buffer: WriteableBuffer, /) -> int:
+        """Fill ``buffer`` as far as what is at hand goes; 0 at the end of the file."""
+        view = memoryview(buffer).cast("B")
+        if self._position >= self._size or not view:
+            return 0
+        start = self._position - self._block_start
+        if not 0 <= start < len(self._block):
+            self._fetch(len(view))
+            start = 0
+        part = self._block[start : start + len(view)]
+        view[: len(part)] = part
+        self._position += len(part)
+        return len(part)
+
+    def close(self) -> None:
+        """Let go of what is at hand."""
+        self._block = b""
+        super().close()
+
+    def _fetch(self, wanted: int) -> None:
+        reads_on = bool(self._block) and self._position == self._block_start + len(self._block)
+        self._ahead = min(self._ahead * _GROWTH, _LARGEST) if reads_on else _FIRST
+        end = min(self._position + min(max(wanted, self._ahead), _LARGEST_REQUEST), self._size)
+        self._block = b""  # its memory goes before the next one's comes
+        self._block = self._get(self._position, end)
+        self._block_start = self._position
+
+    def _get(self, start: int, end: int) -> bytes:
+        """Return the bytes from ``start`` to ``end``; boto3 repeats refused requests, this one broken answers."""
+        from botocore.exceptions import HTTPClientError, IncompleteReadError
+
+        for attempt in range(1, _ATTEMPTS + 1):
+            try:
+                with s3_errors(self.name):
+                    return self._get_once(start, end)
+            except OSError as error:
+                if error.errno == errno.ESTALE:
+                    raise changed(self.name) from error
+                broken = isinstance(error.__cause__, (HTTPClientError, IncompleteReadError))
+                if not broken or attempt == _ATTEMPTS:
+                    raise
+                log.info("reading %s again from byte %d: %s", self.name, start, error)
+                time.sleep(random.uniform(0, 0.1 * 2**attempt))  # noqa: S311  # no secret
+        raise AssertionError  # pragma: no cover
+
+    def _get_once(self, start: int, end: int) -> bytes:
+        answer = self._client.get_object(
+            Bucket=self._bucket,
+            Key=self._key,
+            Range=f"bytes={start}-{end - 1}",
+            IfMatch=self._etag,
+        )
+        with answer["Body"] as body:
+            if answer["ETag"] != self._etag:
+                raise changed(self.name)
+            read: bytes = body.read()
+        if len(read) != end - start:
+            raise changed(self.name)
+        return read

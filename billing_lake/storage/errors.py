@@ -1,0 +1,37 @@
+"""What goes wrong between a storage and whoever reads a delivery, by name."""
+
+from __future__ import annotations
+
+import errno
+import gzip
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from billing_lake.domain.errors import DeliveryChangedError, ReportFileError
+
+_CHANGED = "The file changed while it was being read"
+
+
+@contextmanager
+def naming_errors(key: str) -> Iterator[None]:
+    """Turn an `OSError` within the block into the error that says what it means for the file at ``key``.
+
+    A file that vanished or changed is a delivery in motion, any other one cannot be read.
+    """
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise DeliveryChangedError("The file is not there any more", file=key) from error
+    except gzip.BadGzipFile:
+        raise  # it was read, and whoever unpacks it knows what to call this
+    except OSError as error:
+        if error.errno == errno.ESTALE:
+            raise DeliveryChangedError(_CHANGED, file=key) from error
+        raise unreadable(error, key) from error
+
+
+def unreadable(error: OSError, key: str) -> ReportFileError:
+    """Return the error for a file, or a folder, that is there and cannot be read."""
+    what = f"It cannot be read: {error.strerror or error}"
+    remedy = "Repair the permissions or the disk; no table was changed"
+    return ReportFileError(what, remedy=remedy, file=key or "/")

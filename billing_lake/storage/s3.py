@@ -1,0 +1,96 @@
+"""An S3 bucket as a storage: where a cloud provider delivers to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timezone
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from billing_lake.domain.deliveries import StoredObject
+from billing_lake.domain.errors import ConfigurationError, shown
+from billing_lake.files.s3 import S3Files
+from billing_lake.files.s3_errors import s3_errors
+from billing_lake.storage.errors import naming_errors, unreadable
+
+if TYPE_CHECKING:
+    from billing_lake.files.aws import AwsClients
+
+_SETTING = "BILLING_LAKE_LANDING_BUCKET"
+
+
+class S3Storage:
+    """Report files in a bucket.
+
+    Like in a folder, what lies below a name that begins with a dot is left out. Every listing is whole, in pages of the
+    server's choice, and sorted here: servers differ in their order.
+
+    Args:
+        clients: Where S3 is.
+        bucket: Name of the bucket.
+    """
+
+    def __init__(self, clients: AwsClients, bucket: str) -> None:
+        self.bucket = bucket
+        self._clients = clients
+        self._files = S3Files(clients)
+
+    def list(self, prefix: str) -> list[StoredObject]:
+        """Return every file whose key begins with ``prefix``, by key.
+
+        Raises:
+            ConfigurationError: There is no such bucket, or it may not be listed.
+            ReportFileError: S3 does not answer.
+        """
+        folder = len(prefix.rpartition("/")[0])
+        try:
+            found = [
+                _stored(self.bucket, one["Key"], int(one["Size"]), one)
+                for one in self._files.listed(self.bucket, prefix)
+                if not _is_hidden(one["Key"][folder:])
+            ]
+        except (FileNotFoundError, PermissionError) as error:
+            what = f"Bucket {shown(self.bucket)} cannot be listed: {error.strerror}"
+            remedy = f"Set {_SETTING} to the bucket that exports deliver to, and allow its listing"
+            raise ConfigurationError(what, remedy=remedy, file=self._uri(prefix)) from error
+        except OSError as error:
+            raise unreadable(error, prefix) from error
+        return sorted(found, key=lambda file: file.key)
+
+    def read(self, key: str) -> bytes:
+        """Return the bytes of a small file."""
+        with naming_errors(key):
+            return self._files.read(self._uri(key))
+
+    def open(self, key: str) -> BinaryIO:
+        """Open a file for reading."""
+        with naming_errors(key):
+            return self._files.open(self._uri(key))
+
+    def stat(self, key: str) -> StoredObject | None:
+        """Return the file at ``key``, or None where there is none."""
+        with naming_errors(key):
+            try:
+                with s3_errors(self._uri(key)):
+                    head = self._clients.client("s3").head_object(Bucket=self.bucket, Key=key)
+            except FileNotFoundError:
+                return None
+        return _stored(self.bucket, key, int(head["ContentLength"]), head)
+
+    def _uri(self, key: str) -> str:
+        return f"s3://{self.bucket}/{key}"
+
+
+def _stored(bucket: str, key: str, size: int, told: Mapping[str, Any]) -> StoredObject:
+    # Some servers list fractions of a second and others do not; the head of an object never has any.
+    changed = told["LastModified"].astimezone(timezone.utc).replace(microsecond=0)
+    return StoredObject(
+        key=key,
+        uri=f"s3://{bucket}/{key}",
+        size=size,
+        etag=told["ETag"].strip('"'),
+        modified=changed.isoformat(timespec="microseconds"),
+    )
+
+
+def _is_hidden(path: str) -> bool:
+    return any(name.startswith(".") for name in path.split("/"))

@@ -1,12 +1,10 @@
 """The asset `crawler_table`: what a delivery's columns are and what its raw files add up to."""
 
-from dataclasses import replace
-
 import dagster as dg
 
 from billing_lake.assets import markdown
 from billing_lake.assets.export import Export
-from billing_lake.assets.metadata import column_schema, present, totals
+from billing_lake.assets.metadata import column_schema, engine_facts, present, totals
 from billing_lake.assets.periods import Outcome, each_period
 from billing_lake.assets.progress import progress
 from billing_lake.deployments import Lake
@@ -14,7 +12,6 @@ from billing_lake.domain.crawls import Crawl, crawled_table_name
 from billing_lake.domain.deliveries import Delivery
 from billing_lake.domain.errors import MixedPeriodsError, PeriodMismatchError
 from billing_lake.domain.profiles import Profile
-from billing_lake.domain.sources import Source
 from billing_lake.engines.base import Engine
 from billing_lake.storage.deliveries import read_source
 
@@ -43,7 +40,7 @@ def build_crawler_table(export: Export) -> dg.AssetsDefinition:
         def crawl(period: str) -> Outcome[Crawl]:
             found = crawl_delivery(lake, engine, deliveries[period])
             lake.crawled.register(found, export.crawler, log)
-            return Outcome(found, {**_metadata(found), **engine.facts()})
+            return Outcome(found, {**_metadata(found), **engine_facts(engine.facts())})
 
         return each_period(context, lake.values, crawl)
 
@@ -59,7 +56,7 @@ def crawl_delivery(lake: Lake, engine: Engine, delivery: Delivery) -> Crawl:
     """
     source, merged = read_source(lake.storage, delivery)
     profile = engine.profile(source)
-    require_period(engine, source, profile, delivery.period)
+    require_period(profile, delivery.period)
     return Crawl(
         table=crawled_table_name(delivery.export, delivery.period, delivery.version),
         delivery=delivery,
@@ -69,7 +66,7 @@ def crawl_delivery(lake: Lake, engine: Engine, delivery: Delivery) -> Crawl:
     )
 
 
-def require_period(engine: Engine, source: Source, profile: Profile, period: str) -> None:
+def require_period(profile: Profile, period: str) -> None:
     """Refuse rows of another billing period.
 
     Raises:
@@ -78,14 +75,15 @@ def require_period(engine: Engine, source: Source, profile: Profile, period: str
     """
     if set(profile.periods) <= {period}:
         return
-    for file in source.files:
-        # Only a delivery that is refused pays for looking at its files one by one.
-        stated = engine.profile(replace(source, files=(file,))).periods
-        if not set(stated) <= {period}:
-            mixed = len(stated) > 1
-            counts = ", ".join(f"{rows:,} of {one}" for one, rows in sorted(stated.items()))
-            what = f"The file of billing period {period} holds rows of another one: {counts}"
-            raise (MixedPeriodsError if mixed else PeriodMismatchError)(what, file=file.name)
+    stated_by_file = {name: file.periods for name, file in profile.files.items()}
+    name, stated = next(
+        ((name, stated) for name, stated in stated_by_file.items() if not set(stated) <= {period}),
+        (None, profile.periods),
+    )
+    mixed = len(stated) > 1
+    counts = ", ".join(f"{rows:,} of {one}" for one, rows in sorted(stated.items()))
+    what = f"The file of billing period {period} holds rows of another one: {counts}"
+    raise (MixedPeriodsError if mixed else PeriodMismatchError)(what, file=name)
 
 
 def _metadata(crawl: Crawl) -> dict[str, object]:

@@ -17,6 +17,7 @@ from billing_lake.domain.crawls import Crawl
 from billing_lake.domain.deliveries import Delivery
 from billing_lake.domain.errors import (
     CommitConflictError,
+    CommitUnknownError,
     FieldIdMismatchError,
     LoadError,
     SchemaChangeError,
@@ -94,7 +95,7 @@ class Loader:
         elif upstream is not None:
             try:
                 commit = self._commit(output, crawl, upstream)
-            except (CommitConflictError, StorageWriteError):
+            except (CommitConflictError, CommitUnknownError, StorageWriteError):
                 raise
             except LoadError as error:
                 self.log(f"{self.table}: encoding again for this table: {error.what}")
@@ -155,6 +156,7 @@ class Loader:
                 f"{PROPERTY}run-id": self.run_id,
             },
             verify=lambda: self._verify(crawl.delivery),
+            log=self.log,
         )
 
     def _verify(self, delivery: Delivery) -> None:

@@ -75,6 +75,16 @@ def present(**values: Any) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not None}
 
 
+def engine_facts(facts: Mapping[str, str | int | float]) -> dict[str, Any]:
+    """Return what an engine says about its last call; an address becomes a link."""
+    return {
+        name: dg.MetadataValue.url(fact)
+        if isinstance(fact, str) and fact.startswith("https://")
+        else fact
+        for name, fact in facts.items()
+    }
+
+
 def _cell(text: str) -> str:
     """Return a cell shortened, a decimal without the zeros that its type has behind it."""
     if _DECIMAL.fullmatch(text):

@@ -69,6 +69,7 @@ class TableCatalog(Protocol):
         *,
         properties: Mapping[str, str],
         verify: Callable[[], None],
+        log: Callable[[str], None] = ...,
     ) -> Commit:
         """Make the period hold exactly the rows of ``encoded``, in one atomic step.
 
@@ -79,6 +80,7 @@ class TableCatalog(Protocol):
             properties: Recorded with the commit.
             verify: Raises where the delivery is no longer the one in storage. It is asked between the look at the table
                 and the commit, each time: a load that passes can only be overtaken by a newer one, never overtake it.
+            log: Is told how the files get on where that takes a while.
 
         Raises:
             FieldIdMismatchError: The files carry other names, types or ids than the table.

@@ -6,16 +6,18 @@ error and be wrong, so nothing is committed before names, types and ids have bee
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, BinaryIO
 
 from billing_lake.domain.errors import FieldIdMismatchError, LoadError
 from billing_lake.domain.schemas import Field
 from billing_lake.domain.sources import Encoded, EncodedFile
+from billing_lake.files.local import LocalFiles
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+_OPEN_HERE = LocalFiles().open
 _FIELD_ID = b"PARQUET:field_id"
 _AGAIN = "Load the period again: the delivery is encoded anew"
 
@@ -43,23 +45,30 @@ def check_fields(
             raise FieldIdMismatchError(what, column=field.name)
 
 
-def check_footers(encoded: Encoded) -> None:
+def check_footers(encoded: Encoded, open_file: Callable[[str], BinaryIO] = _OPEN_HERE) -> None:
     """Check that every file is what ``encoded`` says: its fields, and its rows.
+
+    Args:
+        encoded: The files.
+        open_file: Opens a file by URI; this machine's, unless given.
 
     Raises:
         FieldIdMismatchError: A file carries other fields.
         LoadError: A file is gone, damaged, or has another number of rows.
     """
     for file in encoded.files:
-        _check_footer(file, encoded.fields)
+        _check_footer(file, encoded.fields, open_file)
 
 
-def _check_footer(file: EncodedFile, fields: Sequence[Field]) -> None:
+def _check_footer(
+    file: EncodedFile, fields: Sequence[Field], open_file: Callable[[str], BinaryIO]
+) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
-        footer = pq.read_metadata(file.uri)
+        with open_file(file.uri) as opened:
+            footer = pq.read_metadata(opened)
     except FileNotFoundError as error:
         what = "An encoded file is gone"
         raise LoadError(what, remedy=_AGAIN, file=file.uri) from error

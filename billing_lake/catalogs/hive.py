@@ -136,6 +136,7 @@ class HiveTables:
         *,
         properties: Mapping[str, str],
         verify: Callable[[], None],
+        log: Callable[[str], None] = lambda _: None,  # noqa: ARG002  # files are placed in a moment
     ) -> Commit:
         """Make the period hold exactly the files of ``encoded``, in one switch; see `TableCatalog.replace_period`.
 

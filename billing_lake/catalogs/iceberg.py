@@ -13,14 +13,12 @@ import threading
 import time
 import uuid
 import weakref
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import timedelta
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime, timedelta, timezone
+from typing import TYPE_CHECKING, BinaryIO, cast
 
+from billing_lake.catalogs.aws_refusals import aws_answers, was_refused
 from billing_lake.catalogs.base import (
-    DELIVERY_VERSION,
     EXPORT,
     PERIOD,
     Commit,
@@ -30,42 +28,51 @@ from billing_lake.catalogs.base import (
     check_table,
 )
 from billing_lake.catalogs.footers import check_fields, check_footers
+from billing_lake.catalogs.iceberg_loads import (
+    AskingCatalog,
+    Load,
+    data_files,
+    equals,
+    has_landed,
+    landed,
+    of_period,
+    overwrite,
+    place,
+)
+from billing_lake.catalogs.iceberg_opening import open_catalog
 from billing_lake.catalogs.placing import (
     SAFE_AGE,
     files_below,
     is_old,
-    link_or_copy,
     local_path,
     remove_tree,
-    upload,
     writing,
 )
 from billing_lake.domain.errors import (
+    BillingLakeError,
     CommitConflictError,
+    CommitUnknownError,
     ConfigurationError,
-    LoadError,
     SchemaChangeError,
     TableError,
+    shown,
 )
 from billing_lake.domain.schemas import Column, Field, SchemaPlan
 from billing_lake.domain.schemas import plan as plan_schema
 from billing_lake.domain.sources import Encoded, PeriodKey, Source, SourceFile
+from billing_lake.files.local import LocalFiles
 
 if TYPE_CHECKING:
     from pyiceberg.catalog import Catalog
-    from pyiceberg.expressions import BooleanExpression
-    from pyiceberg.manifest import DataFile
     from pyiceberg.table import Table
-    from pyiceberg.table.snapshots import Snapshot
     from pyiceberg.types import NestedField
+
+    from billing_lake.files.base import Files
 
 log = logging.getLogger(__name__)
 
-_EXPORT_PROPERTY = "billing-lake.export"
-_PERIOD_PROPERTY = "billing-lake.period"
-_COMMIT_PROPERTY = "billing-lake.commit"
-
-_SQLITE_PATIENCE = "60"
+_SETTLING = (0.5, 1.0, 2.0, 4.0, 8.0)
+"""Seconds between looks for a commit that a remote catalog did not answer for."""
 
 
 class IcebergTables:
@@ -74,14 +81,21 @@ class IcebergTables:
     Args:
         name: Name of the catalog; engines that share it must use the same.
         properties: What pyiceberg needs to open it: `type`, `uri`, `warehouse` and the like.
+        files: What reads encoded files, and places them where tables lie elsewhere than on this machine.
         patience: Seconds for which a load goes on trying while others win the commit.
     """
 
     def __init__(
-        self, name: str, properties: Mapping[str, str], *, patience: float = 120.0
+        self,
+        name: str,
+        properties: Mapping[str, str],
+        *,
+        files: Files | None = None,
+        patience: float = 120.0,
     ) -> None:
         self.name = name
         self._properties = dict(properties)
+        self._files = LocalFiles() if files is None else files
         self._patience = patience
         self._opened: Catalog | None = None
         self._lock = threading.Lock()
@@ -92,16 +106,21 @@ class IcebergTables:
         Raises:
             TableError: There is no such table.
         """
-        return _load(self._catalog(), table)
+        with aws_answers(self._warehouse):
+            return _load(self._catalog(), table)
 
     def fields(self, table: str) -> tuple[Field, ...] | None:
         """Return the table's fields, or None where there is no such table."""
-        from pyiceberg.exceptions import NoSuchTableError
+        from pyiceberg.exceptions import NoSuchIcebergTableError, NoSuchTableError
 
-        try:
-            return _fields(self._catalog().load_table(check_table(table)))
-        except NoSuchTableError:
-            return None
+        check_table(table)
+        with aws_answers(self._warehouse):
+            try:
+                return _fields(self._catalog().load_table(table))
+            except NoSuchIcebergTableError:
+                raise  # something else has the name
+            except NoSuchTableError:
+                return None
 
     def create(self, table: str, fields: Sequence[Field]) -> bool:
         """Create an empty table, partitioned by export and billing period; return False where it exists already.
@@ -131,13 +150,22 @@ class IcebergTables:
             # Lets readers find columns by name in files without field ids, which Spark writes where there are maps.
             "schema.name-mapping.default": schema.name_mapping.model_dump_json(),
         }
+        if self.fields(table) is not None:
+            return False
+        location = self._new_location(table)
         with writing(self._warehouse):
-            self._create_namespace(check_table(table).rpartition(".")[0])
+            self._create_namespace(table.rpartition(".")[0])
             try:
                 self._catalog().create_table(
-                    table, schema, partition_spec=PartitionSpec(*parts), properties=properties
+                    table,
+                    schema,
+                    location=location,
+                    partition_spec=PartitionSpec(*parts),
+                    properties=properties,
                 )
             except TableAlreadyExistsError:
+                if location is not None:
+                    self._remove_folder(location)
                 return False
         return True
 
@@ -172,19 +200,20 @@ class IcebergTables:
         *,
         properties: Mapping[str, str],
         verify: Callable[[], None],
+        log: Callable[[str], None] = lambda _: None,
     ) -> Commit:
         """Make the period hold exactly the rows of ``encoded``, in one snapshot; see `TableCatalog.replace_period`.
 
         Whatever happens, and at whatever moment the process dies, readers see the old period or the new one. Files that
         were placed and not committed are removed; what a kill leaves behind `remove_orphans` finds.
         """
-        load = _Load(check_table(table), check_key(key), encoded, dict(properties), verify)
+        load = Load(check_table(table), check_key(key), encoded, dict(properties), verify, log)
         with writing(self._warehouse):
             opened = self.load(table)
             check_fields(table, _fields(opened), encoded.fields)
-            check_footers(encoded)
+            check_footers(encoded, self._opening)
             try:
-                _place(opened, load)
+                place(opened, load, self._files, streamed=self._is_table_bucket)
                 return self._commit(load)
             except BaseException:
                 self._remove_placed(load)
@@ -193,7 +222,8 @@ class IcebergTables:
     def files(self, table: str, key: PeriodKey) -> Source:
         """Return what a reader reads now for the period: the data files of the current snapshot."""
         opened = self.load(table)
-        tasks = opened.scan(row_filter=_filter(check_key(key))).plan_files()
+        with aws_answers(self._warehouse):
+            tasks = list(opened.scan(row_filter=of_period(check_key(key))).plan_files())
         if any(task.delete_files for task in tasks):
             what = f"Table {table} has delete files for {key.period}, which only an Iceberg reader can apply"
             raise TableError(what, remedy="Load the period again: that replaces all of its files")
@@ -207,8 +237,9 @@ class IcebergTables:
     def periods(self, table: str, export: str) -> tuple[str, ...]:
         """Return the billing periods of the export that hold rows, in order."""
         opened = self.load(table)
-        tasks = opened.scan(row_filter=_equals(EXPORT, export)).plan_files()
-        return tuple(sorted({str(task.file.partition[1]) for task in tasks}))
+        with aws_answers(self._warehouse):
+            tasks = opened.scan(row_filter=equals(EXPORT, export)).plan_files()
+            return tuple(sorted({str(task.file.partition[1]) for task in tasks}))
 
     def uri(self, table: str) -> str:
         """Return where the table lies: a path without `file://` on this machine."""
@@ -221,20 +252,22 @@ class IcebergTables:
             TableError: There is no such table.
         """
         opened = self.load(table)
-        folder = local_path(opened.location())
         with writing(self._warehouse):
-            if folder is None:
+            if self._is_rest:
                 self._catalog().purge_table(table)
             else:
                 self._catalog().drop_table(table)
-                remove_tree(folder)
+                self._remove_folder(opened.location())
         log.info("dropped table %s", table)
 
     def rename(self, table: str, name: str) -> None:
         """Give the table another name; its files stay where they are.
 
+        The Glue Data Catalog cannot rename: pyiceberg makes a second entry and removes the first. A load that commits
+        between the two is lost, so no load should be under way.
+
         Raises:
-            TableError: There is no such table, or the name is taken.
+            TableError: There is no such table, the name is taken, or Glue did not let go of the old one.
         """
         from pyiceberg.exceptions import TableAlreadyExistsError
 
@@ -244,17 +277,15 @@ class IcebergTables:
                 self._catalog().rename_table(table, check_table(name))
             except TableAlreadyExistsError as error:
                 raise TableError(f"There is a table {name} already") from error
+            except ValueError as error:
+                what = f"Table {table} could not be renamed to {name}: {shown(error, 400)}"
+                raise TableError(what) from error
         log.info("renamed table %s to %s", table, name)
 
     def tables(self) -> tuple[str, ...]:
         """Return the names of all tables, in order."""
-        catalog = self._catalog()
-        found = (
-            table
-            for namespace in catalog.list_namespaces()
-            for table in catalog.list_tables(namespace)
-        )
-        return tuple(sorted(".".join(table) for table in found))
+        with aws_answers(self._warehouse):
+            return tuple(sorted(self._tables()))
 
     def remove_orphans(self, table: str, older_than: timedelta = SAFE_AGE) -> tuple[str, ...]:
         """Remove data files that no snapshot refers to: what killed loads left behind.
@@ -264,25 +295,36 @@ class IcebergTables:
             older_than: Age below which a file may belong to a load that is still under way.
 
         Returns:
-            The paths of the removed files, in order.
+            The URIs of the removed files, in order.
         """
-        folder = local_path(self.load(table).location())
-        if folder is None:
+        location = self.load(table).location()
+        if self._is_rest:
             what = f"Orphans of table {table} cannot be looked for from here"
             raise ConfigurationError(
-                what, remedy="Storage outside this machine cleans up by its own rules"
+                what, remedy="Storage that the catalog manages cleans up by its own rules"
             )
-        # Looked at in this order: a file that is committed in between is then among those referred to.
-        old = [path for path in files_below(folder / "data") if is_old(path, older_than)]
-        kept = _referred(self.load(table))
-        orphans = sorted(path for path in old if str(path) not in kept)
-        for path in orphans:
-            path.unlink(missing_ok=True)
+        with writing(self._warehouse):
+            # Looked at in this order: a file that is committed in between is then among those referred to.
+            old = list(self._old_files(f"{location}/data", older_than))
+            kept = _referred(self.load(table))
+            orphans = sorted(uri for uri in old if uri not in kept)
+            for uri in orphans:
+                self._remove(uri)
         if orphans:
             log.info("removed %d orphans of table %s", len(orphans), table)
-        return tuple(str(path) for path in orphans)
+        return tuple(orphans)
 
-    def _commit(self, load: _Load) -> Commit:
+    def _tables(self) -> Iterator[str]:
+        from pyiceberg.exceptions import NoSuchNamespaceError
+
+        catalog = self._catalog()
+        for namespace in catalog.list_namespaces():
+            try:
+                yield from (".".join(table) for table in catalog.list_tables(namespace))
+            except NoSuchNamespaceError:
+                continue  # it vanished since the namespaces were listed
+
+    def _commit(self, load: Load) -> Commit:
         from pyiceberg.exceptions import CommitFailedException, ValidationException
 
         deadline = time.monotonic() + self._patience
@@ -293,48 +335,71 @@ class IcebergTables:
                 self._wait(load.table, attempt, deadline, error)
         raise AssertionError  # pragma: no cover
 
-    def _try_commit(self, load: _Load) -> Commit:
+    def _try_commit(self, load: Load) -> Commit:
         from pyiceberg.exceptions import CommitFailedException, ValidationException
 
-        catalog = _AskingCatalog(self._catalog(), load.verify)
-        table = catalog.load_table(load.table)
-        check_fields(load.table, _fields(table), load.encoded.fields)
-        added = _data_files(table, load)
+        catalog = AskingCatalog(self._catalog(), load)
         # pyiceberg tries again by itself where another period was committed first: the delivery is asked for then, too.
+        table = _load(cast("Catalog", catalog), load.table)
         table.catalog = cast("Catalog", catalog)
+        check_fields(load.table, _fields(table), load.encoded.fields)
+        added = data_files(table, load)
         try:
-            return _landed(_overwrite(table, load, added), load)
+            return landed(overwrite(table, load, added), load)
         except (CommitFailedException, ValidationException):
             raise
         except BaseException as error:
-            load.in_doubt = True
-            commit = self._find(load) if isinstance(error, Exception) else None
-            if commit is None:
+            if not load.asked or isinstance(error, BillingLakeError):
                 raise
+            load.in_doubt = True
+            if not isinstance(error, Exception):
+                raise
+            refused = was_refused(error)
+            looked, commit = self._look_for(load, () if refused or self._is_sql else _SETTLING)
+            load.in_doubt = commit is not None or not (refused and looked)
+            if commit is None and (refused or self._is_sql):
+                raise
+            if commit is None:
+                what = f"It is not known whether the load was committed to table {load.table}: {shown(error, 400)}"
+                raise CommitUnknownError(what) from error
             log.warning(
                 "the commit to %s was reported as failed and is there: %r", load.table, error
             )
             return commit
 
-    def _find(self, load: _Load) -> Commit | None:
-        try:
-            return _landed(self.load(load.table), load)
-        except LookupError:
-            return None
+    def _look_for(self, load: Load, pauses: Sequence[float]) -> tuple[bool, Commit | None]:
+        """Look for the load's snapshot; a remote catalog may take a while to finish what it did not answer for.
 
-    def _remove_placed(self, load: _Load) -> None:
+        Returns:
+            Whether the last look saw the table, and the commit if it was there.
+        """
+        looked = False
+        for pause in (0.0, *pauses):
+            time.sleep(pause)
+            try:
+                return True, landed(self.load(load.table), load)
+            except LookupError:
+                looked = True
+            except Exception as error:  # noqa: BLE001  # what failed the commit may fail the look, too
+                looked = False
+                log.warning("could not look for the commit to %s: %r", load.table, error)
+        return looked, None
+
+    def _remove_placed(self, load: Load) -> None:
         """Remove what was placed, unless a snapshot refers to it or may still come to."""
-        if not load.placed:
+        if load.in_doubt and not self._is_sql:
+            # A remote catalog may finish a commit after it was heard of last.
             return
         try:
-            table = self.load(load.table)
-            if load.in_doubt and (self._find(load) is not None or not self._is_sql):
-                # A remote catalog may finish a commit after it was heard of last.
+            if load.in_doubt and self._has_landed(load):
                 return
             for uri in load.placed:
-                _remove(table, uri)
+                self._remove(uri)
         except Exception as error:  # noqa: BLE001  # what failed the load is being raised, and matters more
             log.warning("could not remove the placed files of %s: %r", load.table, error)
+
+    def _has_landed(self, load: Load) -> bool:
+        return has_landed(self.load(load.table), load)
 
     def _wait(self, table: str, attempt: int, deadline: float, error: Exception) -> None:
         if time.monotonic() > deadline:
@@ -352,6 +417,41 @@ class IcebergTables:
             if not catalog.namespace_exists(namespace):
                 raise
 
+    def _new_location(self, table: str) -> str | None:
+        """Return where a new table is to lie; None where the catalog decides.
+
+        Never where another one lies or lay: a table keeps its place when it is renamed, and its place goes when it is dropped.
+        """
+        if self._is_rest or "warehouse" not in self._properties:
+            return None
+        folder = table.replace(".", "/")
+        return f"{self._warehouse.rstrip('/')}/{folder}-{uuid.uuid4().hex[:8]}"
+
+    def _old_files(self, folder: str, age: timedelta) -> Iterator[str]:
+        path = local_path(folder)
+        if path is not None:
+            yield from (str(file) for file in files_below(path) if is_old(file, age))
+            return
+        now = datetime.now(timezone.utc)
+        yield from (file.uri for file in self._files.list(folder) if now - file.modified >= age)
+
+    def _opening(self, uri: str) -> BinaryIO:
+        return (LocalFiles() if local_path(uri) else self._files).open(uri)
+
+    def _remove(self, uri: str) -> None:
+        path = local_path(uri)
+        if path is None:
+            self._files.remove(uri)
+        else:
+            path.unlink(missing_ok=True)
+
+    def _remove_folder(self, location: str) -> None:
+        path = local_path(location)
+        if path is None:
+            self._files.remove_folder(location)
+        else:
+            remove_tree(path)
+
     @property
     def _warehouse(self) -> str:
         return self._properties.get("warehouse", self.name)
@@ -360,96 +460,29 @@ class IcebergTables:
     def _is_sql(self) -> bool:
         return self._properties.get("type") == "sql"
 
+    @property
+    def _is_rest(self) -> bool:
+        return self._properties.get("type") == "rest"
+
+    @property
+    def _is_table_bucket(self) -> bool:
+        return self._properties.get("rest.signing-name") == "s3tables"
+
     def _catalog(self) -> Catalog:
         with self._lock:
             if self._opened is None:
-                self._opened = _open(self.name, self._properties)
+                self._opened = open_catalog(self.name, self._properties)
                 weakref.finalize(self, self._opened.close)
             return self._opened
 
 
-@dataclass
-class _Load:
-    """One load under way: what was asked for, and what has been done so far."""
-
-    table: str
-    key: PeriodKey
-    encoded: Encoded
-    properties: dict[str, str]
-    verify: Callable[[], None]
-    token: str = field(default_factory=lambda: uuid.uuid4().hex)
-    placed: list[str] = field(default_factory=list)
-    in_doubt: bool = False
-
-    def snapshot_properties(self) -> dict[str, str]:
-        return {
-            **self.properties,
-            _EXPORT_PROPERTY: self.key.export,
-            _PERIOD_PROPERTY: self.key.period,
-            _COMMIT_PROPERTY: self.token,
-        }
-
-
-class _AskingCatalog:
-    """A catalog that asks, after each look at a table, whether the delivery is still the one in storage."""
-
-    def __init__(self, catalog: Catalog, ask: Callable[[], None]) -> None:
-        self._catalog = catalog
-        self._ask = ask
-
-    def load_table(self, identifier: Any) -> Table:
-        table = self._catalog.load_table(identifier)
-        self._ask()
-        return table
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._catalog, name)
-
-
-def _open(name: str, properties: Mapping[str, str]) -> Catalog:
-    from pyiceberg.catalog import load_catalog
-
-    warehouse = properties.get("warehouse", "")
-    if local_path(warehouse) is not None and any(sign in warehouse for sign in "#?;"):
-        what = "pyiceberg cannot write below a folder with '#', '?' or ';' in its path"
-        raise ConfigurationError(what, remedy="Put the lake elsewhere", file=warehouse)
-    if not properties.get("uri", "").startswith("sqlite:"):
-        return load_catalog(name, **properties)
-    with writing(properties["uri"]):
-        return _open_sqlite(name, {**properties, "uri": _patient(properties["uri"])})
-
-
-def _patient(uri: str) -> str:
-    """Return the URI of a SQLite file with a time to wait for locks, and make the file's folder."""
-    from sqlalchemy.engine import make_url
-
-    url = make_url(uri)
-    if url.database:
-        Path(url.database).parent.mkdir(parents=True, exist_ok=True)
-    return url.update_query_dict({"timeout": _SQLITE_PATIENCE}).render_as_string(
-        hide_password=False
-    )
-
-
-def _open_sqlite(name: str, properties: Mapping[str, str]) -> Catalog:
-    """Open a SQLite catalog; where several processes make it at once, all but one fail the first time."""
-    from pyiceberg.catalog import load_catalog
-    from sqlalchemy.exc import OperationalError
-
-    for attempt in range(5):
-        try:
-            return load_catalog(name, **properties)
-        except OperationalError as error:
-            log.debug("opening catalog %s again: %s", name, error)
-            time.sleep(backoff(attempt))
-    return load_catalog(name, **properties)
-
-
 def _load(catalog: Catalog, table: str) -> Table:
-    from pyiceberg.exceptions import NoSuchTableError
+    from pyiceberg.exceptions import NoSuchIcebergTableError, NoSuchTableError
 
     try:
         return catalog.load_table(check_table(table))
+    except NoSuchIcebergTableError:
+        raise  # something else has the name
     except NoSuchTableError as error:
         what = f"There is no table {table}"
         raise TableError(what) from error
@@ -457,19 +490,6 @@ def _load(catalog: Catalog, table: str) -> Table:
 
 def _fields(table: Table) -> tuple[Field, ...]:
     return tuple(Field(f.name, str(f.field_type), f.field_id) for f in table.schema().fields)
-
-
-def _filter(key: PeriodKey) -> BooleanExpression:
-    from pyiceberg.expressions import And
-
-    return And(_equals(EXPORT, key.export), _equals(PERIOD, key.period))
-
-
-def _equals(column: str, value: str) -> BooleanExpression:
-    from pyiceberg.expressions import EqualTo
-
-    # pyiceberg's own signature; mypy sees the one that pydantic would have made.
-    return EqualTo(column, value)  # type: ignore[call-arg,arg-type]
 
 
 def _plain(uri: str) -> str:
@@ -499,94 +519,6 @@ def _nested(fields: Sequence[Field]) -> list[NestedField]:
     from pyiceberg.types import NestedField
 
     return [NestedField(field_id=f.field_id, name=f.name, field_type=f.type) for f in fields]
-
-
-def _place(table: Table, load: _Load) -> None:
-    """Place the files that have rows below the table; what was placed is noted before it is begun."""
-    folder = f"{table.location().rstrip('/')}/data/{load.key.export}/{load.key.period}"
-    for number, file in enumerate((f for f in load.encoded.files if f.rows), start=1):
-        uri = f"{folder}/{load.token}-{number:05d}.parquet"
-        load.placed.append(uri)
-        path = local_path(uri)
-        if path is None:
-            upload(table.io, file.uri, uri)
-        else:
-            link_or_copy(file.uri, path)
-
-
-def _remove(table: Table, uri: str) -> None:
-    path = local_path(uri)
-    if path is not None:
-        path.unlink(missing_ok=True)
-        return
-    try:
-        table.io.delete(uri)
-    except FileNotFoundError:
-        return
-
-
-def _data_files(table: Table, load: _Load) -> list[DataFile]:
-    """Return the placed files as Iceberg describes them, after a look at whether they are of this period."""
-    from pyiceberg.io.pyarrow import parquet_file_to_data_file
-
-    added = [parquet_file_to_data_file(table.io, table.metadata, uri) for uri in load.placed]
-    for one in added:
-        if (one.partition[0], one.partition[1]) != (load.key.export, load.key.period):
-            what = (
-                f"An encoded file holds {one.partition}, not {load.key.export}, {load.key.period}"
-            )
-            raise LoadError(what, file=one.file_path)
-    return added
-
-
-def _overwrite(table: Table, load: _Load, added: Sequence[DataFile]) -> Table:
-    """Commit one snapshot in which the period consists of the files ``added``."""
-    period = _filter(load.key)
-    replaced = [task.file for task in table.scan(row_filter=period).plan_files()]
-    with (
-        table.transaction() as transaction,
-        transaction.update_snapshot(
-            snapshot_properties=load.snapshot_properties()
-        ).overwrite() as overwrite,
-    ):
-        # Deletes nothing by itself: it is the filter by which pyiceberg tells whether another commit conflicts.
-        overwrite.delete_by_predicate(period)
-        for file in replaced:
-            overwrite.delete_data_file(file)
-        for file in added:
-            overwrite.append_data_file(file)
-    return table
-
-
-def _landed(table: Table, load: _Load) -> Commit:
-    """Return the commit that the table's history holds for this load.
-
-    Raises:
-        LookupError: It holds none.
-    """
-    before: str | None = None
-    for snapshot in table.metadata.snapshots:
-        noted = _noted(snapshot)
-        if noted.get(_COMMIT_PROPERTY) == load.token:
-            return Commit(
-                table=load.table,
-                rows=load.encoded.rows,
-                files=len(load.placed),
-                size=sum(file.size for file in load.encoded.files if file.rows),
-                replaced_rows=int(noted.get("deleted-records", "0")),
-                replaced_version=before,
-                snapshot_id=snapshot.snapshot_id,
-            )
-        if (noted.get(_EXPORT_PROPERTY), noted.get(_PERIOD_PROPERTY)) == (
-            load.key.export,
-            load.key.period,
-        ):
-            before = noted.get(DELIVERY_VERSION)
-    raise LookupError(load.token)
-
-
-def _noted(snapshot: Snapshot) -> Mapping[str, str]:
-    return {} if snapshot.summary is None else snapshot.summary.additional_properties
 
 
 def _referred(table: Table) -> set[str]:

@@ -11,26 +11,28 @@ import logging
 import os
 import shutil
 import sqlite3
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from billing_lake.catalogs.aws_refusals import aws_answers
 from billing_lake.domain.errors import StorageWriteError, shown
-
-if TYPE_CHECKING:
-    from pyiceberg.io import FileIO
 
 log = logging.getLogger(__name__)
 
 SAFE_AGE = timedelta(days=1)
 """No load takes this long, so what is older and belongs to no table was left behind by a kill."""
 
+_SILENCE = 10.0
+_UNTOLD = 256 * 1024 * 1024
+_WORTH_A_LINE = 1.0
+
 _REFUSALS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
+_S3_REFUSALS = {errno.EIO, errno.ENOENT, errno.ESTALE, errno.EINVAL}
 _NO_LINK = {errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP, errno.ENOSYS}
-_CHUNK = 8 * 1024 * 1024
 
 
 def local_path(uri: str) -> Path | None:
@@ -51,22 +53,74 @@ def link_or_copy(source: str, target: Path) -> None:
         shutil.copyfile(source, target)
 
 
-def upload(io: FileIO, source: str, target: str) -> None:
-    """Place a file elsewhere, streamed through the table's own file access."""
-    with Path(source).open("rb") as reading, io.new_output(target).create() as sending:
-        while chunk := reading.read(_CHUNK):
-            sending.write(chunk)
+class Placing:
+    """Tells how the files of a load arrive where they are placed: about every ten seconds or 256 MB, and at the end.
+
+    What is over in a moment, as on this machine, is not worth a line.
+
+    Args:
+        table: The table that they are placed for.
+        sizes: Bytes of the files, in order.
+        log: Is told.
+    """
+
+    def __init__(self, table: str, sizes: Sequence[int], log: Callable[[str], None]) -> None:
+        self._table, self._sizes, self._log = table, sizes, log
+        self._started = self._told_at = time.monotonic()
+        self._told, self._arrived, self._number = 0, 0, 0
+        self._lock = threading.Lock()
+
+    def begin(self, number: int) -> None:
+        """Say that a file is begun, counted from 1."""
+        self._number = number
+
+    def arrived(self, more: int) -> None:
+        """Say that ``more`` bytes have arrived; from any thread."""
+        with self._lock:
+            self._arrived += more
+            now = time.monotonic()
+            if now - self._told_at < _SILENCE and self._arrived - self._told < _UNTOLD:
+                return
+            self._told_at, self._told = now, self._arrived
+            line = (
+                f"{self._table}: placing file {self._number} of {len(self._sizes)},"
+                f" {_megabytes(self._arrived)} of {_megabytes(sum(self._sizes))} MB"
+            )
+        self._log(line)
+
+    def end(self) -> None:
+        """Say that all files are there."""
+        seconds = time.monotonic() - self._started
+        if seconds < _WORTH_A_LINE:
+            return
+        self._log(
+            f"{self._table}: placed {len(self._sizes)} files, {_megabytes(sum(self._sizes))} MB in {seconds:.1f} s"
+        )
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / 1e6:,.1f}"
 
 
 @contextmanager
 def writing(place: str) -> Iterator[None]:
-    """Turn a refusal of the storage (full, read-only, closed to us) within the block into a `StorageWriteError`."""
+    """Turn a refusal of the storage (full, read-only, closed to us) within the block into a `StorageWriteError`.
+
+    What AWS refuses gets its name as in `aws_answers`.
+    """
+    with aws_answers(place), _disk_and_database(place):
+        yield
+
+
+@contextmanager
+def _disk_and_database(place: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno not in _REFUSALS:
+        in_s3 = str(error.filename).startswith("s3:") and error.errno in _S3_REFUSALS
+        if error.errno not in _REFUSALS and not in_s3:
             raise
-        what = f"The storage refuses a write: {os.strerror(error.errno)}"
+        what = f"The storage refuses a write: {error.strerror or os.strerror(error.errno or 0)}"
         raise StorageWriteError(what, file=str(error.filename or place)) from error
     except Exception as error:
         # SQLAlchemy wraps SQLite's own error: locked for a minute, full, read-only, cannot be opened.

@@ -32,7 +32,7 @@ class Profile:
         periods: Billing periods that the rows state, with their number of rows; empty where there is no such column.
         rounded: Decimal columns with cells of more decimals than their type keeps, with the number of cells that are
             rounded (half even). Only raw files have any.
-        files: Rows of each file.
+        files: The same of each file.
     """
 
     rows: int = 0
@@ -52,10 +52,7 @@ class Profile:
             "last_usage": self.last_usage,
             "periods": dict(self.periods),
             "rounded": dict(self.rounded),
-            "files": {
-                name: {"rows": file.rows, "totals": _totals_to_json(file.totals)}
-                for name, file in self.files.items()
-            },
+            "files": {name: file.to_json() for name, file in self.files.items()},
         }
 
     @classmethod
@@ -66,8 +63,7 @@ class Profile:
                 **value,
                 "totals": _totals_from_json(value["totals"]),
                 "files": {
-                    name: FileProfile(rows=file["rows"], totals=_totals_from_json(file["totals"]))
-                    for name, file in value["files"].items()
+                    name: FileProfile.from_json(file) for name, file in value["files"].items()
                 },
             }
         )
@@ -75,10 +71,24 @@ class Profile:
 
 @dataclass(frozen=True, kw_only=True)
 class FileProfile:
-    """Rows and exact totals of one report file."""
+    """Rows, exact totals and stated billing periods of one report file."""
 
     rows: int
     totals: Totals
+    periods: Mapping[str, int] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the profile as JSON values; decimals as text."""
+        return {
+            "rows": self.rows,
+            "totals": _totals_to_json(self.totals),
+            "periods": dict(self.periods),
+        }
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> FileProfile:
+        """Read what `to_json` wrote."""
+        return cls(**{**value, "totals": _totals_from_json(value["totals"])})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,7 +168,9 @@ def _add_files(left: FileProfile, right: FileProfile) -> FileProfile:
     totals = {currency: dict(columns) for currency, columns in left.totals.items()}
     for currency, columns in right.totals.items():
         add_totals(totals.setdefault(currency, {}), columns)
-    return FileProfile(rows=left.rows + right.rows, totals=totals)
+    periods = dict(left.periods)
+    add_counts(periods, right.periods)
+    return FileProfile(rows=left.rows + right.rows, totals=totals, periods=periods)
 
 
 def _totals_to_json(totals: Totals) -> dict[str, dict[str, str]]:

@@ -7,13 +7,17 @@ import pytest
 from billing_lake.catalogs.base import TableCatalog
 from billing_lake.catalogs.hive import HiveTables
 from billing_lake.catalogs.iceberg import IcebergTables
-from billing_lake_tests.catalogs.making import FIELDS, MAKERS, TABLE, hive, iceberg
+from billing_lake_tests.catalogs.making import FIELDS, MAKERS, ON_AWS, TABLE, emptied, hive, iceberg
 
 
 @pytest.fixture(params=sorted(MAKERS))
 def catalog(request: pytest.FixtureRequest, tmp_path: Path) -> TableCatalog:
-    """Each kind of catalog, with an empty table."""
-    made = MAKERS[request.param](tmp_path)
+    """Each kind of catalog, with an empty table; `everywhere` adds those on AWS."""
+    if request.param in ON_AWS:
+        request.getfixturevalue("aws_environment")
+        made: TableCatalog = emptied(ON_AWS[request.param](request.getfixturevalue("aws")))
+    else:
+        made = MAKERS[request.param](tmp_path)
     assert made.create(TABLE, FIELDS)
     return made
 

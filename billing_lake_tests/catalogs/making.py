@@ -5,18 +5,26 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 
+from billing_lake.catalogs.aws_catalogs import glue_catalog_properties, s3_tables_properties
 from billing_lake.catalogs.base import TableCatalog
 from billing_lake.catalogs.hive import HiveTables
 from billing_lake.catalogs.iceberg import IcebergTables
 from billing_lake.domain.errors import DeliveryChangedError
 from billing_lake.domain.schemas import Column, Field, plan
 from billing_lake.domain.sources import Encoded, EncodedFile, PeriodKey, Source
+from billing_lake.files.aws import AwsClients
+from billing_lake.files.s3 import S3Files
+
+if TYPE_CHECKING:
+    from billing_lake_tests.servers.aws import Aws
 
 TABLE = "billing.cur"
 MARCH = PeriodKey("cur", "2025-03")
@@ -62,7 +70,42 @@ def hive(home: Path) -> HiveTables:
     return HiveTables(home / "warehouse" / "hive", home / "catalog" / "hive.db")
 
 
+@cache
+def files_in_s3(region: str = "us-east-1") -> S3Files:
+    """Files in the S3 that the environment leads to; clients cost more than what these tests do with them."""
+    return S3Files(AwsClients(region))
+
+
+@cache
+def glue(aws: Aws) -> IcebergTables:
+    """Iceberg tables in the Glue Data Catalog; the environment leads to the services."""
+    files = files_in_s3()
+    properties = glue_catalog_properties(files.clients, f"s3://{aws.new_bucket()}/iceberg")
+    return IcebergTables("glue", properties, files=files)
+
+
+@cache
+def s3_tables(aws: Aws) -> IcebergTables:
+    """Iceberg tables in an S3 Tables bucket; the environment leads to the services."""
+    files = files_in_s3()
+    properties = s3_tables_properties(files.clients, aws.new_table_bucket(), aws.iceberg_url)
+    return IcebergTables("s3tables", properties, files=files)
+
+
+def emptied(tables: IcebergTables) -> IcebergTables:
+    """The tables after those of an earlier test have been removed."""
+    for table in tables.tables():
+        if table.startswith(TABLE):
+            tables.drop(table)
+    return tables
+
+
 MAKERS: Mapping[str, Callable[[Path], TableCatalog]] = {"iceberg": iceberg, "hive": hive}
+
+ON_AWS: Mapping[str, Callable[[Aws], IcebergTables]] = {"glue": glue, "s3_tables": s3_tables}
+
+everywhere = pytest.mark.parametrize("catalog", [*sorted(MAKERS), *sorted(ON_AWS)], indirect=True)
+"""Lets a test run on the catalogs of AWS as well; each load there costs half a second."""
 
 
 def encode(
@@ -119,18 +162,29 @@ def load(
     )
 
 
+def opened(uri: str) -> BinaryIO:
+    """A file, here or in the S3 that the environment leads to."""
+    if uri.startswith("s3://"):
+        return files_in_s3().open(uri)
+    return Path(uri).open("rb")
+
+
 def count(source: Source) -> int:
     """Rows that a reader of the files finds."""
-    return sum(pq.read_metadata(file.uri).num_rows for file in source.files)
+    found = 0
+    for file in source.files:
+        with opened(file.uri) as stream:
+            found += pq.read_metadata(stream).num_rows
+    return found
 
 
 def versions(source: Source) -> set[str]:
     """Delivery versions that a reader of the files finds."""
-    return {
-        version
-        for file in source.files
-        for version in pq.read_table(file.uri, columns=["delivery_version"])[0].to_pylist()
-    }
+    found: set[str] = set()
+    for file in source.files:
+        with opened(file.uri) as stream:
+            found.update(pq.read_table(stream, columns=["delivery_version"])[0].to_pylist())
+    return found
 
 
 def data_below(folder: Path) -> set[Path]:

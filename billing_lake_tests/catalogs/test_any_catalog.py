@@ -36,22 +36,26 @@ from billing_lake_tests.catalogs.making import (
     count,
     data_below,
     encode,
+    everywhere,
     load,
     versions,
 )
 
 
+@everywhere
 def test_a_table_has_the_fields_it_was_created_with(catalog: TableCatalog) -> None:
     assert catalog.fields(TABLE) == FIELDS
-    assert catalog.tables() == (TABLE,)
+    assert TABLE in catalog.tables()
     assert catalog.fields("billing.other") is None
 
 
+@everywhere
 def test_creating_a_table_twice_changes_nothing(catalog: TableCatalog) -> None:
     assert not catalog.create(TABLE, FIELDS[2:])
     assert catalog.fields(TABLE) == FIELDS
 
 
+@everywhere
 def test_the_first_load_of_a_period_replaces_nothing(catalog: TableCatalog, tmp_path: Path) -> None:
     commit = load(catalog, encode(tmp_path / "staging", rows=(2, 3)))
     assert (commit.table, commit.rows, commit.files) == (TABLE, 5, 2)
@@ -60,6 +64,7 @@ def test_the_first_load_of_a_period_replaces_nothing(catalog: TableCatalog, tmp_
     assert catalog.files(TABLE, MARCH).columns == COLUMNS
 
 
+@everywhere
 def test_a_restatement_with_fewer_files_leaves_nothing_of_the_first(
     catalog: TableCatalog, tmp_path: Path
 ) -> None:
@@ -70,6 +75,7 @@ def test_a_restatement_with_fewer_files_leaves_nothing_of_the_first(
     assert versions(catalog.files(TABLE, MARCH)) == {"v2"}
 
 
+@everywhere
 def test_the_same_files_can_be_loaded_again(catalog: TableCatalog, tmp_path: Path) -> None:
     encoded = encode(tmp_path / "staging")
     load(catalog, encoded)
@@ -77,6 +83,7 @@ def test_the_same_files_can_be_loaded_again(catalog: TableCatalog, tmp_path: Pat
     assert count(catalog.files(TABLE, MARCH)) == 2
 
 
+@everywhere
 def test_a_load_touches_neither_other_periods_nor_other_exports(
     catalog: TableCatalog, tmp_path: Path
 ) -> None:
@@ -102,12 +109,14 @@ def test_an_empty_delivery_empties_the_period(
     assert (after.replaced_rows, after.replaced_version) == (0, "v2")
 
 
+@everywhere
 def test_an_empty_delivery_can_be_the_first(catalog: TableCatalog, tmp_path: Path) -> None:
     commit = load(catalog, encode(tmp_path / "staging", rows=()))
     assert (commit.rows, commit.files, commit.replaced_version) == (0, 0, None)
     assert catalog.files(TABLE, MARCH).files == ()
 
 
+@everywhere
 def test_evolving_adds_columns_and_older_periods_lack_them(
     catalog: TableCatalog, tmp_path: Path
 ) -> None:
@@ -128,6 +137,7 @@ def test_files_without_a_column_that_the_table_has_are_loaded(
     assert load(catalog, encode(tmp_path / "staging")).rows == 2
 
 
+@everywhere
 def test_two_plans_made_side_by_side_are_merged(catalog: TableCatalog) -> None:
     one = plan(FIELDS, (*COLUMNS, Column("tag_a", "string")))
     two = plan(FIELDS, (*COLUMNS, Column("tag_b", "string")))
@@ -151,6 +161,7 @@ def test_columns_are_promoted_and_never_narrowed(
     assert again == after
 
 
+@everywhere
 def test_a_type_that_somebody_else_chose_otherwise_is_refused(catalog: TableCatalog) -> None:
     catalog.evolve(TABLE, plan(FIELDS, (*COLUMNS, Column("measure", "string"))))
     with pytest.raises(SchemaChangeError, match="measure"):
@@ -189,6 +200,7 @@ def test_files_with_other_fields_than_stated_or_than_the_tables_are_refused(
     assert count(catalog.files(TABLE, MARCH)) == 2
 
 
+@everywhere
 def test_files_without_any_field_ids_are_found_by_name(
     catalog: TableCatalog, tmp_path: Path
 ) -> None:
@@ -297,6 +309,7 @@ def test_a_dropped_table_is_gone_with_its_files_and_can_be_made_again(
     assert catalog.files(TABLE, MARCH).files == ()
 
 
+@everywhere
 @pytest.mark.parametrize("verb", ["files", "periods", "drop", "evolve", "replace_period"])
 def test_a_missing_table_is_a_named_error(catalog: TableCatalog, tmp_path: Path, verb: str) -> None:
     missing = "billing.nothing"

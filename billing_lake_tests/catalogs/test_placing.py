@@ -4,9 +4,8 @@ import sqlite3
 from pathlib import Path
 
 import pytest
-from pyiceberg.io.pyarrow import PyArrowFileIO
 
-from billing_lake.catalogs.placing import local_path, remove_tree, upload, writing
+from billing_lake.catalogs.placing import local_path, remove_tree, writing
 from billing_lake.domain.errors import StorageWriteError
 
 
@@ -21,13 +20,6 @@ from billing_lake.domain.errors import StorageWriteError
 )
 def test_only_files_of_this_machine_have_a_path(uri: str, path: Path | None) -> None:
     assert local_path(uri) == path
-
-
-def test_an_upload_streams_the_same_bytes(tmp_path: Path) -> None:
-    source = tmp_path / "source"
-    source.write_bytes(b"0123456789" * 1000)
-    upload(PyArrowFileIO(), str(source), f"file://{tmp_path}/far/away")
-    assert (tmp_path / "far" / "away").read_bytes() == source.read_bytes()
 
 
 def test_errors_that_are_no_refusal_of_the_storage_stay_what_they_are() -> None:

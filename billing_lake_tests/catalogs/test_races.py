@@ -28,6 +28,7 @@ from billing_lake_tests.catalogs.making import (
     count,
     data_below,
     encode,
+    everywhere,
     load,
     versions,
 )
@@ -58,6 +59,7 @@ def test_an_older_delivery_never_replaces_a_newer_one_that_overtook_it(
     assert count(catalog.files(TABLE, MARCH)) == newer
 
 
+@everywhere
 def test_a_load_that_another_period_overtook_is_verified_again_and_succeeds(
     catalog: TableCatalog, tmp_path: Path
 ) -> None:
@@ -89,6 +91,7 @@ def test_a_table_that_evolved_under_a_load_takes_no_file_with_other_ids(
         assert load(catalog, encoded).rows == 2
 
 
+@everywhere
 def test_two_stale_loads_of_one_period_never_double(catalog: TableCatalog, tmp_path: Path) -> None:
     both_looked = threading.Barrier(2, timeout=20)
     waited = threading.local()

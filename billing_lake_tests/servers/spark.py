@@ -1,0 +1,53 @@
+"""One Spark session for all tests of a process: a JVM takes seconds to start and half a gigabyte to run."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+import pytest
+
+from billing_lake.domain.errors import ConfigurationError
+from billing_lake.resources.java import use_java
+from billing_lake.resources.spark_iceberg import jar_settings
+from billing_lake.resources.spark_settings import LOOPBACK, session_settings
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let PySpark leave its sockets to the garbage collector, in the tests that use it and in no others."""
+    for item in items:
+        if "spark" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning"))
+
+
+@pytest.fixture(scope="session")
+def spark() -> Iterator[SparkSession]:
+    """The session; UTC, two cores, nobody can reach it from outside."""
+    from pyspark.sql import SparkSession
+
+    use_java()
+    os.environ.setdefault("SPARK_LOCAL_IP", LOOPBACK)
+    settings = session_settings("local[2]", "1g") | {
+        "spark.sql.shuffle.partitions": "2",
+        "spark.log.level": "ERROR",
+        # Tests are over before the optimising compiler has earned what it costs.
+        "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
+    }
+    # Jars must be there from the start, for the tests that read Iceberg tables. Where they are not to be had, those
+    # tests say so and the others run.
+    with suppress(ConfigurationError):
+        settings["spark.jars"] = jar_settings()["spark.jars"]
+    builder = SparkSession.builder
+    for name, value in settings.items():
+        builder = builder.config(name, value)
+    session = builder.getOrCreate()
+    yield session
+    gateway = session.sparkContext._gateway
+    session.stop()
+    if gateway is not None:
+        gateway.shutdown()

@@ -15,7 +15,7 @@ from dagster._core.storage.tags import (
 
 from billing_lake.catalogs.base import TableCatalog
 from billing_lake.components import BillingExport
-from billing_lake.deployments import LocalLake
+from billing_lake.deployments import Lake, LocalLake
 from billing_lake.domain.profiles import Profile
 from billing_lake.domain.sources import PeriodKey
 from billing_lake.io.values import ValueIOManager
@@ -25,6 +25,15 @@ from billing_lake.sample import SampleDelivery, SampleSpec, write_delivery
 EXPORT = "costs"
 TABLE = f"billing.{EXPORT}"
 SPEC = SampleSpec(layout="create-new", prefix="billing", report="daily", rows=300, chunks=2)
+
+
+# Dagster's capture of a step's output redirects the whole process, which threads share with each other and with pytest.
+NO_CAPTURE = {
+    "compute_logs": {
+        "module": "dagster._core.storage.noop_compute_log_manager",
+        "class": "NoOpComputeLogManager",
+    }
+}
 
 
 @dataclass(frozen=True)
@@ -42,7 +51,19 @@ class World:
     instance: dg.DagsterInstance = field(default_factory=dg.DagsterInstance.ephemeral)
 
     @property
-    def lake(self) -> LocalLake:
+    def name(self) -> str:
+        return str(self.settings.get("name", EXPORT))
+
+    @property
+    def namespace(self) -> str:
+        return "billing"
+
+    @property
+    def table(self) -> str:
+        return f"{self.namespace}.{self.name}"
+
+    @property
+    def lake(self) -> Lake:
         return LocalLake(self.home)
 
     @property
@@ -57,6 +78,7 @@ class World:
             "prefix": "billing",
             "report": "daily",
             "start": "2025-01",
+            "namespace": self.namespace,
             **self.settings,
         }
         return BillingExport(**settings)
@@ -77,18 +99,23 @@ class World:
         spec = arguments.pop("spec", SPEC)
         return write_delivery(self.landing, period, spec, **arguments)
 
+    def sync(self) -> None:
+        """Have what was put into the landing folder delivered: it is, where the folder is the landing zone."""
+
     def run(
         self,
-        job: str = f"{EXPORT}_load",
+        job: str | None = None,
         *,
         config: Mapping[str, Any] | None = None,
         assets: Sequence[str] | None = None,
         **arguments: Any,
     ) -> dg.ExecuteInProcessResult:
-        return self.definitions.resolve_job_def(job).execute_in_process(
+        return self.definitions.resolve_job_def(job or f"{self.name}_load").execute_in_process(
             instance=self.instance,
             run_config=dict(config or {}),
-            asset_selection=None if assets is None else [dg.AssetKey([EXPORT, a]) for a in assets],
+            asset_selection=None
+            if assets is None
+            else [dg.AssetKey([self.name, a]) for a in assets],
             raise_on_error=False,
             **arguments,
         )
@@ -107,8 +134,26 @@ class World:
             "iceberg": self.lake.iceberg,
             "s3_table": self.lake.s3_tables,
         }
-        source = catalogs[output].files(TABLE, PeriodKey(EXPORT, period))
+        source = catalogs[output].files(self.table, PeriodKey(self.name, period))
         return self.lake.reader.profile(source)
+
+
+@dataclass(frozen=True)
+class SparkWorld(World):
+    """The same lake as a `World` in the same folder, loaded by Spark.
+
+    Attributes:
+        session: The tests' Spark session.
+    """
+
+    session: Any = field(default=None, kw_only=True)
+
+    @property
+    def lake(self) -> Lake:
+        from billing_lake.deployments.local_spark import LocalSparkLake
+
+        assert self.session is not None
+        return LocalSparkLake(self.home)
 
 
 def failure(result: dg.ExecuteInProcessResult, step: str) -> str:

@@ -5,18 +5,43 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from billing_lake.sample.files import write_manifest
-from billing_lake_tests.lakes import World
+from billing_lake_tests.lakes import SparkWorld, World
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
 COST = "line_item_unblended_cost"
 
 pytestmark = pytest.mark.skipif(not DATA.is_dir(), reason="the public report files are not here")
+
+
+# PySpark leaves its sockets to the garbage collector.
+SPARK = pytest.param(
+    "spark", marks=pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
+)
+
+
+@pytest.fixture(params=["polars", SPARK, "glue"])
+def make(request: pytest.FixtureRequest) -> Callable[..., World]:
+    """Make lakes that one of the engines loads."""
+    if request.param == "glue":
+        on_aws: Callable[..., World] = partial(request.getfixturevalue("aws_world"), "glue")
+        return on_aws
+    world = request.getfixturevalue("world")
+    if request.param == "polars":
+        return cast("Callable[..., World]", world)
+
+    def spark_world(**settings: Any) -> World:
+        lake: World = world(**settings)
+        session = request.getfixturevalue("spark")
+        return SparkWorld(lake.home, lake.settings, lake.instance, session=session)
+
+    return spark_world
 
 
 def check(world: World, period: str, rows: int, cost: str) -> None:
@@ -28,17 +53,18 @@ def check(world: World, period: str, rows: int, cost: str) -> None:
 
 
 def test_the_two_loose_reports_of_the_replaced_system_load_to_their_known_total(
-    world: Callable[..., Any],
+    make: Callable[..., World],
 ) -> None:
-    lake: World = world(layout="loose", prefix="billing", report="")
+    lake = make(layout="loose", prefix="billing", report="")
     (lake.landing / "billing").mkdir(parents=True)
     for number in (1, 2):
         shutil.copy(DATA / f"cost-and-usage-report-0000{number}.csv.gz", lake.landing / "billing")
+    lake.sync()
     check(lake, "2025-03", 40_000, "2018.16023732")
 
 
-def test_a_real_anonymised_report_loads_to_its_known_total(world: Callable[..., Any]) -> None:
-    lake: World = world(layout="overwrite", prefix="cur", report="real", start="2023-01")
+def test_a_real_anonymised_report_loads_to_its_known_total(make: Callable[..., World]) -> None:
+    lake = make(layout="overwrite", prefix="cur", report="real", start="2023-01")
     folder = lake.landing / "cur" / "real" / "20231101-20231201"
     folder.mkdir(parents=True)
     shutil.copy(DATA / "anonymised-legacy-cur-2023-11.csv.gz", folder / "real-00001.csv.gz")
@@ -46,8 +72,9 @@ def test_a_real_anonymised_report_loads_to_its_known_total(world: Callable[..., 
         folder / "real-Manifest.json",
         period="2023-11",
         report="real",
-        bucket="landing",
+        bucket=lake.landing.name,
         columns=(),
         report_keys=["cur/real/20231101-20231201/real-00001.csv.gz"],
     )
+    lake.sync()
     check(lake, "2023-11", 1_281, "1.6823086974")

@@ -11,7 +11,7 @@ def resources() -> dg.Definitions:
     """Open the lake of the chosen deployment."""
     lake = open_lake()
     return dg.Definitions(
-        resources={"lake": lake, "io_manager": ValueIOManager(lake.values)},
+        resources={**lake.resources(), "io_manager": ValueIOManager(lake.values)},
         # A process for each step costs more than most steps do; what runs side by side are billing periods.
         executor=dg.in_process_executor,
     )

@@ -51,4 +51,22 @@ def chosen_deployment(environment: Mapping[str, str]) -> Deployment:
     raise ConfigurationError(what, remedy=f"Set it to one of: {', '.join(get_args(Deployment))}")
 
 
-_LAKES: dict[Deployment, Callable[[Mapping[str, str]], Lake]] = {"local": local_lake}
+def _local_spark(environment: Mapping[str, str]) -> Lake:
+    # Imports Dagster, which the command line does without.
+    from billing_lake.deployments.local_spark import local_spark_lake
+
+    return local_spark_lake(environment)
+
+
+def _aws(environment: Mapping[str, str]) -> Lake:
+    # Needs packages that a lake on one machine does without.
+    from billing_lake.deployments.aws import aws_lake
+
+    return aws_lake(environment)
+
+
+_LAKES: dict[Deployment, Callable[[Mapping[str, str]], Lake]] = {
+    "local": local_lake,
+    "local_spark": _local_spark,
+    "aws": _aws,
+}

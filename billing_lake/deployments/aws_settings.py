@@ -29,6 +29,7 @@ GLUE_TIMEOUT = "BILLING_LAKE_GLUE_TIMEOUT_MINUTES"
 GLUE_PRICE = "BILLING_LAKE_GLUE_DPU_HOUR_USD"
 PIPES_BUCKET = "BILLING_LAKE_PIPES_BUCKET"
 CRAWLER_ROLE = "BILLING_LAKE_GLUE_CRAWLER_ROLE"
+CRAWLED_DATABASE = "BILLING_LAKE_CRAWLED_DATABASE"
 WORKGROUP = "BILLING_LAKE_ATHENA_WORKGROUP"
 ATHENA_OUTPUT = "BILLING_LAKE_ATHENA_OUTPUT"
 
@@ -39,6 +40,7 @@ _TABLE_BUCKET = re.compile(rf"arn:aws[a-z-]*:s3tables:[a-z0-9-]+:\w+:bucket/{_BU
 _ROLE = re.compile(r"arn:aws[a-z-]*:iam::\d{12}:role/[\w+=,.@/-]+")
 _WORKGROUP = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _WORKER_TYPE = re.compile(r"[GRZ]\.\d{1,2}X|G\.025X|Standard")
+_DATABASE = re.compile(r"[a-z0-9][a-z0-9_]{0,254}")
 _JOB = re.compile(r"[^\x00-\x1f]{1,255}")
 
 
@@ -60,6 +62,7 @@ class AwsSettings:
         glue_dpu_hour_usd: Price of a DPU hour, for the estimate of what a run costs.
         pipes_bucket: Bucket through which job and run talk.
         crawler_role: Role of Glue crawlers; None where no export uses one.
+        crawled_database: Glue database of crawled tables; two lakes of one account must not share it.
         athena_workgroup: Workgroup that queries go to.
         athena_output: URI of the folder of query results.
     """
@@ -77,6 +80,7 @@ class AwsSettings:
     glue_dpu_hour_usd: float
     pipes_bucket: str
     crawler_role: str | None
+    crawled_database: str
     athena_workgroup: str
     athena_output: str
 
@@ -125,6 +129,9 @@ class AwsSettings:
                 warehouse.removeprefix("s3://").partition("/")[0],
             ),
             crawler_role=read.optional(CRAWLER_ROLE, _ROLE, "arn:aws:iam::<account>:role/<name>"),
+            crawled_database=read.text(
+                CRAWLED_DATABASE, _DATABASE, "the name of a Glue database", "billing_lake_crawled"
+            ),
             athena_workgroup=read.text(WORKGROUP, _WORKGROUP, "a workgroup's name", "primary"),
             athena_output=read.folder(ATHENA_OUTPUT, default=f"{warehouse}/athena"),
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 if TYPE_CHECKING:
     import dagster as dg
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     RunContext = dg.AssetExecutionContext | dg.OpExecutionContext
 
-Deployment = Literal["local"]
+Deployment = Literal["local", "local_spark", "aws"]
 """The deployments that exist."""
 
 DEPLOYMENT_SETTING = "BILLING_LAKE_DEPLOYMENT"
@@ -84,3 +84,6 @@ class Lake(Protocol):
             log: Is told how the engine gets on.
             context: The run that it works for, where there is one; an engine elsewhere reports to it and ends with it.
         """
+
+    def resources(self) -> dict[str, Any]:
+        """Return what Dagster gives to assets: the lake as `lake`, and what a run may configure beside it."""

@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from billing_lake.deployments.base import HOME_SETTING
 from billing_lake.domain.errors import ConfigurationError, shown
@@ -114,6 +114,10 @@ class LocalLake:
                 "warehouse": f"file://{self.home}/warehouse/{name}",
             },
         )
+
+    def resources(self) -> dict[str, Any]:
+        """See `Lake.resources`."""
+        return {"lake": self}
 
 
 def local_lake(environment: Mapping[str, str]) -> LocalLake:

@@ -10,15 +10,7 @@ import dagster as dg
 import pytest
 
 from billing_lake_tests.assets.test_load import assert_tables_equal
-from billing_lake_tests.lakes import EXPORT, TABLE, World
-
-# Dagster's capture of a step's output redirects the whole process, which threads share with each other and with pytest.
-NO_CAPTURE = {
-    "compute_logs": {
-        "module": "dagster._core.storage.noop_compute_log_manager",
-        "class": "NoOpComputeLogManager",
-    }
-}
+from billing_lake_tests.lakes import EXPORT, NO_CAPTURE, TABLE, World
 
 
 @pytest.fixture

@@ -220,7 +220,7 @@ def test_a_delivery_that_changes_under_a_load_is_never_committed(world: Make) ->
 def test_a_failed_table_hides_no_other_and_keeps_the_crawled_table(world: Make) -> None:
     lake = world()
     delivery = lake.deliver("2025-03")
-    s3_tables = lake.lake.home / "warehouse" / "s3tables"
+    s3_tables = lake.home / "warehouse" / "s3tables"
     s3_tables.parent.mkdir(parents=True)
     s3_tables.write_text("a file where a folder must be")
     result = lake.load("2025-03")

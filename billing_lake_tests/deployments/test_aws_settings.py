@@ -65,6 +65,7 @@ def test_a_bucket_alone_may_be_the_warehouse() -> None:
         ("BILLING_LAKE_GLUE_TIMEOUT_MINUTES", "-5"),
         ("BILLING_LAKE_GLUE_DPU_HOUR_USD", "free"),
         ("BILLING_LAKE_GLUE_CRAWLER_ROLE", "crawler"),
+        ("BILLING_LAKE_CRAWLED_DATABASE", "Two Words"),
         ("BILLING_LAKE_ATHENA_WORKGROUP", "two words"),
         ("BILLING_LAKE_ATHENA_OUTPUT", "results"),
     ],

@@ -1,0 +1,179 @@
+"""A lake on AWS: S3, the Glue Data Catalog, an S3 Tables bucket, and Spark in a Glue job, or Polars in the run's process.
+
+Nothing is kept on the machine that runs Dagster: values between assets and staged files lie in the warehouse, so that each
+step of a run may be another container.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from billing_lake.deployments.aws_access import require_access, require_table_bucket
+from billing_lake.deployments.aws_settings import AwsSettings
+
+if TYPE_CHECKING:
+    from billing_lake.catalogs.base import Crawler
+    from billing_lake.catalogs.glue_crawled import GlueCrawledTables
+    from billing_lake.catalogs.glue_hive import GlueHiveTables
+    from billing_lake.catalogs.iceberg import IcebergTables
+    from billing_lake.deployments.base import RunContext
+    from billing_lake.engines.base import Engine, Log, Reader
+    from billing_lake.files.aws import AwsClients
+    from billing_lake.files.s3 import S3Files
+    from billing_lake.io.values import ValueStore
+    from billing_lake.resources.glue_settings import GlueWaits
+    from billing_lake.storage.s3 import S3Storage
+
+
+@dataclass(frozen=True)
+class AwsLake:
+    """A lake on AWS.
+
+    Attributes:
+        settings: Where it lies and what works for it.
+        waits: How long to wait for a Glue job; Glue's own pace unless given.
+    """
+
+    settings: AwsSettings
+    waits: GlueWaits | None = None
+
+    @cached_property
+    def clients(self) -> AwsClients:
+        """The clients of AWS."""
+        from billing_lake.files.aws import AwsClients
+
+        return AwsClients(self.settings.region)
+
+    @cached_property
+    def storage(self) -> S3Storage:
+        """Where exports are delivered to: the landing bucket."""
+        from billing_lake.storage.s3 import S3Storage
+
+        return S3Storage(self.clients, self.settings.landing_bucket)
+
+    @cached_property
+    def files(self) -> S3Files:
+        """The lake's own files."""
+        from billing_lake.files.s3 import S3Files
+
+        return S3Files(self.clients)
+
+    @cached_property
+    def iceberg(self) -> IcebergTables:
+        """The Iceberg tables: `<warehouse>/iceberg/`, in the Glue Data Catalog."""
+        from billing_lake.catalogs.aws_catalogs import glue_catalog_properties
+        from billing_lake.catalogs.iceberg import IcebergTables
+
+        warehouse = f"{self.settings.warehouse}/iceberg"
+        return IcebergTables(
+            "iceberg", glue_catalog_properties(self.clients, warehouse), files=self.files
+        )
+
+    @cached_property
+    def s3_tables(self) -> IcebergTables:
+        """The tables in the S3 Tables bucket, through its Iceberg REST endpoint.
+
+        Raises:
+            ConfigurationError: No bucket is set.
+        """
+        from billing_lake.catalogs.aws_catalogs import s3_tables_properties
+        from billing_lake.catalogs.iceberg import IcebergTables
+
+        arn = require_table_bucket(self.settings)
+        properties = s3_tables_properties(self.clients, arn, self.settings.s3_tables_uri)
+        return IcebergTables("s3tables", properties, files=self.files)
+
+    @cached_property
+    def hive(self) -> GlueHiveTables:
+        """The Hive-style tables: `<warehouse>/hive/`, in the Glue Data Catalog."""
+        from billing_lake.catalogs.glue_hive import GlueHiveTables
+
+        return GlueHiveTables(self.files, f"{self.settings.warehouse}/hive")
+
+    @cached_property
+    def crawled(self) -> GlueCrawledTables:
+        """The tables over raw files, in the Glue Data Catalog."""
+        from billing_lake.catalogs.glue_crawled import GlueCrawledTables
+
+        return GlueCrawledTables(
+            self.files,
+            f"{self.settings.warehouse}/crawled",
+            role=self.settings.crawler_role,
+            database=self.settings.crawled_database,
+        )
+
+    @cached_property
+    def values(self) -> ValueStore:
+        """The values between assets: `<warehouse>/values/`."""
+        from billing_lake.io.values import ValueStore
+
+        return ValueStore(f"{self.settings.warehouse}/values", self.files)
+
+    @property
+    def staging(self) -> str:
+        """URI of the folder of files that belong to no table yet: `<warehouse>/staging`."""
+        return f"{self.settings.warehouse}/staging"
+
+    @cached_property
+    def reader(self) -> Reader:
+        """What reads tables back: Polars in this process, straight from S3."""
+        from billing_lake.engines.polars_engine import PolarsEngine
+
+        return PolarsEngine(files=self.files, options=self.clients.polars_options())
+
+    def require(self, outputs: Collection[str], crawler: Crawler) -> None:
+        """See `Lake.require`: buckets, catalog, job and rights are asked for."""
+        require_access(self.settings, self.clients, outputs, crawler)
+
+    def engine(self, log: Log, context: RunContext | None = None) -> Engine:
+        """Return Spark in a Glue job, which belongs to the run of ``context``, or Polars in this process.
+
+        Raises:
+            ConfigurationError: Glue is to work, and there is no run.
+        """
+        if self.settings.engine == "polars":
+            from billing_lake.engines.polars_engine import PolarsEngine
+
+            return PolarsEngine(log=log, files=self.files, options=self.clients.polars_options())
+        from billing_lake.engines.glue_engine import GlueEngine
+        from billing_lake.resources.glue_jobs import GlueJobs
+        from billing_lake.resources.glue_settings import GlueJobSettings, GlueWaits
+
+        jobs = GlueJobs(
+            settings=GlueJobSettings(
+                job=self.settings.glue_job or "",
+                region=self.settings.region,
+                pipes_bucket=self.settings.pipes_bucket,
+                worker_type=self.settings.glue_worker_type,
+                workers=self.settings.glue_workers,
+                timeout_minutes=self.settings.glue_timeout_minutes,
+                dpu_hour_usd=self.settings.glue_dpu_hour_usd,
+            ),
+            glue=self.clients.client("glue"),
+            s3=self.clients.client("s3"),
+            waits=self.waits or GlueWaits(),
+        )
+        return GlueEngine(jobs.launcher(context), log=log)
+
+    def resources(self) -> dict[str, Any]:
+        """Return what Dagster gives to assets: this lake, and Athena for those who want to ask it."""
+        from billing_lake.resources.athena import AthenaResource
+
+        athena = AthenaResource(
+            region=self.settings.region,
+            workgroup=self.settings.athena_workgroup,
+            output=self.settings.athena_output,
+        )
+        return {"lake": self, "athena": athena}
+
+
+def aws_lake(environment: Mapping[str, str]) -> AwsLake:
+    """Return the lake that the environment describes.
+
+    Raises:
+        ConfigurationError: A setting is missing or cannot be right.
+    """
+    return AwsLake(AwsSettings.from_environment(environment))

@@ -1,0 +1,130 @@
+"""Whether a lake on AWS is there and open to us: asked once, at the start of a run.
+
+Half an hour into a load is a bad time to learn that the warehouse may not be written to. Each question is one cheap call;
+each answer that is no names the setting behind it, the action that was refused, and what AWS said.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Collection
+from typing import TYPE_CHECKING, Any
+
+from billing_lake.deployments.aws_settings import (
+    CRAWLER_ROLE,
+    GLUE_JOB,
+    LANDING,
+    PIPES_BUCKET,
+    REGION,
+    TABLE_BUCKET,
+    WAREHOUSE,
+    AwsSettings,
+)
+from billing_lake.domain.errors import ConfigurationError, shown
+
+if TYPE_CHECKING:
+    from billing_lake.files.aws import AwsClients
+
+_DENIED = {"403", "AccessDenied", "AccessDeniedException", "Forbidden", "UnauthorizedException"}
+_MISSING = {"404", "NoSuchBucket", "NotFound", "NotFoundException", "EntityNotFoundException"}
+
+
+def require_access(
+    settings: AwsSettings, clients: AwsClients, outputs: Collection[str], crawler: str
+) -> None:
+    """Ask for everything that an export needs.
+
+    Args:
+        settings: The lake's settings.
+        clients: What asks.
+        outputs: Tables that the export is loaded into.
+        crawler: What makes its crawled table.
+
+    Raises:
+        ConfigurationError: Something is not set, not there, or not open to us.
+    """
+    _ask(
+        LANDING,
+        settings.landing_bucket,
+        "s3:ListBucket",
+        lambda: clients.client("s3").list_objects_v2(Bucket=settings.landing_bucket, MaxKeys=1),
+    )
+    _ask(WAREHOUSE, settings.warehouse, "s3:PutObject", lambda: _write(settings, clients))
+    _ask(
+        REGION,
+        settings.region,
+        "glue:GetDatabases",
+        lambda: clients.client("glue").get_databases(MaxResults=1),
+    )
+    if "s3_table" in outputs:
+        arn = require_table_bucket(settings)
+        _ask(
+            TABLE_BUCKET,
+            arn,
+            "s3tables:GetTableBucket",
+            lambda: clients.client("s3tables").get_table_bucket(tableBucketARN=arn),
+        )
+    if settings.engine == "glue":
+        _ask(
+            GLUE_JOB,
+            settings.glue_job or "",
+            "glue:GetJob",
+            lambda: clients.client("glue").get_job(JobName=settings.glue_job),
+        )
+        _ask(
+            PIPES_BUCKET,
+            settings.pipes_bucket,
+            "s3:ListBucket",
+            lambda: clients.client("s3").list_objects_v2(Bucket=settings.pipes_bucket, MaxKeys=1),
+        )
+    if crawler == "glue" and settings.crawler_role is None:
+        remedy = "Set it to arn:aws:iam::<account>:role/<name>, or use `crawler: built_in`"
+        raise ConfigurationError(f"{CRAWLER_ROLE} is not set", remedy=remedy)
+
+
+def require_table_bucket(settings: AwsSettings) -> str:
+    """Return the ARN of the S3 Tables bucket.
+
+    Raises:
+        ConfigurationError: It is not set.
+    """
+    if settings.table_bucket_arn is None:
+        remedy = "Set it to arn:aws:s3tables:<region>:<account>:bucket/<name>, or leave `s3_table` out of `outputs`"
+        raise ConfigurationError(f"{TABLE_BUCKET} is not set", remedy=remedy)
+    return settings.table_bucket_arn
+
+
+def _write(settings: AwsSettings, clients: AwsClients) -> None:
+    """Write a file of a few bytes into the warehouse, and take it away."""
+    s3 = clients.client("s3")
+    folder = settings.warehouse.removeprefix(f"s3://{settings.warehouse_bucket}").strip("/")
+    key = "/".join(part for part in (folder, "staging", f"access-{uuid.uuid4().hex}") if part)
+    s3.put_object(Bucket=settings.warehouse_bucket, Key=key, Body=b"may be removed")
+    s3.delete_object(Bucket=settings.warehouse_bucket, Key=key)
+
+
+def _ask(setting: str, value: str, action: str, call: Callable[[], Any]) -> None:
+    from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
+
+    try:
+        call()
+    except NoCredentialsError as error:
+        remedy = "Give the process a role, or set AWS_PROFILE or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+        raise ConfigurationError("There are no AWS credentials", remedy=remedy) from error
+    except ClientError as error:
+        said = error.response.get("Error", {})
+        code = str(said.get("Code", ""))
+        about = f"{setting} is {shown(value)}"
+        if code in _MISSING or code.startswith("NoSuch"):
+            remedy = f"Correct {setting}, or create it in this region"
+            raise ConfigurationError(f"{about}, which does not exist", remedy=remedy) from error
+        told = f"{action} was refused: {shown(said.get('Message') or code)}"
+        remedy = (
+            f"Allow {action} to the role that this process runs as"
+            if code in _DENIED
+            else f"Check {setting}, the region and the credentials ({code})"
+        )
+        raise ConfigurationError(f"{about}, and {told}", remedy=remedy) from error
+    except BotoCoreError as error:
+        what = f"{setting} is {shown(value)}, and AWS was not reached for {action}: {shown(error)}"
+        raise ConfigurationError(what, remedy=f"Check the network and {REGION}") from error

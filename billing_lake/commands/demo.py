@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import click
 
 from billing_lake.commands.home import local_lake, require_sample, require_writable
-from billing_lake.commands.terminal import console, kept_stdout
+from billing_lake.commands.terminal import console, kept_stdout, programs_write_to
 from billing_lake.domain.errors import BillingLakeError, LoadError
 
 if TYPE_CHECKING:
@@ -50,9 +50,10 @@ def demo(rows: int) -> None:
         require_writable(lake.home)
         log = lake.home / LOG
         with log.open("w", encoding="utf-8") as file, ExitStack() as quiet:
-            # Dagster writes its log to the terminal; there is more of it than anybody wants to read.
+            # Dagster writes its log to the terminal, and so does Spark; there is more of it than anybody wants to read.
             quiet.enter_context(redirect_stdout(file))
             quiet.enter_context(redirect_stderr(file))
+            quiet.enter_context(programs_write_to(file))
             try:
                 project, story = _load(out, lake, rows)
             except LoadError as error:

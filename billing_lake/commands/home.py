@@ -29,13 +29,12 @@ def local_lake() -> LocalLake:
     return lake
 
 
-def existing_lake() -> LocalLake:
-    """Return the lake on this machine, which must have been loaded before: looking must not make one.
+def existing_lake(lake: LocalLake) -> LocalLake:
+    """Return ``lake``, which must have been loaded before: looking must not make one.
 
     Raises:
         TableError: There is none.
     """
-    lake = local_lake()
     if not (lake.home / "catalog").is_dir():
         what = f"There is no lake at {lake.home} yet"
         remedy = "Run `billing-lake demo`, or set BILLING_LAKE_HOME to the folder of a lake"

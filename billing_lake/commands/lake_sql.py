@@ -13,14 +13,22 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import duckdb
 
-from billing_lake.domain.errors import QueryError, TableError
+from billing_lake.commands.tables import (
+    CATALOGS,
+    DEFAULT_CATALOG,
+    LakeTable,
+    Result,
+    choose,
+    parts,
+    quoted,
+)
+from billing_lake.domain.errors import QueryError
 from billing_lake.domain.schemas import Field, parse_decimal
 
 if TYPE_CHECKING:
@@ -29,9 +37,6 @@ if TYPE_CHECKING:
     from billing_lake.catalogs.hive import HiveTables
     from billing_lake.catalogs.iceberg import IcebergTables
     from billing_lake.deployments import LocalLake
-
-DEFAULT_CATALOG = "iceberg"
-CATALOGS = (DEFAULT_CATALOG, "s3tables", "hive")
 
 _TABLE_FUNCTIONS = frozenset(
     (
@@ -59,51 +64,6 @@ _TYPES = {
 }
 
 _BATCH = 1_000
-
-
-@dataclass(frozen=True, kw_only=True)
-class LakeTable:
-    """A table that SQL can name.
-
-    Attributes:
-        catalog: The database that its view is in, one of `CATALOGS`.
-        table: Its name in the lake's catalog.
-        columns: Names of its columns.
-    """
-
-    catalog: str
-    table: str
-    columns: tuple[str, ...]
-
-    @property
-    def name(self) -> str:
-        """How people write it: the Iceberg tables without their catalog."""
-        return self.table if self.catalog == DEFAULT_CATALOG else f"{self.catalog}.{self.table}"
-
-    @property
-    def identifier(self) -> str:
-        """How SQL writes it."""
-        return ".".join(quoted(part) for part in (self.catalog, *_parts(self.table)))
-
-
-@dataclass(frozen=True)
-class Result:
-    """What a query found.
-
-    Attributes:
-        columns: Names of the columns.
-        types: DuckDB's names of their types.
-        batches: The rows, some at a time.
-    """
-
-    columns: tuple[str, ...]
-    types: tuple[str, ...]
-    batches: Iterator[list[tuple[Any, ...]]]
-
-    def rows(self) -> Iterator[tuple[Any, ...]]:
-        """Go through the rows."""
-        for batch in self.batches:
-            yield from batch
 
 
 class LakeSql:
@@ -141,22 +101,12 @@ class LakeSql:
         Raises:
             TableError: There is no such table, or there are several.
         """
-        if name is not None:
-            for table in self.tables:
-                if name in (table.name, f"{table.catalog}.{table.table}"):
-                    return table
-            raise TableError(f"There is no table {name}", remedy=self.hint())
-        for catalog in CATALOGS:
-            found = [
-                table
-                for table in self.tables
-                if table.catalog == catalog and not table.table.endswith("_static")
-            ]
-            if len(found) == 1:
-                return found[0]
-            if found:
-                raise TableError("The lake has tables of several exports", remedy=self.hint())
-        raise TableError("The lake has no tables yet", remedy="Run `billing-lake demo`")
+        catalog, chosen = choose(self._names, name, self.hint, "Run `billing-lake demo`")
+        return next(t for t in self.tables if (t.catalog, t.table) == (catalog, chosen))
+
+    def count(self, table: LakeTable) -> int:
+        """Return the number of the table's rows."""
+        return int(next(self.ask(f"SELECT count(*) FROM {table.identifier}").rows())[0])  # noqa: S608
 
     def ask(self, sql: str) -> Result:
         """Run one SELECT.
@@ -178,6 +128,9 @@ class LakeSql:
         """Say which tables there are."""
         names = ", ".join(table.name for table in self.tables) or "none"
         return f'Tables: {names}. Their columns: billing-lake query "DESCRIBE <table>"'
+
+    def _names(self, catalog: str) -> tuple[str, ...]:
+        return tuple(table.table for table in self.tables if table.catalog == catalog)
 
     def _fetch(self, cursor: duckdb.DuckDBPyConnection) -> Iterator[list[tuple[Any, ...]]]:
         while True:
@@ -226,7 +179,7 @@ class LakeSql:
         self, catalog: str, table: str, fields: Sequence[Field] | None, source: str | None
     ) -> None:
         view = LakeTable(catalog=catalog, table=table, columns=tuple(f.name for f in fields or ()))
-        schema = ".".join(quoted(part) for part in (catalog, *_parts(table)[:-1]))
+        schema = ".".join(quoted(part) for part in (catalog, *parts(table)[:-1]))
         try:
             have = self._columns(source) if source else frozenset()
             body = _select(fields or (), have, source)
@@ -257,11 +210,6 @@ class _Translated:
             raise QueryError(str(error).strip(), remedy=self._hint()) from error
 
 
-def quoted(identifier: str) -> str:
-    """Return ``identifier`` as SQL quotes it."""
-    return '"' + identifier.replace('"', '""') + '"'
-
-
 def literal(text: str) -> str:
     """Return ``text`` as a string literal of SQL."""
     return "'" + text.replace("'", "''") + "'"
@@ -290,11 +238,6 @@ def _lock(connection: duckdb.DuckDBPyConnection, warehouse: Path) -> None:
     connection.execute(f"SET allowed_directories = [{literal(str(warehouse))}]")
     connection.execute("SET enable_external_access = false")
     connection.execute("SET lock_configuration = true")
-
-
-def _parts(table: str) -> tuple[str, str]:
-    namespace, _, name = table.rpartition(".")
-    return namespace or "main", name
 
 
 def _iceberg(catalog: IcebergTables, table: str) -> str | None:

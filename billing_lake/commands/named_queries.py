@@ -141,12 +141,13 @@ def _untagged_by_service(subject: Subject) -> str:
     kinds = ", ".join(f"'{kind}'" for kind in _TAGGABLE)
     usage = f"{_TYPE} IN ({kinds})" if subject.has(_TYPE) else "true"
     return f"""
-        SELECT {service(subject)} AS service, {subject.text(CURRENCY)} AS currency,
+        SELECT service, currency,
             coalesce(sum(cost) FILTER (untagged), 0) AS untagged_cost, sum(cost) AS cost,
             CAST(round(100 * CAST(untagged_cost AS DOUBLE) / nullif(CAST(sum(cost) AS DOUBLE), 0), 1) AS DECIMAL(9, 1))
                 AS untagged_percent
         FROM (
-            SELECT *, {amortised_cost(subject)} AS cost, {untagged(subject)} AS untagged
+            SELECT {service(subject)} AS service, {subject.text(CURRENCY)} AS currency,
+                {amortised_cost(subject)} AS cost, {untagged(subject)} AS untagged
             FROM {subject.table} WHERE {subject.where} AND {usage}
         )
         GROUP BY ALL ORDER BY untagged_cost DESC, service

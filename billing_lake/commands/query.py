@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from billing_lake.commands.home import existing_lake
 from billing_lake.commands.named_queries import NAMED_QUERIES, Subject
 from billing_lake.commands.terminal import console
 from billing_lake.domain.periods import is_period
@@ -15,14 +14,15 @@ from billing_lake.domain.periods import is_period
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from billing_lake.commands.lake_sql import LakeSql
+    from billing_lake.commands.tables import TableSql
 
 _NAMES = "\n".join(f"  {name:<17}{query.description}" for name, query in NAMED_QUERIES.items())
 
 _HELP = f"""Ask the lake's tables in SQL (DuckDB's dialect; one SELECT, which only reads).
 
 billing.cost_and_usage is the Iceberg table; its sisters are hive.billing.cost_and_usage and
-s3tables.billing.cost_and_usage.
+s3tables.billing.cost_and_usage. On AWS the same SQL is translated and sent to Athena, which asks
+money for what it reads.
 
 \b
 Named queries (--named):
@@ -33,6 +33,7 @@ Examples:
   billing-lake query "SELECT billing_period, count(*) FROM billing.cost_and_usage GROUP BY ALL"
   billing-lake query "DESCRIBE billing.cost_and_usage"
   billing-lake query --named cost-by-service --period 2025-03 --format csv
+  billing-lake query --deployment aws --named cost-by-service --period 2025-03
 """  # noqa: S608 -- a help text
 
 
@@ -49,6 +50,10 @@ def _period(_: click.Context, __: click.Parameter, value: str | None) -> str | N
     "--period", callback=_period, help="Billing period of a named query; all unless given."
 )
 @click.option("--table", help="Table of a named query; the Iceberg table unless given.")
+@click.option(
+    "--deployment",
+    help="Where the lake is: local, local_spark or aws; BILLING_LAKE_DEPLOYMENT unless given.",
+)
 @click.option("--list", "listing", is_flag=True, help="List the tables and the named queries.")
 @click.option(
     "--format",
@@ -70,6 +75,7 @@ def query(
     named: str | None,
     period: str | None,
     table: str | None,
+    deployment: str | None,
     *,
     listing: bool,
     format_: str,
@@ -80,18 +86,16 @@ def query(
         raise click.UsageError("Give one of: SQL in quotes, --named, --list")
     if named is None and (period or table):
         raise click.UsageError("--period and --table belong to --named")
-    lake = existing_lake()
 
-    from billing_lake.commands.lake_sql import LakeSql
+    from billing_lake.commands.lakes import open_tables
     from billing_lake.commands.results import print_table, write_csv, write_json
 
-    with LakeSql(lake) as lake_sql:
-        for name, reason in lake_sql.broken.items():
-            click.echo(f"Table {name} cannot be read: {reason}", err=True)
+    with open_tables(deployment) as lake_sql:
         if listing:
             _list(lake_sql, console())
             return
         asked = named_sql(lake_sql, named, period, table) if named is not None else sql
+        _say_broken(lake_sql)
         result = lake_sql.ask(asked or "")
         if format_ == "csv":
             write_csv(result, sys.stdout)
@@ -102,7 +106,7 @@ def query(
 
 
 def named_sql(
-    lake_sql: LakeSql, named: str, period: str | None = None, table: str | None = None
+    lake_sql: TableSql, named: str, period: str | None = None, table: str | None = None
 ) -> str:
     """Return the SQL of a named query."""
     about = lake_sql.table(table)
@@ -110,19 +114,21 @@ def named_sql(
     return NAMED_QUERIES[named].sql(subject)
 
 
-def _list(lake_sql: LakeSql, out: Console) -> None:
+def _list(lake_sql: TableSql, out: Console) -> None:
     from billing_lake.commands.results import rows_table
 
-    tables = [
-        (table.name, table.catalog, len(table.columns), _count(lake_sql, table.identifier))
-        for table in lake_sql.tables
-    ]
-    out.print(
-        rows_table(("table", "catalog", "columns", "rows"), ("", "", "INTEGER", "INTEGER"), tables)
-    )
+    tables = [(table, lake_sql.count(table)) for table in lake_sql.tables]
+    _say_broken(lake_sql)
+    headings, types = ["table", "catalog", "columns", "rows"], ["", "", "INTEGER", "INTEGER"]
+    rows = [[table.name, table.catalog, len(table.columns), count] for table, count in tables]
+    if tables and all(count is None for _, count in tables):
+        # Who would have to ask money for a count says none, and an empty column tells nothing.
+        headings, types, rows = headings[:-1], types[:-1], [row[:-1] for row in rows]
+    out.print(rows_table(headings, types, rows))
     described = [(name, one.description) for name, one in NAMED_QUERIES.items()]
     out.print(rows_table(("named query", "answers"), ("", ""), described))
 
 
-def _count(lake_sql: LakeSql, identifier: str) -> int:
-    return int(next(lake_sql.ask(f"SELECT count(*) FROM {identifier}").rows())[0])  # noqa: S608
+def _say_broken(lake_sql: TableSql) -> None:
+    for name, reason in lake_sql.broken.items():
+        click.echo(f"Table {name} cannot be read: {reason}", err=True)

@@ -20,10 +20,12 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
     from rich.text import Text
 
-    from billing_lake.commands.lake_sql import Result
+    from billing_lake.commands.tables import Result
 
 _CELL = 200
-_NUMBERS = ("DECIMAL", "DOUBLE", "FLOAT", "HUGEINT", "BIGINT", "INTEGER", "SMALLINT", "TINYINT")
+_NUMBERS = (
+    "DECIMAL", "DOUBLE", "FLOAT", "REAL", "HUGEINT", "BIGINT", "INTEGER", "SMALLINT", "TINYINT"
+)  # fmt: skip
 
 
 def write_csv(result: Result, out: TextIO) -> None:

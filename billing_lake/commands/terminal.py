@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, TextIO
 
 import click
@@ -58,6 +58,25 @@ def kept_stdout() -> Iterator[TextIO]:
         return
     with os.fdopen(descriptor, "w", encoding=sys.stdout.encoding, errors="replace") as stream:
         yield stream
+
+
+@contextmanager
+def programs_write_to(file: TextIO) -> Iterator[None]:
+    """Let ``file`` take what is written past `sys.stdout` and `sys.stderr`, by a JVM that is started meanwhile above all.
+
+    Such a program keeps its streams: it goes on writing there afterwards.
+    """
+    kept = []
+    try:
+        for descriptor in (1, 2):
+            with suppress(OSError):  # whoever started this process may have closed it
+                kept.append((os.dup(descriptor), descriptor))
+                os.dup2(file.fileno(), descriptor)
+        yield
+    finally:
+        for copy, descriptor in kept:
+            os.dup2(copy, descriptor)
+            os.close(copy)
 
 
 def show_error(error: BillingLakeError) -> None:

@@ -22,6 +22,24 @@ def test_help_and_version_import_nothing_heavy() -> None:
     assert all(command in done.stdout for command in ("demo", "query", "sample"))
 
 
+def test_queries_on_this_machine_import_neither_dagster_nor_anything_of_aws(run: Runner) -> None:
+    asked = [["SELECT 1 AS one"], ["--named", "untagged"], ["--list"], ["--help"]]
+    heavy = {"boto3", "botocore", "dagster", "polars", "pyspark", "sqlglot"}
+    code = (
+        "import sys; from billing_lake.cli import main\n"
+        f"for asked in {asked}: main(['query', *asked], standalone_mode=False)\n"
+        f"print(sorted({heavy} & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "BILLING_LAKE_HOME": str(run.home)},
+        check=True,
+    )
+    assert done.stdout.endswith("[]\n")
+
+
 def test_the_version_is_the_package_s(tmp_path: Path) -> None:
     assert Runner(tmp_path)("--version").stdout == f"billing-lake, version {__version__}\n"
 

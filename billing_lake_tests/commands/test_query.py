@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from billing_lake.commands.lake_sql import LakeSql, literal, quoted
+from billing_lake.commands.lake_sql import LakeSql, literal
 from billing_lake.commands.named_queries import UNBLENDED, Subject, amortised_cost, untagged
 from billing_lake.commands.results import as_text
+from billing_lake.commands.tables import quoted
 from billing_lake.deployments import LocalLake
 from billing_lake.domain.errors import QueryError, TableError
 from billing_lake.domain.schemas import Field, plan
@@ -242,3 +243,9 @@ def test_wrong_options_are_refused(run: Runner) -> None:
     assert run("query", "SELECT 1", "--period", "2025-03").exit_code == 2
     assert run("query", "--named", "untagged", "--period", "2025-13").exit_code == 2
     assert run("query", "--named", "untagged", "--table", "billing.other").exit_code == 1
+
+
+def test_a_lake_that_spark_loads_is_asked_like_any_folder(run: Runner) -> None:
+    sql = f"SELECT count(*) AS n FROM {TABLE}"
+    result = run("query", "--deployment", "local_spark", sql, "--format", "csv")
+    assert result.stdout == "n\n12\n"

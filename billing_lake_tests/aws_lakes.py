@@ -19,6 +19,7 @@ from billing_lake.deployments.aws_settings import AwsSettings
 from billing_lake.resources.glue_package import build_glue_package
 from billing_lake.resources.glue_settings import GlueWaits
 from billing_lake.sample import SampleDelivery
+from billing_lake_tests.engines.on_glue import SCRIPT
 from billing_lake_tests.lakes import NO_CAPTURE, World
 from billing_lake_tests.servers.aws import Aws
 
@@ -26,7 +27,10 @@ FAST = GlueWaits(first_poll=0.05, last_poll=0.2, progress=2, slot=60, overtime=3
 """A Glue that is looked at often, because it stands on this machine."""
 
 JOB = "billing-lake"
-"""Name of the Glue job of all lakes."""
+"""Name of the Glue job of most lakes: the deployed program, without the seconds in which Pipes lets output settle."""
+
+DEPLOYED = "billing-lake-deployed"
+"""Name of the Glue job exactly as `make glue-package` builds it."""
 
 _NUMBERS = itertools.count(1)
 
@@ -111,12 +115,13 @@ class AwsWorld(World):
 
 @pytest.fixture(scope="session")
 def glue_job(aws: Aws, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The Glue job, deployed from the package that `make glue-package` builds."""
+    """The Glue jobs, deployed from the package that `make glue-package` builds."""
     package = build_glue_package(tmp_path_factory.mktemp("package"))
     bucket = aws.new_bucket()
     script = aws.put(bucket, package.script.name, package.script.read_bytes())
     library = aws.put(bucket, package.library.name, package.library.read_bytes())
-    aws.glue.add_job(JOB, script, extra_py_files=[library])
+    aws.glue.add_job(DEPLOYED, script, extra_py_files=[library])
+    aws.glue.add_job(JOB, aws.put(bucket, "quick.py", SCRIPT), extra_py_files=[library])
     return JOB
 
 
@@ -129,7 +134,10 @@ def aws_world(
     with ExitStack() as stack:
 
         def make(
-            engine: str = "polars", environment: dict[str, str] | None = None, **settings: Any
+            engine: str = "polars",
+            environment: dict[str, str] | None = None,
+            job: str = glue_job,
+            **settings: Any,
         ) -> AwsWorld:
             number = len(list(tmp_path.iterdir()))
             folder = tmp_path / f"dagster{number}"
@@ -144,7 +152,7 @@ def aws_world(
                 instance,
                 aws=aws,
                 engine=engine,
-                job=glue_job,
+                job=job,
                 environment=environment or {},
             )
 

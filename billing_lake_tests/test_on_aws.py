@@ -20,7 +20,7 @@ from billing_lake_tests.assets.test_load import (
     metadata,
     op_config,
 )
-from billing_lake_tests.aws_lakes import JOB, AwsWorld
+from billing_lake_tests.aws_lakes import DEPLOYED, JOB, AwsWorld
 from billing_lake_tests.lakes import EXPORT, SPEC, failure, verdicts
 from billing_lake_tests.sensors.test_new_reports import periods, tick
 from billing_lake_tests.servers.aws import Aws
@@ -42,14 +42,14 @@ def staged(lake: AwsWorld) -> list[str]:
 
 
 def glue_runs(aws: Aws, since: int = 0) -> list[str]:
-    return [run.state for run in aws.glue.runs.of(JOB)][since:]
+    return [run.state for run in aws.glue.runs.of(DEPLOYED)][since:]
 
 
 @pytest.mark.parametrize("engine", ["glue", "polars"])
 def test_a_report_that_is_put_into_s3_is_seen_loaded_proved_and_restated(
     world: Make, aws: Aws, engine: str
 ) -> None:
-    lake = world(engine)
+    lake = world(engine, job=DEPLOYED)
     before = len(glue_runs(aws))
     first = lake.deliver("2025-03")
     seen = tick(lake)

@@ -13,22 +13,27 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test dev check format bench requirements clean
+.PHONY: help demo test dev check format bench glue-package requirements clean
 
 VENV := .venv
 BIN := $(VENV)/bin
 UV := .tools/bin/uv
 # What has been installed, by set. A newer requirements file installs again; otherwise nothing is done.
-RUNTIME := $(VENV)/.runtime
 DEV := $(VENV)/.dev
+PARTS := $(VENV)/.runtime $(VENV)/.spark $(VENV)/.aws
+# The set that the chosen deployment needs: a lake without Spark or AWS shall not wait for either. A name that is no
+# deployment gets the smallest set, and the program then says which names there are.
+SET_local_spark := spark
+SET_aws := aws
+SET := $(VENV)/.$(or $(SET_$(BILLING_LAKE_DEPLOYMENT)),runtime)
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
-demo: $(RUNTIME) ## Make three months of sample deliveries, load and prove them, show the lake
+demo: $(SET) ## Make three months of sample deliveries, load and prove them, show the lake
 	@$(BIN)/billing-lake demo
 
-dev: $(RUNTIME) ## Open the Dagster UI on the lake's own instance (PORT=3000)
+dev: $(SET) ## Open the Dagster UI on the lake's own instance (PORT=3000)
 	@mkdir -p "$$BILLING_LAKE_HOME/dagster"
 	@cp dagster.yaml "$$BILLING_LAKE_HOME/dagster/dagster.yaml"
 	@DAGSTER_HOME="$$(cd "$$BILLING_LAKE_HOME/dagster" && pwd)" PYTHONWARNINGS='ignore:Function `dev_command` is superseded' \
@@ -50,10 +55,16 @@ format: $(DEV) ## Format the code and mend what ruff can mend
 bench: $(DEV) ## Measure speed and memory against bare Polars
 	@$(BIN)/python -m billing_lake_tests.bench $(ARGS)
 
+glue-package: $(SET) ## Build what a Glue job is given: dist/glue_main.py and dist/billing_lake.zip
+	@$(BIN)/python -m billing_lake.resources.glue_package dist
+
 requirements: $(UV) ## Refresh the pinned requirements from the ranges in pyproject.toml
 	$(COMPILE) --group installer -o requirements/uv.txt
-	$(COMPILE) --group dev --group build pyproject.toml -o requirements/dev.txt
+	$(COMPILE) --group dev --group build --extra spark --extra aws pyproject.toml -o requirements/dev.txt
+	$(COMPILE) --group build -c requirements/dev.txt -o requirements/build.txt
 	$(COMPILE) --group build -c requirements/dev.txt pyproject.toml -o requirements/runtime.txt
+	$(COMPILE) --group build -c requirements/dev.txt --extra spark pyproject.toml -o requirements/spark.txt
+	$(COMPILE) --group build -c requirements/dev.txt --extra aws pyproject.toml -o requirements/aws.txt
 
 clean: ## Remove the virtual environments and all caches; never the lake
 	rm -rf .venv .tools build dist *.egg-info .coverage .hypothesis .import_linter_cache .mypy_cache \
@@ -76,23 +87,31 @@ $(UV): requirements/uv.txt
 		--require-hashes -r requirements/uv.txt
 	@touch $@
 
-# Wheels only: building a package would fetch build tools that nobody pinned. Where uv cannot reach an index that pip is
-# set up for (a company's mirror), pip does the same in half a minute.
+# Wheels only: building a package would fetch build tools that nobody pinned. PySpark 3.5 is the exception, because it comes
+# as nothing but a source archive: it is built with the setuptools that requirements/build.txt pins and installs first.
+WHEELS := --only-binary :all: --no-binary pyspark --no-build-isolation --require-hashes
+
+# $(1): the sets. Where uv cannot reach an index that pip is set up for (a company's mirror), pip does the same, more slowly.
 define install
 	@test -x $(BIN)/python || $(UV) venv --quiet --no-python-downloads --python .tools/bin/python $(VENV)
-	@$(UV) pip sync --quiet --python $(BIN)/python --no-build --require-hashes requirements/$(1).txt || { \
+	$(if $(filter spark dev,$(1)),@test -d $(VENV)/lib/*/site-packages/pyspark || \
+		echo "Setting up Spark (once: a download of 300 MB) ...")
+	@{ $(UV) pip install --quiet --python $(BIN)/python $(WHEELS) -r requirements/build.txt && \
+		$(UV) pip sync --quiet --python $(BIN)/python $(WHEELS) $(1:%=requirements/%.txt); } || { \
 		echo "uv could not install the packages; trying pip ..."; \
 		$(BIN)/python -m ensurepip >/dev/null; \
-		$(BIN)/python -m pip install --quiet --disable-pip-version-check --only-binary :all: \
-			--require-hashes -r requirements/$(1).txt; }
+		$(PIP) -r requirements/build.txt; \
+		$(PIP) $(1:%=-r requirements/%.txt); }
 	@$(UV) pip install --quiet --offline --python $(BIN)/python --no-deps --no-build-isolation --editable .
 endef
 
-# The development set contains the other: once it is there, a demo must not take it away.
-$(RUNTIME): requirements/runtime.txt requirements/dev.txt pyproject.toml setup.py $(UV)
-	$(call install,$(if $(wildcard $(DEV)),dev,runtime))
+PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check $(WHEELS)
+
+# Sets add up, so that choosing another deployment takes nothing away; the development set holds all of them.
+$(PARTS): $(VENV)/.%: requirements/%.txt pyproject.toml setup.py $(UV)
+	$(call install,$(if $(wildcard $(DEV)),dev,$(sort $* $(patsubst $(VENV)/.%,%,$(wildcard $(PARTS))))))
 	@touch $@
 
 $(DEV): requirements/dev.txt pyproject.toml setup.py $(UV)
 	$(call install,dev)
-	@touch $(RUNTIME) $@
+	@touch $(PARTS) $@

@@ -38,6 +38,7 @@ _MODULE = """<ivy-module version="2.0"><info organisation="billing-lake" module=
 """
 _BLOCK = 1 << 20
 _PATIENCE = 60
+_SAID = 500
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,7 +166,7 @@ def _resolve(jars: Sequence[Jar], cache: Path) -> None:
             if not file.is_file():
                 said = (done.stdout + done.stderr).strip().splitlines()
                 reason = said[-1] if said else f"Ivy ended with {done.returncode}"
-                raise _refused(jar, "Maven Central", shown(reason))
+                raise _refused(jar, "Maven Central", shown(reason.strip(), _SAID))
             _keep(jar, file, hashlib.sha256(file.read_bytes()).hexdigest(), cache, "Maven Central")
 
 

@@ -1,0 +1,59 @@
+"""The settings with which any Spark reads and writes the Iceberg tables of a lake on this machine.
+
+Spark knows the tables through Iceberg's JDBC catalog on the same SQLite files that the lake commits to, so both sides see
+each other's commits at once. `python -m billing_lake.resources.spark_iceberg FOLDER` prints the settings for the lake in a
+folder, in the form of a `spark-defaults.conf`.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from billing_lake.resources.jars import ICEBERG_IN_SQLITE, jar_files
+
+CATALOGS = ("iceberg", "s3tables")
+"""Catalogs of a lake; the names are written in its databases, so Spark must use the same."""
+
+
+def catalog_settings(home: Path) -> dict[str, str]:
+    """Return the settings of the catalogs of the lake in ``home``; Spark takes them at any time."""
+    settings: dict[str, str] = {}
+    for name in CATALOGS:
+        catalog = f"spark.sql.catalog.{name}"
+        settings |= {
+            catalog: "org.apache.iceberg.spark.SparkCatalog",
+            f"{catalog}.type": "jdbc",
+            f"{catalog}.uri": f"jdbc:sqlite:file:{home}/catalog/{name}.db",
+            f"{catalog}.jdbc.schema-version": "V1",
+            # When it makes its tables, Iceberg leaves a result open and the database locked for everybody else.
+            f"{catalog}.jdbc.init-catalog-tables": "false",
+            f"{catalog}.warehouse": f"file://{home}/warehouse/{name}",
+            # Otherwise Spark shows a table as it was when it was first read.
+            f"{catalog}.cache-enabled": "false",
+        }
+    return settings
+
+
+def jar_settings(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """Return the settings for the jars and Iceberg's SQL; Spark takes them at its start only.
+
+    Raises:
+        ConfigurationError: A jar is neither here nor to be had.
+    """
+    files = jar_files(ICEBERG_IN_SQLITE, environment)
+    return {
+        "spark.jars": ",".join(map(str, files)),
+        "spark.sql.extensions": "org.apache.iceberg.spark.extensions.IcebergSparkSessionExtensions",
+    }
+
+
+def _main() -> None:
+    settings = jar_settings() | catalog_settings(Path(sys.argv[1]).absolute())
+    sys.stdout.writelines(f"{name} {value}\n" for name, value in settings.items())
+
+
+if __name__ == "__main__":
+    _main()

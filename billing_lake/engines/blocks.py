@@ -8,9 +8,10 @@ parsing them, and the same count says where a row ends.
 from __future__ import annotations
 
 import gzip
+import os
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -23,16 +24,19 @@ from billing_lake.domain.errors import (
 )
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import numpy as np
     from numpy.typing import NDArray
+
+    from billing_lake.files.base import Files
 
 BLOCK = 16 << 20
 """Bytes of a block: large enough to hide the cost of a query, small enough to forget."""
 
 LONGEST_ROW = 128 << 20
 """Bytes after which a row is taken for a quote that never closes."""
+
+CANNOT_READ = "Repair the access to the file, then load the period again; no table was changed"
+"""What to do about a file that is there and cannot be read."""
 
 _CHUNK = 1 << 20
 _SLICE = 1 << 18
@@ -54,38 +58,36 @@ class Block:
     separators: int
 
 
-def row_blocks(path: Path, name: str, size: int = BLOCK) -> Iterator[Block]:
-    """Yield the rows of the gzipped CSV file ``path`` in blocks of about ``size`` bytes.
+def row_blocks(files: Files, uri: str, name: str, size: int = BLOCK) -> Iterator[Block]:
+    """Yield the rows of the gzipped CSV file ``uri`` in blocks of about ``size`` bytes.
 
     Raises:
         ReportFileError: The file, called ``name`` in the error, is no gzip, is cut off, or has a quote that never closes.
     """
-    with _decompressed(path, name) as text:
-        yield from _blocks(text, path, name, size)
+    with _decompressed(files, uri, name) as text:
+        yield from _blocks(text, lambda offset: line_at(files, uri, name, offset), name, size)
 
 
-def line_at(path: Path, name: str, offset: int) -> int:
+def line_at(files: Files, uri: str, name: str, offset: int) -> int:
     """Return the line of the file, counted from 1, that the decompressed byte ``offset`` stands on."""
     line = 1
-    with _decompressed(path, name) as text:
+    with _decompressed(files, uri, name) as text:
         while offset > 0 and (data := text.read(min(_CHUNK, offset))):
             line += data.count(b"\n")
             offset -= len(data)
     return line
 
 
-def check_magic(raw: BinaryIO, name: str) -> None:
-    """Check that ``raw`` begins as gzip does, and go back to its start.
+def report_size(files: Files, uri: str, name: str, *, gzipped: bool) -> int:
+    """Return the bytes of the report file ``uri``, which is there and, if ``gzipped``, begins as gzip does.
 
     Raises:
-        ReportFileError: It is empty, or something else; the error calls it ``name``.
+        ReportFileError: It cannot be read, is empty, or something else; the error calls it ``name``.
     """
-    magic = raw.read(2)
-    if not magic:
-        raise EmptyFileError("The file is empty", file=name)
-    if magic != b"\x1f\x8b":
-        raise NotGzipError("The file is not gzip, although its name says so", file=name)
-    raw.seek(0)
+    with _opened(files, uri, name) as raw:
+        if gzipped:
+            _check_magic(raw, name)
+        return raw.seek(0, os.SEEK_END)
 
 
 def separators(data: bytes | memoryview) -> tuple[int, bool]:
@@ -115,6 +117,23 @@ def separators(data: bytes | memoryview) -> tuple[int, bool]:
     return outside, quoted
 
 
+def _gunzipped(raw: BinaryIO, name: str) -> AbstractContextManager[BinaryIO]:
+    from isal import igzip
+
+    _check_magic(raw, name)
+    stream: AbstractContextManager[BinaryIO] = igzip.open(raw, "rb")  # type: ignore[no-untyped-call]
+    return stream
+
+
+def _check_magic(raw: BinaryIO, name: str) -> None:
+    magic = raw.read(2)
+    if not magic:
+        raise EmptyFileError("The file is empty", file=name)
+    if magic != b"\x1f\x8b":
+        raise NotGzipError("The file is not gzip, although its name says so", file=name)
+    raw.seek(0)
+
+
 def _bits(hits: NDArray[np.bool_]) -> NDArray[np.uint64]:
     """Return ``hits`` as bits in words of 64, the first one lowest, filled up with zeros."""
     import numpy as np
@@ -126,25 +145,37 @@ def _bits(hits: NDArray[np.bool_]) -> NDArray[np.uint64]:
 
 
 @contextmanager
-def _decompressed(path: Path, name: str) -> Iterator[BinaryIO]:
-    from isal import igzip
-
+def _opened(files: Files, uri: str, name: str) -> Iterator[BinaryIO]:
     try:
-        with path.open("rb") as raw:
-            check_magic(raw, name)
-            with igzip.open(raw, "rb") as text:  # type: ignore[no-untyped-call]
-                yield text
+        with files.open(uri) as raw:
+            yield raw
+    except gzip.BadGzipFile:
+        raise
+    except OSError as error:
+        raise ReportFileError(
+            f"The file cannot be read: {error.strerror or error}",
+            remedy=CANNOT_READ,
+            file=name,
+        ) from error
+
+
+@contextmanager
+def _decompressed(files: Files, uri: str, name: str) -> Iterator[BinaryIO]:
+    try:
+        with (
+            _opened(files, uri, name) as raw,
+            _gunzipped(raw, name) as text,
+        ):
+            yield text
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise TruncatedFileError(
             f"The gzip stream is damaged or ends early: {error}", file=name
         ) from error
-    except OSError as error:
-        raise ReportFileError(
-            f"The file cannot be read: {error.strerror or error}", file=name
-        ) from error
 
 
-def _blocks(text: BinaryIO, path: Path, name: str, size: int) -> Iterator[Block]:
+def _blocks(
+    text: BinaryIO, line_at_offset: Callable[[int], int], name: str, size: int
+) -> Iterator[Block]:
     buffer = bytearray(size)
     held = _skip_header(text, buffer, name)
     offset = text.tell() - held
@@ -157,7 +188,7 @@ def _blocks(text: BinaryIO, path: Path, name: str, size: int) -> Iterator[Block]
                 raise UnclosedQuoteError(
                     f"A quote opens and does not close within {filled:,} bytes",
                     file=name,
-                    line=line_at(path, name, offset),
+                    line=line_at_offset(offset),
                 )
             buffer.extend(bytes(len(buffer)))
         elif cut:

@@ -36,16 +36,19 @@ def filled(cell: pl.Expr) -> pl.Expr:
     return pl.when(cell != "").then(cell)
 
 
-def decimal(cell: pl.Expr, type_: str) -> pl.Expr:
-    """Return ``cell`` as a number of the decimal type ``type_``; the query raises where one is none."""
+def decimal(cell: pl.Expr, type_: str, *, strict: bool = True) -> pl.Expr:
+    """Return ``cell`` as a number of the decimal type ``type_``.
+
+    Where one is none, the query raises, or yields NULL unless ``strict``.
+    """
     import polars as pl
 
     size = parse_decimal(type_)
-    return cell if size is None else cell.cast(pl.Decimal(*size))
+    return cell if size is None else cell.cast(pl.Decimal(*size), strict=strict)
 
 
-def moment(cell: pl.Expr, pattern: str | None = None) -> pl.Expr:
-    """Return ``cell`` as a moment in UTC; the query raises where one is none.
+def moment(cell: pl.Expr, pattern: str | None = None, *, strict: bool = True) -> pl.Expr:
+    """Return ``cell`` as a moment in UTC; where one is none, the query raises, or yields NULL unless ``strict``.
 
     Without ``pattern`` any of the known spellings will do. Cells that none fits go once more through the last one, which then
     raises for them alone.
@@ -53,8 +56,10 @@ def moment(cell: pl.Expr, pattern: str | None = None) -> pl.Expr:
     import polars as pl
 
     if pattern is not None:
-        return _parsed(cell, pattern, strict=True)
+        return _parsed(cell, pattern, strict=strict)
     found = pl.coalesce([_parsed(cell, each, strict=False) for each in TIMESTAMP_FORMATS])
+    if not strict:
+        return found
     left = pl.when(found.is_null()).then(cell)
     return pl.coalesce(found, _parsed(left, TIMESTAMP_FORMATS[-1], strict=True))
 

@@ -7,23 +7,35 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from billing_lake.files.local import LocalFiles
 
 if TYPE_CHECKING:
     from billing_lake.domain.profiles import Profile
     from billing_lake.domain.quality import Quality
     from billing_lake.domain.sources import EncodedFile, EncodeTarget, Source
     from billing_lake.engines.base import Log
+    from billing_lake.engines.polars_access import Access
+    from billing_lake.files.base import Files
 
 _LOGGER = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class PolarsEngine:
-    """An `Engine` and a `Reader` on Polars; Polars itself is imported with the first call."""
+    """An `Engine` and a `Reader` on Polars; Polars itself is imported with the first call.
+
+    Attributes:
+        log: Is told how the engine gets on.
+        files: Files by URI, for what this process reads and writes itself.
+        options: Polars' `storage_options` for the same S3; None where all files are of this machine.
+    """
 
     log: Log = _LOGGER.info
+    files: Files = field(default_factory=LocalFiles)
+    options: Mapping[str, str] | None = field(default=None, repr=False)
 
     @property
     def name(self) -> str:
@@ -32,20 +44,20 @@ class PolarsEngine:
 
     def profile(self, source: Source) -> Profile:
         """See `Engine.profile` and `Reader.profile`."""
+        from billing_lake.engines.polars_parquet_profile import profile_parquet
         from billing_lake.engines.polars_profile import profile_reports
         from billing_lake.engines.polars_tables import profile_table
 
-        return (
-            profile_table(source)
-            if source.format == "parquet"
-            else profile_reports(source, self.log)
-        )
+        if source.of_table:
+            return profile_table(source, self._access)
+        profile = profile_parquet if source.format == "parquet" else profile_reports
+        return profile(source, self._access, self.log)
 
     def encode(self, source: Source, target: EncodeTarget) -> tuple[EncodedFile, ...]:
         """See `Engine.encode`."""
         from billing_lake.engines.polars_encode import encode_reports
 
-        return encode_reports(source, target, self.log)
+        return encode_reports(source, target, self._access, self.log)
 
     def facts(self) -> Mapping[str, str | int | float]:
         """See `Engine.facts`: nothing was started and nothing is paid."""
@@ -55,10 +67,16 @@ class PolarsEngine:
         """See `Reader.quality`."""
         from billing_lake.engines.polars_tables import table_quality
 
-        return table_quality(source, period)
+        return table_quality(source, period, self._access)
 
     def preview(self, source: Source, columns: Sequence[str], rows: int) -> list[dict[str, str]]:
         """See `Reader.preview`."""
         from billing_lake.engines.polars_tables import table_preview
 
-        return table_preview(source, columns, rows)
+        return table_preview(source, columns, rows, self._access)
+
+    @property
+    def _access(self) -> Access:
+        from billing_lake.engines.polars_access import Access
+
+        return Access(self.files, self.options)

@@ -12,7 +12,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime, timezone
 from functools import cached_property, lru_cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from billing_lake.domain.cells import find_fault, fits, unexplained
@@ -37,9 +36,11 @@ if TYPE_CHECKING:
 
     from billing_lake.domain.sources import Source, SourceFile
     from billing_lake.engines.base import Log
+    from billing_lake.engines.polars_access import Access
+    from billing_lake.files.base import Files
 
 
-def profile_reports(source: Source, log: Log) -> Profile:
+def profile_reports(source: Source, access: Access, log: Log) -> Profile:
     """Profile the report files of ``source``.
 
     Raises:
@@ -49,7 +50,7 @@ def profile_reports(source: Source, log: Log) -> Profile:
     done: list[int] = []
 
     def one(file: SourceFile) -> Profile:
-        result = _profile_file(_Reader(file, types))
+        result = _profile_file(_Reader(file, types, access.files))
         done.append(result.rows)
         log(f"profile: {len(done)} of {len(source.files)} files, {sum(done):,} rows")
         return result
@@ -62,17 +63,19 @@ def profile_reports(source: Source, log: Log) -> Profile:
 
 def _profile_file(reader: _Reader) -> Profile:
     file = reader.file
-    blocks = row_blocks(Path(file.uri), file.name)
+    blocks = row_blocks(reader.files, file.uri, file.name)
     whole = merge(_profile_block(reader, block) for block in blocks)
-    return replace(whole, files={file.name: FileProfile(rows=whole.rows, totals=whole.totals)})
+    parts = FileProfile(rows=whole.rows, totals=whole.totals, periods=whole.periods)
+    return replace(whole, files={file.name: parts})
 
 
 class _Reader:
     """The columns of one file that a profile reads, and the expressions that total them."""
 
-    def __init__(self, file: SourceFile, types: Mapping[str, str]) -> None:
+    def __init__(self, file: SourceFile, types: Mapping[str, str], files: Files) -> None:
         self.file = file
         self.types = types
+        self.files = files
         present = dict.fromkeys(file.columns)
         self.numbers = [name for name in present if types[name] == DECIMAL]
         self.costs = [name for name in self.numbers if is_cost(name)]
@@ -131,11 +134,15 @@ def _profile_block(reader: _Reader, block: Block) -> Profile:
 
 def _totals(reader: _Reader, frame: pl.DataFrame) -> dict[str, dict[str, Any]]:
     """Return the totals of each currency; a block of one currency, nearly every one, is not grouped."""
+    import polars as pl
+
     currencies = _distinct(reader, frame, CURRENCY)
     if len(currencies) == 1:
         (currency,) = currencies
         return {currency or NO_CURRENCY: frame.select(reader.sums).row(0, named=True)}
-    groups = frame.group_by(CURRENCY).agg(reader.sums).to_dicts()
+    # An empty text is no currency either, and must not become a second group of the same name.
+    known = filled(pl.col(CURRENCY)).alias(CURRENCY)
+    groups = frame.group_by(known).agg(reader.sums).to_dicts()
     return {group.pop(CURRENCY) or NO_CURRENCY: group for group in groups}
 
 
@@ -177,6 +184,6 @@ def _moment(cell: str) -> str:
 def _fault(reader: _Reader, block: Block, reason: str) -> ReportFileError:
     """Return the error that says which row of ``block`` is at fault; raise it where it can be found."""
     file = reader.file
-    line = line_at(Path(file.uri), file.name, block.offset)
+    line = line_at(reader.files, file.uri, file.name, block.offset)
     find_fault(block.data, line, file.columns, reader.types, file.name)
     return unexplained(file.name, reason)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from billing_lake.domain.dictionary import (
@@ -14,17 +15,25 @@ from billing_lake.domain.dictionary import (
 )
 from billing_lake.domain.errors import TableError
 from billing_lake.domain.periods import bounds
-from billing_lake.domain.profiles import NO_CURRENCY, Profile
+from billing_lake.domain.profiles import NO_CURRENCY, Profile, merge
 from billing_lake.domain.quality import Quality
+from billing_lake.engines.polars_access import said
+from billing_lake.engines.polars_cells import filled
+from billing_lake.engines.polars_schema import polars_type
 
 if TYPE_CHECKING:
     import polars as pl
 
     from billing_lake.domain.sources import Source
+    from billing_lake.engines.polars_access import Access
 
 
-def profile_table(source: Source) -> Profile:
-    """Total the Parquet files of ``source``."""
+def profile_table(source: Source, access: Access) -> Profile:
+    """Total the Parquet files of ``source``, one after the other: together they would take memory that grows with them."""
+    return merge(_profile_file(replace(source, files=(file,)), access) for file in source.files)
+
+
+def _profile_file(source: Source, access: Access) -> Profile:
     import polars as pl
 
     costs = [column.name for column in source.columns if is_cost(column.name)]
@@ -32,9 +41,10 @@ def profile_table(source: Source) -> Profile:
     present = {column.name for column in source.columns}
     if USAGE_START in present:
         exprs += [pl.col(USAGE_START).min().alias("first"), pl.col(USAGE_START).max().alias("last")]
-    currency = pl.col(CURRENCY) if CURRENCY in present else pl.lit(None, pl.String())
+    # An empty text is no currency either, and must not become a second group of the same name.
+    currency = filled(pl.col(CURRENCY)) if CURRENCY in present else pl.lit(None, pl.String())
     groups = _collect(
-        source, _scan(source).group_by(currency.alias("currency")).agg(exprs)
+        source, _scan(source, access).group_by(currency.alias("currency")).agg(exprs)
     ).to_dicts()
     moments = [
         group[end].isoformat() for group in groups for end in ("first", "last") if group.get(end)
@@ -50,12 +60,12 @@ def profile_table(source: Source) -> Profile:
     )
 
 
-def table_quality(source: Source, period: str) -> Quality:
+def table_quality(source: Source, period: str, access: Access) -> Quality:
     """Look at the Parquet files ``source`` of the billing period ``period``."""
     import polars as pl
 
     start, end = bounds(period)
-    rows = _scan(source)
+    rows = _scan(source, access)
     versions = _collect(source, rows.group_by("delivery_version").agg(pl.len()))
     usage = pl.col(USAGE_START)
     stray = (
@@ -66,20 +76,22 @@ def table_quality(source: Source, period: str) -> Quality:
     return Quality(
         versions=dict(versions.iter_rows()),
         outside=dict(sorted(_collect(source, stray).iter_rows())),
-        duplicates=_duplicates(source),
+        duplicates=_duplicates(source, access),
     )
 
 
-def table_preview(source: Source, columns: Sequence[str], rows: int) -> list[dict[str, str]]:
+def table_preview(
+    source: Source, columns: Sequence[str], rows: int, access: Access
+) -> list[dict[str, str]]:
     """Return the first ``rows`` rows of Parquet files, the cells as text."""
-    frame = _collect(source, _scan(source).select(columns).head(rows))
+    frame = _collect(source, _scan(source, access).select(columns).head(rows))
     return [
         {name: "" if cell is None else str(cell) for name, cell in row.items()}
         for row in frame.to_dicts()
     ]
 
 
-def _duplicates(source: Source) -> int:
+def _duplicates(source: Source, access: Access) -> int:
     """Count the rows beyond the first of each (line item id, time interval).
 
     Sorting eight bytes a row keeps memory bounded; rows whose hashes meet are then compared in full.
@@ -90,30 +102,26 @@ def _duplicates(source: Source) -> int:
         return 0
     item, interval = pl.col(LINE_ITEM_ID), pl.col(TIME_INTERVAL)
     hashed = (item.hash(1) ^ interval.hash(2)).alias("hash")
-    hashes = _collect(source, _scan(source).select(hashed))["hash"].sort()
+    hashes = _collect(source, _scan(source, access).select(hashed))["hash"].sort()
     if hashes.n_unique() == len(hashes):
         return 0
     repeated = hashes.filter(hashes == hashes.shift()).unique()
-    suspects = _scan(source).filter(hashed.is_in(repeated.implode())).select(item, interval)
+    suspects = _scan(source, access).filter(hashed.is_in(repeated.implode())).select(item, interval)
     counts = suspects.group_by(item, interval).agg(pl.len()).select((pl.col("len") - 1).sum())
     return int(_collect(source, counts).item())
 
 
-def _scan(source: Source) -> pl.LazyFrame:
+def _scan(source: Source, access: Access) -> pl.LazyFrame:
     import polars as pl
-
-    from billing_lake.engines.polars_encode import polars_type
 
     schema = {column.name: polars_type(column.type) for column in source.columns}
     if not source.files:
         return pl.LazyFrame(schema=schema)
-    return pl.scan_parquet(
+    return access.scan_parquet(
         [file.uri for file in source.files],
         schema=schema,
         missing_columns="insert",
         extra_columns="ignore",
-        hive_partitioning=False,
-        glob=False,
     )
 
 
@@ -123,5 +131,5 @@ def _collect(source: Source, frame: pl.LazyFrame) -> pl.DataFrame:
     try:
         return frame.collect(engine="streaming")
     except (pl.exceptions.PolarsError, OSError) as error:
-        what = f"The table's files cannot be read: {str(error).splitlines()[0]}"
+        what = f"The table's files cannot be read: {said(error)}"
         raise TableError(what, file=", ".join(file.uri for file in source.files[:3])) from error

@@ -13,7 +13,10 @@ from hypothesis import strategies as st
 from billing_lake.domain.errors import UnclosedQuoteError
 from billing_lake.engines import blocks
 from billing_lake.engines.blocks import line_at, row_blocks, separators
+from billing_lake.files.local import LocalFiles
 from billing_lake_tests.engines.world import csv_text, report
+
+FILES = LocalFiles()
 
 cells = st.text(st.sampled_from('ab,"\n é'), max_size=6)
 tables = st.integers(2, 4).flatmap(
@@ -31,7 +34,7 @@ def test_blocks_joined_are_the_file_and_each_holds_whole_rows(
     header = [f"h,{n}" for n in range(len(rows[0]))]
     path = report(tmp_path / "r.csv.gz", csv_text(rows, header))
     found, offset = [], len(csv_text([], header).encode())
-    for block in row_blocks(path, "r", size):
+    for block in row_blocks(FILES, str(path), "r", size):
         assert block.offset == offset
         parsed = list(csv.reader(io.StringIO(block.data.decode(), newline="")))
         assert block.separators == sum(len(row) - 1 for row in parsed)
@@ -43,7 +46,10 @@ def test_blocks_joined_are_the_file_and_each_holds_whole_rows(
 def test_the_line_of_a_block_counts_every_line_break_before_it(tmp_path: Path) -> None:
     rows = [("a", "two\nlines"), ("b", "c"), ("d", "e")]
     path = report(tmp_path / "r.csv.gz", csv_text(rows, ("h", "i\nj")))
-    lines = [line_at(path, "r", block.offset) for block in row_blocks(path, "r", 16)]
+    lines = [
+        line_at(FILES, str(path), "r", block.offset)
+        for block in row_blocks(FILES, str(path), "r", 16)
+    ]
     assert lines == [3, 5]
 
 
@@ -70,4 +76,4 @@ def test_a_row_without_end_is_taken_for_an_open_quote_in_bounded_memory(
     monkeypatch.setattr(blocks, "LONGEST_ROW", 1 << 16)
     path = report(tmp_path / "r.csv.gz", 'a,b\n1,2\n3,"' + "x\n" * 100_000)
     with pytest.raises(UnclosedQuoteError, match="line 3"):
-        list(row_blocks(path, "r", 1 << 10))
+        list(row_blocks(FILES, str(path), "r", 1 << 10))

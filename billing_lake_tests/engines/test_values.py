@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import datetime, timezone
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from billing_lake.domain.cells import fits
@@ -17,8 +18,12 @@ from billing_lake.domain.dictionary import TIMESTAMP
 from billing_lake.domain.profiles import compare
 from billing_lake.engines.base import Engine
 from billing_lake.engines.polars_engine import PolarsEngine
+from billing_lake.engines.spark_engine import SparkEngine
 from billing_lake.sample.files import MINIMAL_HEADER, minimal_row
 from billing_lake_tests.engines.world import csv_text, encode, report, source_of, table_of
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
 
 COST = "line_item_unblended_cost"
 
@@ -109,6 +114,7 @@ def test_text_keeps_leading_zeros_quotes_commas_line_breaks_and_every_script(
         "007",
         'say "hi", now',
         "two\nlines",
+        "a blank\n\nline",
         "日本語 ☁",
         " spaced ",
         "nul\x00byte",
@@ -205,7 +211,7 @@ def test_rows_say_which_file_they_came_from(engine: Engine, tmp_path: Path) -> N
     ]
     source = source_of(*paths)
     (file,) = encode(engine, source, tmp_path / "out")
-    assert pq.read_table(file.uri)["source_file"].to_pylist() == ["a.csv.gz", "b.csv.gz"]
+    assert sorted(pq.read_table(file.uri)["source_file"].to_pylist()) == ["a.csv.gz", "b.csv.gz"]
 
 
 def test_files_carry_the_field_ids_of_the_schema(engine: Engine, tmp_path: Path) -> None:
@@ -224,7 +230,8 @@ def test_the_profile_knows_usage_dates_periods_and_files(engine: Engine, tmp_pat
         "2025-04-02T00:00:00+00:00",
     )
     assert profile.periods == {"2025-03": 3}
-    assert profile.files["r.csv.gz"].rows == 3
+    (file,) = profile.files.values()
+    assert (file.rows, file.periods) == (3, {"2025-03": 3})
 
 
 def test_quality_counts_versions_stray_days_and_duplicates(engine: Engine, tmp_path: Path) -> None:
@@ -264,14 +271,34 @@ numbers = st.one_of(
 texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\r"), max_size=8)
 
 
+cells = st.tuples(numbers, texts, st.sampled_from(["USD", "EUR"]))
+
+
 @settings(
     max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
-@given(
-    st.lists(st.tuples(numbers, texts, st.sampled_from(["USD", "EUR"])), max_size=12),
-    st.integers(1, 3),
-)
+@given(st.lists(cells, max_size=12), st.integers(1, 3))
 def test_whatever_the_cells_the_table_adds_up_to_the_delivery(
+    tmp_path: Path, cells: list[tuple[str, str, str]], files: int
+) -> None:
+    assert_adds_up(PolarsEngine(), tmp_path, cells, files)
+
+
+@pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
+@settings(
+    max_examples=3,
+    deadline=None,
+    phases=[Phase.explicit, Phase.generate],
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(st.lists(cells, min_size=40, max_size=80), st.integers(1, 3))
+def test_on_spark_too_in_few_examples_of_many_rows(
+    spark: SparkSession, tmp_path: Path, cells: list[tuple[str, str, str]], files: int
+) -> None:
+    assert_adds_up(SparkEngine(lambda: spark), tmp_path, cells, files)
+
+
+def assert_adds_up(
     engine: Engine, tmp_path: Path, cells: list[tuple[str, str, str]], files: int
 ) -> None:
     rows = [
@@ -280,10 +307,17 @@ def test_whatever_the_cells_the_table_adds_up_to_the_delivery(
     paths = [report(tmp_path / f"{n}.csv.gz", csv_text(rows[n::files])) for n in range(files)]
     source = source_of(*paths)
     raw = engine.profile(source)
-    table = engine.profile(table_of(source, encode(engine, source, tmp_path / "out")))
+    encoded = encode(engine, source, tmp_path / "out")
+    table = engine.profile(table_of(source, encoded))
     assert raw.rows == len(rows)
     assert compare(raw, table) == []
     exact = sum((Decimal(cost) for cost, _, _ in cells if cost), Decimal())
     assert abs(sum(total[COST] for total in raw.totals.values()) - exact) <= len(rows) * Decimal(
         "0.5e-18"
     )
+    found = [
+        text
+        for file in encoded
+        for text in pq.read_table(file.uri)["line_item_product_code"].to_pylist()
+    ]
+    assert Counter(found) == Counter(text or None for _, text, _ in cells)

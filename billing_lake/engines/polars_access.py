@@ -1,0 +1,78 @@
+"""How Polars gets at files, here and in S3, and what its refusals say in the words of the lake.
+
+Polars reads `s3://` by itself, gzipped CSV too, streamed and without a copy on disk; it only has to be told which S3. What
+it writes goes through `Files.create`, for the reason given there.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from billing_lake.files.base import Files
+from billing_lake.files.local import LocalFiles
+
+if TYPE_CHECKING:
+    import polars as pl
+
+_ANSWER = re.compile(r"<Code>([^<]*)</Code>\s*<Message>([^<]*)</Message>")
+_S3 = "object-store error: "
+
+
+@dataclass(frozen=True)
+class Access:
+    """Files for this process and for Polars.
+
+    Attributes:
+        files: Files by URI.
+        options: Polars' `storage_options` for the same S3; None where there is none.
+    """
+
+    files: Files = field(default_factory=LocalFiles)
+    options: Mapping[str, str] | None = None
+
+    def scan_csv(self, uri: str, names: Sequence[str]) -> pl.LazyFrame:
+        """Scan a gzipped CSV file behind its header, all cells as text, by the names given."""
+        import polars as pl
+
+        return pl.scan_csv(
+            uri,
+            has_header=False,
+            skip_rows=1,
+            schema=dict.fromkeys(names, pl.String()),
+            glob=False,
+            storage_options=self._options,
+        )
+
+    def scan_parquet(self, uris: str | list[str], **settings: Any) -> pl.LazyFrame:
+        """Scan Parquet files; names and folders say nothing about their content."""
+        import polars as pl
+
+        return pl.scan_parquet(
+            uris,
+            hive_partitioning=False,
+            glob=False,
+            storage_options=self._options,
+            **settings,
+        )
+
+    @property
+    def _options(self) -> dict[str, Any] | None:
+        return None if self.options is None else dict(self.options)
+
+
+def is_s3_error(error: Exception) -> bool:
+    """Say whether Polars failed because S3 did not give what it asked for."""
+    return str(error).startswith(_S3)
+
+
+def said(error: Exception) -> str:
+    """Return what Polars says in one line, S3's own words included."""
+    text = str(error).removeprefix(_S3)
+    line = text.splitlines()[0] if text else "no reason"
+    answer = _ANSWER.search(text)
+    if answer is None:
+        return line
+    return f"{line.partition(': <?xml')[0]}: {answer[1]}: {answer[2]}"

@@ -1,0 +1,92 @@
+"""The profile of Parquet report files: the columns it needs, turned into the lake's types as the encoding turns them.
+
+Both sides of a proof then add up the same numbers, whatever types the provider gave them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from billing_lake.domain.cells import unexplained
+from billing_lake.domain.dictionary import (
+    CURRENCY,
+    DECIMAL,
+    DECIMAL_SCALE,
+    PERIOD_START,
+    STRING,
+    TIMESTAMP,
+    USAGE_START,
+    is_cost,
+)
+from billing_lake.domain.profiles import NO_CURRENCY, FileProfile, Profile, merge
+from billing_lake.engines.polars_access import said
+from billing_lake.engines.polars_parquet import ParquetReport, open_reports
+from billing_lake.engines.polars_rounding import rounded
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from billing_lake.domain.sources import Source
+    from billing_lake.engines.base import Log
+    from billing_lake.engines.polars_access import Access
+
+
+def profile_parquet(source: Source, access: Access, log: Log) -> Profile:
+    """Profile the Parquet report files of ``source``.
+
+    Raises:
+        ReportFileError: A file is missing or damaged, or holds a value that does not fit.
+    """
+    types = {column.name: column.type for column in source.columns}
+    profiles: list[Profile] = []
+    for report in open_reports(source.files, access):
+        profiles.append(_profile_file(report, types))
+        rows = sum(profile.rows for profile in profiles)
+        log(f"profile: {len(profiles)} of {len(source.files)} files, {rows:,} rows")
+    return merge(profiles)
+
+
+def _profile_file(report: ParquetReport, types: Mapping[str, str]) -> Profile:
+    import polars as pl
+
+    numbers = [name for name in types if types[name] == DECIMAL and name in report.types]
+    costs = [name for name in numbers if is_cost(name)]
+    texts = {name: text for name in numbers if (text := report.text(name)) is not None}
+    read = dict.fromkeys(costs, DECIMAL)
+    read |= {CURRENCY: STRING, USAGE_START: TIMESTAMP, PERIOD_START: TIMESTAMP}
+    cells = [
+        *(report.column(name, type_) for name, type_ in read.items()),
+        *(text.alias(f"text {name}") for name, text in texts.items()),
+    ]
+    usage = pl.col(USAGE_START)
+    totals = [
+        pl.len().alias("rows"),
+        usage.min().alias("first"),
+        usage.max().alias("last"),
+        *(pl.col(name).sum() for name in costs),
+        *(rounded(pl.col(f"text {name}"), DECIMAL_SCALE) for name in texts),
+    ]
+    period = pl.col(PERIOD_START).dt.strftime("%Y-%m").alias("period")
+    groups = report.rows.select(cells).group_by(CURRENCY, period).agg(totals)
+    try:
+        found = groups.collect(engine="streaming").to_dicts()
+    except (pl.exceptions.PolarsError, OSError) as error:
+        report.check(read)
+        raise unexplained(report.file.name, said(error)) from error
+    whole = merge(_group(group, costs, texts) for group in found)
+    parts = FileProfile(rows=whole.rows, totals=whole.totals, periods=whole.periods)
+    return replace(whole, files={report.file.name: parts})
+
+
+def _group(group: Mapping[str, Any], costs: Iterable[str], texts: Iterable[str]) -> Profile:
+    """Return the profile of the rows of one currency and one billing period."""
+    first, last = group["first"], group["last"]
+    return Profile(
+        rows=group["rows"],
+        totals={group[CURRENCY] or NO_CURRENCY: {name: group[name] for name in costs}},
+        first_usage=first and first.isoformat(),
+        last_usage=last and last.isoformat(),
+        periods={group["period"]: group["rows"]} if group["period"] else {},
+        rounded={name: lost for name in texts if (lost := group[f"text {name}"])},
+    )

@@ -1,0 +1,181 @@
+"""Encoding: rows become typed Parquet files with a table's names, types and field ids.
+
+Spark writes into a fresh folder below the target's; what it reports as written, and nothing else, is moved into the target's
+folder under the load's own names. Whatever fails, that folder goes, and with it all that any attempt left behind.
+"""
+
+from __future__ import annotations
+
+import errno
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from functools import reduce
+from typing import TYPE_CHECKING
+
+from billing_lake.domain.dictionary import SOURCE_FILE
+from billing_lake.domain.errors import StorageWriteError
+from billing_lake.domain.sources import EncodedFile
+from billing_lake.spark_job import sql
+from billing_lake.spark_job.hadoop import refusal
+from billing_lake.spark_job.inputs import cores, tasks_for
+from billing_lake.spark_job.java import java_errors
+from billing_lake.spark_job.jobs import job
+from billing_lake.spark_job.parquet import Tables
+from billing_lake.spark_job.written import written_parts
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from pyspark.sql import DataFrame, SparkSession
+
+    from billing_lake.domain.sources import EncodeTarget
+    from billing_lake.spark_job.hadoop import Hadoop
+    from billing_lake.spark_job.reports import Reports
+    from billing_lake.spark_job.written import Part
+
+_AT_ONCE = 8
+_NO_MARKER = {"mapreduce.fileoutputcommitter.marksuccessfuljobs": "false"}
+_REFUSALS = frozenset(
+    {
+        errno.ENOSPC,
+        errno.EROFS,
+        errno.EACCES,
+        errno.EPERM,
+        errno.EDQUOT,
+        errno.EEXIST,
+        errno.ENOTDIR,
+    }
+)
+
+
+def make_folder(target: EncodeTarget, hadoop: Hadoop) -> None:
+    """Make the target's folder.
+
+    Raises:
+        StorageWriteError: It cannot be made.
+    """
+    try:
+        hadoop.make_folder(target.folder)
+    except OSError as error:
+        raise _refused(error, target) from error
+
+
+def write_rows(
+    spark: SparkSession,
+    groups: Sequence[Reports | Tables],
+    target: EncodeTarget,
+    hadoop: Hadoop,
+    log: Callable[[str], None],
+) -> tuple[EncodedFile, ...]:
+    """Write the rows of ``groups`` as Parquet files of ``target``.
+
+    Raises:
+        StorageWriteError: The target's folder takes no more.
+        LoadError: What Spark reports as written is not what it left.
+    """
+    attempt = uuid.uuid4().hex
+    work = f"{target.folder.rstrip('/')}/{target.stem}-{attempt}"
+    tasks = tasks_for([one for group in groups for one in group.inputs], cores(spark))
+    frames = [_typed(_spread(group, tasks, log), group, target) for group in groups]
+    frame = reduce(lambda left, right: left.unionByName(right), frames)
+    if len(frames) > 1:
+        frame = frame.coalesce(max(tasks, 1))
+    description = f"billing-lake encode {target.stem} {attempt}"
+    try:
+        with job(spark, description):
+            frame.write.options(**_NO_MARKER).parquet(work)
+        parts = written_parts(spark, hadoop, work, description)
+        return _taken_over([part for part in parts if part.rows], target, hadoop)
+    except OSError as error:
+        raise _refused(error, target) from error
+    except java_errors() as error:
+        number = refusal(error, target.folder)
+        if number is not None and number.errno in _REFUSALS:
+            raise _refused(number, target) from error
+        raise
+    finally:
+        with suppress(OSError):
+            hadoop.remove(work)
+
+
+def _typed(rows: DataFrame, files: Reports | Tables, target: EncodeTarget) -> DataFrame:
+    """Return ``rows`` with the columns of the target, in its order and under its field ids."""
+    from pyspark.sql import functions as f
+
+    present = set(files.types if isinstance(files, Tables) else files.columns)
+    columns = []
+    for field in target.fields:
+        if field.name == SOURCE_FILE:
+            value = files.name
+        elif field.name in target.constants:
+            value = sql.literal(target.constants[field.name])
+        elif field.name in present:
+            value = files.value(field.name, field.type)
+        else:
+            value = f"CAST(NULL AS {sql.spark_type(field.type)})"
+        columns.append(f"{value} AS {sql.identifier(field.name)}")
+    return rows.selectExpr(*columns).select(
+        *(
+            f.col(sql.identifier(field.name)).alias(
+                field.name, metadata={"parquet.field.id": field.field_id}
+            )
+            for field in target.fields
+        )
+    )
+
+
+def _spread(files: Reports | Tables, tasks: int, log: Callable[[str], None]) -> DataFrame:
+    """Return the rows of ``files``, spread over ``tasks`` where one task for each file would leave cores idle.
+
+    Rows go where their hash says and not round robin, for which Spark would sort them.
+    """
+    from pyspark.sql import functions as f
+
+    if isinstance(files, Tables) or len(files.inputs) >= tasks:
+        return files.rows
+    log(
+        f"encode: a gz file cannot be split; the rows of {len(files.inputs)} are spread over {tasks} tasks"
+    )
+    cells = ", ".join(f"c{n}" for n in range(len(files.columns)))
+    return files.rows.repartition(tasks, f.expr(f"xxhash64({cells})"))
+
+
+def _taken_over(
+    parts: Sequence[Part], target: EncodeTarget, hadoop: Hadoop
+) -> tuple[EncodedFile, ...]:
+    """Move ``parts`` into the target's folder, all of them or none."""
+    files = [
+        EncodedFile(
+            uri=f"{target.folder.rstrip('/')}/{target.stem}-{number:05d}.parquet",
+            rows=part.rows,
+            size=part.status.size,
+        )
+        for number, part in enumerate(parts)
+    ]
+    try:
+        _move(
+            hadoop, [(part.status.uri, file.uri) for part, file in zip(parts, files, strict=True)]
+        )
+    except BaseException:
+        for file in files:
+            with suppress(OSError):
+                hadoop.remove(file.uri)
+        raise
+    return tuple(files)
+
+
+def _move(hadoop: Hadoop, moves: Sequence[tuple[str, str]]) -> None:
+    if not any("://" in target for _, target in moves):
+        for source, target in moves:
+            hadoop.move(source, target)
+        return
+    # On S3 to move is to copy and remove, which takes a while for each file.
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        for done in [pool.submit(hadoop.move, *each) for each in moves]:
+            done.result()
+
+
+def _refused(error: OSError, target: EncodeTarget) -> StorageWriteError:
+    what = f"The lake cannot be written: {error.strerror or error}"
+    return StorageWriteError(what, file=target.folder)

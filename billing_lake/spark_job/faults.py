@@ -1,0 +1,114 @@
+"""From a query that failed to the row that made it fail: the file is read again, slowly, by the rules of the domain.
+
+Bytes come through Hadoop and are unpacked in Python, so that this works wherever Spark reads, in bounded memory, and tells a
+damaged gzip from a damaged row.
+"""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from typing import TYPE_CHECKING, cast
+
+from billing_lake.domain.cells import find_fault, unexplained
+from billing_lake.domain.errors import ReportFileError, TruncatedFileError, UnclosedQuoteError
+from billing_lake.spark_job.inputs import CANNOT_READ
+from billing_lake.spark_job.java import causes, said
+from billing_lake.spark_job.sql import faults
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+    from typing import BinaryIO
+
+    from billing_lake.spark_job.hadoop import Hadoop
+    from billing_lake.spark_job.inputs import Input
+
+_BLOCK = 8 << 20
+_LONGEST_ROW = 128 << 20
+
+
+def named_place(error: BaseException) -> list[str] | None:
+    """Return file, column and value where a query of this program stopped at a cell; None where something else failed."""
+    for cause in reversed(causes(error)):
+        place = faults(cause.message)
+        if place is not None:
+            return place
+    return None
+
+
+def report_fault(
+    error: BaseException, inputs: Iterable[Input], types: Mapping[str, str], hadoop: Hadoop
+) -> ReportFileError:
+    """Return the fault in a report file that made Spark fail with ``error``."""
+    every = list(inputs)
+    place = named_place(error)
+    suspects = [one for one in every if place is None or one.file.name == place[0]]
+    for one in suspects:
+        try:
+            search(one, types, hadoop)
+        except ReportFileError as fault:
+            return fault
+    return unexplained(", ".join(one.file.name for one in suspects[:3]), said(error))
+
+
+def search(file: Input, types: Mapping[str, str], hadoop: Hadoop) -> None:
+    """Raise the first fault of a report file; return where there is none.
+
+    Raises:
+        ReportFileError: The fault, by its own class.
+    """
+    name = file.file.name
+    line = 1
+    header = True
+    try:
+        with hadoop.open(file.file.uri) as raw, gzip.open(raw) as text:
+            for block in _blocks(cast("BinaryIO", text), name):
+                rows = block
+                if header:
+                    end = _row_end(block)
+                    rows, header = block[end:], False
+                    line += block.count(b"\n", 0, end)
+                find_fault(rows, line, file.file.columns, types, name)
+                line += rows.count(b"\n")
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        what = f"The gzip stream is damaged or ends early: {error}"
+        raise TruncatedFileError(what, file=name) from error
+    except OSError as error:
+        what = f"The file cannot be read: {error.strerror or error}"
+        raise ReportFileError(what, remedy=CANNOT_READ, file=name) from error
+
+
+def _blocks(text: BinaryIO, name: str) -> Iterator[bytes]:
+    """Yield the text in blocks of whole rows; the last one may end within a quote."""
+    held = b""
+    while data := text.read(_BLOCK):
+        held += data
+        end = _last_row_end(held)
+        if end:
+            yield held[:end]
+            held = held[end:]
+        elif len(held) > _LONGEST_ROW:
+            what = f"A quote opens and does not close within {len(held):,} bytes"
+            raise UnclosedQuoteError(what, file=name)
+    if held:
+        yield held
+
+
+def _last_row_end(data: bytes) -> int:
+    end = len(data)
+    quoted = data.count(b'"') % 2 == 1
+    while cut := data.rfind(b"\n", 0, end) + 1:
+        quoted ^= data.count(b'"', cut, end) % 2 == 1
+        if not quoted:
+            return cut
+        end = cut - 1
+    return 0
+
+
+def _row_end(data: bytes) -> int:
+    end = 0
+    while (found := data.find(b"\n", end)) >= 0:
+        end = found + 1
+        if data.count(b'"', 0, end) % 2 == 0:
+            return end
+    return len(data)

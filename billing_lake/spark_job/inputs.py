@@ -1,0 +1,118 @@
+"""The files of a source as Spark will see them: that they are there, how large they are, and how many tasks they deserve."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from billing_lake.domain.errors import EmptyFileError, NotGzipError, ReportFileError, TableError
+from billing_lake.spark_job import sql
+from billing_lake.spark_job.session import INPUT_PER_TASK
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pyspark.sql import DataFrame, DataFrameReader, SparkSession
+
+    from billing_lake.domain.sources import Source, SourceFile
+    from billing_lake.spark_job.hadoop import Hadoop
+
+CANNOT_READ = "Repair the access to the file, then load the period again; no table was changed"
+
+_LEAST_PER_TASK = 16 << 20
+"""Compressed bytes below which another task costs more than it saves."""
+
+PATH = "replace(_metadata.file_path, 'file:///', 'file:/')"
+"""SQL for the path of a row's file, in the spelling of `Input.path`."""
+
+PER_PLAN = 50
+"""Files of one scan; each adds a comparison to every row."""
+
+
+@dataclass(frozen=True)
+class Input:
+    """A file of a source.
+
+    Attributes:
+        file: The file.
+        path: How Spark spells it in `_metadata.file_path`.
+        size: Its bytes.
+    """
+
+    file: SourceFile
+    path: str
+    size: int
+
+
+def open_inputs(source: Source, hadoop: Hadoop) -> list[Input]:
+    """Look at every file of ``source``; a gzip must begin as one.
+
+    Raises:
+        ReportFileError: A report file is missing, may not be read, is empty or no gzip.
+        TableError: The same of a table's file.
+    """
+    inputs = []
+    for file in source.files:
+        try:
+            status = hadoop.status(file.uri)
+            magic = b""
+            if source.format == "csv.gz" and status.size:
+                with hadoop.open(file.uri) as stream:
+                    magic = stream.read(2)
+        except OSError as error:
+            what = f"The file cannot be read: {error.strerror or error}"
+            if source.of_table:
+                raise TableError(what, file=file.uri) from error
+            raise ReportFileError(what, remedy=CANNOT_READ, file=file.name) from error
+        if source.format == "csv.gz":
+            if not status.size:
+                raise EmptyFileError("The file is empty", file=file.name)
+            if magic != b"\x1f\x8b":
+                what = "The file is not gzip, although its name says so"
+                raise NotGzipError(what, file=file.name)
+        inputs.append(Input(file, status.path, status.size))
+    return inputs
+
+
+def cores(spark: SparkSession) -> int:
+    """Return how many tasks the cluster runs at once, as far as Spark knows."""
+    return max(1, int(spark.sparkContext.defaultParallelism))
+
+
+def tasks_for(inputs: Sequence[Input], cores: int) -> int:
+    """Return how many tasks ``inputs`` deserve: no more than there are cores, unless files would grow too large."""
+    size = sum(one.size for one in inputs)
+    return max(1, min(cores, size // _LEAST_PER_TASK), -(-size // INPUT_PER_TASK))
+
+
+def reading(reader: DataFrameReader) -> DataFrameReader:
+    """Return ``reader`` for exactly the files that it is given: no pattern in a name, no partition in a path."""
+    return reader.option("recursiveFileLookup", True).option("__globPaths__", False)  # noqa: FBT003
+
+
+def complete(rows: DataFrame, inputs: Sequence[Input]) -> DataFrame:
+    """Return ``rows`` when Spark reads all of ``inputs``: it leaves out names that begin with a dot or an underscore.
+
+    Raises:
+        ReportFileError: A file would be left out.
+    """
+    if len(rows.inputFiles()) != len(inputs):
+        names = ", ".join(one.file.name for one in inputs[:3])
+        what = "Spark does not read every file: it takes those whose names begin with . or _ for hidden"
+        raise ReportFileError(what, file=names, remedy="Load this period with the engine polars")
+    return rows
+
+
+def name_of(inputs: Sequence[Input]) -> str:
+    """Return SQL for the name of the file that a row is from."""
+    if len(inputs) == 1:
+        return sql.literal(inputs[0].file.name)
+    whens = " ".join(
+        f"WHEN {sql.literal(one.path)} THEN {sql.literal(one.file.name)}" for one in inputs
+    )
+    return f"CASE _path {whens} END"
+
+
+def path_for(inputs: Sequence[Input]) -> str:
+    """Return SQL for the path by which `name_of` knows a row's file; nothing where there is only one."""
+    return f"{PATH if len(inputs) > 1 else repr('')} AS _path"

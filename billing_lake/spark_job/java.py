@@ -1,0 +1,54 @@
+"""What went wrong inside the JVM: Spark wraps a cause in three others, and only the innermost says anything."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, cast
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+_DEEPEST = 20
+
+
+@dataclass(frozen=True)
+class Cause:
+    """One exception of a chain: its Java class, and what it says."""
+
+    kind: str
+    message: str
+
+
+def causes(error: BaseException) -> list[Cause]:
+    """Return the chain of Java exceptions behind ``error``, outermost first; empty where there is none."""
+    java: Any = getattr(error, "java_exception", None) or getattr(error, "_origin", None)
+    chain: list[Cause] = []
+    while java is not None and len(chain) < _DEEPEST:
+        chain.append(Cause(str(java.getClass().getName()), str(java.getMessage() or "")))
+        java = java.getCause()
+    return chain
+
+
+def said(error: BaseException) -> str:
+    """Return the first line of what the innermost cause of ``error`` says."""
+    chain = causes(error)
+    text = next((cause.message for cause in reversed(chain) if cause.message), str(error))
+    return text.splitlines()[0] if text else type(error).__name__
+
+
+def java_errors() -> tuple[type[Exception], ...]:
+    """Return the exceptions that calls into the JVM raise, for an `except`."""
+    from py4j.protocol import Py4JError
+    from pyspark.errors import PySparkException
+
+    return Py4JError, PySparkException
+
+
+def jvm_of(spark: SparkSession) -> Any:
+    """Return the JVM behind ``spark``: its classes by their full names."""
+    return cast("Any", spark)._jvm  # noqa: SLF001 - PySpark has no other way to it
+
+
+def java_session(spark: SparkSession) -> Any:
+    """Return the Java object behind ``spark``."""
+    return cast("Any", spark)._jsparkSession  # noqa: SLF001 - PySpark has no other way to it

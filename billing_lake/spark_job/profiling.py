@@ -1,0 +1,157 @@
+"""The profile of files: rows, exact totals and usage dates, added up where the rows are.
+
+Money is summed as DECIMAL(38,18), rounded as the encoded table will be, so that both sides of a proof add up the same numbers.
+Groups are few (file, currency, billing period), so they are put together here, exactly.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+from typing import TYPE_CHECKING, Any
+
+from billing_lake.domain.dictionary import (
+    CURRENCY,
+    DECIMAL,
+    DECIMAL_SCALE,
+    PERIOD_START,
+    STRING,
+    TIMESTAMP,
+    USAGE_START,
+    is_cost,
+)
+from billing_lake.domain.errors import LoadError
+from billing_lake.domain.profiles import NO_CURRENCY, FileProfile, Profile
+from billing_lake.spark_job import sql
+from billing_lake.spark_job.parquet import Tables
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from billing_lake.domain.sources import Source
+    from billing_lake.spark_job.reports import Reports
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+_TOO_LARGE = "A total is too large for DECIMAL(38,18)"
+
+
+@dataclass(frozen=True)
+class _Columns:
+    """The columns of files that a profile reads."""
+
+    costs: Sequence[str]
+    roundable: Sequence[str]
+
+
+def profile_rows(files: Reports | Tables, source: Source) -> list[Profile]:
+    """Return the profile of each file, currency and billing period of ``files``; a table's are not told apart."""
+    types = {column.name: column.type for column in source.columns}
+    columns = _columns(files, types, of_table=source.of_table)
+    found = (
+        files.rows.selectExpr(*_cells(files, types, columns, of_table=source.of_table))
+        .groupBy("file", "currency", "period")
+        .agg(*_totals(columns))
+        .collect()
+    )
+    # A report's moments are whole seconds in a profile; those of a table are as they are.
+    whole = not isinstance(files, Tables)
+    return [
+        _profile(row.asDict(), columns, named=not source.of_table, whole_seconds=whole)
+        for row in found
+    ]
+
+
+def _columns(files: Reports | Tables, types: dict[str, str], *, of_table: bool) -> _Columns:
+    present = set(types) if of_table else _present(files)
+    numbers = [name for name in types if types[name] == DECIMAL and name in present]
+    texts = numbers if not isinstance(files, Tables) else [n for n in numbers if files.text(n)]
+    return _Columns(
+        costs=[name for name in types if is_cost(name) and name in present]
+        if of_table
+        else [name for name in numbers if is_cost(name)],
+        roundable=[] if of_table else texts,
+    )
+
+
+def _present(files: Reports | Tables) -> set[str]:
+    return set(files.types if isinstance(files, Tables) else files.columns)
+
+
+def _cells(
+    files: Reports | Tables, types: dict[str, str], columns: _Columns, *, of_table: bool
+) -> list[str]:
+    present = _present(files)
+
+    def value(name: str, type_: str) -> str:
+        return (
+            files.value(name, type_)
+            if name in present
+            else f"CAST(NULL AS {sql.spark_type(type_)})"
+        )
+
+    currency = value(CURRENCY, STRING)
+    usage = value(USAGE_START, TIMESTAMP)
+    period = "''" if of_table else value(PERIOD_START, TIMESTAMP)
+    numbers = [files.value(name, types[name]) for name in columns.costs if name in present]
+    missing = [name for name in columns.costs if name not in present]
+    cells = [
+        f"{files.name if not of_table else repr('')} AS file",
+        f"CASE WHEN {currency} != '' THEN {currency} END AS currency",
+        f"unix_micros({usage}) AS usage",
+        f"{period if of_table else f'''date_format({period}, 'yyyy-MM')'''} AS period",
+    ]
+    by_name = dict(zip([n for n in columns.costs if n in present], numbers, strict=True))
+    by_name |= {name: f"CAST(NULL AS {sql.spark_type(types[name])})" for name in missing}
+    cells += [f"{by_name[name]} AS cost{n}" for n, name in enumerate(columns.costs)]
+    # What is no cost is looked at all the same: every number must be one.
+    cells += [
+        f"{files.value(name, DECIMAL)} IS NOT NULL AND {sql.is_rounded(_text(files, name), DECIMAL_SCALE)} AS rounded{n}"
+        for n, name in enumerate(columns.roundable)
+    ]
+    return cells
+
+
+def _text(files: Reports | Tables, name: str) -> str:
+    return files.text(name) or "CAST(NULL AS STRING)"
+
+
+def _totals(columns: _Columns) -> list[Any]:
+    from pyspark.sql import functions as f
+
+    sums = [
+        f"CASE WHEN count(cost{n}) = 0 THEN CAST(0 AS DECIMAL(38,18)) ELSE sum(cost{n}) END AS cost{n}"
+        for n in range(len(columns.costs))
+    ]
+    counts = [f"count_if(rounded{n}) AS rounded{n}" for n in range(len(columns.roundable))]
+    rows = ["count(1) AS rows", "min(usage) AS first", "max(usage) AS last"]
+    return [f.expr(expression) for expression in [*rows, *sums, *counts]]
+
+
+def _profile(
+    row: dict[str, Any], columns: _Columns, *, named: bool, whole_seconds: bool
+) -> Profile:
+    costs = {name: row[f"cost{n}"] for n, name in enumerate(columns.costs)}
+    if any(total is None for total in costs.values()):
+        raise LoadError(_TOO_LARGE, remedy="Look for the rows that cannot be right")
+    totals = {row["currency"] or NO_CURRENCY: costs}
+    periods = {row["period"]: row["rows"]} if row["period"] else {}
+    periods = {row["period"]: row["rows"]} if row["period"] else {}
+    file = FileProfile(rows=row["rows"], totals=totals, periods=periods)
+    return Profile(
+        rows=row["rows"],
+        totals=totals,
+        first_usage=_moment(row["first"], whole_seconds=whole_seconds),
+        last_usage=_moment(row["last"], whole_seconds=whole_seconds),
+        periods=periods,
+        rounded={
+            name: count for n, name in enumerate(columns.roundable) if (count := row[f"rounded{n}"])
+        },
+        files={row["file"]: file} if named else {},
+    )
+
+
+def _moment(micros: int | None, *, whole_seconds: bool) -> str | None:
+    if micros is None:
+        return None
+    moment = _EPOCH + timedelta(microseconds=micros)
+    return (moment.replace(microsecond=0) if whole_seconds else moment).isoformat()

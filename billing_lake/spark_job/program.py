@@ -1,0 +1,142 @@
+"""The engine's two verbs on a Spark session: report files in, a profile or Parquet out.
+
+The same functions run in process (`SparkEngine`) and as a Glue job (`glue_main`).
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from billing_lake.domain.cells import unexplained
+from billing_lake.domain.errors import BadValueError, BillingLakeError
+from billing_lake.domain.profiles import FileProfile, Profile, merge
+from billing_lake.spark_job.encoding import make_folder, write_rows
+from billing_lake.spark_job.faults import named_place, report_fault, search
+from billing_lake.spark_job.hadoop import Hadoop
+from billing_lake.spark_job.inputs import cores, open_inputs, tasks_for
+from billing_lake.spark_job.java import java_errors, said
+from billing_lake.spark_job.jobs import job
+from billing_lake.spark_job.parquet import damaged, read_tables
+from billing_lake.spark_job.profiling import profile_rows
+from billing_lake.spark_job.reports import check_lines, read_reports
+from billing_lake.spark_job.session import own_session
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from pyspark.sql import SparkSession
+
+    from billing_lake.domain.sources import EncodedFile, EncodeTarget, Source
+    from billing_lake.spark_job.inputs import Input
+    from billing_lake.spark_job.parquet import Tables
+    from billing_lake.spark_job.reports import Reports
+
+Log = Callable[[str], None]
+"""Takes a line about progress."""
+
+
+def profile(spark: SparkSession, source: Source, log: Log) -> Profile:
+    """Total ``source`` exactly.
+
+    Raises:
+        ReportFileError: A report file cannot be read, with file, line, column and value where they can be told.
+        TableError: A Parquet file of a table is missing or unreadable.
+    """
+    hadoop = Hadoop(spark)
+    inputs = open_inputs(source, hadoop)
+    if not inputs:
+        return Profile()
+    own = own_session(spark, tasks_for(inputs, cores(spark)))
+    with _named(source, inputs, hadoop), job(spark, f"billing-lake profile {uuid.uuid4().hex}"):
+        _check(own, source, inputs, hadoop, log)
+        parts: list[Profile] = []
+        done = 0
+        for group in _groups(own, source, inputs, hadoop):
+            parts += profile_rows(group, source)
+            done += len(group.inputs)
+            log(
+                f"profile: {done} of {len(inputs)} files, {sum(part.rows for part in parts):,} rows"
+            )
+    if source.of_table:
+        return merge(parts)
+    empty = {one.file.name: FileProfile(rows=0, totals={}) for one in inputs}
+    return merge([Profile(files=empty), *parts])
+
+
+def encode(
+    spark: SparkSession, source: Source, target: EncodeTarget, log: Log
+) -> tuple[EncodedFile, ...]:
+    """Write ``source`` as Parquet (zstd) with the names, types and ids of ``target``.
+
+    Columns that the source lacks are NULL. Files without rows are not kept.
+
+    Raises:
+        ReportFileError: As for `profile`; nothing that was written stays.
+        StorageWriteError: The target's folder takes no more.
+        LoadError: What Spark reports as written is not what it left.
+    """
+    hadoop = Hadoop(spark)
+    inputs = open_inputs(source, hadoop)
+    make_folder(target, hadoop)
+    if not inputs:
+        return ()
+    tasks = tasks_for(inputs, cores(spark))
+    own = own_session(spark, tasks)
+    with _named(source, inputs, hadoop):
+        with job(spark, f"billing-lake check {target.stem} {uuid.uuid4().hex}"):
+            _check(own, source, inputs, hadoop, log)
+            groups = list(_groups(own, source, inputs, hadoop))
+        files = write_rows(own, groups, target, hadoop, log)
+    log(
+        f"encode: {len(inputs)} of {len(inputs)} files, {sum(file.rows for file in files):,} rows in "
+        f"{len(files)} Parquet files, {sum(file.size for file in files) >> 20:,} MB"
+    )
+    return files
+
+
+def _check(
+    spark: SparkSession, source: Source, inputs: Sequence[Input], hadoop: Hadoop, log: Log
+) -> None:
+    """Look at the raw lines of report files; see `reports`."""
+    if source.format != "csv.gz":
+        return
+    types = {column.name: column.type for column in source.columns}
+    suspects = check_lines(spark, inputs)
+    for suspect in suspects:
+        log(f"{suspect.input.file.name} is read again, row by row: its lines look damaged")
+        search(suspect.input, types, hadoop)
+        if suspect.open_quote or suspect.not_utf8:
+            reason = "its quotes do not match" if suspect.open_quote else "it is not UTF-8"
+            raise unexplained(suspect.input.file.name, reason)
+    log(f"the lines of {len(inputs)} files are whole")
+
+
+def _groups(
+    spark: SparkSession, source: Source, inputs: Sequence[Input], hadoop: Hadoop
+) -> Iterator[Reports | Tables]:
+    if source.format == "parquet":
+        yield from read_tables(spark, inputs, hadoop, of_table=source.of_table)
+    else:
+        yield from read_reports(spark, inputs)
+
+
+@contextmanager
+def _named(source: Source, inputs: Sequence[Input], hadoop: Hadoop) -> Iterator[None]:
+    """Turn what Spark raises into the error that says where and why."""
+    try:
+        yield
+    except BillingLakeError:
+        raise
+    except java_errors() as error:
+        types = {column.name: column.type for column in source.columns}
+        if source.format == "csv.gz":
+            raise report_fault(error, inputs, types, hadoop) from error
+        place = named_place(error)
+        if place is None:
+            raise damaged(said(error), inputs, of_table=source.of_table) from error
+        file, column, value = place
+        what = f"The value is no {types.get(column, 'cell').replace(' ', '')}"
+        raise BadValueError(what, file=file, column=column, value=value) from error

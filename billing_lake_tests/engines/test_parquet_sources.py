@@ -1,0 +1,290 @@
+"""Parquet report files: columns by name, whatever types the provider gave them, and the same table as from CSV."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import date, datetime, timezone
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from billing_lake.domain import errors
+from billing_lake.domain.dictionary import DECIMAL, STRING, TIMESTAMP, type_of
+from billing_lake.domain.profiles import compare
+from billing_lake.domain.schemas import Column
+from billing_lake.domain.sources import Source, SourceFile
+from billing_lake.engines.base import Engine
+from billing_lake_tests.engines.world import encode, table_of
+
+COST = "line_item_unblended_cost"
+AMOUNT = "line_item_usage_amount"
+START = "line_item_usage_start_date"
+PERIOD = "bill_billing_period_start_date"
+CURRENCY = "line_item_currency_code"
+ACCOUNT = "bill_payer_account_id"
+FIVE = datetime(2025, 3, 1, 5, tzinfo=timezone.utc)
+
+
+def parquet(path: Path, columns: dict[str, pa.Array], **settings: Any) -> Path:
+    """Write ``columns`` as the Parquet report file ``path``."""
+    pq.write_table(pa.table(columns), path, **settings)
+    return path
+
+
+def source_of(*paths: Path, names: Sequence[str], **types: str) -> Source:
+    """Return the source of Parquet report files with the columns ``names``, typed by the dictionary or by ``types``."""
+    return Source(
+        format="parquet",
+        files=tuple(SourceFile(uri=str(path), name=path.name) for path in paths),
+        columns=tuple(Column(name, types.get(name) or type_of(name)) for name in names),
+    )
+
+
+def encoded(
+    engine: Engine, tmp_path: Path, name: str, cells: pa.Array, **settings: Any
+) -> list[Any]:
+    """Return what the table says where a report's column ``name`` has ``cells``."""
+    path = parquet(tmp_path / "r.parquet", {name: cells}, **settings)
+    (file,) = encode(engine, source_of(path, names=[name]), tmp_path / "out")
+    values: list[Any] = pq.read_table(file.uri)[name].to_pylist()
+    return values
+
+
+def decimals(*texts: str | None, precision: int = 38, scale: int = 18) -> pa.Array:
+    values = [None if text is None else Decimal(text) for text in texts]
+    return pa.array(values, pa.decimal128(precision, scale))
+
+
+@pytest.mark.parametrize(
+    ("cells", "values"),
+    [
+        (
+            pa.array(["1.81E-8", "", None, "0.1234567890123456785", "00012"]),
+            ["0.0000000181", None, None, "0.123456789012345678", "12"],
+        ),
+        (
+            pa.array([0.1, 1e-7, 1.5e-18, 2.5e-18, 123456789.12345679, -0.25, None]),
+            ["0.1", "0.0000001", "2E-18", "2E-18", "123456789.12345679", "-0.25", None],
+        ),
+        (pa.array([0.1, 1.5, None], pa.float32()), ["0.1", "1.5", None]),
+        (pa.array([7, -(2**63), None]), ["7", str(-(2**63)), None]),
+        (decimals("12.50", None, precision=20, scale=2), ["12.5", None]),
+        (
+            decimals("0.12345678901234567850", "0.12345678901234567750", scale=20),
+            ["0.123456789012345678", "0.123456789012345678"],
+        ),
+        (decimals("0.123456789012345678"), ["0.123456789012345678"]),
+    ],
+    ids=["text", "double", "float", "integer", "money", "finer", "equal"],
+)
+def test_money_of_every_type_becomes_the_same_decimal(
+    engine: Engine, tmp_path: Path, cells: pa.Array, values: list[str | None]
+) -> None:
+    found = encoded(engine, tmp_path, COST, cells)
+    assert found == [None if value is None else Decimal(value) for value in values]
+
+
+@pytest.mark.parametrize("unit", ["ms", "us", "ns"])
+@pytest.mark.parametrize("zone", [None, "UTC", "America/New_York"])
+def test_moments_of_every_unit_and_zone_become_utc(
+    engine: Engine, tmp_path: Path, unit: str, zone: str | None
+) -> None:
+    moment = FIVE if zone else FIVE.replace(tzinfo=None)
+    cells = pa.array([moment, None], pa.timestamp(unit, zone))
+    assert encoded(engine, tmp_path, START, cells) == [FIVE, None]
+
+
+def test_moments_in_the_old_spelling_of_parquet_become_utc(engine: Engine, tmp_path: Path) -> None:
+    cells = pa.array([FIVE.replace(tzinfo=None), None], pa.timestamp("ns"))
+    found = encoded(engine, tmp_path, START, cells, use_deprecated_int96_timestamps=True)
+    assert found == [FIVE, None]
+
+
+def test_text_and_dates_become_moments(engine: Engine, tmp_path: Path) -> None:
+    texts = pa.array(["2025-03-01T05:00:00Z", "2025-03-01 05:00:00.0", "", None])
+    assert encoded(engine, tmp_path, START, texts) == [FIVE, FIVE, None, None]
+    dates = pa.array([date(2025, 3, 1), None])
+    assert encoded(engine, tmp_path, START, dates) == [FIVE.replace(hour=0), None]
+
+
+@pytest.mark.parametrize(
+    ("cells", "values"),
+    [
+        (pa.array(["007", "", None, "日本語\n☁"]), ["007", "", None, "日本語\n☁"]),
+        (pa.array(["007", None]).dictionary_encode(), ["007", None]),
+        (pa.array([123456789012, None]), ["123456789012", None]),
+        (pa.array([True, False, None]), ["true", "false", None]),
+        (pa.array([date(2025, 3, 1), None]), ["2025-03-01", None]),
+    ],
+    ids=["text", "dictionary", "integer", "boolean", "date"],
+)
+def test_what_has_one_spelling_becomes_text(
+    engine: Engine, tmp_path: Path, cells: pa.Array, values: list[str | None]
+) -> None:
+    assert encoded(engine, tmp_path, ACCOUNT, cells) == values
+
+
+def test_columns_are_found_by_name_and_those_that_a_file_lacks_are_null(
+    engine: Engine, tmp_path: Path
+) -> None:
+    first = {"unknown": pa.array([1]), COST: pa.array(["1"]), ACCOUNT: pa.array(["a"])}
+    one = parquet(tmp_path / "1.parquet", first)
+    two = parquet(tmp_path / "2.parquet", {ACCOUNT: pa.array(["b"]), AMOUNT: pa.array([2.5])})
+    source = source_of(one, two, names=[ACCOUNT, COST, AMOUNT])
+    (file,) = encode(engine, source, tmp_path / "out")
+    rows = sorted(pq.read_table(file.uri).to_pylist(), key=lambda row: str(row[ACCOUNT]))
+    lake = {
+        "export_name": "acme",
+        "billing_period": "2025-03",
+        "delivery_version": "20250403T040211Z",
+    }
+    assert rows == [
+        {ACCOUNT: "a", COST: Decimal(1), AMOUNT: None, **lake, "source_file": "1.parquet"},
+        {ACCOUNT: "b", COST: None, AMOUNT: Decimal("2.5"), **lake, "source_file": "2.parquet"},
+    ]
+    assert file.rows == 2
+    ids = [int(field.metadata[b"PARQUET:field_id"]) for field in pq.read_schema(file.uri)]
+    assert ids == list(range(1, 8))
+
+
+def test_a_column_may_change_its_type_from_file_to_file(engine: Engine, tmp_path: Path) -> None:
+    paths = [
+        parquet(tmp_path / f"{number}.parquet", {COST: cells})
+        for number, cells in enumerate([pa.array([0.5]), pa.array(["0.5"]), decimals("0.5")])
+    ]
+    source = source_of(*paths, names=[COST])
+    files = encode(engine, source, tmp_path / "out")
+    assert pq.read_table([file.uri for file in files])[COST].to_pylist() == [Decimal("0.5")] * 3
+    assert engine.profile(source).totals == {"(none)": {COST: Decimal("1.5")}}
+
+
+@pytest.mark.parametrize("type_", ["int", "long", "double", "boolean", "date"])
+def test_types_that_need_no_change_are_kept(engine: Engine, tmp_path: Path, type_: str) -> None:
+    cells = {
+        "int": pa.array([1, None], pa.int32()),
+        "long": pa.array([2**40, None]),
+        "double": pa.array([0.1, None]),
+        "boolean": pa.array([True, None]),
+        "date": pa.array([date(2025, 3, 1), None]),
+    }[type_]
+    path = parquet(tmp_path / "r.parquet", {"tag": cells})
+    (file,) = encode(engine, source_of(path, names=["tag"], tag=type_), tmp_path / "out")
+    assert pq.read_table(file.uri)["tag"].to_pylist() == cells.to_pylist()
+
+
+@pytest.mark.parametrize(
+    ("name", "cells", "value"),
+    [
+        (COST, pa.array(["1", "ten"]), "ten"),
+        (COST, pa.array(["1", " 1"]), " 1"),
+        (COST, pa.array([1.0, float("nan")]), None),
+        (COST, pa.array([1.0, float("-inf")]), None),
+        (COST, pa.array([1.0, 1e20]), None),
+        (COST, decimals("1", "1" * 25, precision=38, scale=2), None),
+        (START, pa.array(["2025-03-01", "yesterday"]), "yesterday"),
+        (START, pa.array(["2025-03-01", "2025-02-30"]), "2025-02-30"),
+        (COST, pa.array([["1"], []]), None),
+        (COST, pa.array([True, False]), None),
+        (START, pa.array([1, 2]), None),
+        (CURRENCY, pa.array([1.5, 2.5]), None),
+        (CURRENCY, decimals("1.5", "2.5"), None),
+        (CURRENCY, pa.array([{"a": 1}]), None),
+    ],
+)
+def test_a_value_that_does_not_fit_is_named_by_both_verbs(
+    engine: Engine, tmp_path: Path, name: str, cells: pa.Array, value: str | None
+) -> None:
+    good = parquet(tmp_path / "good.parquet", {ACCOUNT: pa.array(["a"])})
+    bad = parquet(tmp_path / "bad.parquet", {name: cells})
+    source = source_of(good, bad, names=[ACCOUNT, name])
+    for act in (engine.profile, lambda source: encode(engine, source, tmp_path / "out")):
+        with pytest.raises(errors.BadValueError) as caught:
+            act(source)
+        assert (caught.value.file, caught.value.column) == ("bad.parquet", name)
+        assert value is None or caught.value.value == value
+    assert not (tmp_path / "out").exists() or list((tmp_path / "out").iterdir()) == []
+
+
+def cut(content: bytes) -> bytes:
+    return content[:-20]
+
+
+@pytest.mark.parametrize(
+    "damage", [cut, lambda _: b"", lambda _: b"a,b\n1,2\n"], ids=["cut", "empty", "text"]
+)
+def test_a_file_that_is_no_parquet_is_named_by_both_verbs(
+    engine: Engine, tmp_path: Path, damage: Callable[[bytes], bytes]
+) -> None:
+    path = parquet(tmp_path / "bad.parquet", {COST: pa.array(["1"] * 100)})
+    path.write_bytes(damage(path.read_bytes()))
+    source = source_of(path, names=[COST])
+    for act in (engine.profile, lambda source: encode(engine, source, tmp_path / "out")):
+        with pytest.raises(errors.ReportFileError, match=r"bad\.parquet"):
+            act(source)
+
+
+def test_damage_behind_the_footer_is_named_by_both_verbs(engine: Engine, tmp_path: Path) -> None:
+    cells = pa.array([f"{number}.5" for number in range(20_000)])
+    path = parquet(tmp_path / "bad.parquet", {COST: cells}, use_dictionary=False)
+    content = bytearray(path.read_bytes())
+    content[4:2_000] = bytes(1_996)
+    path.write_bytes(content)
+    source = source_of(path, names=[COST])
+    for act in (engine.profile, lambda source: encode(engine, source, tmp_path / "out")):
+        with pytest.raises(errors.ReportFileError, match=r"bad\.parquet"):
+            act(source)
+
+
+def test_a_missing_file_is_named_by_both_verbs(engine: Engine, tmp_path: Path) -> None:
+    source = source_of(tmp_path / "gone.parquet", names=[COST])
+    for act in (engine.profile, lambda source: encode(engine, source, tmp_path / "out")):
+        with pytest.raises(errors.ReportFileError, match=r"gone\.parquet"):
+            act(source)
+
+
+def test_a_file_without_rows_is_a_valid_empty_delivery(engine: Engine, tmp_path: Path) -> None:
+    path = parquet(tmp_path / "r.parquet", {COST: pa.array([], pa.float64())})
+    source = source_of(path, names=[COST])
+    assert engine.profile(source).rows == 0
+    assert encode(engine, source, tmp_path / "out") == ()
+
+
+def test_the_profile_adds_up_what_the_encoding_stores(engine: Engine, tmp_path: Path) -> None:
+    days = [datetime(2025, 3, day, tzinfo=timezone.utc) for day in (5, 1, 31)]
+    doubles = {
+        COST: pa.array([0.1, 1.25e-18, 1 / 3]),
+        AMOUNT: pa.array([1e-19, 2.0, None]),
+        START: pa.array(days, pa.timestamp("ms", "UTC")),
+        PERIOD: pa.array([days[1]] * 3, pa.timestamp("us")),
+        CURRENCY: pa.array(["USD", "EUR", "USD"]),
+    }
+    texts = {
+        COST: pa.array(["0.7", "1E-19", "0.2", "0.1", ""]),
+        START: pa.array(["2025-02-28T23:00:00Z", "2025-04-02 00:00:00.0", None, None, ""]),
+        PERIOD: pa.array(["2025-03-01T00:00:00Z"] * 5),
+        CURRENCY: pa.array(["USD", None, None, "", ""]),
+    }
+    one = parquet(tmp_path / "1.parquet", doubles)
+    two = parquet(tmp_path / "2.parquet", texts)
+    source = source_of(one, two, names=list(doubles))
+    assert {column.type for column in source.columns} == {DECIMAL, TIMESTAMP, STRING}
+    raw = engine.profile(source)
+    table = engine.profile(table_of(source, encode(engine, source, tmp_path / "out")))
+    assert compare(raw, table) == []
+    assert raw.totals == {
+        "USD": {COST: Decimal("1.1333333333333333")},
+        "EUR": {COST: Decimal("1E-18")},
+        "(none)": {COST: Decimal("0.3")},
+    }
+    assert raw.periods == {"2025-03": 8}
+    assert raw.rounded == {COST: 2, AMOUNT: 1}
+    assert (raw.first_usage, raw.last_usage) == (
+        "2025-02-28T23:00:00+00:00",
+        "2025-04-02T00:00:00+00:00",
+    )
+    assert {name: file.rows for name, file in raw.files.items()} == {"1.parquet": 3, "2.parquet": 5}
+    assert raw.files["2.parquet"].totals["USD"] == {COST: Decimal("0.7")}

@@ -1,0 +1,97 @@
+"""What travels to a job and back is the same on both sides."""
+
+from __future__ import annotations
+
+import json
+from decimal import Decimal
+
+import pytest
+
+from billing_lake.domain import errors
+from billing_lake.domain.profiles import FileProfile, Profile
+from billing_lake.domain.schemas import Column, Field
+from billing_lake.domain.sources import EncodedFile, EncodeTarget, Source, SourceFile
+from billing_lake.spark_job.requests import Reply, Request
+
+SOURCE = Source(
+    format="csv.gz",
+    files=(SourceFile(uri="s3://b/k.csv.gz", name="k.csv.gz", columns=("a", "a", "b")),),
+    columns=(Column("a", "string"), Column("b", "decimal(38, 18)")),
+)
+TARGET = EncodeTarget(
+    fields=(Field("a", "string", 1),), constants={"x": "y"}, folder="s3://b/out", stem="load"
+)
+TOTALS = {"USD": {"cost": Decimal("1E-18")}}
+PROFILE = Profile(
+    rows=2,
+    totals=TOTALS,
+    first_usage="2025-03-01T00:00:00+00:00",
+    periods={"2025-03": 2},
+    rounded={"cost": 1},
+    files={"k.csv.gz": FileProfile(rows=2, totals=TOTALS, periods={"2025-03": 2})},
+)
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [Request(verb="profile", source=SOURCE), Request(verb="encode", source=SOURCE, target=TARGET)],
+)
+def test_a_request_arrives_as_it_was_sent(request_: Request) -> None:
+    assert Request.from_json(json.loads(json.dumps(request_.to_json()))) == request_
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        Reply(profile=PROFILE),
+        Reply(profile=Profile()),
+        Reply(files=()),
+        Reply(files=(EncodedFile(uri="s3://b/out/load.parquet", rows=3, size=9),)),
+    ],
+)
+def test_a_reply_arrives_as_it_was_sent(reply: Reply) -> None:
+    assert Reply.from_json(json.loads(json.dumps(reply.to_json()))) == reply
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        errors.BadValueError("No number", file="f", line=3, column="c", value="ten"),
+        errors.ReportFileError("Unreadable", remedy="Repair it", file="f"),
+        errors.StorageWriteError("Full"),
+        errors.TableError("Gone", file="x"),
+    ],
+)
+def test_an_error_is_the_same_exception_with_the_same_place(
+    error: errors.BillingLakeError,
+) -> None:
+    found = Reply.from_json(json.loads(json.dumps(Reply(error=error).to_json()))).error
+    assert type(found) is type(error)
+    assert str(found) == str(error)
+    assert found is not None
+    assert (found.file, found.line, found.column, found.value, found.how) == (
+        error.file,
+        error.line,
+        error.column,
+        error.value,
+        error.how,
+    )
+
+
+def test_a_class_that_is_not_ours_is_never_looked_up() -> None:
+    value = Reply(error=errors.LoadError("x")).to_json()
+    value["error"]["class"] = "SystemExit"
+    assert type(Reply.from_json(value).error) is errors.BillingLakeError
+
+
+def test_nonsense_is_refused() -> None:
+    with pytest.raises(ValueError, match="encode"):
+        Request(verb="encode", source=SOURCE)
+    with pytest.raises(ValueError, match="profile"):
+        Request(verb="profile", source=SOURCE, target=TARGET)
+    with pytest.raises(ValueError, match="no verb"):
+        Request(verb="drop", source=SOURCE)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="A reply"):
+        Reply()
+    with pytest.raises(ValueError, match="A reply"):
+        Reply(files=(), profile=PROFILE)

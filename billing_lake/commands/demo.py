@@ -6,6 +6,8 @@ column that was not there before. Months and figures are the same on every machi
 
 from __future__ import annotations
 
+import json
+import os
 import sys
 from contextlib import ExitStack, redirect_stderr, redirect_stdout
 from pathlib import Path
@@ -46,6 +48,7 @@ def demo(rows: int) -> None:
         out = console(stream)
         out.print("[bold]Billing Lake[/]: three months of sample deliveries, loaded and proved")
         with out.status("Starting Dagster …"):
+            _hurry_spark()
             lake = local_lake()
         require_writable(lake.home)
         log = lake.home / LOG
@@ -60,6 +63,17 @@ def demo(rows: int) -> None:
                 raise _with_log(error, log) from error
         _report(out, lake, project.export, story)
         _next(out, lake, project.export, log)
+
+
+def _hurry_spark() -> None:
+    """Have the JVM of a demo compile lightly: its months are over before the optimising compiler has earned what it costs."""
+    from billing_lake.deployments import chosen_deployment
+
+    if chosen_deployment(os.environ) == "local_spark":
+        from billing_lake.resources.spark import SETTINGS
+
+        light = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
+        os.environ.setdefault(SETTINGS, json.dumps({"spark.driver.extraJavaOptions": light}))
 
 
 def chapters() -> tuple[Chapter, ...]:

@@ -52,7 +52,7 @@ format: $(DEV) ## Format the code and mend what ruff can mend
 	$(BIN)/ruff check --fix-only .
 	$(BIN)/ruff format .
 
-bench: $(DEV) ## Measure speed and memory against bare Polars
+bench: $(DEV) ## Measure speed and memory against bare Polars and plain Spark
 	@$(BIN)/python -m billing_lake_tests.bench $(ARGS)
 
 glue-package: $(SET) ## Build what a Glue job is given: dist/glue_main.py and dist/billing_lake.zip

@@ -35,6 +35,9 @@ WHAT = {
 MEMORY_LIMIT_MB = 1_500
 GROWTH_LIMIT = 1.2
 VALIDATE_LIMIT = 1.3
+SPARK_LIMIT = 1.2
+SPARK = "spark"
+"""The child that measures several ways in one Spark session."""
 
 
 def main() -> None:
@@ -44,9 +47,15 @@ def main() -> None:
     parser.add_argument("--chunks", type=int, default=4)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--growth", action="store_true", help="also measure memory at 5 x rows")
-    parser.add_argument("--child", choices=sorted(CHILDREN), help=argparse.SUPPRESS)
+    parser.add_argument(
+        "--spark-rows", type=int, default=500_000, help="rows for Spark, 0 for none"
+    )
+    parser.add_argument("--child", choices=sorted([*CHILDREN, SPARK]), help=argparse.SUPPRESS)
     parser.add_argument("--home", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.child == SPARK:
+        print(json.dumps(_spark_seconds(options.home, options.rounds)))
+        return
     if options.child:
         print(json.dumps(_measured(CHILDREN[options.child], options.home)))
         return
@@ -75,6 +84,8 @@ def _run(folder: Path, options: argparse.Namespace) -> None:
         )
     _line("peak memory of the whole month", f"{peak:,} MB", peak <= MEMORY_LIMIT_MB, "1,500 MB")
     _report_validate(folder, options.rounds)
+    if options.spark_rows:
+        _report_spark(folder, options)
     if options.growth:
         _deliver(folder / "large", options.rows * 5, options.chunks * 5)
         large = _child("month", folder / "large")["peak_mb"]
@@ -84,6 +95,35 @@ def _run(folder: Path, options: argparse.Namespace) -> None:
             large <= peak * GROWTH_LIMIT,
             f"{GROWTH_LIMIT} x",
         )
+
+
+def _spark_seconds(home: Path, rounds: int) -> dict[str, list[float]]:
+    from billing_lake_tests.bench_spark import measure
+
+    *_, source = _source(home)
+    return measure(source, home / "spark", rounds)
+
+
+def _report_spark(folder: Path, options: argparse.Namespace) -> None:
+    from billing_lake_tests.bench_spark import ratio
+
+    home = folder / "for-spark"
+    _deliver(home, options.spark_rows, options.chunks)
+    seconds = _child(SPARK, home, "--rounds", str(options.rounds))
+    print(f"  spark: {json.dumps(seconds)}", flush=True)
+    found = ratio(seconds, "encode", "plain")
+    _line(
+        "Spark: encode / plain spark.read.csv.write.parquet",
+        f"{found:.2f} x",
+        found <= SPARK_LIMIT,
+        f"{SPARK_LIMIT} x",
+    )
+    month = [_child("month", home)["seconds"] for _ in range(options.rounds)]
+    factor = statistics.median(seconds["replaced"]) / statistics.median(month)
+    print(
+        "     the replaced system's infer, cache, count, append on warm Spark takes "
+        f"{factor:.1f} x the whole month on Polars, proofs included"
+    )
 
 
 def _line(what: str, found: str, kept: bool, limit: str) -> None:  # noqa: FBT001 - a row of a table
@@ -106,10 +146,10 @@ def _deliver(home: Path, rows: int, chunks: int) -> None:
     )
 
 
-def _child(name: str, home: Path) -> dict[str, Any]:
+def _child(name: str, home: Path, *more: str) -> dict[str, Any]:
     command = [sys.executable, "-m", "billing_lake_tests.bench"]
     done = subprocess.run(
-        [*command, "--child", name, "--home", str(home)],
+        [*command, "--child", name, "--home", str(home), *more],
         check=True,
         stdout=subprocess.PIPE,
         env={**os.environ, "PYTHONWARNINGS": "ignore"},

@@ -18,6 +18,7 @@ _SEPARATOR = "\x1f"
 _FURTHER = 10
 """How many more decimals than the type's are looked at when rounded cells are counted."""
 _LONGEST_NUMBER = 1_000
+_LONGEST_SHORT = 60
 _SHOWN = 1_000
 
 _NUMBER = r"\A[+-]?(?:[0-9]+[.]?[0-9]*|[.][0-9]+)(?:[eE][+-]?[0-9]{1,4})?\z"
@@ -119,13 +120,19 @@ def _is_number(cell: str) -> str:
 
 
 def _is_short(cell: str, scale: int) -> str:
-    """Return whether Spark's cast can be trusted: nothing to trim, and no more than ``scale`` decimals by its length."""
-    plain = f"NOT contains({cell}, 'E') AND NOT contains({cell}, 'e')"
-    # One digit of exponent, as in 1.28554E-5: d digits behind the point make at most d + 9 decimals.
-    small = f"octet_length({cell}) <= {scale - 9 + 4} AND substr({cell}, -2, 1) = '-'"
+    """Return whether Spark's cast can be trusted: nothing to trim, and no more than ``scale`` decimals.
+
+    Text behind the point bounds the decimals; an exponent such as E-5 or E-12 adds to them and is no digit itself.
+    """
+    exponent = (
+        f"CASE WHEN contains({cell}, 'E') THEN CASE "
+        f"WHEN substr({cell}, -3, 2) = 'E-' THEN CAST(right({cell}, 1) AS INT) - 3 "
+        f"WHEN substr({cell}, -4, 2) = 'E-' THEN CAST(right({cell}, 2) AS INT) - 4 ELSE 99 END "
+        f"WHEN contains({cell}, 'e') THEN 99 ELSE 0 END"
+    )
     return (
-        f"octet_length({cell}) <= {scale + 1} AND {cell} >= '!' AND right({cell}, 1) >= '!' "
-        f"AND (({plain}) OR ({small}))"
+        f"octet_length({cell}) <= {_LONGEST_SHORT} AND {cell} >= '!' AND right({cell}, 1) >= '!' "
+        f"AND octet_length({cell}) - instr({cell}, '.') + {exponent} <= {scale}"
     )
 
 

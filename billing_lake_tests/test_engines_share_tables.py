@@ -1,20 +1,15 @@
-"""Tables know no engine: what one has fed, another goes on with and proves."""
+"""Tables know no engine: what one has fed, another goes on with and proves. Spark here: `deployments/test_local_spark`."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import dagster as dg
-import pytest
 
 from billing_lake_tests.assets.test_load import assert_tables_equal, metadata
 from billing_lake_tests.aws_lakes import AwsWorld
-from billing_lake_tests.lakes import SparkWorld, World, verdicts
-
-if TYPE_CHECKING:
-    from pyspark.sql import SparkSession
+from billing_lake_tests.lakes import verdicts
 
 
 def assert_proved(result: dg.ExecuteInProcessResult) -> None:
@@ -22,26 +17,6 @@ def assert_proved(result: dg.ExecuteInProcessResult) -> None:
     found = verdicts(result)
     assert len(found) == 1 + 3 * 4
     assert all(one.passed for one in found.values())
-
-
-@pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
-def test_polars_and_spark_take_turns_in_one_lake_on_this_machine(
-    world: Callable[..., World], spark: SparkSession
-) -> None:
-    polars = world()
-    by_spark = SparkWorld(polars.home, polars.settings, polars.instance, session=spark)
-    january = polars.deliver("2025-01")
-    assert_proved(polars.load("2025-01"))
-    february = polars.deliver("2025-02", extra_tags=("user:Project",))
-    result = by_spark.load("2025-02")
-    assert_proved(result)
-    assert metadata(result, "s3_table")["encoded"] == "taken over from another table"
-    assert_tables_equal(polars, january, february)
-    january = polars.deliver("2025-01", restatement=1)
-    assert_proved(by_spark.load("2025-01"))
-    february = polars.deliver("2025-02", restatement=1)
-    assert_proved(polars.load("2025-02"))
-    assert_tables_equal(by_spark, january, february)
 
 
 def test_polars_and_glue_take_turns_in_one_lake_on_aws(

@@ -16,6 +16,25 @@ pytest_plugins = [
     "billing_lake_tests.aws_lakes",
 ]
 
+# Files of few and long tests, which would otherwise be left to one process at the end.
+LONGEST = (
+    "test_on_aws.py",
+    "test_values.py",
+    "test_public_reports.py",
+    "test_bad_input.py",
+    "test_engines_share_tables.py",
+    "test_local_spark.py",
+    "test_killed_loads.py",
+    "test_demo.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run the longest files first."""
+    order = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: order.get(item.path.name, len(LONGEST)))
+
+
 # How long an example takes says more about the machine than about the code.
 settings.register_profile("lake", deadline=None)
 settings.load_profile("lake")

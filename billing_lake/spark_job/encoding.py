@@ -77,7 +77,7 @@ def write_rows(
     attempt = uuid.uuid4().hex
     work = f"{target.folder.rstrip('/')}/{target.stem}-{attempt}"
     tasks = tasks_for([one for group in groups for one in group.inputs], cores(spark))
-    frames = [_typed(_spread(group, tasks, log), group, target) for group in groups]
+    frames = [_typed(_spread(group, tasks, log), target) for group in groups]
     frame = reduce(lambda left, right: left.unionByName(right), frames)
     if len(frames) > 1:
         frame = frame.coalesce(max(tasks, 1))
@@ -99,8 +99,8 @@ def write_rows(
             hadoop.remove(work)
 
 
-def _typed(rows: DataFrame, files: Reports | Tables, target: EncodeTarget) -> DataFrame:
-    """Return ``rows`` with the columns of the target, in its order and under its field ids."""
+def _typed(files: Reports | Tables, target: EncodeTarget) -> DataFrame:
+    """Return the rows of ``files`` with the columns of the target, in its order and under its field ids."""
     from pyspark.sql import functions as f
 
     present = set(files.types if isinstance(files, Tables) else files.columns)
@@ -115,7 +115,7 @@ def _typed(rows: DataFrame, files: Reports | Tables, target: EncodeTarget) -> Da
         else:
             value = f"CAST(NULL AS {sql.spark_type(field.type)})"
         columns.append(f"{value} AS {sql.identifier(field.name)}")
-    return rows.selectExpr(*columns).select(
+    return files.rows.selectExpr(*columns).select(
         *(
             f.col(sql.identifier(field.name)).alias(
                 field.name, metadata={"parquet.field.id": field.field_id}
@@ -125,20 +125,14 @@ def _typed(rows: DataFrame, files: Reports | Tables, target: EncodeTarget) -> Da
     )
 
 
-def _spread(files: Reports | Tables, tasks: int, log: Callable[[str], None]) -> DataFrame:
-    """Return the rows of ``files``, spread over ``tasks`` where one task for each file would leave cores idle.
-
-    Rows go where their hash says and not round robin, for which Spark would sort them.
-    """
-    from pyspark.sql import functions as f
-
+def _spread(files: Reports | Tables, tasks: int, log: Callable[[str], None]) -> Reports | Tables:
+    """Return ``files`` with their rows spread over ``tasks`` where one task for each file would leave cores idle."""
     if isinstance(files, Tables) or len(files.inputs) >= tasks:
-        return files.rows
+        return files
     log(
         f"encode: a gz file cannot be split; the rows of {len(files.inputs)} are spread over {tasks} tasks"
     )
-    cells = ", ".join(f"c{n}" for n in range(len(files.columns)))
-    return files.rows.repartition(tasks, f.expr(f"xxhash64({cells})"))
+    return files.spread(tasks)
 
 
 def _taken_over(

@@ -42,7 +42,7 @@ class Status:
 
     Attributes:
         uri: How to open it.
-        path: How Spark spells it in `_metadata.file_path`: everything special as its number.
+        path: How Spark spells it in queries: everything special as its number.
         size: Its bytes.
     """
 
@@ -209,3 +209,9 @@ def _status(status: Any) -> Status:
 def same_path(path: str) -> str:
     """Return the one spelling of ``path``: Spark writes `file:/a` in one place and `file:///a` in another."""
     return path.replace("file:///", "file:/", 1) if path.startswith("file:///") else path
+
+
+def spellings(path: str) -> list[str]:
+    """Return every spelling of ``path`` that `same_path` takes for it."""
+    local = path.startswith("file:/")
+    return [path, path.replace("file:/", "file:///", 1)] if local else [path]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from billing_lake.domain.errors import EmptyFileError, NotGzipError, ReportFileError, TableError
 from billing_lake.spark_job import sql
+from billing_lake.spark_job.hadoop import spellings
 from billing_lake.spark_job.session import INPUT_PER_TASK
 
 if TYPE_CHECKING:
@@ -22,8 +23,8 @@ CANNOT_READ = "Repair the access to the file, then load the period again; no tab
 _LEAST_PER_TASK = 16 << 20
 """Compressed bytes below which another task costs more than it saves."""
 
-PATH = "replace(_metadata.file_path, 'file:///', 'file:/')"
-"""SQL for the path of a row's file, in the spelling of `Input.path`."""
+PATH = "input_file_name()"
+"""SQL for the path of a row's file; `_metadata.file_path` would copy every row once more."""
 
 PER_PLAN = 50
 """Files of one scan; each adds a comparison to every row."""
@@ -35,7 +36,7 @@ class Input:
 
     Attributes:
         file: The file.
-        path: How Spark spells it in `_metadata.file_path`.
+        path: How Spark spells it: everything special as its number.
         size: Its bytes.
     """
 
@@ -103,16 +104,13 @@ def complete(rows: DataFrame, inputs: Sequence[Input]) -> DataFrame:
     return rows
 
 
-def name_of(inputs: Sequence[Input]) -> str:
-    """Return SQL for the name of the file that a row is from."""
+def name_of(inputs: Sequence[Input], path: str = PATH) -> str:
+    """Return SQL for the name of the file that a row is from, by SQL for the ``path`` of that file."""
     if len(inputs) == 1:
         return sql.literal(inputs[0].file.name)
     whens = " ".join(
-        f"WHEN {sql.literal(one.path)} THEN {sql.literal(one.file.name)}" for one in inputs
+        f"WHEN {sql.literal(spelling)} THEN {sql.literal(one.file.name)}"
+        for one in inputs
+        for spelling in spellings(one.path)
     )
-    return f"CASE _path {whens} END"
-
-
-def path_for(inputs: Sequence[Input]) -> str:
-    """Return SQL for the path by which `name_of` knows a row's file; nothing where there is only one."""
-    return f"{PATH if len(inputs) > 1 else repr('')} AS _path"
+    return f"CASE {path} {whens} END"

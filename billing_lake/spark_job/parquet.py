@@ -15,7 +15,7 @@ from billing_lake.domain.dictionary import STRING, TIMESTAMP
 from billing_lake.domain.errors import BadValueError, ReportFileError, TableError
 from billing_lake.domain.schemas import parse_decimal
 from billing_lake.spark_job import sql
-from billing_lake.spark_job.inputs import PER_PLAN, complete, name_of, path_for, reading
+from billing_lake.spark_job.inputs import PER_PLAN, complete, name_of, reading
 from billing_lake.spark_job.java import java_errors, said
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ class Tables:
 
     Attributes:
         inputs: The files.
-        rows: Their rows, and `_path`.
+        rows: Their rows.
         types: Spark's type of each column.
     """
 
@@ -122,7 +122,7 @@ def _tables(spark: SparkSession, inputs: Sequence[Input], schema: str) -> Tables
     rows = complete(reading(spark.read).parquet(*(one.file.uri for one in inputs)), inputs)
     types = {field.name: field.dataType.simpleString() for field in rows.schema.fields}
     types |= dict.fromkeys(_NANOSECONDS.findall(schema), _NANOS)
-    return Tables(inputs, rows.selectExpr("*", path_for(inputs)), types)
+    return Tables(inputs, rows, types)
 
 
 def _converted(cell: str, found: str, type_: str) -> str | None:

@@ -9,17 +9,17 @@ swallowed rows. `check_lines` counts those in the raw lines, which costs a fract
 from __future__ import annotations
 
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from billing_lake.spark_job import sql
+from billing_lake.spark_job.hadoop import same_path
 from billing_lake.spark_job.inputs import (
     PATH,
     PER_PLAN,
     Input,
     complete,
     name_of,
-    path_for,
     reading,
 )
 
@@ -53,17 +53,29 @@ class Reports:
     Attributes:
         inputs: The files.
         columns: Column name of each cell.
-        rows: Their rows: the cells as text by position, `_bad` where a row has another number of them, `_path`.
+        rows: Their rows: the cells as text by position, and `_bad` where a row has another number of them.
+        path: SQL for the path of a row's file.
     """
 
     inputs: Sequence[Input]
     columns: Sequence[str]
     rows: DataFrame
+    path: str = PATH
+
+    def spread(self, tasks: int) -> Reports:
+        """Return the same rows in ``tasks`` tasks. They go where their hash says: for round robin Spark would sort them."""
+        from pyspark.sql import functions as f
+
+        cells = ", ".join(f"c{n}" for n in range(len(self.columns)))
+        rows = self.rows.selectExpr("*", f"{self.path} AS _path")
+        return replace(
+            self, rows=rows.repartition(tasks, f.expr(f"xxhash64({cells})")), path="_path"
+        )
 
     @property
     def name(self) -> str:
         """SQL for the name of a row's file; fails for a row of the wrong width."""
-        name = name_of(self.inputs)
+        name = name_of(self.inputs, self.path)
         ragged = sql.checked("CAST(NULL AS STRING)", "true", "''", "string", [name, "''"])
         return f"CASE WHEN {_BAD} IS NULL THEN {name} ELSE {ragged} END"
 
@@ -85,7 +97,7 @@ class Reports:
         cell = self.text(name)
         if type_ == "string":
             return cell
-        place = [name_of(self.inputs), sql.literal(name)]
+        place = [name_of(self.inputs, self.path), sql.literal(name)]
         value = sql.converted(cell, type_)
         return sql.checked(value, f"{cell} IS NOT NULL AND {cell} != ''", cell, type_, place)
 
@@ -113,7 +125,7 @@ def check_lines(spark: SparkSession, inputs: Sequence[Input]) -> list[Suspect]:
     )
     by_path = {one.path: one for one in inputs}
     return [
-        Suspect(by_path[path], open_quote=bool(quotes % 2), not_utf8=bool(wrong))
+        Suspect(by_path[same_path(path)], open_quote=bool(quotes % 2), not_utf8=bool(wrong))
         for path, blank, quotes, wrong in found
         if blank or quotes % 2 or wrong
     ]
@@ -153,4 +165,4 @@ def _rows(spark: SparkSession, inputs: Sequence[Input], width: int) -> DataFrame
         mode="PERMISSIVE",
         columnNameOfCorruptRecord=_BAD,
     )
-    return complete(rows, inputs).selectExpr("*", path_for(inputs))
+    return complete(rows, inputs)

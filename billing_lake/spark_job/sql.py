@@ -65,7 +65,9 @@ def converted(cell: str, type_: str) -> str:
     if number is not None:
         return decimal(cell, *number)
     if type_ == TIMESTAMP:
-        return f"CASE WHEN {cell} RLIKE {literal(_MOMENT)} THEN CAST({cell} AS TIMESTAMP) END"
+        # The session is in UTC; Spark takes its time to find out what zone Z may be.
+        moment = f"CAST(trim(TRAILING 'Z' FROM {cell}) AS TIMESTAMP)"
+        return f"CASE WHEN {cell} RLIKE {literal(_MOMENT)} THEN {moment} END"
     return f"CAST({cell} AS {spark_type(type_)})"
 
 
@@ -79,8 +81,10 @@ def checked(value: str, filled: str, shown: str, type_: str, place: Sequence[str
         type_: Iceberg type of ``value``.
         place: SQL texts that say where: a file, a column.
     """
-    message = ", ".join([literal(FAULT), *place, f"left({shown}, {_SHOWN})", "''"])
-    fault = f"CAST(raise_error(concat_ws({literal(_SEPARATOR)}, {message})) AS {spark_type(type_)})"
+    message = ", ".join([literal(FAULT), *place, f"left(x, {_SHOWN})", "''"])
+    # A lambda, as in `_half_even`, to keep the generated code small: what is too long for the JVM's compiler runs slowly.
+    fault = f"transform(array({shown}), x -> raise_error(concat_ws({literal(_SEPARATOR)}, {message})))[0]"
+    fault = f"CAST({fault} AS {spark_type(type_)})"
     return f"coalesce({value}, CASE WHEN {filled} THEN {fault} END)"
 
 
@@ -122,17 +126,14 @@ def _is_number(cell: str) -> str:
 def _is_short(cell: str, scale: int) -> str:
     """Return whether Spark's cast can be trusted: nothing to trim, and no more than ``scale`` decimals.
 
-    Text behind the point bounds the decimals; an exponent such as E-5 or E-12 adds to them and is no digit itself.
+    The text behind the point bounds the decimals. One digit of exponent, as in 1.28554E-5, makes up to six more of them than
+    that text has characters.
     """
-    exponent = (
-        f"CASE WHEN contains({cell}, 'E') THEN CASE "
-        f"WHEN substr({cell}, -3, 2) = 'E-' THEN CAST(right({cell}, 1) AS INT) - 3 "
-        f"WHEN substr({cell}, -4, 2) = 'E-' THEN CAST(right({cell}, 2) AS INT) - 4 ELSE 99 END "
-        f"WHEN contains({cell}, 'e') THEN 99 ELSE 0 END"
-    )
+    behind = f"octet_length({cell}) - instr({cell}, '.')"
     return (
         f"octet_length({cell}) <= {_LONGEST_SHORT} AND {cell} >= '!' AND right({cell}, 1) >= '!' "
-        f"AND octet_length({cell}) - instr({cell}, '.') + {exponent} <= {scale}"
+        f"AND CASE WHEN contains({cell}, 'E') THEN {behind} <= {scale - 6} AND substr({cell}, -2, 1) = '-' "
+        f"WHEN contains({cell}, 'e') THEN false ELSE {behind} <= {scale} END"
     )
 
 

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import gzip
 import zlib
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 from billing_lake.domain.cells import find_fault, unexplained
 from billing_lake.domain.errors import ReportFileError, TruncatedFileError, UnclosedQuoteError
+from billing_lake.spark_job.hadoop import same_path
 from billing_lake.spark_job.inputs import CANNOT_READ
 from billing_lake.spark_job.java import causes, said
 from billing_lake.spark_job.sql import faults
@@ -27,12 +29,31 @@ _BLOCK = 8 << 20
 _LONGEST_ROW = 128 << 20
 
 
-def named_place(error: BaseException) -> list[str] | None:
-    """Return file, column and value where a query of this program stopped at a cell; None where something else failed."""
+@dataclass(frozen=True)
+class Place:
+    """Where a query of this program stopped at a cell.
+
+    Attributes:
+        column: The column.
+        input: The file; None where it cannot be told.
+        value: The cell.
+    """
+
+    column: str
+    input: Input | None
+    value: str
+
+
+def named_place(error: BaseException, inputs: Iterable[Input]) -> Place | None:
+    """Return where a query of this program stopped at a cell; None where something else failed."""
     for cause in reversed(causes(error)):
-        place = faults(cause.message)
-        if place is not None:
-            return place
+        found = faults(cause.message)
+        if found is not None:
+            column, path, value = found
+            every = list(inputs)
+            known = {one.path: one for one in every}
+            only = every[0] if len(every) == 1 else None
+            return Place(column, known.get(same_path(path), only), value)
     return None
 
 
@@ -41,8 +62,8 @@ def report_fault(
 ) -> ReportFileError:
     """Return the fault in a report file that made Spark fail with ``error``."""
     every = list(inputs)
-    place = named_place(error)
-    suspects = [one for one in every if place is None or one.file.name == place[0]]
+    place = named_place(error, every)
+    suspects = every if place is None or place.input is None else [place.input]
     for one in suspects:
         try:
             search(one, types, hadoop)

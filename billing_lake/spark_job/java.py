@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
-    from pyspark.sql import SparkSession
+    from pyspark.sql import Column, SparkSession
 
 _DEEPEST = 20
 
@@ -52,3 +52,11 @@ def jvm_of(spark: SparkSession) -> Any:
 def java_session(spark: SparkSession) -> Any:
     """Return the Java object behind ``spark``."""
     return cast("Any", spark)._jsparkSession  # noqa: SLF001 - PySpark has no other way to it
+
+
+def expression(spark: SparkSession, sql: str) -> Column:
+    """Return ``sql`` as a column, read by the rules of the session ``spark``; PySpark's `expr` may read it by another's."""
+    from pyspark.sql import Column
+
+    parsed = java_session(spark).sessionState().sqlParser().parseExpression(sql)
+    return Column(jvm_of(spark).org.apache.spark.sql.Column(parsed))

@@ -15,7 +15,7 @@ from billing_lake.domain.dictionary import STRING, TIMESTAMP
 from billing_lake.domain.errors import BadValueError, ReportFileError, TableError
 from billing_lake.domain.schemas import parse_decimal
 from billing_lake.spark_job import sql
-from billing_lake.spark_job.inputs import PER_PLAN, complete, name_of, reading
+from billing_lake.spark_job.inputs import PATH, PER_PLAN, complete, name_of, reading
 from billing_lake.spark_job.java import java_errors, said
 
 if TYPE_CHECKING:
@@ -76,8 +76,7 @@ class Tables:
             what = f"A column of the type {found} cannot become {type_.replace(' ', '')}"
             raise BadValueError(what, file=self.inputs[0].file.name, column=name)
         filled = f"{cell} IS NOT NULL" + (f" AND {cell} != ''" if found == "string" else "")
-        place = [self.name, sql.literal(name)]
-        return sql.checked(value, filled, f"CAST({cell} AS STRING)", type_, place)
+        return sql.checked(value, filled, f"CAST({cell} AS STRING)", type_, name, PATH)
 
 
 def read_tables(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from billing_lake.domain.dictionary import (
@@ -39,7 +40,7 @@ _TOO_LARGE = "A total is too large for DECIMAL(38,18)"
 class _Columns:
     """The columns of files that a profile reads."""
 
-    costs: Sequence[str]
+    numbers: Sequence[str]
     roundable: Sequence[str]
 
 
@@ -62,15 +63,12 @@ def profile_rows(files: Reports | Tables, source: Source) -> list[Profile]:
 
 
 def _columns(files: Reports | Tables, types: dict[str, str], *, of_table: bool) -> _Columns:
-    present = set(types) if of_table else _present(files)
+    if of_table:
+        # What a file lacks is NULL there, and adds up to nothing.
+        return _Columns(numbers=[name for name in types if is_cost(name)], roundable=[])
+    present = _present(files)
     numbers = [name for name in types if types[name] == DECIMAL and name in present]
-    texts = numbers if not isinstance(files, Tables) else [n for n in numbers if files.text(n)]
-    return _Columns(
-        costs=[name for name in types if is_cost(name) and name in present]
-        if of_table
-        else [name for name in numbers if is_cost(name)],
-        roundable=[] if of_table else texts,
-    )
+    return _Columns(numbers=numbers, roundable=[name for name in numbers if files.text(name)])
 
 
 def _present(files: Reports | Tables) -> set[str]:
@@ -91,24 +89,18 @@ def _cells(
 
     currency = value(CURRENCY, STRING)
     usage = value(USAGE_START, TIMESTAMP)
-    period = "''" if of_table else value(PERIOD_START, TIMESTAMP)
-    numbers = [files.value(name, types[name]) for name in columns.costs if name in present]
-    missing = [name for name in columns.costs if name not in present]
-    cells = [
-        f"{files.name if not of_table else repr('')} AS file",
+    period = f"date_format({value(PERIOD_START, TIMESTAMP)}, 'yyyy-MM')"
+    return [
+        f"{repr('') if of_table else files.name} AS file",
         f"CASE WHEN {currency} != '' THEN {currency} END AS currency",
         f"unix_micros({usage}) AS usage",
-        f"{period if of_table else f'''date_format({period}, 'yyyy-MM')'''} AS period",
+        f"{repr('') if of_table else period} AS period",
+        *(f"{value(name, types[name])} AS number{n}" for n, name in enumerate(columns.numbers)),
+        *(
+            f"{sql.is_rounded(_text(files, name), DECIMAL_SCALE)} AS rounded{n}"
+            for n, name in enumerate(columns.roundable)
+        ),
     ]
-    by_name = dict(zip([n for n in columns.costs if n in present], numbers, strict=True))
-    by_name |= {name: f"CAST(NULL AS {sql.spark_type(types[name])})" for name in missing}
-    cells += [f"{by_name[name]} AS cost{n}" for n, name in enumerate(columns.costs)]
-    # What is no cost is looked at all the same: every number must be one.
-    cells += [
-        f"{files.value(name, DECIMAL)} IS NOT NULL AND {sql.is_rounded(_text(files, name), DECIMAL_SCALE)} AS rounded{n}"
-        for n, name in enumerate(columns.roundable)
-    ]
-    return cells
 
 
 def _text(files: Reports | Tables, name: str) -> str:
@@ -118,19 +110,23 @@ def _text(files: Reports | Tables, name: str) -> str:
 def _totals(columns: _Columns) -> list[Any]:
     from pyspark.sql import functions as f
 
-    sums = [
-        f"CASE WHEN count(cost{n}) = 0 THEN CAST(0 AS DECIMAL(38,18)) ELSE sum(cost{n}) END AS cost{n}"
-        for n in range(len(columns.costs))
-    ]
-    counts = [f"count_if(rounded{n}) AS rounded{n}" for n in range(len(columns.roundable))]
-    rows = ["count(1) AS rows", "min(usage) AS first", "max(usage) AS last"]
-    return [f.expr(expression) for expression in [*rows, *sums, *counts]]
+    totals = ["count(1) AS rows", "min(usage) AS first", "max(usage) AS last"]
+    for n, name in enumerate(columns.numbers):
+        # What is no cost is counted, so that it is read: every number must be one.
+        total = f"sum(number{n})" if is_cost(name) else "NULL"
+        totals.append(f"struct(count(number{n}) AS cells, {total} AS total) AS number{n}")
+    totals += [f"count_if(rounded{n}) AS rounded{n}" for n in range(len(columns.roundable))]
+    return [f.expr(total) for total in totals]
 
 
 def _profile(
     row: dict[str, Any], columns: _Columns, *, named: bool, whole_seconds: bool
 ) -> Profile:
-    costs = {name: row[f"cost{n}"] for n, name in enumerate(columns.costs)}
+    costs = {
+        name: row[f"number{n}"].total if row[f"number{n}"].cells else Decimal()
+        for n, name in enumerate(columns.numbers)
+        if is_cost(name)
+    }
     if any(total is None for total in costs.values()):
         raise LoadError(_TOO_LARGE, remedy="Look for the rows that cannot be right")
     totals = {row["currency"] or NO_CURRENCY: costs}

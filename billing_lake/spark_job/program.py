@@ -134,9 +134,9 @@ def _named(source: Source, inputs: Sequence[Input], hadoop: Hadoop) -> Iterator[
         types = {column.name: column.type for column in source.columns}
         if source.format == "csv.gz":
             raise report_fault(error, inputs, types, hadoop) from error
-        place = named_place(error)
+        place = named_place(error, inputs)
         if place is None:
             raise damaged(said(error), inputs, of_table=source.of_table) from error
-        file, column, value = place
-        what = f"The value is no {types.get(column, 'cell').replace(' ', '')}"
-        raise BadValueError(what, file=file, column=column, value=value) from error
+        what = f"The value is no {types.get(place.column, 'cell').replace(' ', '')}"
+        file = None if place.input is None else place.input.file.name
+        raise BadValueError(what, file=file, column=place.column, value=place.value) from error

@@ -76,7 +76,7 @@ class Reports:
     def name(self) -> str:
         """SQL for the name of a row's file; fails for a row of the wrong width."""
         name = name_of(self.inputs, self.path)
-        ragged = sql.checked("CAST(NULL AS STRING)", "true", "''", "string", [name, "''"])
+        ragged = sql.checked("CAST(NULL AS STRING)", "true", "''", "string", "", self.path)
         return f"CASE WHEN {_BAD} IS NULL THEN {name} ELSE {ragged} END"
 
     def text(self, name: str) -> str:
@@ -97,9 +97,10 @@ class Reports:
         cell = self.text(name)
         if type_ == "string":
             return cell
-        place = [name_of(self.inputs, self.path), sql.literal(name)]
         value = sql.converted(cell, type_)
-        return sql.checked(value, f"{cell} IS NOT NULL AND {cell} != ''", cell, type_, place)
+        return sql.checked(
+            value, f"{cell} IS NOT NULL AND {cell} != ''", cell, type_, name, self.path
+        )
 
 
 def read_reports(spark: SparkSession, inputs: Sequence[Input]) -> Iterator[Reports]:

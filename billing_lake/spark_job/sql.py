@@ -7,6 +7,7 @@ Text is written here rather than built through the Column API, which costs a cal
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 from billing_lake.domain.dictionary import STRING, TIMESTAMP
 from billing_lake.domain.schemas import MAX_PRECISION, parse_decimal
@@ -21,8 +22,12 @@ _LONGEST_NUMBER = 1_000
 _LONGEST_SHORT = 60
 _SHOWN = 1_000
 
-_NUMBER = r"\A[+-]?(?:[0-9]+[.]?[0-9]*|[.][0-9]+)(?:[eE][+-]?[0-9]{1,4})?\z"
+_LONGEST_EXPONENTIAL = 40
+"""Characters of a number with an exponent; nobody writes longer ones, and each needs its share of `_tie`."""
+_DIGITS = "[+-]?(?:[0-9]+[.]?[0-9]*|[.][0-9]+)"
+_NUMBER = rf"\A(?:{_DIGITS}|(?=.{{1,{_LONGEST_EXPONENTIAL}}}\z){_DIGITS}[eE][+-]?[0-9]{{1,4}})\z"
 _MOMENT = r"\A[0-9]{4}-[0-9]{2}-[0-9]{2}(?:[T ][0-9]{2}:[0-9]{2}:[0-9]{2}(?:[.][0-9]{1,9})?Z?)?\z"
+_SEPARATORS = {5: "-", 8: "-", 14: ":", 17: ":"}
 _SIMPLE = {
     STRING: "string",
     TIMESTAMP: "timestamp",
@@ -65,31 +70,55 @@ def converted(cell: str, type_: str) -> str:
     if number is not None:
         return decimal(cell, *number)
     if type_ == TIMESTAMP:
-        # The session is in UTC; Spark takes its time to find out what zone Z may be.
-        moment = f"CAST(trim(TRAILING 'Z' FROM {cell}) AS TIMESTAMP)"
-        return f"CASE WHEN {cell} RLIKE {literal(_MOMENT)} THEN {moment} END"
+        return _moment(cell)
     return f"CAST({cell} AS {spark_type(type_)})"
 
 
-def checked(value: str, filled: str, shown: str, type_: str, place: Sequence[str]) -> str:
+def _moment(cell: str) -> str:
+    """Return the text ``cell`` as a moment; NULL where it is none.
+
+    Spark's cast takes more spellings, so those of a report are made sure of: where one of the three that providers write has its
+    separators, the cast can only find digits between them. Matching a pattern costs more than all the rest of the row.
+    """
+    usual = " AND ".join(
+        [
+            *(f"substr({cell}, {place}, 1) = '{sign}'" for place, sign in _SEPARATORS.items()),
+            f"substr({cell}, 11, 1) IN ('T', ' ')",
+            "("
+            + " OR ".join(
+                f"(octet_length({cell}) = {19 + len(end)} AND endswith({cell}, '{end}'))"
+                for end in ("Z", ".000Z", ".0")
+            )
+            + ")",
+        ]
+    )
+    # The session is in UTC; Spark takes its time to find out what zone Z may be.
+    other = f"CAST(trim(TRAILING 'Z' FROM {cell}) AS TIMESTAMP)"
+    return (
+        f"CASE WHEN {cell} IS NULL THEN NULL WHEN {usual} THEN CAST(substr({cell}, 1, 19) AS TIMESTAMP) "
+        f"WHEN {cell} RLIKE {_pattern(_MOMENT)} THEN {other} END"
+    )
+
+
+def checked(value: str, filled: str, shown: str, type_: str, column: str, path: str) -> str:
     """Return ``value``; the query fails where it is NULL although ``filled`` is true.
 
     Args:
-        value: The cell, converted.
-        filled: Whether the cell holds anything.
-        shown: The cell as text, for the error.
+        value: SQL for the cell, converted.
+        filled: SQL for whether the cell holds anything.
+        shown: SQL for the cell as text, for the error.
         type_: Iceberg type of ``value``.
-        place: SQL texts that say where: a file, a column.
+        column: The column's name, for the error.
+        path: SQL for the path of the row's file, for the error.
     """
-    message = ", ".join([literal(FAULT), *place, f"left(x, {_SHOWN})", "''"])
-    # A lambda, as in `_half_even`, to keep the generated code small: what is too long for the JVM's compiler runs slowly.
-    fault = f"transform(array({shown}), x -> raise_error(concat_ws({literal(_SEPARATOR)}, {message})))[0]"
-    fault = f"CAST({fault} AS {spark_type(type_)})"
+    start = literal(f"{FAULT}{_SEPARATOR}{column}")
+    message = f"concat_ws({literal(_SEPARATOR)}, {start}, {path}, substr({shown}, 1, {_SHOWN}), '')"
+    fault = f"CAST(raise_error({message}) AS {spark_type(type_)})"
     return f"coalesce({value}, CASE WHEN {filled} THEN {fault} END)"
 
 
 def faults(message: str) -> list[str] | None:
-    """Return what a query that failed in `checked` says: file, column and value; None where it failed otherwise."""
+    """Return what a query that failed in `checked` says: column, path and value; None where it failed otherwise."""
     _, found, rest = message.partition(FAULT + _SEPARATOR)
     return rest.split(_SEPARATOR)[:-1] if found else None
 
@@ -120,7 +149,7 @@ def is_rounded(cell: str, scale: int) -> str:
 
 
 def _is_number(cell: str) -> str:
-    return f"octet_length({cell}) <= {_LONGEST_NUMBER} AND {cell} RLIKE {literal(_NUMBER)}"
+    return f"octet_length({cell}) <= {_LONGEST_NUMBER} AND {cell} RLIKE {_pattern(_NUMBER)}"
 
 
 def _is_short(cell: str, scale: int) -> str:
@@ -140,25 +169,33 @@ def _is_short(cell: str, scale: int) -> str:
 def _half_even(cell: str, precision: int, scale: int) -> str:
     """Return the number ``cell`` as a decimal, rounded half to even.
 
-    Spark rounds half up, which differs in ties alone: numbers of exactly one decimal too many, whose last digit is a 5. Those
-    with an even digit before it lose the 5 as text. Lambdas keep this out of the generated code: few cells need it.
+    Spark rounds half up, which differs in ties alone, and only in those with an even digit before the 5: there it becomes a 0.
     """
-    type_ = f"DECIMAL({precision},{scale})"
-    parts = (
-        "struct(x AS cell, substring_index(upper(x), 'E', 1) AS mantissa, CASE WHEN contains(upper(x), 'E') "
-        "THEN CAST(substring_index(upper(x), 'E', -1) AS INT) ELSE 0 END AS exponent)"
-    )
-    digits = (
-        "struct(p.cell AS cell, trim(TRAILING '0' FROM replace(p.mantissa, '.', '')) AS digits, "
-        "CASE WHEN contains(p.mantissa, '.') THEN length(p.mantissa) - instr(p.mantissa, '.') ELSE 0 END - p.exponent "
-        "- length(replace(p.mantissa, '.', '')) AS shift)"
-    )
-    tie = (
-        f"right(d.digits, 1) = '5' AND d.shift + length(d.digits) = {scale + 1} "
-        "AND substr(d.digits, -2, 1) NOT IN ('1', '3', '5', '7', '9')"
-    )
-    down = f"CAST(concat(substr(d.digits, 1, length(d.digits) - 1), '0E-{scale + 1}') AS {type_})"
-    return (
-        f"transform(transform(transform(array({cell}), x -> {parts}), p -> {digits}), "
-        f"d -> CASE WHEN {tie} THEN {down} ELSE CAST(d.cell AS {type_}) END)[0]"
-    )
+    even = f"regexp_replace({cell}, {_pattern(_tie(scale))}, '$10$2')"
+    return f"CAST({even} AS DECIMAL({precision},{scale}))"
+
+
+@lru_cache
+def _tie(scale: int) -> str:
+    """Return the pattern of numbers that lie between two of ``scale`` decimals, the even one nearer to zero.
+
+    Its groups are what stands before and behind the 5. Where the 5 stands depends on the exponent, so each has a pattern.
+    """
+    kinds = []
+    for exponent in range(-_LONGEST_EXPONENTIAL - scale, _LONGEST_EXPONENTIAL):
+        behind = scale + 1 + exponent
+        if behind > 1:
+            digits = f"[0-9]*[.][0-9]{{{behind - 2}}}[02468]50*"
+        elif behind == 1:
+            digits = "(?:[0-9]*[02468])?[.]50*"
+        else:
+            digits = f"(?:[0-9]*[02468])?50{{{-behind}}}(?:[.]0*)?"
+        sign = "-" if exponent < 0 else "[+]?"
+        power = f"[eE]{sign}0*{abs(exponent)}" if exponent else "(?:[eE][+-]?0+)?"
+        kinds.append(digits + power)
+    return rf"\A(?=[+-]?(?:{'|'.join(kinds)})\z)([^eE]*)5([0.]*(?:[eE].*)?)\z"
+
+
+def _pattern(pattern: str) -> str:
+    """Return a regular expression of this program, which has no quotes, as a SQL literal."""
+    return "'" + pattern.replace("\\", "\\\\") + "'"

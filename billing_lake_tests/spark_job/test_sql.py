@@ -11,7 +11,11 @@ from hypothesis import strategies as st
 
 from billing_lake.domain.cells import fits
 from billing_lake.domain.dictionary import DECIMAL, TIMESTAMP
+from billing_lake.domain.sources import SourceFile
 from billing_lake.spark_job import sql
+from billing_lake.spark_job.faults import Place, named_place
+from billing_lake.spark_job.inputs import Input
+from billing_lake.spark_job.java import java_errors
 from billing_lake.spark_job.session import own_session
 
 if TYPE_CHECKING:
@@ -47,6 +51,13 @@ TIES = [
     "0.05E-17",
     "50.0E-20",
     "5.0000000001E-19",
+    "250000E-23",
+    "2500.00E-21",
+    "0.0000000000000000000000000000025E12",
+    "0.00000000000000000025E+1",
+    "0.1234567890123456785E0",
+    "0.1234567890123456785e-00",
+    "-1.234567890123456785E-001",
 ]
 PLAIN = [
     "0",
@@ -117,6 +128,14 @@ NO_MOMENTS = [
     "2025-03-01\n",
     "20250301",
     "12025-03-01",
+    "2025-03-01T05:00:0+Z",
+    "2025-03-01T05:00:+1Z",
+    "+202-03-01T05:00:00Z",
+    "2025-03-01T0 :00:00Z",
+    "2025-03-01T05:00:00.+01Z",
+    "2025-03-01T05:00:00.UTCZ",
+    "2025-03-01 25:00:00.0",
+    "2025- 3-01 05:00:00.0",
 ]
 
 
@@ -199,17 +218,13 @@ def test_text_from_outside_is_a_literal_whatever_it_holds(spark: SparkSession, t
 
 
 def test_a_cell_that_does_not_fit_says_where(spark: SparkSession) -> None:
-    from billing_lake.spark_job.faults import named_place
-    from billing_lake.spark_job.java import java_errors
-
     value = sql.checked(
-        sql.decimal("c", 38, 18),
-        "c != ''",
-        "c",
-        DECIMAL,
-        [sql.literal("a'b.csv.gz"), sql.literal("cost")],
+        sql.decimal("c", 38, 18), "c != ''", "c", DECIMAL, "a'b.cost", "'file:///x'"
     )
     with pytest.raises(java_errors()) as caught:
         column(spark, ["1", "ten"], value)
-    assert named_place(caught.value) == ["a'b.csv.gz", "cost", "ten"]
+    source = Input(SourceFile(uri="/x", name="x"), "file:/x", 1)
+    other = Input(SourceFile(uri="/y", name="y"), "file:/y", 1)
+    assert named_place(caught.value, [other, source]) == Place("a'b.cost", source, "ten")
+    assert named_place(ValueError("ten"), [source]) is None
     assert column(spark, ["1", ""], value) == [(Decimal(1),), (None,)]

@@ -202,6 +202,13 @@ def test_the_real_crawler_makes_the_crawled_table_with_the_dictionary_s_types(
     crawl = lake.lake.crawled.get(name)
     assert crawl is not None
     assert crawl.profile.rows == delivery.rows
+    entry = aws.client("glue").get_table(DatabaseName=f"{lake.namespace}_crawled", Name=name)
+    told = {
+        column["Name"]: column.get("Comment", "")
+        for column in entry["Table"]["StorageDescriptor"]["Columns"]
+    }
+    assert "decimal(38, 18)" in told["line_item_unblended_cost"], "a crawler would guess a double"
+    assert "string" in told["line_item_usage_account_id"], "a crawler would guess a number"
     assert aws.client("glue").list_crawlers()["CrawlerNames"] == before, "it is removed"
     assert lake.load("2025-03").success
     assert_tables_equal(lake, delivery)

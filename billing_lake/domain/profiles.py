@@ -7,7 +7,7 @@ decimals and no tolerance exists.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Context, Decimal
 from typing import Any
 
@@ -42,6 +42,11 @@ class Profile:
     periods: Mapping[str, int] = field(default_factory=dict)
     rounded: Mapping[str, int] = field(default_factory=dict)
     files: Mapping[str, FileProfile] = field(default_factory=dict)
+
+    def in_file(self, name: str) -> Profile:
+        """Return the same profile, as that of the one report file ``name``."""
+        part = FileProfile(rows=self.rows, totals=self.totals, periods=self.periods)
+        return replace(self, files={name: part})
 
     def to_json(self) -> dict[str, Any]:
         """Return the profile as JSON values; decimals as text."""

@@ -5,7 +5,6 @@ Both sides of a proof then add up the same numbers, whatever types the provider 
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from billing_lake.domain.cells import unexplained
@@ -19,7 +18,7 @@ from billing_lake.domain.dictionary import (
     USAGE_START,
     is_cost,
 )
-from billing_lake.domain.profiles import NO_CURRENCY, FileProfile, Profile, merge
+from billing_lake.domain.profiles import NO_CURRENCY, Profile, merge
 from billing_lake.engines.polars_access import said
 from billing_lake.engines.polars_parquet import ParquetReport, open_reports
 from billing_lake.engines.polars_rounding import rounded
@@ -74,9 +73,7 @@ def _profile_file(report: ParquetReport, types: Mapping[str, str]) -> Profile:
     except (pl.exceptions.PolarsError, OSError) as error:
         report.check(read)
         raise unexplained(report.file.name, said(error)) from error
-    whole = merge(_group(group, costs, texts) for group in found)
-    parts = FileProfile(rows=whole.rows, totals=whole.totals, periods=whole.periods)
-    return replace(whole, files={report.file.name: parts})
+    return merge(_group(group, costs, texts) for group in found).in_file(report.file.name)
 
 
 def _group(group: Mapping[str, Any], costs: Iterable[str], texts: Iterable[str]) -> Profile:

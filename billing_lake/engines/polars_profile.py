@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from datetime import datetime, timezone
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
@@ -26,7 +25,7 @@ from billing_lake.domain.dictionary import (
 )
 from billing_lake.domain.errors import ReportFileError, shown
 from billing_lake.domain.periods import period_of_text
-from billing_lake.domain.profiles import NO_CURRENCY, FileProfile, Profile, add_counts, merge
+from billing_lake.domain.profiles import NO_CURRENCY, Profile, add_counts, merge
 from billing_lake.engines.blocks import Block, line_at, row_blocks
 from billing_lake.engines.polars_cells import cell_names, decimal, filled, text
 from billing_lake.engines.polars_rounding import may_round, rounded
@@ -64,9 +63,7 @@ def profile_reports(source: Source, access: Access, log: Log) -> Profile:
 def _profile_file(reader: _Reader) -> Profile:
     file = reader.file
     blocks = row_blocks(reader.files, file.uri, file.name)
-    whole = merge(_profile_block(reader, block) for block in blocks)
-    parts = FileProfile(rows=whole.rows, totals=whole.totals, periods=whole.periods)
-    return replace(whole, files={file.name: parts})
+    return merge(_profile_block(reader, block) for block in blocks).in_file(file.name)
 
 
 class _Reader:

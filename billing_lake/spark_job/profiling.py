@@ -22,7 +22,7 @@ from billing_lake.domain.dictionary import (
     is_cost,
 )
 from billing_lake.domain.errors import LoadError
-from billing_lake.domain.profiles import NO_CURRENCY, FileProfile, Profile
+from billing_lake.domain.profiles import NO_CURRENCY, Profile
 from billing_lake.spark_job import sql
 from billing_lake.spark_job.parquet import Tables
 
@@ -129,21 +129,17 @@ def _profile(
     }
     if any(total is None for total in costs.values()):
         raise LoadError(_TOO_LARGE, remedy="Look for the rows that cannot be right")
-    totals = {row["currency"] or NO_CURRENCY: costs}
-    periods = {row["period"]: row["rows"]} if row["period"] else {}
-    periods = {row["period"]: row["rows"]} if row["period"] else {}
-    file = FileProfile(rows=row["rows"], totals=totals, periods=periods)
-    return Profile(
+    found = Profile(
         rows=row["rows"],
-        totals=totals,
+        totals={row["currency"] or NO_CURRENCY: costs},
         first_usage=_moment(row["first"], whole_seconds=whole_seconds),
         last_usage=_moment(row["last"], whole_seconds=whole_seconds),
-        periods=periods,
+        periods={row["period"]: row["rows"]} if row["period"] else {},
         rounded={
             name: count for n, name in enumerate(columns.roundable) if (count := row[f"rounded{n}"])
         },
-        files={row["file"]: file} if named else {},
     )
+    return found.in_file(row["file"]) if named else found
 
 
 def _moment(micros: int | None, *, whole_seconds: bool) -> str | None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from billing_lake.domain.cells import unexplained
 from billing_lake.domain.errors import BadValueError, BillingLakeError
-from billing_lake.domain.profiles import FileProfile, Profile, merge
+from billing_lake.domain.profiles import Profile, merge
 from billing_lake.spark_job.encoding import make_folder, write_rows
 from billing_lake.spark_job.faults import named_place, report_fault, search
 from billing_lake.spark_job.hadoop import Hadoop
@@ -62,8 +62,8 @@ def profile(spark: SparkSession, source: Source, log: Log) -> Profile:
             )
     if source.of_table:
         return merge(parts)
-    empty = {one.file.name: FileProfile(rows=0, totals={}) for one in inputs}
-    return merge([Profile(files=empty), *parts])
+    # Files without rows are in no group.
+    return merge([*(Profile().in_file(one.file.name) for one in inputs), *parts])
 
 
 def encode(

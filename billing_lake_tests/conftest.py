@@ -35,6 +35,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: order.get(item.path.name, len(LONGEST)))
 
 
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Name a case by its argument where the value is bytes.
+
+    The content of a compressed file has the time in it, and processes that share the tests must agree on their names.
+    """
+    return argname if isinstance(val, bytes) else None
+
+
 # How long an example takes says more about the machine than about the code.
 settings.register_profile("lake", deadline=None)
 settings.load_profile("lake")

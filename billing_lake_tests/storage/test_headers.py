@@ -39,7 +39,7 @@ def period(data: bytes) -> str:
 
 
 def gz(text: str | bytes) -> bytes:
-    return gzip.compress(text.encode() if isinstance(text, str) else text)
+    return gzip.compress(text.encode() if isinstance(text, str) else text, mtime=0)
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from billing_lake.domain.sources import EncodedFile
 from billing_lake.spark_job import sql
 from billing_lake.spark_job.hadoop import refusal
 from billing_lake.spark_job.inputs import cores, tasks_for
-from billing_lake.spark_job.java import expression, java_errors
+from billing_lake.spark_job.java import NamedSql, columns, java_errors
 from billing_lake.spark_job.jobs import job
 from billing_lake.spark_job.parquet import Tables
 from billing_lake.spark_job.written import written_parts
@@ -102,7 +102,7 @@ def write_rows(
 def _typed(files: Reports | Tables, target: EncodeTarget) -> DataFrame:
     """Return the rows of ``files`` with the columns of the target, in its order and under its field ids."""
     present = set(files.types if isinstance(files, Tables) else files.columns)
-    columns = []
+    wanted = []
     for field in target.fields:
         if field.name == SOURCE_FILE:
             value = files.name
@@ -112,10 +112,9 @@ def _typed(files: Reports | Tables, target: EncodeTarget) -> DataFrame:
             value = files.value(field.name, field.type)
         else:
             value = f"CAST(NULL AS {sql.spark_type(field.type)})"
-        # In one step: Spark does not join two that name a row's file, and would copy every row twice.
-        column = expression(files.rows.sparkSession, value)
-        columns.append(column.alias(field.name, metadata={"parquet.field.id": field.field_id}))
-    return files.rows.select(*columns)
+        wanted.append(NamedSql(value, field.name, {"parquet.field.id": field.field_id}))
+    # In one step: Spark does not join two that name a row's file, and would copy every row twice.
+    return files.rows.select(*columns(files.rows.sparkSession, wanted))
 
 
 def _spread(files: Reports | Tables, tasks: int, log: Callable[[str], None]) -> Reports | Tables:

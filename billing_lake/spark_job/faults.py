@@ -19,7 +19,7 @@ from billing_lake.spark_job.java import causes, said
 from billing_lake.spark_job.sql import faults
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from typing import BinaryIO
 
     from billing_lake.spark_job.hadoop import Hadoop
@@ -58,12 +58,9 @@ def named_place(error: BaseException, inputs: Iterable[Input]) -> Place | None:
 
 
 def report_fault(
-    error: BaseException, inputs: Iterable[Input], types: Mapping[str, str], hadoop: Hadoop
+    error: BaseException, suspects: Sequence[Input], types: Mapping[str, str], hadoop: Hadoop
 ) -> ReportFileError:
-    """Return the fault in a report file that made Spark fail with ``error``."""
-    every = list(inputs)
-    place = named_place(error, every)
-    suspects = every if place is None or place.input is None else [place.input]
+    """Return the fault in the first of ``suspects`` that has one: report files of which one made Spark fail with ``error``."""
     for one in suspects:
         try:
             search(one, types, hadoop)

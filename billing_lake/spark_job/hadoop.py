@@ -81,6 +81,20 @@ class Hadoop:
                 "BinaryIO", io.BufferedReader(_Stream(system.open(path), uri), buffer_size=_BUFFER)
             )
 
+    def start(self, uri: str, size: int) -> bytes:
+        """Return the first ``size`` bytes of the file ``uri``, and read no more than those.
+
+        Raises:
+            OSError: There is none, or it may not be read.
+        """
+        path, system = self._at(uri)
+        with _errors(uri):
+            stream = system.open(path)
+            try:
+                return bytes(stream.readNBytes(size))
+            finally:
+                stream.close()
+
     def make_folder(self, uri: str) -> None:
         """Make the folder ``uri`` and those above it.
 

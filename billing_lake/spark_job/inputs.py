@@ -58,8 +58,7 @@ def open_inputs(source: Source, hadoop: Hadoop) -> list[Input]:
             status = hadoop.status(file.uri)
             magic = b""
             if source.format == "csv.gz" and status.size:
-                with hadoop.open(file.uri) as stream:
-                    magic = stream.read(2)
+                magic = hadoop.start(file.uri, 2)
         except OSError as error:
             what = f"The file cannot be read: {error.strerror or error}"
             if source.of_table:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
     from pyspark.sql import Column, SparkSession
 
 _DEEPEST = 20
@@ -54,9 +57,30 @@ def java_session(spark: SparkSession) -> Any:
     return cast("Any", spark)._jsparkSession  # noqa: SLF001 - PySpark has no other way to it
 
 
-def expression(spark: SparkSession, sql: str) -> Column:
-    """Return ``sql`` as a column, read by the rules of the session ``spark``; PySpark's `expr` may read it by another's."""
+@dataclass(frozen=True)
+class NamedSql:
+    """A column to be: its SQL, its name, and what Spark shall keep with it."""
+
+    sql: str
+    name: str
+    metadata: Mapping[str, int]
+
+
+def columns(spark: SparkSession, wanted: Iterable[NamedSql]) -> list[Column]:
+    """Return ``wanted`` as columns, read by the rules of the session ``spark``; PySpark's `expr` may read it by another's.
+
+    Every name below a package is a call into the JVM, so each is looked up once for all columns.
+    """
     from pyspark.sql import Column
 
-    parsed = java_session(spark).sessionState().sqlParser().parseExpression(sql)
-    return Column(jvm_of(spark).org.apache.spark.sql.Column(parsed))
+    parser = java_session(spark).sessionState().sqlParser()
+    package = jvm_of(spark).org.apache.spark.sql
+    column, metadata = package.Column, package.types.Metadata
+    return [
+        Column(
+            getattr(column(parser.parseExpression(one.sql)), "as")(
+                one.name, metadata.fromJson(json.dumps(one.metadata))
+            )
+        )
+        for one in wanted
+    ]

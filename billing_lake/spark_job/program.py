@@ -14,14 +14,14 @@ from billing_lake.domain.cells import unexplained
 from billing_lake.domain.errors import BadValueError, BillingLakeError
 from billing_lake.domain.profiles import Profile, merge
 from billing_lake.spark_job.encoding import make_folder, write_rows
-from billing_lake.spark_job.faults import named_place, report_fault, search
+from billing_lake.spark_job.faults import Place, named_place, report_fault, search
 from billing_lake.spark_job.hadoop import Hadoop
 from billing_lake.spark_job.inputs import cores, open_inputs, tasks_for
 from billing_lake.spark_job.java import java_errors, said
 from billing_lake.spark_job.jobs import job
 from billing_lake.spark_job.parquet import damaged, read_tables
 from billing_lake.spark_job.profiling import profile_rows
-from billing_lake.spark_job.reports import check_lines, read_reports
+from billing_lake.spark_job.reports import check_lines, first_unreadable, read_reports
 from billing_lake.spark_job.session import own_session
 
 if TYPE_CHECKING:
@@ -50,7 +50,10 @@ def profile(spark: SparkSession, source: Source, log: Log) -> Profile:
     if not inputs:
         return Profile()
     own = own_session(spark, tasks_for(inputs, cores(spark)))
-    with _named(source, inputs, hadoop), job(spark, f"billing-lake profile {uuid.uuid4().hex}"):
+    with (
+        _named(own, source, inputs, hadoop, log),
+        job(spark, f"billing-lake profile {uuid.uuid4().hex}"),
+    ):
         _check(own, source, inputs, hadoop, log)
         parts: list[Profile] = []
         done = 0
@@ -85,7 +88,7 @@ def encode(
         return ()
     tasks = tasks_for(inputs, cores(spark))
     own = own_session(spark, tasks)
-    with _named(source, inputs, hadoop):
+    with _named(own, source, inputs, hadoop, log):
         with job(spark, f"billing-lake check {target.stem} {uuid.uuid4().hex}"):
             _check(own, source, inputs, hadoop, log)
             groups = list(_groups(own, source, inputs, hadoop))
@@ -124,7 +127,9 @@ def _groups(
 
 
 @contextmanager
-def _named(source: Source, inputs: Sequence[Input], hadoop: Hadoop) -> Iterator[None]:
+def _named(
+    spark: SparkSession, source: Source, inputs: Sequence[Input], hadoop: Hadoop, log: Log
+) -> Iterator[None]:
     """Turn what Spark raises into the error that says where and why."""
     try:
         yield
@@ -132,11 +137,26 @@ def _named(source: Source, inputs: Sequence[Input], hadoop: Hadoop) -> Iterator[
         raise
     except java_errors() as error:
         types = {column.name: column.type for column in source.columns}
-        if source.format == "csv.gz":
-            raise report_fault(error, inputs, types, hadoop) from error
         place = named_place(error, inputs)
+        if source.format == "csv.gz":
+            suspects = _suspects(spark, place, inputs, log)
+            raise report_fault(error, suspects, types, hadoop) from error
         if place is None:
             raise damaged(said(error), inputs, of_table=source.of_table) from error
         what = f"The value is no {types.get(place.column, 'cell').replace(' ', '')}"
         file = None if place.input is None else place.input.file.name
         raise BadValueError(what, file=file, column=place.column, value=place.value) from error
+
+
+def _suspects(
+    spark: SparkSession, place: Place | None, inputs: Sequence[Input], log: Log
+) -> Sequence[Input]:
+    """Return the report files of which one made Spark fail, as few as it can tell."""
+    if place is not None:
+        return inputs if place.input is None else [place.input]
+    if len(inputs) == 1:
+        return inputs
+    log(f"Spark cannot read one of {len(inputs)} files; each is tried alone")
+    with job(spark, f"billing-lake search {uuid.uuid4().hex}"):
+        first = first_unreadable(spark, inputs)
+    return inputs if first is None else [first]

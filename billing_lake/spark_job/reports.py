@@ -22,13 +22,12 @@ from billing_lake.spark_job.inputs import (
     name_of,
     reading,
 )
+from billing_lake.spark_job.java import java_errors
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from pyspark.sql import Column, DataFrame, SparkSession
-
-_BAD = "_bad"
 
 
 @dataclass(frozen=True)
@@ -53,7 +52,7 @@ class Reports:
     Attributes:
         inputs: The files.
         columns: Column name of each cell.
-        rows: Their rows: the cells as text by position, and `_bad` where a row has another number of them.
+        rows: Their rows: the cells as text by position. A row with another number of them makes a query fail.
         path: SQL for the path of a row's file.
     """
 
@@ -74,10 +73,8 @@ class Reports:
 
     @property
     def name(self) -> str:
-        """SQL for the name of a row's file; fails for a row of the wrong width."""
-        name = name_of(self.inputs, self.path)
-        ragged = sql.checked("CAST(NULL AS STRING)", "true", "''", "string", "", self.path)
-        return f"CASE WHEN {_BAD} IS NULL THEN {name} ELSE {ragged} END"
+        """SQL for the name of a row's file."""
+        return name_of(self.inputs, self.path)
 
     def text(self, name: str) -> str:
         """Return SQL for the text of the column ``name``."""
@@ -114,6 +111,20 @@ def read_reports(spark: SparkSession, inputs: Sequence[Input]) -> Iterator[Repor
             yield Reports(some, columns, _rows(spark, some, len(columns)))
 
 
+def first_unreadable(spark: SparkSession, inputs: Sequence[Input]) -> Input | None:
+    """Return the first of ``inputs`` that has no end, or a row of the wrong width; None where there is none.
+
+    Spark does not say in which file its CSV reader stopped.
+    """
+    for one in inputs:
+        try:
+            for reports in read_reports(spark, [one]):
+                reports.rows.selectExpr("count(c0)").collect()
+        except java_errors():
+            return one
+    return None
+
+
 def check_lines(spark: SparkSession, inputs: Sequence[Input]) -> list[Suspect]:
     """Return the files whose raw lines show what the CSV reader would not."""
     lines = reading(spark.read).text([one.file.uri for one in inputs], lineSep="\n")
@@ -135,11 +146,12 @@ def check_lines(spark: SparkSession, inputs: Sequence[Input]) -> list[Suspect]:
 def _line_counts() -> list[Column]:
     from pyspark.sql import functions as f
 
+    # Splitting decodes. Putting the parts together again gives other bytes where some were no UTF-8.
+    parts = "split(value, '\"', -1)"
     counts = (
         "count_if(value = '' OR value = '\\r')",
-        "sum(octet_length(value) - octet_length(replace(value, '\"', '')))",
-        # Decoding puts another sign for bytes that are no UTF-8.
-        "count_if(decode(CAST(value AS BINARY), 'UTF-8') != value)",
+        f"sum(size({parts}) - 1)",
+        f"count_if(array_join({parts}, '\"') != value)",
     )
     return [f.expr(count) for count in counts]
 
@@ -148,7 +160,7 @@ def _rows(spark: SparkSession, inputs: Sequence[Input], width: int) -> DataFrame
     cells = ", ".join(f"c{n} STRING" for n in range(width))
     rows = reading(spark.read).csv(
         [one.file.uri for one in inputs],
-        schema=f"{cells}, {_BAD} STRING",
+        schema=cells,
         header=True,
         enforceSchema=True,
         multiLine=True,
@@ -163,7 +175,7 @@ def _rows(spark: SparkSession, inputs: Sequence[Input], width: int) -> DataFrame
         nullValue=uuid.uuid4().hex,
         emptyValue="",
         maxCharsPerColumn=-1,
-        mode="PERMISSIVE",
-        columnNameOfCorruptRecord=_BAD,
+        # A row of the wrong width ends the query. To keep it in a column of its own would copy every row.
+        mode="FAILFAST",
     )
     return complete(rows, inputs)

@@ -19,15 +19,15 @@ _SEPARATOR = "\x1f"
 _FURTHER = 10
 """How many more decimals than the type's are looked at when rounded cells are counted."""
 _LONGEST_NUMBER = 1_000
-_LONGEST_SHORT = 60
 _SHOWN = 1_000
 
 _LONGEST_EXPONENTIAL = 40
 """Characters of a number with an exponent; nobody writes longer ones, and each needs its share of `_tie`."""
 _DIGITS = "[+-]?(?:[0-9]+[.]?[0-9]*|[.][0-9]+)"
 _NUMBER = rf"\A(?:{_DIGITS}|(?=.{{1,{_LONGEST_EXPONENTIAL}}}\z){_DIGITS}[eE][+-]?[0-9]{{1,4}})\z"
-_MOMENT = r"\A[0-9]{4}-[0-9]{2}-[0-9]{2}(?:[T ][0-9]{2}:[0-9]{2}:[0-9]{2}(?:[.][0-9]{1,9})?Z?)?\z"
-_SEPARATORS = {5: "-", 8: "-", 14: ":", 17: ":"}
+_MOMENT = (
+    r"\A[0-9]{4}-[0-9]{2}-[0-9]{2}(?:[T ][0-9]{2}:[0-9]{2}:[0-9]{2}(?:[.][0-9]{1,9}+)?+Z?+)?+\z"
+)
 _SIMPLE = {
     STRING: "string",
     TIMESTAMP: "timestamp",
@@ -77,27 +77,11 @@ def converted(cell: str, type_: str) -> str:
 def _moment(cell: str) -> str:
     """Return the text ``cell`` as a moment; NULL where it is none.
 
-    Spark's cast takes more spellings, so those of a report are made sure of: where one of the three that providers write has its
-    separators, the cast can only find digits between them. Matching a pattern costs more than all the rest of the row.
+    Spark's cast takes more spellings, so the cell is matched first. The session is in UTC: without its Z the cell says the same,
+    and Spark takes its time to find out what zone Z may be.
     """
-    usual = " AND ".join(
-        [
-            *(f"substr({cell}, {place}, 1) = '{sign}'" for place, sign in _SEPARATORS.items()),
-            f"substr({cell}, 11, 1) IN ('T', ' ')",
-            "("
-            + " OR ".join(
-                f"(octet_length({cell}) = {19 + len(end)} AND endswith({cell}, '{end}'))"
-                for end in ("Z", ".000Z", ".0")
-            )
-            + ")",
-        ]
-    )
-    # The session is in UTC; Spark takes its time to find out what zone Z may be.
-    other = f"CAST(trim(TRAILING 'Z' FROM {cell}) AS TIMESTAMP)"
-    return (
-        f"CASE WHEN {cell} IS NULL THEN NULL WHEN {usual} THEN CAST(substr({cell}, 1, 19) AS TIMESTAMP) "
-        f"WHEN {cell} RLIKE {_pattern(_MOMENT)} THEN {other} END"
-    )
+    moment = f"CAST(replace({cell}, 'Z', '') AS TIMESTAMP)"
+    return f"CASE WHEN {cell} RLIKE {_pattern(_MOMENT)} THEN {moment} END"
 
 
 def checked(value: str, filled: str, shown: str, type_: str, column: str, path: str) -> str:
@@ -128,8 +112,8 @@ def decimal(cell: str, precision: int, scale: int) -> str:
     type_ = f"DECIMAL({precision},{scale})"
     careful = f"CASE WHEN {_is_number(cell)} THEN {_half_even(cell, precision, scale)} END"
     return (
-        f"CASE WHEN {cell} IS NULL THEN NULL WHEN {_is_short(cell, scale)} "
-        f"THEN CAST({cell} AS {type_}) ELSE {careful} END"
+        f"CASE WHEN {cell} RLIKE {_pattern(_usual(precision, scale))} THEN CAST({cell} AS {type_}) "
+        f"WHEN {cell} != '' THEN {careful} END"
     )
 
 
@@ -143,7 +127,7 @@ def is_rounded(cell: str, scale: int) -> str:
     fine = _half_even(cell, MAX_PRECISION, scale + _FURTHER)
     differs = f"CAST({kept} AS DECIMAL({MAX_PRECISION},{scale + _FURTHER})) != {fine}"
     return (
-        f"CASE WHEN {cell} IS NULL OR {_is_short(cell, scale)} THEN false "
+        f"CASE WHEN {cell} RLIKE {_pattern(_usual(MAX_PRECISION, scale))} THEN false "
         f"WHEN {_is_number(cell)} THEN {differs} ELSE false END"
     )
 
@@ -152,18 +136,18 @@ def _is_number(cell: str) -> str:
     return f"octet_length({cell}) <= {_LONGEST_NUMBER} AND {cell} RLIKE {_pattern(_NUMBER)}"
 
 
-def _is_short(cell: str, scale: int) -> str:
-    """Return whether Spark's cast can be trusted: nothing to trim, and no more than ``scale`` decimals.
+@lru_cache
+def _usual(precision: int, scale: int) -> str:
+    """Return the pattern of numbers that fit without rounding, as providers write them: Spark's cast can be trusted with those.
 
-    The text behind the point bounds the decimals. One digit of exponent, as in 1.28554E-5, makes up to six more of them than
-    that text has characters.
+    An exponent adds its value to the decimals that are written. Patterns are tried for every cell, so they never look back:
+    each `+` behind a count keeps what it took.
     """
-    behind = f"octet_length({cell}) - instr({cell}, '.')"
-    return (
-        f"octet_length({cell}) <= {_LONGEST_SHORT} AND {cell} >= '!' AND right({cell}, 1) >= '!' "
-        f"AND CASE WHEN contains({cell}, 'E') THEN {behind} <= {scale - 6} AND substr({cell}, -2, 1) = '-' "
-        f"WHEN contains({cell}, 'e') THEN false ELSE {behind} <= {scale} END"
-    )
+    kinds = [
+        f"(?:[.][0-9]{{0,{scale - exponent}}}+)?+" + (f"E-{exponent}" if exponent else "")
+        for exponent in range(scale + 1)
+    ]
+    return rf"\A-?[0-9]{{1,{precision - scale}}}+(?:{'|'.join(kinds)})\z"
 
 
 def _half_even(cell: str, precision: int, scale: int) -> str:

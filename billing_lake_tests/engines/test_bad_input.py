@@ -142,14 +142,24 @@ def test_damaged_files_are_named_by_both_verbs(
     assert list((tmp_path / "out").glob("*")) == []
 
 
+@pytest.mark.parametrize(
+    ("content", "error"),
+    [
+        (gzip.compress(broken(line(cost="ten")).encode(), mtime=0), errors.BadValueError),
+        (gzip.compress(broken(line() + ",extra").encode(), mtime=0), errors.RaggedRowError),
+        (cut(GOOD.encode() * 200), errors.TruncatedFileError),
+    ],
+    ids=["value", "width", "end"],
+)
 def test_a_fault_in_the_second_file_leaves_nothing_of_the_first(
-    engine: Engine, tmp_path: Path
+    engine: Engine, tmp_path: Path, content: bytes, error: type[errors.ReportFileError]
 ) -> None:
     good = report(tmp_path / "good.csv.gz", GOOD)
-    bad = report(tmp_path / "bad.csv.gz", broken(line(cost="ten")))
-    with pytest.raises(errors.BadValueError, match=r"bad\.csv\.gz"):
+    bad = tmp_path / "bad.csv.gz"
+    bad.write_bytes(content)
+    with pytest.raises(error, match=r"bad\.csv\.gz"):
         encode(engine, source_of(good, bad), tmp_path / "out")
-    assert list((tmp_path / "out").iterdir()) == []
+    assert list((tmp_path / "out").glob("*")) == []
 
 
 def test_a_folder_that_is_a_file_cannot_be_written(engine: Engine, tmp_path: Path) -> None:

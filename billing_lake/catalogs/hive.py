@@ -190,13 +190,14 @@ class HiveTables:
             rows = db.execute(query, (table, export)).fetchall()
         return tuple(row[0] for row in rows if any(file["rows"] for file in json.loads(row[1])))
 
-    def locations(self, table: str) -> dict[str, str]:
-        """Return the folder of each billing period, for readers that take folders: DuckDB, Polars, Spark."""
-        query = "SELECT billing_period, location FROM partitions WHERE table_name = ? ORDER BY billing_period"
+    def locations(self, table: str) -> dict[PeriodKey, str]:
+        """Return the folder that each partition points at, for readers that take folders: DuckDB, Polars, Spark."""
+        query = "SELECT export, billing_period, location FROM partitions WHERE table_name = ? ORDER BY billing_period"
         with self._database.reading() as db:
             _require(db, check_table(table))
             rows = db.execute(query, (table,)).fetchall()
-        return {row[0]: str(self._root / table / f"{PERIOD}={row[0]}" / row[1]) for row in rows}
+        keys = {PeriodKey(export, period): location for export, period, location in rows}
+        return {key: str(self._folder(table, key) / location) for key, location in keys.items()}
 
     def uri(self, table: str) -> str:
         """Return the table's folder."""

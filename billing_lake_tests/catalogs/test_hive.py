@@ -16,6 +16,7 @@ from billing_lake_tests.catalogs.making import (
     APRIL,
     FIELDS,
     MARCH,
+    OTHER_MARCH,
     TABLE,
     changed,
     count,
@@ -45,7 +46,18 @@ def test_files_written_into_a_new_location_are_taken_over_where_they_lie(
     (file,) = hive_tables.files(TABLE, MARCH).files
     assert file.uri == encoded.files[0].uri
     assert Path(file.uri).parent.parent == Path(hive_tables.uri(TABLE), "billing_period=2025-03")
-    assert hive_tables.locations(TABLE) == {"2025-03": str(Path(file.uri).parent)}
+    assert hive_tables.locations(TABLE) == {MARCH: str(Path(file.uri).parent)}
+
+
+def test_two_exports_of_one_table_have_a_location_each_for_the_same_month(
+    hive_tables: HiveTables, tmp_path: Path
+) -> None:
+    for key in (MARCH, OTHER_MARCH):
+        load(hive_tables, encode(tmp_path / key.export), key)
+    found = {
+        key: Path(hive_tables.files(TABLE, key).files[0].uri).parent for key in (MARCH, OTHER_MARCH)
+    }
+    assert hive_tables.locations(TABLE) == {key: str(folder) for key, folder in found.items()}
 
 
 def test_files_of_several_folders_with_one_name_are_kept_apart(

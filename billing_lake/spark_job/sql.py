@@ -28,6 +28,8 @@ _NUMBER = rf"\A(?:{_DIGITS}|(?=.{{1,{_LONGEST_EXPONENTIAL}}}\z){_DIGITS}[eE][+-]
 _MOMENT = (
     r"\A[0-9]{4}-[0-9]{2}-[0-9]{2}(?:[T ][0-9]{2}:[0-9]{2}:[0-9]{2}(?:[.][0-9]{1,9}+)?+Z?+)?+\z"
 )
+_EXPONENTS = {9: "[1-9]", 6: "[1-6]", 12: "1[0-2]", 15: "1[3-5]"}
+"""By how many decimals an exponent adds at most: those exponents, as a pattern."""
 _SIMPLE = {
     STRING: "string",
     TIMESTAMP: "timestamp",
@@ -140,14 +142,17 @@ def _is_number(cell: str) -> str:
 def _usual(precision: int, scale: int) -> str:
     """Return the pattern of numbers that fit without rounding, as providers write them: Spark's cast can be trusted with those.
 
-    An exponent adds its value to the decimals that are written. Patterns are tried for every cell, so they never look back:
-    each `+` behind a count keeps what it took.
+    It is tried for every cell: few alternatives, the likeliest first, and each `+` behind a count keeps what it took.
     """
     kinds = [
-        f"(?:[.][0-9]{{0,{scale - exponent}}}+)?+" + (f"E-{exponent}" if exponent else "")
-        for exponent in range(scale + 1)
+        f"[0-9]{{0,{scale}}}+",
+        *(
+            f"[0-9]{{0,{scale - most}}}+E-{exponent}"
+            for most, exponent in _EXPONENTS.items()
+            if most <= scale
+        ),
     ]
-    return rf"\A-?[0-9]{{1,{precision - scale}}}+(?:{'|'.join(kinds)})\z"
+    return rf"\A-?[0-9]{{1,{precision - scale}}}+(?:[.](?:{'|'.join(kinds)}))?\z"
 
 
 def _half_even(cell: str, precision: int, scale: int) -> str:

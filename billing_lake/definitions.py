@@ -5,12 +5,12 @@ from pathlib import Path
 
 import dagster as dg
 
-# Dagster warns of a constructor that it calls itself, for every project with asset checks.
-warnings.filterwarnings(
-    "ignore",
-    category=dg.BetaWarning,
-    module=r"dagster\._core\.definitions\.repository_definition\.",
-)
+# Dagster warns of what it calls itself: for every project with asset checks, and in every run of a Glue job.
+for category, module in (
+    (dg.BetaWarning, r"dagster\._core\.definitions\.repository_definition\."),
+    (dg.PreviewWarning, r"dagster\._core\.pipes\.context"),
+):
+    warnings.filterwarnings("ignore", category=category, module=module)
 
 
 @dg.definitions

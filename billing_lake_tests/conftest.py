@@ -20,6 +20,7 @@ pytest_plugins = [
 LONGEST = (
     "test_on_aws.py",
     "test_values.py",
+    "test_dagster_dev.py",
     "test_public_reports.py",
     "test_bad_input.py",
     "test_engines_share_tables.py",

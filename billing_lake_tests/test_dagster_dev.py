@@ -1,0 +1,145 @@
+"""What people use: the webserver, the daemon and its sensor, runs in processes of their own; on the services of AWS.
+
+Everything else that tests look at happens in the process of the tests, where no run launcher is.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from billing_lake.domain.sources import PeriodKey
+from billing_lake_tests.assets.test_load import figures
+from billing_lake_tests.aws_lakes import AwsWorld
+from billing_lake_tests.lakes import SPEC
+from billing_lake_tests.servers.aws import Aws
+
+ROOT = Path(__file__).parents[1]
+EXPORT = "cost_and_usage"
+TABLE = f"billing.{EXPORT}"
+SECONDS = 120
+
+
+@dataclass(frozen=True)
+class Dev:
+    """A running `dagster dev`, as its user interface sees it."""
+
+    instance: dg.DagsterInstance
+    port: int
+
+    @property
+    def client(self) -> Any:
+        """What the user interface sends its requests with."""
+        from dagster_graphql import DagsterGraphQLClient
+
+        return DagsterGraphQLClient("127.0.0.1", port_number=self.port)
+
+    def run(self) -> dg.DagsterRun:
+        """Return the newest run."""
+        return self.instance.get_runs(limit=1)[0]
+
+    def is_up(self) -> bool:
+        """Say whether the webserver answers."""
+        with socket.socket() as attempt:
+            return attempt.connect_ex(("127.0.0.1", self.port)) == 0
+
+    def wait(self, wanted: Callable[[], bool], what: str) -> None:
+        deadline = time.monotonic() + SECONDS
+        while not wanted():
+            assert time.monotonic() < deadline, f"{what}: not within {SECONDS} s"
+            time.sleep(0.2)
+
+
+@contextmanager
+def dagster_dev(home: Path, variables: dict[str, str]) -> Iterator[Dev]:
+    """Run `dagster dev` as `make dev` does, with the export's sensor switched on."""
+    home.mkdir()
+    shutil.copy(ROOT / "dagster.yaml", home)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    environment = {
+        **os.environ,
+        **variables,
+        "DAGSTER_HOME": str(home),
+        "PYTHONWARNINGS": "ignore:Function `dev_command` is superseded",
+    }
+    dagster = [sys.executable, "-m", "dagster"]
+    workspace = ["-w", str(ROOT / "workspace.yaml")]
+    subprocess.run(
+        [*dagster, "sensor", "start", f"{EXPORT}_new_reports", *workspace],
+        check=True,
+        env=environment,
+        stdout=subprocess.DEVNULL,
+    )
+    with (home / "dev.log").open("w") as log:
+        process = subprocess.Popen(
+            [*dagster, "dev", *workspace, "-h", "127.0.0.1", "-p", str(port)],
+            env=environment,
+            stdout=log,
+            stderr=log,
+            cwd=home,
+        )
+    try:
+        with dg.DagsterInstance.from_config(str(home)) as instance:
+            dev = Dev(instance, port)
+            dev.wait(dev.is_up, "the webserver answers")
+            yield dev
+    except BaseException:
+        print((home / "dev.log").read_text()[-4_000:])
+        raise
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.wait(60)
+
+
+# Dagster's client speaks to its GraphQL library as to an older one.
+@pytest.mark.filterwarnings("ignore:Using variable_values:DeprecationWarning")
+def test_a_delivery_is_loaded_by_the_daemon_and_cancelling_its_run_stops_the_glue_run(
+    aws_world: Callable[..., AwsWorld], aws: Aws, glue_job: str, tmp_path: Path
+) -> None:
+    lake = aws_world("glue")
+    delivery = lake.deliver("2025-03", spec=replace(SPEC, report="cost-and-usage"))
+    before = len(aws.glue.runs.of(glue_job))
+
+    def glue_runs() -> list[str]:
+        return [run.state for run in aws.glue.runs.of(glue_job)][before:]
+
+    aws.glue.runs.hold(glue_job)
+    with dagster_dev(tmp_path / "dagster", lake.variables) as dev:
+        dev.wait(lambda: glue_runs() == ["RUNNING"], "the sensor's run starts a Glue run")
+        cancelled = dev.run()
+        assert cancelled.tags["dagster/partition"] == "2025-03"
+        assert cancelled.tags["dagster/sensor_name"] == f"{EXPORT}_new_reports"
+        dev.client.terminate_run(cancelled.run_id)
+        dev.wait(lambda: dev.run().is_finished, "the run is cancelled")
+        assert dev.run().status == dg.DagsterRunStatus.CANCELED
+        assert glue_runs() == ["STOPPED"]
+        assert lake.lake.hive.tables() == ()
+        assert lake.lake.iceberg.tables() == ()
+        assert list(lake.lake.files.list(lake.lake.staging)) == []
+
+        aws.glue.runs.release(glue_job)
+        again = dev.client.submit_job_execution(
+            f"{EXPORT}_load", tags={"dagster/partition": "2025-03"}
+        )
+        dev.wait(lambda: dev.run().run_id == again and dev.run().is_finished, "the month is loaded")
+        assert dev.run().status == dg.DagsterRunStatus.SUCCESS
+    assert "Warning: " not in (tmp_path / "dagster" / "dev.log").read_text()
+    assert glue_runs() == ["STOPPED", "SUCCEEDED", "SUCCEEDED"]
+    for catalog in (lake.lake.hive, lake.lake.iceberg, lake.lake.s3_tables):
+        source = catalog.files(TABLE, PeriodKey(EXPORT, "2025-03"))
+        assert figures(lake.lake.reader.profile(source)) == figures(delivery)

@@ -54,7 +54,7 @@ def test_assets_are_described_owned_and_grouped() -> None:
 def test_loading_the_code_location_imports_no_engine_and_warns_of_nothing() -> None:
     program = (
         "import sys; from billing_lake.definitions import defs; defs().get_repository_def();"
-        "print([m for m in ('polars', 'pyarrow', 'pyiceberg', 'duckdb', 'pandas', 'numpy') if m in sys.modules])"
+        "print([m for m in ('boto3', 'dagster_aws', 'polars', 'pyarrow', 'pyiceberg', 'duckdb', 'pandas', 'numpy') if m in sys.modules])"
     )
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", program],

@@ -107,8 +107,9 @@ class Export:
 
 
 @contextmanager
-def knowingly(category: type[Warning]) -> Iterator[None]:
+def knowingly(*categories: type[Warning]) -> Iterator[None]:
     """Keep Dagster from warning of an unfinished interface that is used on purpose; the tests watch it instead."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", category)
+        for category in categories:
+            warnings.simplefilter("ignore", category)
         yield

@@ -28,7 +28,7 @@ from billing_lake.domain.periods import period_of_text
 from billing_lake.domain.profiles import NO_CURRENCY, Profile, add_counts, merge
 from billing_lake.engines.blocks import Block, line_at, row_blocks
 from billing_lake.engines.polars_cells import cell_names, decimal, filled, text
-from billing_lake.engines.polars_rounding import may_round, rounded
+from billing_lake.engines.polars_rounding import rounded
 
 if TYPE_CHECKING:
     import polars as pl
@@ -97,10 +97,10 @@ class _Reader:
         return [decimal(pl.col(name), DECIMAL).sum() for name in self.costs]
 
     @cached_property
-    def doubts(self) -> list[pl.Expr]:
+    def losses(self) -> list[pl.Expr]:
         import polars as pl
 
-        return [may_round(pl.col(name)).alias(name) for name in self.numbers]
+        return [rounded(pl.col(name), DECIMAL_SCALE).alias(name) for name in self.numbers]
 
 
 def _profile_block(reader: _Reader, block: Block) -> Profile:
@@ -144,14 +144,10 @@ def _totals(reader: _Reader, frame: pl.DataFrame) -> dict[str, dict[str, Any]]:
 
 
 def _rounded(reader: _Reader, frame: pl.DataFrame) -> dict[str, int]:
-    """Return the rounded cells of each column; those that cannot have any, nearly all, are only glanced at."""
-    import polars as pl
-
+    """Return the rounded cells of each column that has any."""
     if not reader.numbers:
         return {}
-    doubts = frame.select(reader.doubts).row(0, named=True)
-    doubtful = [rounded(pl.col(name), DECIMAL_SCALE) for name in reader.numbers if doubts[name]]
-    counts = frame.select(doubtful).row(0, named=True) if doubtful else {}
+    counts = frame.select(reader.losses).row(0, named=True)
     return {name: count for name, count in counts.items() if count}
 
 

@@ -21,19 +21,20 @@ _SHORTEST = len(".1234567890E-9")
 """Characters below which a number has at most 18 decimals, unless its exponent has two digits."""
 
 
-def may_round(cell: pl.Expr) -> pl.Expr:
-    """Return whether any of the numbers, as text, may have more than 18 decimals: by its length, or its small exponent."""
-    small = cell.str.slice(-3, 1) == "-"
-    return (cell.str.len_bytes().max() >= _SHORTEST) | small.any()
-
-
 def rounded(cell: pl.Expr, scale: int) -> pl.Expr:
     """Return the number of numbers, as text, that differ from themselves rounded to ``scale`` decimals.
 
-    Comparing the number read twice, with its own scale and with a finer one, costs a fraction of looking at its digits.
+    Only cells that are long, or small, can have so many: most are only glanced at. Comparing the number read twice, with its
+    own scale and with a finer one, costs a fraction of looking at its digits.
     """
     import polars as pl
 
+    doubtful = cell.filter(_may_round(cell))
     fine = pl.Decimal(MAX_PRECISION, scale + _FURTHER)
-    kept = cell.cast(pl.Decimal(MAX_PRECISION, scale), strict=False).cast(fine, strict=False)
-    return (kept != cell.cast(fine, strict=False)).sum()
+    kept = doubtful.cast(pl.Decimal(MAX_PRECISION, scale), strict=False).cast(fine, strict=False)
+    return (kept != doubtful.cast(fine, strict=False)).sum()
+
+
+def _may_round(cell: pl.Expr) -> pl.Expr:
+    """Return whether a number, as text, may have more than 18 decimals: by its length, or its small exponent."""
+    return (cell.str.len_bytes() >= _SHORTEST) | (cell.str.slice(-3, 1) == "-")

@@ -147,7 +147,9 @@ def _rounded(reader: _Reader, frame: pl.DataFrame) -> dict[str, int]:
     """Return the rounded cells of each column that has any."""
     if not reader.numbers:
         return {}
-    counts = frame.select(reader.losses).row(0, named=True)
+    # Lazily, because only then Polars works out once what an expression names twice: the doubtful cells.
+    losses = frame.lazy().select(reader.losses).collect(engine="in-memory")
+    counts = losses.row(0, named=True)
     return {name: count for name, count in counts.items() if count}
 
 

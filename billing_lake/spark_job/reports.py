@@ -1,9 +1,9 @@
 """Report files, csv.gz, as rows of text that nothing was lost from.
 
-Spark's CSV reader is fast and lenient. What it is told to do here: keep empty text apart from NULL, keep rows of the wrong width
-and say so, refuse a quote that closes in the middle of a cell, take cells of any size. What it cannot be told: that blank
-lines are rows, that bytes which are no UTF-8 are faults, and that a quote which is still open where the file ends has
-swallowed rows. `check_lines` counts those in the raw lines, which costs a fraction of parsing them.
+Spark's CSV reader is fast and lenient. What it is told to do here: keep empty text apart from NULL, refuse rows of the wrong width
+and a quote that closes in the middle of a cell, take cells of any size. What it cannot be told: that blank lines are rows, that
+bytes which are no UTF-8 are faults, and that a quote which is still open where the file ends has swallowed rows. `check_lines`
+counts those in the raw lines, which costs a fraction of parsing them.
 """
 
 from __future__ import annotations

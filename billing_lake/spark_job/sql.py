@@ -152,7 +152,9 @@ def _usual(precision: int, scale: int) -> str:
             if most <= scale
         ),
     ]
-    return rf"\A-?[0-9]{{1,{precision - scale}}}+(?:[.](?:{'|'.join(kinds)}))?\z"
+    # Where the type has no digits before the point, the cast itself refuses all but a zero there.
+    whole = max(1, precision - scale)
+    return rf"\A-?[0-9]{{1,{whole}}}+(?:[.](?:{'|'.join(kinds)}))?\z"
 
 
 def _half_even(cell: str, precision: int, scale: int) -> str:

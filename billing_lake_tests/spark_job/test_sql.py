@@ -183,6 +183,11 @@ def test_numbers_are_rounded_half_even_and_what_is_none_is_null(spark: SparkSess
     assert_numbers(spark, TIES + PLAIN + NO_NUMBERS)
 
 
+def test_a_type_without_digits_before_the_point_takes_fractions_alone(spark: SparkSession) -> None:
+    found = column(spark, ["0.25", "-.5", "1.0", "1"], sql.decimal("c", 5, 5))
+    assert found == [(Decimal("0.25000"),), (Decimal("-0.50000"),), (None,), (None,)]
+
+
 digits = st.text("0123456789", max_size=24)
 numbers = st.builds(
     "{}{}.{}{}".format,

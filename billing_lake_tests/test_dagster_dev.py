@@ -30,7 +30,7 @@ from billing_lake_tests.servers.aws import Aws
 ROOT = Path(__file__).parents[1]
 EXPORT = "cost_and_usage"
 TABLE = f"billing.{EXPORT}"
-SECONDS = 120
+SECONDS = 300
 
 
 @dataclass(frozen=True)
@@ -92,6 +92,7 @@ def dagster_dev(home: Path, variables: dict[str, str]) -> Iterator[Dev]:
             stdout=log,
             stderr=log,
             cwd=home,
+            start_new_session=True,
         )
     try:
         with dg.DagsterInstance.from_config(str(home)) as instance:
@@ -102,8 +103,13 @@ def dagster_dev(home: Path, variables: dict[str, str]) -> Iterator[Dev]:
         print((home / "dev.log").read_text()[-4_000:])
         raise
     finally:
-        process.send_signal(signal.SIGINT)
-        process.wait(60)
+        try:
+            process.send_signal(signal.SIGINT)
+            process.wait(60)
+        except subprocess.TimeoutExpired:
+            # Its servers and runs would go on without it.
+            os.killpg(process.pid, signal.SIGKILL)
+            raise
 
 
 # Dagster's client speaks to its GraphQL library as to an older one.

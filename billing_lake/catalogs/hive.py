@@ -196,8 +196,8 @@ class HiveTables:
         with self._database.reading() as db:
             _require(db, check_table(table))
             rows = db.execute(query, (table,)).fetchall()
-        keys = {PeriodKey(export, period): location for export, period, location in rows}
-        return {key: str(self._folder(table, key) / location) for key, location in keys.items()}
+        found = ((PeriodKey(export, period), location) for export, period, location in rows)
+        return {key: str(self._folder(table, key) / location) for key, location in found}
 
     def uri(self, table: str) -> str:
         """Return the table's folder."""

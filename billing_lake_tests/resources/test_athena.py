@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import signal
-import time
 from collections.abc import Callable, Iterator
 from datetime import date, datetime, timedelta, timezone
 from decimal import Decimal
@@ -158,14 +157,11 @@ def test_progress_is_told_while_a_query_runs(queries: AthenaQueries, athena: Ath
     assert answer.execution.scanned == SCANNED
 
 
-def test_ctrl_c_stops_the_query(
-    queries: AthenaQueries, athena: Athena, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_ctrl_c_stops_the_query(queries: AthenaQueries, athena: Athena) -> None:
     athena.held = True
-    monkeypatch.setattr(time, "sleep", lambda _: signal.raise_signal(signal.SIGINT))
     query = queries.start("SELECT 1")
     with pytest.raises(KeyboardInterrupt):
-        queries.wait(query)
+        queries.wait(query, lambda _: signal.raise_signal(signal.SIGINT))
     assert athena.stopped == [query]
 
 

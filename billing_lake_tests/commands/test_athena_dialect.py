@@ -46,6 +46,10 @@ def sent(sql: str) -> str:
             "SELECT ts < '2025-03-01T01:30:00.5+02:00' AS x",
             "ts < CAST('2025-02-28 23:30:00.500000' AS TIMESTAMP) AS x",
         ),
+        (
+            "SELECT ts = '2025-03-01 01:30:00.1234567-02' AS x",
+            "ts = CAST('2025-03-01 03:30:00.123456' AS TIMESTAMP) AS x",
+        ),
         ("SELECT '2025-03-01' = day AS x", "CAST('2025-03-01' AS DATE) = day AS x"),
         ("SELECT a > '2025' AS x", "a > '2025' AS x"),
         # Sunday is 0.

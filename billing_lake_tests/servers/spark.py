@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -32,6 +33,8 @@ def spark() -> Iterator[SparkSession]:
 
     use_java()
     os.environ.setdefault("SPARK_LOCAL_IP", LOOPBACK)
+    # Rows that a test makes in Python pass through a Python process, which would otherwise be whatever `python3` is.
+    os.environ["PYSPARK_PYTHON"] = sys.executable
     settings = session_settings("local[2]", "1g") | {
         "spark.sql.shuffle.partitions": "2",
         "spark.log.level": "ERROR",

@@ -146,7 +146,7 @@ def aws_world(
                 dg.DagsterInstance.local_temp(str(folder), overrides=NO_CAPTURE)
             )
             home = tmp_path / f"lake{number}"
-            return AwsWorld(
+            world = AwsWorld(
                 home,
                 settings,
                 instance,
@@ -155,6 +155,9 @@ def aws_world(
                 job=job,
                 environment=environment or {},
             )
+            # Its buckets are made now: tests load from threads, and cached properties are not locked from Python 3.12 on.
+            assert world.variables
+            return world
 
         yield make
 

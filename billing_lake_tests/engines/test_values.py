@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from datetime import datetime, timezone
 from decimal import Decimal
+from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -311,10 +312,10 @@ def assert_adds_up(
     table = engine.profile(table_of(source, encoded))
     assert raw.rows == len(rows)
     assert compare(raw, table) == []
-    exact = sum((Decimal(cost) for cost, _, _ in cells if cost), Decimal())
-    assert abs(sum(total[COST] for total in raw.totals.values()) - exact) <= len(rows) * Decimal(
-        "0.5e-18"
-    )
+    # Fractions, because decimals keep 28 digits when they are added.
+    exact = sum((Fraction(cost) for cost, _, _ in cells if cost), Fraction())
+    total = sum((Fraction(one[COST]) for one in raw.totals.values()), Fraction())
+    assert abs(total - exact) <= len(rows) * Fraction("0.5e-18")
     found = [
         text
         for file in encoded

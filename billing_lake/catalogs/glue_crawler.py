@@ -3,7 +3,7 @@
 A crawler that is kept and shared is a race: it looks at whatever lies in its target when it runs, and its newest table may
 be another run's. So each crawl has a crawler of its own: its name, its classifier and the prefix of its tables are like no
 other's, its target is the delivery's folder without what else lies there, and whatever happens, crawler, classifier and
-tables are removed at the end.
+tables are removed at the end; what a killed process left is removed by a later crawl.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import json
 import logging
 import re
 import time
-import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,13 +20,13 @@ from urllib.parse import quote
 
 from billing_lake.catalogs.base import backoff
 from billing_lake.catalogs.glue_api import AlreadyThere, Busy, GlueApi, NotThere, error_code
-from billing_lake.domain.errors import (
-    BillingLakeError,
-    ConfigurationError,
-    CrawlerError,
-    StorageWriteError,
-    shown,
+from billing_lake.catalogs.glue_crawler_traces import (
+    DESCRIPTION,
+    CrawlerTraces,
+    forgotten,
+    new_crawler_name,
 )
+from billing_lake.domain.errors import ConfigurationError, CrawlerError, StorageWriteError, shown
 
 log = logging.getLogger(__name__)
 
@@ -78,11 +77,12 @@ class GlueCrawler:
         told: Callable[[str], None],
         waits: CrawlerWaits,
     ) -> None:
-        unique = uuid.uuid4().hex[:12]
-        self.name = f"billing-lake-{name[:200]}-{unique}"
-        self.prefix = f"crawl_{unique}_"
+        self.name = new_crawler_name(name)
         self._api = api
         self._database = database
+        self._traces = CrawlerTraces(
+            api, database, self.name, patience=waits.stop, pause=min(waits.poll, 2.0)
+        )
         self._role = role
         self._told = told
         self._waits = waits
@@ -102,11 +102,14 @@ class GlueCrawler:
             CrawlerError: It failed, was stopped or too slow, or made no table or several.
             ConfigurationError: Its role cannot be used.
         """
+        for left in forgotten(self._api):
+            self._told(f"Glue crawler {left.name}: its run is gone, it is removed")
+            left.remove()
         try:
             self._crawl(folder, strangers, csv=csv)
             yield self._found(folder)
         finally:
-            self._remove(csv=csv)
+            self._traces.remove()
 
     def _crawl(self, folder: str, strangers: Sequence[str], *, csv: bool) -> None:
         try:
@@ -140,9 +143,9 @@ class GlueCrawler:
             "Name": self.name,
             "Role": self._role,
             "DatabaseName": self._database,
-            "Description": "Made by Billing Lake for one delivery; it removes itself",
+            "Description": DESCRIPTION,
             "Targets": {"S3Targets": [target]},
-            "TablePrefix": self.prefix,
+            "TablePrefix": self._traces.prefix,
             "Classifiers": [self.name] if csv else [],
             "SchemaChangePolicy": {"UpdateBehavior": "LOG", "DeleteBehavior": "LOG"},
             "RecrawlPolicy": {"RecrawlBehavior": "CRAWL_EVERYTHING"},
@@ -200,57 +203,16 @@ class GlueCrawler:
         raise CrawlerError(f"{what}{where}")
 
     def _found(self, folder: str) -> dict[str, Any]:
-        tables = self._tables()
+        tables = self._traces.tables()
         if len(tables) == 1:
             return tables[0]
         if not tables:
             raise CrawlerError(f"Glue crawler {self.name} made no table of {folder}")
-        names = sorted(table["Name"].removeprefix(self.prefix) for table in tables)
+        names = sorted(table["Name"].removeprefix(self._traces.prefix) for table in tables)
         listed = ", ".join(shown(name, 60) for name in names[:_SHOWN_TABLES])
         more = "" if len(names) <= _SHOWN_TABLES else ", …"
         what = f"Glue crawler {self.name} made {len(tables)} tables of {folder}, not one: {listed}{more}"
         raise CrawlerError(what)
-
-    def _tables(self) -> list[dict[str, Any]]:
-        found = self._api.pages(
-            "get_tables", f"database {self._database}", "TableList", DatabaseName=self._database
-        )
-        return [table for table in found if table["Name"].startswith(self.prefix)]
-
-    def _remove(self, *, csv: bool) -> None:
-        """Remove what this crawl made; what cannot be removed is said, because the crawl's own outcome matters more."""
-        self._try(self._remove_crawler, f"crawler {self.name}")
-        if csv:
-            self._try(
-                lambda: self._call("delete_classifier", Name=self.name), f"classifier {self.name}"
-            )
-        self._try(self._remove_tables, f"tables {self.prefix}* of {self._database}")
-
-    def _remove_crawler(self) -> None:
-        deadline = time.monotonic() + self._waits.stop
-        while True:
-            try:
-                self._call("delete_crawler", Name=self.name)
-            except Busy:
-                if time.monotonic() > deadline:
-                    log.warning("crawler %s does not stop; remove it in the console", self.name)
-                    return
-                self._try(lambda: self._call("stop_crawler", Name=self.name), self.name)
-                time.sleep(min(self._waits.poll, 2.0))
-            else:
-                return
-
-    def _remove_tables(self) -> None:
-        for table in self._tables():
-            self._call("delete_table", DatabaseName=self._database, Name=table["Name"])
-
-    def _try(self, act: Callable[[], object], what: str) -> None:
-        try:
-            act()
-        except (NotThere, Busy):
-            return
-        except BillingLakeError as error:
-            log.warning("%s stays behind: %s", what, error)
 
     def _call(self, verb: str, **given: Any) -> dict[str, Any]:
         try:

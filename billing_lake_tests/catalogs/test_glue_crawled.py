@@ -14,8 +14,10 @@ from typing import Any
 
 import pytest
 
+from billing_lake.catalogs.glue_api import GlueApi
 from billing_lake.catalogs.glue_crawled import GlueCrawledTables
 from billing_lake.catalogs.glue_crawler import CrawlerWaits, _exclusions
+from billing_lake.catalogs.glue_crawler_traces import FORGOTTEN, CrawlerTraces
 from billing_lake.domain.crawls import Crawl, crawled_table_name
 from billing_lake.domain.deliveries import Delivery, StoredObject
 from billing_lake.domain.errors import (
@@ -362,6 +364,39 @@ def test_an_interrupted_run_leaves_no_crawler(raw: Raw) -> None:
 
     with pytest.raises(KeyboardInterrupt):
         raw.tables.register(raw.deliver(), "glue", interrupt)
+    assert raw.left() == ([], [], [])
+
+
+@pytest.mark.parametrize("case", ["its run is gone", "young", "somebody else's", "may not look"])
+def test_what_a_killed_run_left_is_removed_by_a_later_crawl(
+    raw: Raw, monkeypatch: pytest.MonkeyPatch, case: str
+) -> None:
+    def kill(line: str) -> None:
+        if "READY" in line:
+            raise KeyboardInterrupt
+
+    killed = raw.deliver()
+    with monkeypatch.context() as patched:
+        patched.setattr(CrawlerTraces, "remove", lambda _: None)
+        with pytest.raises(KeyboardInterrupt):
+            raw.tables.register(killed, "glue", kill)
+    crawlers, classifiers, tables = left = raw.left()
+    assert [len(one) for one in left] == [1, 1, 1]
+    crawler = raw.world.aws.glue.backend.crawlers[crawlers[0]]
+    crawler.creation_time -= FORGOTTEN if case != "young" else FORGOTTEN / 2
+    if case == "somebody else's":
+        crawler.description = "Reads the bill"
+    if case == "may not look":
+        raw.world.aws.glue.fail_next("GetCrawlers", "AccessDeniedException")
+
+    said: list[str] = []
+    crawl = raw.deliver(period="2025-04")
+    raw.tables.register(crawl, "glue", said.append)
+    assert crawl.table in raw.tables.names()
+    gone = case == "its run is gone"
+    assert any("its run is gone" in line for line in said) == gone
+    assert raw.left() == (([], [], []) if gone else (crawlers, classifiers, tables))
+    CrawlerTraces(GlueApi(raw.world.files.clients), raw.database, crawlers[0]).remove()
     assert raw.left() == ([], [], [])
 
 

@@ -264,7 +264,7 @@ class IcebergTables:
         """Give the table another name; its files stay where they are.
 
         The Glue Data Catalog cannot rename: pyiceberg makes a second entry and removes the first. A load that commits
-        between the two is lost, so no load should be under way.
+        between the two is lost, so whoever renames looks for deliveries afterwards.
 
         Raises:
             TableError: There is no such table, the name is taken, or Glue did not let go of the old one.

@@ -1,7 +1,8 @@
 """The job `<export>_rebuild_iceberg_table`: the way out where a table cannot follow a change of type.
 
 The tables are built anew, beside the old ones, from every delivery that is still in storage, and proved period by period.
-Only when all of it is there and equal do the names change hands. The old tables stay until an operator removes them.
+Only when all of it is there and equal do the names change hands; what was delivered in that moment is loaded again. The
+old tables stay until an operator removes them.
 """
 
 from collections.abc import Mapping, Sequence
@@ -102,7 +103,7 @@ class Rebuilder:
         for number, (period, delivery) in enumerate(deliveries.items(), start=1):
             self.log(f"rebuild: {period} ({number} of {len(deliveries)})")
             try:
-                rows[period] = self._build(delivery)
+                rows[period] = self._build(delivery, self.new_table)
             except BillingLakeError as error:
                 errors[period] = error
         if errors:
@@ -112,9 +113,10 @@ class Rebuilder:
         try:
             for delivery in deliveries.values():
                 verify_unchanged(self.lake.storage, self.export.location, delivery)
-            return Rebuilt(periods=rows, old=self._switch())
+            old = self._switch()
         except BillingLakeError as error:
             raise LoadError(f"Nothing was switched: {error}", remedy=self._remains()) from error
+        return Rebuilt(periods=rows | self._catch_up(deliveries), old=old)
 
     def _deliveries(self, leave_behind: Sequence[str]) -> dict[str, Delivery]:
         location = self.export.location
@@ -146,11 +148,11 @@ class Rebuilder:
                 held |= {*catalog.periods(self.export.table, self.export.name)}
         return held
 
-    def _build(self, delivery: Delivery) -> int:
+    def _build(self, delivery: Delivery, table: str) -> int:
         loader = Loader(
             lake=self.lake,
             location=self.export.location,
-            table=self.new_table,
+            table=table,
             outputs=self.export.outputs,
             run_id=self.run_id,
             engine=self.engine,
@@ -161,20 +163,22 @@ class Rebuilder:
         for output in self.export.outputs:
             loaded = loader.load(output, crawl, files)
             files = files or loaded.encoded
-            self._prove(output, crawl)
+            self._prove(output, crawl, table)
         return crawl.profile.rows
 
-    def _prove(self, output: TableOutput, crawl: Crawl) -> None:
+    def _prove(self, output: TableOutput, crawl: Crawl, table: str) -> None:
         period = crawl.delivery.period
         catalog = catalog_of(self.lake, output)
-        source = catalog.files(self.new_table, self.export.period_key(period))
+        source = catalog.files(table, self.export.period_key(period))
         differences = compare(crawl.profile, self.lake.reader.profile(source))
         if differences:
             listed = "; ".join(
                 f"{one.figure}: expected {markdown.number(one.expected)}, found {markdown.number(one.found)}"
                 for one in differences[:_SHOWN]
             )
-            what = f"{TABLE_ASSETS[output]} {self.new_table} does not equal the delivery of {period}: {listed}"
+            what = (
+                f"{TABLE_ASSETS[output]} {table} does not equal the delivery of {period}: {listed}"
+            )
             raise ProofError(what)
 
     def _switch(self) -> dict[TableOutput, str]:
@@ -194,6 +198,22 @@ class Rebuilder:
                 raise
             self.log(f"rebuild: {TABLE_ASSETS[output]} is the new table now")
         return old
+
+    def _catch_up(self, built: Mapping[str, Delivery]) -> dict[str, int]:
+        """Load what arrived while the names changed hands: its own load may have gone into the old tables."""
+        known = {delivery.identity for delivery in built.values()}
+        partitions = set(self.export.partitions.get_partition_keys())
+        rows = {}
+        try:
+            now = find_deliveries(self.lake.storage, self.export.location).deliveries
+            for period, delivery in sorted(now.items()):
+                if period in partitions and delivery.identity not in known:
+                    self.log(f"rebuild: {period} was delivered meanwhile and is loaded again")
+                    rows[period] = self._build(delivery, self.export.table)
+        except BillingLakeError as error:
+            what = f"The tables were switched, but what was delivered meanwhile could not be loaded: {error}"
+            raise LoadError(what, remedy="Load the latest deliveries again") from error
+        return rows
 
     def _remains(self) -> str:
         kept = ", ".join(

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from billing_lake.domain.schemas import Column, lake_columns, plan
-from billing_lake_tests.assets.test_load import op_config
+from billing_lake_tests.assets.test_load import assert_tables_equal, op_config
 from billing_lake_tests.lakes import EXPORT, TABLE, World, failure, verdicts
 
 JOB = f"{EXPORT}_rebuild_iceberg_table"
@@ -110,3 +110,51 @@ def test_a_switch_that_fails_half_way_gives_the_old_table_its_name_back(
     assert lake.lake.iceberg.fields(TABLE) == fields
     assert lake.profile("iceberg", "2025-01").rows == delivery.rows
     assert lake.lake.iceberg.uri(TABLE) == place
+
+
+def during_the_switch(monkeypatch: pytest.MonkeyPatch, happens: Callable[[], None]) -> None:
+    """Let something happen at the moment at which the old table loses its name."""
+    from billing_lake.catalogs.iceberg import IcebergTables
+
+    rename = IcebergTables.rename
+
+    def wait_and_rename(self: IcebergTables, table: str, name: str) -> None:
+        if table == TABLE:
+            happens()
+        rename(self, table, name)
+
+    monkeypatch.setattr(IcebergTables, "rename", wait_and_rename)
+
+
+def test_a_delivery_that_is_loaded_during_the_switch_is_in_the_new_table(
+    world: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lake = world(outputs=["iceberg"])
+    lake.deliver("2025-01")
+    deliveries = [lake.deliver("2025-02")]
+    assert lake.load_range("2025-01", "2025-02").success
+
+    def load_anew() -> None:
+        deliveries.append(lake.deliver("2025-01", restatement=1))
+        assert lake.load("2025-01").success
+
+    during_the_switch(monkeypatch, load_anew)
+    assert lake.run(JOB).success
+    assert_tables_equal(lake, *deliveries)
+
+
+def test_a_delivery_during_the_switch_that_cannot_be_loaded_is_named_with_what_was_done(
+    world: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lake = world(outputs=["iceberg"])
+    old = lake.deliver("2025-01")
+    assert lake.load("2025-01").success
+
+    def damage() -> None:
+        lake.deliver("2025-01", restatement=1).files[0].write_bytes(b"this is no gzip")
+
+    during_the_switch(monkeypatch, damage)
+    text = failure(lake.run(JOB), OP)
+    assert text.startswith("LoadError: The tables were switched, but what was delivered meanwhile")
+    assert "-00001.csv.gz" in text
+    assert_tables_equal(lake, old)

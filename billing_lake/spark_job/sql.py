@@ -25,6 +25,9 @@ _LONGEST_EXPONENTIAL = 40
 """Characters of a number with an exponent; nobody writes longer ones, and each needs its share of `_tie`."""
 _DIGITS = "[+-]?(?:[0-9]+[.]?[0-9]*|[.][0-9]+)"
 _NUMBER = rf"\A(?:{_DIGITS}|(?=.{{1,{_LONGEST_EXPONENTIAL}}}\z){_DIGITS}[eE][+-]?[0-9]{{1,4}})\z"
+_ZERO = r"\A[+-]?[0.]+[eE].*\z"
+"""A number of zeros alone, with an exponent."""
+
 _MOMENT = (
     r"\A[0-9]{4}-[0-9]{2}-[0-9]{2}(?:[T ][0-9]{2}:[0-9]{2}:[0-9]{2}(?:[.][0-9]{1,9}+)?+Z?+)?+\z"
 )
@@ -161,8 +164,9 @@ def _half_even(cell: str, precision: int, scale: int) -> str:
     """Return the number ``cell`` as a decimal, rounded half to even.
 
     Spark rounds half up, which differs in ties alone, and only in those with an even digit before the 5: there it becomes a 0.
+    Nor does Spark take a zero with a large exponent: it becomes a 0 too, because both groups are empty then.
     """
-    even = f"regexp_replace({cell}, {_pattern(_tie(scale))}, '$10$2')"
+    even = f"regexp_replace({cell}, {_pattern(f'{_tie(scale)}|{_ZERO}')}, '$10$2')"
     return f"CAST({even} AS DECIMAL({precision},{scale}))"
 
 

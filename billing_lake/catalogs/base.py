@@ -6,6 +6,7 @@ import random
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Literal, Protocol
 
 from billing_lake.domain.crawls import Crawl
@@ -105,6 +106,14 @@ class TableCatalog(Protocol):
 
     def tables(self) -> tuple[str, ...]:
         """Return the names of all tables, in order."""
+
+    def remove_orphans(self, table: str, older_than: timedelta = ...) -> tuple[str, ...]:
+        """Remove what killed loads left and the table does not refer to; return the URIs of what is gone.
+
+        Args:
+            table: The table.
+            older_than: Age below which something may belong to a load that is still under way.
+        """
 
 
 class HiveCatalog(TableCatalog, Protocol):

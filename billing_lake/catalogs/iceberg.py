@@ -461,6 +461,11 @@ class IcebergTables:
         return self._properties.get("type") == "sql"
 
     @property
+    def is_managed(self) -> bool:
+        """Whether the storage belongs to the catalog, which then cleans up by its own rules."""
+        return self._is_rest
+
+    @property
     def _is_rest(self) -> bool:
         return self._properties.get("type") == "rest"
 

@@ -17,6 +17,7 @@ from billing_lake.checks.table_proofs import build_static_proofs, build_table_pr
 from billing_lake.domain.layouts import ExportLocation
 from billing_lake.domain.periods import is_period
 from billing_lake.jobs.load import build_load_job
+from billing_lake.jobs.orphans import build_orphans_job
 from billing_lake.jobs.rebuild import build_rebuild_job
 from billing_lake.sensors.new_reports import build_new_reports
 
@@ -35,7 +36,8 @@ class BillingExport(dg.Component, dg.Model, dg.Resolvable):
 
     Makes, under the export's name: the assets `raw_reports`, `crawler_table`, one for each of `outputs`, and
     `iceberg_static`; the check `schema_diff` before and the proofs after each table; the sensor `<name>_new_reports`; the
-    jobs `<name>_load` and `<name>_rebuild_iceberg_table`. A second payer or format is a second component.
+    jobs `<name>_load`, `<name>_rebuild_iceberg_table` and `<name>_remove_orphans`. A second payer or format is a second
+    component.
     """
 
     name: Annotated[
@@ -187,7 +189,7 @@ class BillingExport(dg.Component, dg.Model, dg.Resolvable):
                 *(build_table_proofs(export, output) for output in export.outputs),
                 build_static_proofs(export),
             ],
-            jobs=[build_load_job(export), build_rebuild_job(export)],
+            jobs=[build_load_job(export), build_rebuild_job(export), build_orphans_job(export)],
             sensors=[
                 build_new_reports(
                     export,

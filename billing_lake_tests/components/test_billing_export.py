@@ -81,7 +81,8 @@ def keys(lake: World) -> dict[str, Any]:
 def test_an_export_is_its_assets_its_jobs_and_its_sensor(tmp_path: Path) -> None:
     found = keys(World(tmp_path, {"outputs": ["iceberg"]}))
     assert found["assets"] == {"raw_reports", "crawler_table", "iceberg_table", "iceberg_static"}
-    assert {f"{EXPORT}_load", f"{EXPORT}_rebuild_iceberg_table"} <= found["jobs"]
+    jobs = ("load", "rebuild_iceberg_table", "remove_orphans")
+    assert {f"{EXPORT}_{job}" for job in jobs} <= found["jobs"]
     assert found["sensors"] == {f"{EXPORT}_new_reports"}
 
 

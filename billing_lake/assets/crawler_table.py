@@ -40,7 +40,8 @@ def build_crawler_table(export: Export) -> dg.AssetsDefinition:
         def crawl(period: str) -> Outcome[Crawl]:
             found = crawl_delivery(lake, engine, deliveries[period])
             lake.crawled.register(found, export.crawler, log)
-            return Outcome(found, {**_metadata(found), **engine_facts(engine.facts())})
+            facts = engine_facts({"engine": engine.name, **engine.facts()})
+            return Outcome(found, {**_metadata(found), **facts})
 
         return each_period(context, lake.values, crawl)
 

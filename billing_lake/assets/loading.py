@@ -43,7 +43,7 @@ class Loaded:
         fields: The table's fields.
         seconds: How long it took.
         encoded_here: Whether the files were encoded for this table, not taken over.
-        facts: What the engine says about the encoding.
+        facts: Which engine encoded it, and what it says about that.
     """
 
     encoded: Encoded
@@ -201,7 +201,7 @@ class Loader:
             fields=catalog.fields(self.table) or encoded.fields,
             seconds=time.monotonic() - started,
             encoded_here=encoded_here,
-            facts=self.engine.facts() if encoded_here else {},
+            facts={"engine": self.engine.name, **self.engine.facts()} if encoded_here else {},
         )
 
 

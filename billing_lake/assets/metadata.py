@@ -76,7 +76,7 @@ def present(**values: Any) -> dict[str, Any]:
 
 
 def engine_facts(facts: Mapping[str, str | int | float]) -> dict[str, Any]:
-    """Return what an engine says about its last call; an address becomes a link."""
+    """Return which engine worked and what it says about its last call; an address becomes a link."""
     return {
         name: dg.MetadataValue.url(fact)
         if isinstance(fact, str) and fact.startswith("https://")

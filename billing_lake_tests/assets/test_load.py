@@ -91,7 +91,10 @@ def assert_bytes_are_shared(lake: World, result: dg.ExecuteInProcessResult) -> N
     }
     assert len(inodes) == 1
     assert metadata(result, "hive_table")["encoded"] == "for this table"
+    assert metadata(result, "hive_table")["engine"] == "polars"
+    assert metadata(result, "crawler_table")["engine"] == "polars"
     assert metadata(result, "s3_table")["encoded"] == "taken over from another table"
+    assert "engine" not in metadata(result, "s3_table")
 
 
 def test_a_restatement_replaces_the_month_and_says_what_it_replaced(world: Make) -> None:

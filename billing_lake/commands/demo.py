@@ -173,6 +173,7 @@ def _report(out: Console, lake: LocalLake, export: Export, story: list[Told]) ->
 
 def _next(out: Console, lake: LocalLake, export: Export, log: Path) -> None:
     from billing_lake.commands.demo_report import heading
+    from billing_lake.deployments import DEPLOYMENT_SETTING, chosen_deployment
 
     called = Path(sys.argv[0])
     command = str(called) if called.name == "billing-lake" else "billing-lake"
@@ -191,5 +192,7 @@ def _next(out: Console, lake: LocalLake, export: Export, log: Path) -> None:
     ]
     if lake.home != Path("lake").absolute():
         lines.insert(0, ("First", f"export BILLING_LAKE_HOME={lake.home}"))
+    if (chosen := chosen_deployment(os.environ)) != "local":
+        lines.insert(0, ("First", f"export {DEPLOYMENT_SETTING}={chosen}"))
     for title, text in lines:
         out.print(f"  {title:<33}{text}", soft_wrap=True, markup=False)

@@ -102,3 +102,19 @@ def test_spark_continues_what_polars_began_and_polars_what_spark_began(
             log = [entry.user_message for entry in loader.instance.all_logs(result.run_id)]
             assert any("no effect: spark.driver.memory" in line for line in log)
     assert all(before != after for before, after in pairwise(totals))
+
+
+def test_the_demo_tells_the_same_and_nothing_of_spark(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "billing_lake.cli", "demo", "--rows", "300"],
+        env=os.environ | {DEPLOYMENT_SETTING: "local_spark", HOME_SETTING: str(tmp_path / "lake")},
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=ROOT,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    assert done.stdout.count("✓ 300 = 300 rows") == 9
+    assert f"export {DEPLOYMENT_SETTING}=local_spark" in done.stdout
+    assert "Starting Spark" in (tmp_path / "lake" / "demo.log").read_text()

@@ -249,15 +249,7 @@ class GlueHiveTables:
         return tuple(sorted(entry.table for entry in self._tables.all()))
 
     def remove_orphans(self, table: str, older_than: timedelta = SAFE_AGE) -> tuple[str, ...]:
-        """Remove generations that nothing refers to: what killed loads left behind.
-
-        Args:
-            table: The table.
-            older_than: Age below which a generation may belong to a load that is still under way.
-
-        Returns:
-            The removed folders, in order.
-        """
+        """See `TableCatalog.remove_orphans`: generations that nothing refers to, in order of their folders."""
         entry = self._tables.require(table)
         # Looked at in this order: a generation that is switched to in between is then among those referred to.
         young = datetime.now(timezone.utc) - older_than

@@ -247,15 +247,7 @@ class HiveTables:
             return tuple(row[0] for row in db.execute("SELECT name FROM tables ORDER BY name"))
 
     def remove_orphans(self, table: str, older_than: timedelta = SAFE_AGE) -> tuple[str, ...]:
-        """Remove generations that no partition refers to: what killed loads left behind.
-
-        Args:
-            table: The table.
-            older_than: Age below which a generation may belong to a load that is still under way.
-
-        Returns:
-            The removed folders, in order.
-        """
+        """See `TableCatalog.remove_orphans`: generations that no partition refers to, in order of their folders."""
         # Looked at in this order: a generation that is switched to in between is then among those referred to.
         found = [
             folder

@@ -288,14 +288,10 @@ class IcebergTables:
             return tuple(sorted(self._tables()))
 
     def remove_orphans(self, table: str, older_than: timedelta = SAFE_AGE) -> tuple[str, ...]:
-        """Remove data files that no snapshot refers to: what killed loads left behind.
+        """See `TableCatalog.remove_orphans`: data files that no snapshot refers to.
 
-        Args:
-            table: The table.
-            older_than: Age below which a file may belong to a load that is still under way.
-
-        Returns:
-            The URIs of the removed files, in order.
+        Raises:
+            ConfigurationError: The storage cleans up by its own rules (`is_managed`).
         """
         location = self.load(table).location()
         if self._is_rest:

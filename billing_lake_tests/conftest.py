@@ -30,6 +30,15 @@ LONGEST = (
 )
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add what this project's tests can be asked for."""
+    parser.addoption(
+        "--every-variant",
+        action="store_true",
+        help="run every variant of the engines' cases on Glue, not one of each",
+    )
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Run the longest files first."""
     order = {name: place for place, name in enumerate(LONGEST)}

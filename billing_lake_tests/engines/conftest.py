@@ -23,7 +23,11 @@ SPARK = pytest.param(
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Run one variant of each case on Glue: the program is Spark's, what Glue adds is the way there and back."""
+    """Run one variant of each case on Glue unless all are asked for: the program is Spark's, Glue adds the way there and back.
+
+    Cases that hypothesis makes never go there: each would be many runs of the job.
+    """
+    every = config.getoption("every_variant")
     kept: dict[tuple[object, str], pytest.Item] = {}
     left_out = []
     for item in items:
@@ -31,7 +35,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             continue
         generated = hasattr(item.obj, "hypothesis")
         if item.callspec.params.get("engine") == "glue" and (
-            generated or kept.setdefault((item.path, item.originalname), item) is not item
+            generated
+            or (not every and kept.setdefault((item.path, item.originalname), item) is not item)
         ):
             left_out.append(item)
     if left_out:

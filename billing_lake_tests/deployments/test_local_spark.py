@@ -1,6 +1,7 @@
 """The deployment `local_spark`: the lake of `local`, loaded by Spark."""
 
 import dataclasses
+import json
 import os
 import subprocess
 import sys
@@ -17,8 +18,9 @@ from billing_lake.deployments.local_spark import LocalSparkLake
 from billing_lake.domain.errors import ConfigurationError
 from billing_lake.engines.spark_engine import SparkEngine
 from billing_lake.io.values import ValueIOManager
-from billing_lake.resources.spark import MEMORY, SETTINGS
+from billing_lake.resources.spark import MASTER, MEMORY, SETTINGS
 from billing_lake_tests.lakes import World, failure, verdicts
+from billing_lake_tests.servers.spark_cluster import LIGHT, spark_cluster
 
 ROOT = Path(__file__).parents[2]
 
@@ -104,10 +106,12 @@ def test_spark_continues_what_polars_began_and_polars_what_spark_began(
     assert all(before != after for before, after in pairwise(totals))
 
 
-def test_the_demo_tells_the_same_and_nothing_of_spark(tmp_path: Path) -> None:
+def demo(home: Path, **settings: str) -> str:
+    """Run the demo on Spark, in a process of its own; return what it says."""
+    environment = {DEPLOYMENT_SETTING: "local_spark", HOME_SETTING: str(home), **settings}
     done = subprocess.run(
         [sys.executable, "-m", "billing_lake.cli", "demo", "--rows", "300"],
-        env=os.environ | {DEPLOYMENT_SETTING: "local_spark", HOME_SETTING: str(tmp_path / "lake")},
+        env=os.environ | environment,
         capture_output=True,
         text=True,
         check=False,
@@ -116,5 +120,22 @@ def test_the_demo_tells_the_same_and_nothing_of_spark(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     assert done.stdout.count("✓ 300 = 300 rows") == 9
-    assert f"export {DEPLOYMENT_SETTING}=local_spark" in done.stdout
-    assert "Starting Spark" in (tmp_path / "lake" / "demo.log").read_text()
+    return done.stdout
+
+
+def test_the_demo_tells_the_same_and_nothing_of_spark(tmp_path: Path) -> None:
+    assert f"export {DEPLOYMENT_SETTING}=local_spark" in demo(tmp_path)
+    assert "Starting Spark on local[*]" in (tmp_path / "demo.log").read_text()
+
+
+def test_the_master_may_be_a_cluster_that_sees_the_lakes_folder(tmp_path: Path) -> None:
+    with spark_cluster(tmp_path) as master:
+        settings = {
+            f"spark.{role}.{name}": value
+            for role in ("driver", "executor")
+            for name, value in (("memory", "600m"), ("extraJavaOptions", LIGHT))
+        }
+        environment = {MASTER: master, SETTINGS: json.dumps(settings)}
+        demo(tmp_path / "lake", SPARK_LOCAL_IP="127.0.0.1", **environment)
+        assert f"Starting Spark on {master}" in (tmp_path / "lake" / "demo.log").read_text()
+        assert "Launching executor" in (tmp_path / "master.log").read_text()

@@ -12,7 +12,7 @@ from billing_lake.domain.crawls import Crawl, crawled_table_name
 from billing_lake.domain.deliveries import Delivery
 from billing_lake.domain.errors import MixedPeriodsError, PeriodMismatchError
 from billing_lake.domain.profiles import Profile
-from billing_lake.engines.base import Engine
+from billing_lake.engines.base import Engine, facts_of
 from billing_lake.storage.deliveries import read_source
 
 
@@ -40,8 +40,7 @@ def build_crawler_table(export: Export) -> dg.AssetsDefinition:
         def crawl(period: str) -> Outcome[Crawl]:
             found = crawl_delivery(lake, engine, deliveries[period])
             lake.crawled.register(found, export.crawler, log)
-            facts = engine_facts({"engine": engine.name, **engine.facts()})
-            return Outcome(found, {**_metadata(found), **facts})
+            return Outcome(found, {**_metadata(found), **engine_facts(facts_of(engine))})
 
         return each_period(context, lake.values, crawl)
 

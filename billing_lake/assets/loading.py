@@ -26,7 +26,7 @@ from billing_lake.domain.errors import (
 from billing_lake.domain.layouts import ExportLocation
 from billing_lake.domain.schemas import Field, SchemaPlan, lake_columns, plan
 from billing_lake.domain.sources import Encoded, EncodedFile, EncodeTarget, PeriodKey
-from billing_lake.engines.base import Engine, Log
+from billing_lake.engines.base import Engine, Log, facts_of
 from billing_lake.storage.deliveries import verify_unchanged
 
 PROPERTY = "billing-lake."
@@ -201,7 +201,7 @@ class Loader:
             fields=catalog.fields(self.table) or encoded.fields,
             seconds=time.monotonic() - started,
             encoded_here=encoded_here,
-            facts={"engine": self.engine.name, **self.engine.facts()} if encoded_here else {},
+            facts=facts_of(self.engine) if encoded_here else {},
         )
 
 

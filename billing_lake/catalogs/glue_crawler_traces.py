@@ -25,7 +25,7 @@ DESCRIPTION = "Made by Billing Lake for one delivery; it removes itself"
 FORGOTTEN = timedelta(days=1)
 """Age of a crawler whose process must be gone: a crawl is given half an hour."""
 
-_NAME = re.compile(r"billing-lake-.*-([0-9a-f]{12})")
+_NAME = re.compile(r"billing-lake-.*-[0-9a-f]{12}")
 
 
 def new_crawler_name(subject: str) -> str:

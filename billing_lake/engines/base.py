@@ -59,3 +59,8 @@ class Reader(Protocol):
 
     def preview(self, source: Source, columns: Sequence[str], rows: int) -> list[dict[str, str]]:
         """Return the first rows of Parquet files, the cells as text."""
+
+
+def facts_of(engine: Engine) -> dict[str, str | int | float]:
+    """Return what people should know about an engine's last call, and which engine it is."""
+    return {"engine": engine.name, **engine.facts()}

@@ -11,12 +11,14 @@ import dagster as dg
 from pydantic import Field
 
 from billing_lake.assets import markdown
-from billing_lake.assets.export import TABLE_ASSETS, Export, TableOutput
+from billing_lake.assets.export import TABLE_ASSETS, Export
 from billing_lake.assets.loading import catalog_of
 from billing_lake.assets.periods import named_failures
 from billing_lake.assets.progress import progress
+from billing_lake.catalogs.base import TableCatalog
 from billing_lake.deployments import Lake
 from billing_lake.engines.base import Log
+from billing_lake.jobs.rebuild import BEFORE, REBUILT
 
 
 class RemoveOrphans(dg.Config):
@@ -40,12 +42,13 @@ def remove_orphans(lake: Lake, export: Export, age: timedelta, log: Log) -> dict
         Where something was removed, by table or folder, and the URIs of what it was.
     """
     removed: dict[str, list[str]] = {}
-    for output in export.outputs:
+    # The table of static files is in the Iceberg catalog, whatever the export is loaded into.
+    for output in dict.fromkeys((*export.outputs, "iceberg")):
         if output == "s3_table" and lake.s3_tables.is_managed:
             log("s3_table: the table bucket cleans up by its own rules")
             continue
         catalog = catalog_of(lake, output)
-        for table in _tables(lake, export, output):
+        for table in _tables(export, catalog):
             found = catalog.remove_orphans(table, age)
             log(f"{TABLE_ASSETS[output]} {table}: {len(found)} orphans removed")
             if found:
@@ -56,10 +59,10 @@ def remove_orphans(lake: Lake, export: Export, age: timedelta, log: Log) -> dict
     return removed
 
 
-def _tables(lake: Lake, export: Export, output: TableOutput) -> Iterator[str]:
-    """Yield the export's tables in one catalog, which may hold others' too: its own, and what rebuilds made of it."""
-    beside = tuple(f"{export.table}__{kind}_" for kind in ("before", "rebuilt"))
-    for table in catalog_of(lake, output).tables():
+def _tables(export: Export, catalog: TableCatalog) -> Iterator[str]:
+    """Yield the export's tables in a catalog, which may hold others' too: its own, and what rebuilds made of it."""
+    beside = (f"{export.table}{REBUILT}", f"{export.table}{BEFORE}")
+    for table in catalog.tables():
         if table in {export.table, export.static_table} or table.startswith(beside):
             yield table
 

@@ -20,7 +20,7 @@ from billing_lake.assets.periods import named_failures
 from billing_lake.assets.progress import progress
 from billing_lake.deployments import Lake
 from billing_lake.domain.crawls import Crawl
-from billing_lake.domain.deliveries import Delivery
+from billing_lake.domain.deliveries import Delivery, Findings
 from billing_lake.domain.errors import (
     BillingLakeError,
     DeliveryError,
@@ -33,6 +33,12 @@ from billing_lake.domain.profiles import compare
 from billing_lake.domain.sources import Encoded
 from billing_lake.engines.base import Engine, Log
 from billing_lake.storage.deliveries import find_deliveries, verify_unchanged
+
+REBUILT = "__rebuilt_"
+"""What a new table's name has behind the export's table until the switch."""
+
+BEFORE = "__before_"
+"""What an old table's name has there after it."""
 
 _SHOWN = 5
 
@@ -85,12 +91,12 @@ class Rebuilder:
     @property
     def new_table(self) -> str:
         """Name of the new tables until the switch."""
-        return f"{self.export.table}__rebuilt_{self.stamp}"
+        return f"{self.export.table}{REBUILT}{self.stamp}"
 
     @property
     def old_table(self) -> str:
         """Name of the old tables after the switch."""
-        return f"{self.export.table}__before_{self.stamp}"
+        return f"{self.export.table}{BEFORE}{self.stamp}"
 
     def run(self, leave_behind: Sequence[str] = ()) -> Rebuilt:
         """Build, prove and switch.
@@ -128,8 +134,7 @@ class Rebuilder:
                 f"Not every delivery can be used, so nothing was rebuilt. {listed}",
                 remedy="Repair or remove what is broken, wait for what is incomplete, then run the job again",
             )
-        partitions = set(self.export.partitions.get_partition_keys())
-        deliveries = {p: d for p, d in sorted(findings.deliveries.items()) if p in partitions}
+        deliveries = self._loadable(findings)
         if not deliveries:
             raise NoDeliveryError(f"Export {self.export.name} has no delivery to rebuild from")
         lost = self._held() - deliveries.keys() - set(leave_behind)
@@ -139,6 +144,10 @@ class Rebuilder:
                 remedy="Put their deliveries back, or name these periods in `leave_behind`: the old tables keep them",
             )
         return deliveries
+
+    def _loadable(self, findings: Findings) -> dict[str, Delivery]:
+        partitions = set(self.export.partitions.get_partition_keys())
+        return {p: d for p, d in sorted(findings.deliveries.items()) if p in partitions}
 
     def _held(self) -> set[str]:
         held: set[str] = set()
@@ -202,17 +211,17 @@ class Rebuilder:
     def _catch_up(self, built: Mapping[str, Delivery]) -> dict[str, int]:
         """Load what arrived while the names changed hands: its own load may have gone into the old tables."""
         known = {delivery.identity for delivery in built.values()}
-        partitions = set(self.export.partitions.get_partition_keys())
         rows = {}
         try:
-            now = find_deliveries(self.lake.storage, self.export.location).deliveries
-            for period, delivery in sorted(now.items()):
-                if period in partitions and delivery.identity not in known:
+            findings = find_deliveries(self.lake.storage, self.export.location)
+            for period, delivery in self._loadable(findings).items():
+                if delivery.identity not in known:
                     self.log(f"rebuild: {period} was delivered meanwhile and is loaded again")
                     rows[period] = self._build(delivery, self.export.table)
         except BillingLakeError as error:
             what = f"The tables were switched, but what was delivered meanwhile could not be loaded: {error}"
-            raise LoadError(what, remedy="Load the latest deliveries again") from error
+            remedy = f"Load the latest deliveries again; the old tables are {self.old_table}"
+            raise LoadError(what, remedy=remedy) from error
         return rows
 
     def _remains(self) -> str:

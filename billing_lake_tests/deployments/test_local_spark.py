@@ -20,7 +20,8 @@ from billing_lake.engines.spark_engine import SparkEngine
 from billing_lake.io.values import ValueIOManager
 from billing_lake.resources.spark import MASTER, MEMORY, SETTINGS
 from billing_lake_tests.lakes import World, failure, verdicts
-from billing_lake_tests.servers.spark_cluster import LIGHT, spark_cluster
+from billing_lake_tests.servers.spark import LIGHT
+from billing_lake_tests.servers.spark_cluster import spark_cluster
 
 ROOT = Path(__file__).parents[2]
 

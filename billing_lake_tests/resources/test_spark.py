@@ -22,7 +22,9 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         found = next(p for p in (Path("/bin", program), Path("/usr/bin", program)) if p.exists())
         (folder / "bin" / program).symlink_to(found)
     environment = {
-        name: value for name, value in os.environ.items() if name not in {"JAVA_HOME", "SPARK_HOME"}
+        name: value
+        for name, value in os.environ.items()
+        if name not in {"JAVA_HOME", "PYSPARK_PYTHON", "SPARK_HOME"}
     }
     done = subprocess.run(
         [sys.executable, "-m", "billing_lake_tests.resources.spark_runs", str(folder)],

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 
+LIGHT = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
+"""Options of a JVM in tests, which are over before the optimising compiler has earned what it costs."""
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Let PySpark leave its sockets to the garbage collector, in the tests that use it and in no others."""
     for item in items:
@@ -38,8 +42,7 @@ def spark() -> Iterator[SparkSession]:
     settings = session_settings("local[2]", "1g") | {
         "spark.sql.shuffle.partitions": "2",
         "spark.log.level": "ERROR",
-        # Tests are over before the optimising compiler has earned what it costs.
-        "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
+        "spark.driver.extraJavaOptions": LIGHT,
     }
     # Jars must be there from the start, for the tests that read Iceberg tables. Where they are not to be had, those
     # tests say so and the others run.

@@ -11,9 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from billing_lake.resources.java import use_java
-
-LIGHT = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
-"""Options of a JVM that does not live long."""
+from billing_lake_tests.servers.spark import LIGHT
 
 _STARTED_WITHIN = 60.0
 

@@ -173,7 +173,7 @@ def _report(out: Console, lake: LocalLake, export: Export, story: list[Told]) ->
 
 def _next(out: Console, lake: LocalLake, export: Export, log: Path) -> None:
     from billing_lake.commands.demo_report import heading
-    from billing_lake.deployments import DEPLOYMENT_SETTING, chosen_deployment
+    from billing_lake.deployments import DEPLOYMENT_SETTING, HOME_SETTING, chosen_deployment
 
     called = Path(sys.argv[0])
     command = str(called) if called.name == "billing-lake" else "billing-lake"
@@ -190,9 +190,12 @@ def _next(out: Console, lake: LocalLake, export: Export, log: Path) -> None:
         ("", f"materialize {export.name} for its months in the UI, or switch its sensor on"),
         ("Dagster's log of this", str(log)),
     ]
-    if lake.home != Path("lake").absolute():
-        lines.insert(0, ("First", f"export BILLING_LAKE_HOME={lake.home}"))
+    settings = []
     if (chosen := chosen_deployment(os.environ)) != "local":
-        lines.insert(0, ("First", f"export {DEPLOYMENT_SETTING}={chosen}"))
+        settings.append(f"{DEPLOYMENT_SETTING}={chosen}")
+    if lake.home != Path("lake").absolute():
+        settings.append(f"{HOME_SETTING}={lake.home}")
+    if settings:
+        lines.insert(0, ("First", f"export {' '.join(settings)}"))
     for title, text in lines:
         out.print(f"  {title:<33}{text}", soft_wrap=True, markup=False)

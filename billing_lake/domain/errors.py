@@ -32,6 +32,9 @@ class BillingLakeError(Exception):
 
     remedy: ClassVar[str] = ""
 
+    passes: ClassVar[bool] = False
+    """Whether the same load may succeed later although nobody did anything about it."""
+
     def __init__(
         self,
         what: str,
@@ -77,6 +80,7 @@ class NoDeliveryError(DeliveryError):
 class IncompleteDeliveryError(DeliveryError):
     """The manifest lists a file that is not there yet, or is still empty."""
 
+    passes = True
     remedy = "Wait for the provider to finish the delivery; the sensor tries again at its next tick"
 
 
@@ -107,6 +111,7 @@ class MixedPeriodsError(PeriodMismatchError):
 class DeliveryChangedError(DeliveryError):
     """A file changed, or a newer delivery arrived, while this one was being loaded."""
 
+    passes = True
     remedy = "Nothing was committed; load the period again to take the newest delivery"
 
 
@@ -171,6 +176,7 @@ class LoadError(BillingLakeError):
 class StorageWriteError(LoadError):
     """The lake's storage refuses a write: full, read-only, or no permission."""
 
+    passes = True
     remedy = (
         "Free space or repair the permissions, then load the period again; no table was changed"
     )
@@ -185,12 +191,14 @@ class FieldIdMismatchError(LoadError):
 class CommitConflictError(LoadError):
     """Other writers kept winning the commit."""
 
+    passes = True
     remedy = "Nothing was committed; load the period again"
 
 
 class CommitUnknownError(LoadError):
     """The catalog did not say whether it committed."""
 
+    passes = True
     remedy = "Load the period again: that replaces it as a whole, whichever it was"
 
 
@@ -203,6 +211,7 @@ class ProofError(LoadError):
 class GlueJobError(LoadError):
     """The Glue job failed, was stopped, ran out of time, or did not answer."""
 
+    passes = True
     remedy = (
         "No table was changed; see the job's run in the Glue console, then load the period again"
     )
@@ -211,6 +220,7 @@ class GlueJobError(LoadError):
 class CrawlerError(LoadError):
     """The Glue crawler failed, was stopped, ran out of time, or made other tables than one."""
 
+    passes = True
     remedy = "Load the period again, or set `crawler: built_in` in the export's defs.yaml, which needs no crawler"
 
 

@@ -51,3 +51,16 @@ def test_what_comes_from_outside_is_shortened_and_made_printable() -> None:
 def test_control_characters_are_written_out(text: str) -> None:
     assert shown(f"a{text}b").startswith("a\\x")
     assert shown(text).isprintable()
+
+
+def test_what_passes_by_itself_is_told_from_what_needs_somebody() -> None:
+    passing = {kind.__name__ for kind in ALL if kind.passes}
+    assert passing == {
+        "IncompleteDeliveryError",
+        "DeliveryChangedError",
+        "StorageWriteError",
+        "CommitConflictError",
+        "CommitUnknownError",
+        "GlueJobError",
+        "CrawlerError",
+    }

@@ -21,6 +21,9 @@ PERIOD = "billing_period"
 DELIVERY_VERSION = "billing-lake.delivery-version"
 """Property of a load that says which delivery the period holds; the caller gives it."""
 
+DELIVERY_IDENTITY = "billing-lake.delivery-identity"
+"""Property of a load that says by content which delivery the period holds; catalogs take it from the encoded files."""
+
 Crawler = Literal["built_in", "glue"]
 """What finds a delivery's columns: the lake itself, or a crawler of AWS Glue."""
 
@@ -94,6 +97,14 @@ class TableCatalog(Protocol):
 
     def periods(self, table: str, export: str) -> tuple[str, ...]:
         """Return the billing periods of the export that hold rows, in order."""
+
+    def held(self, table: str, export: str) -> dict[str, str]:
+        """Return the identity of the delivery that each billing period of the export was last replaced by.
+
+        It is written in the same step as the rows and goes with the table, so that it says what the table holds, whatever
+        became of runs and of everything else that remembers. Periods are left out that were loaded before identities were
+        recorded, or whose load was undone; a period without rows is not. There are none where there is no such table.
+        """
 
     def uri(self, table: str) -> str:
         """Return where the table lies."""

@@ -101,16 +101,28 @@ class Claims:
 
     def __init__(self, files: S3Files) -> None:
         self._files = files
+        self._read_before: dict[str, Seen] = {}
 
     def look(self, folder: str, table_id: str, key: PeriodKey) -> Seen:
         """Return the claim to a period of the table in ``folder``."""
         return self._read(_uri(folder, key), table_id)
 
     def all(self, folder: str, table_id: str) -> dict[PeriodKey, Claim]:
-        """Return every claim of the table in ``folder``."""
-        uris = [file.uri for file in self._files.list(f"{folder}/{CLAIMS}")]
+        """Return every claim of the table in ``folder``; one that was read before is not read again until it changes."""
+        bucket, prefix = split_uri(f"{folder}/{CLAIMS}/")
+        tags = {
+            f"s3://{bucket}/{one['Key']}": str(one["ETag"])
+            for one in self._files.listed(bucket, prefix)
+        }
+
+        def read(uri: str) -> Claim | None:
+            before = self._read_before.get(uri)
+            if before is None or before.tag != tags[uri]:
+                self._read_before[uri] = before = self._fetch(uri)
+            return _of_table(before.claim, table_id)
+
         with ThreadPoolExecutor(_THREADS) as threads:
-            found = threads.map(lambda uri: self._read(uri, table_id).claim, uris)
+            found = threads.map(read, tags)
             return {claim.key: claim for claim in found if claim is not None}
 
     def swap(self, folder: str, claim: Claim, seen: Seen) -> bool:
@@ -142,6 +154,10 @@ class Claims:
         return True
 
     def _read(self, uri: str, table_id: str) -> Seen:
+        seen = self._fetch(uri)
+        return Seen(_of_table(seen.claim, table_id), seen.tag)
+
+    def _fetch(self, uri: str) -> Seen:
         bucket, key = split_uri(uri)
         try:
             with s3_errors(uri):
@@ -150,13 +166,16 @@ class Claims:
                     data = body.read()
         except FileNotFoundError:
             return Seen(None, None)
-        claim = _parse(uri, data)
-        return Seen(claim if claim.table_id == table_id else None, str(answer["ETag"]))
+        return Seen(_parse(uri, data), str(answer["ETag"]))
 
     @property
     def _client(self) -> Any:
         clients: AwsClients = self._files.clients
         return clients.client("s3")
+
+
+def _of_table(claim: Claim | None, table_id: str) -> Claim | None:
+    return claim if claim is not None and claim.table_id == table_id else None
 
 
 def _uri(folder: str, key: PeriodKey) -> str:

@@ -24,6 +24,7 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from billing_lake.catalogs.base import (
+    DELIVERY_IDENTITY,
     PERIOD,
     Commit,
     backoff,
@@ -34,7 +35,12 @@ from billing_lake.catalogs.base import (
 from billing_lake.catalogs.footers import check_fields, check_footers
 from billing_lake.catalogs.glue_api import Changed, GlueApi, NotThere
 from billing_lake.catalogs.glue_claims import Claim, ClaimedFile, Claims, Seen
-from billing_lake.catalogs.glue_partitions import Partitions, generation_folder, location
+from billing_lake.catalogs.glue_partitions import (
+    Partitions,
+    follows,
+    generation_folder,
+    location,
+)
 from billing_lake.catalogs.glue_tables import Entry, GlueTables
 from billing_lake.catalogs.placing import SAFE_AGE, Placing, writing
 from billing_lake.domain.errors import (
@@ -195,6 +201,21 @@ class GlueHiveTables:
         """Return the billing periods of the export that hold rows, in order."""
         found = self._partitions.all(self._tables.require(table))
         return tuple(sorted(key.period for key in found if key.export == export))
+
+    def held(self, table: str, export: str) -> dict[str, str]:
+        """See `TableCatalog.held`; a period whose partition does not follow its claim yet is left out."""
+        entry = self._tables.find(table)
+        if entry is None:
+            return {}
+        claims = self._claims.all(entry.folder, entry.id)
+        partitions = self._partitions.all(entry)
+        return {
+            key.period: claim.properties[DELIVERY_IDENTITY]
+            for key, claim in claims.items()
+            if key.export == export
+            and DELIVERY_IDENTITY in claim.properties
+            and follows(partitions.get(key), claim)
+        }
 
     def locations(self, table: str) -> dict[PeriodKey, str]:
         """Return the folder that each partition points at."""
@@ -412,7 +433,7 @@ def _claim(
         previous=None,
         files=files,
         version=encoded.version,
-        properties=dict(properties),
+        properties={**properties, DELIVERY_IDENTITY: encoded.identity},
         at=datetime.now(timezone.utc).isoformat(),
     )
 

@@ -195,6 +195,13 @@ def location(partition: Mapping[str, Any]) -> str:
     return str(partition["StorageDescriptor"]["Location"]).rstrip("/")
 
 
+def follows(partition: Mapping[str, Any] | None, claim: Claim) -> bool:
+    """Say whether readers of a partition find what ``claim`` claims; its columns apart."""
+    if partition is None or not claim.rows:
+        return partition is None and not claim.rows
+    return bool(partition.get("Parameters", {}).get(_CLAIM) == claim.id)
+
+
 def generation_folder(entry: Entry, key: PeriodKey, generation: str) -> str:
     """Return the folder of a generation."""
     return f"{entry.folder}/{PERIOD}={key.period}/{generation}"

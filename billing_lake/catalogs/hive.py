@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from billing_lake.catalogs.base import (
+    DELIVERY_IDENTITY,
     PERIOD,
     Commit,
     backoff,
@@ -189,6 +190,20 @@ class HiveTables:
             _require(db, check_table(table))
             rows = db.execute(query, (table, export)).fetchall()
         return tuple(row[0] for row in rows if any(file["rows"] for file in json.loads(row[1])))
+
+    def held(self, table: str, export: str) -> dict[str, str]:
+        """See `TableCatalog.held`."""
+        query = (
+            "SELECT billing_period, properties FROM partitions WHERE table_name = ? AND export = ?"
+        )
+        with self._database.reading() as db:
+            rows = db.execute(query, (check_table(table), export)).fetchall()
+        noted = {period: json.loads(properties) for period, properties in rows}
+        return {
+            period: properties[DELIVERY_IDENTITY]
+            for period, properties in noted.items()
+            if DELIVERY_IDENTITY in properties
+        }
 
     def locations(self, table: str) -> dict[PeriodKey, str]:
         """Return the folder that each partition points at, for readers that take folders: DuckDB, Polars, Spark."""
@@ -408,7 +423,7 @@ def _point(
         "previous": previous,
         "files": json.dumps(files),
         "version": encoded.version,
-        "properties": json.dumps(dict(properties)),
+        "properties": json.dumps({**properties, DELIVERY_IDENTITY: encoded.identity}),
         "at": datetime.now(timezone.utc).isoformat(),
     }
     db.execute(

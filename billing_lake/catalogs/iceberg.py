@@ -34,6 +34,7 @@ from billing_lake.catalogs.iceberg_loads import (
     data_files,
     equals,
     has_landed,
+    held,
     landed,
     of_period,
     overwrite,
@@ -240,6 +241,13 @@ class IcebergTables:
         with aws_answers(self._warehouse):
             tasks = opened.scan(row_filter=equals(EXPORT, export)).plan_files()
             return tuple(sorted({str(task.file.partition[1]) for task in tasks}))
+
+    def held(self, table: str, export: str) -> dict[str, str]:
+        """See `TableCatalog.held`; the table's metadata is all that is read."""
+        try:
+            return held(self.load(table), export)
+        except TableError:
+            return {}
 
     def uri(self, table: str) -> str:
         """Return where the table lies: a path without `file://` on this machine."""

@@ -8,7 +8,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from billing_lake.catalogs.base import DELIVERY_VERSION, EXPORT, PERIOD, Commit
+from billing_lake.catalogs.base import (
+    DELIVERY_IDENTITY,
+    DELIVERY_VERSION,
+    EXPORT,
+    PERIOD,
+    Commit,
+)
 from billing_lake.catalogs.placing import Placing, local_path
 from billing_lake.domain.errors import CommitConflictError, LoadError
 from billing_lake.domain.sources import Encoded, PeriodKey
@@ -28,6 +34,11 @@ logger = logging.getLogger(__name__)
 _EXPORT_PROPERTY = "billing-lake.export"
 _PERIOD_PROPERTY = "billing-lake.period"
 _COMMIT_PROPERTY = "billing-lake.commit"
+_HELD = "billing-lake.held."
+"""What the names of a table's properties begin with that say what its periods hold; export and period follow.
+
+Snapshots say it too, but S3 Tables, and whoever maintains a table, let old ones expire.
+"""
 
 
 @dataclass
@@ -64,10 +75,16 @@ class Load:
         """Return what the load's snapshot says about it."""
         return {
             **self.properties,
+            DELIVERY_IDENTITY: self.encoded.identity,
             _EXPORT_PROPERTY: self.key.export,
             _PERIOD_PROPERTY: self.key.period,
             _COMMIT_PROPERTY: self.token,
         }
+
+    def table_properties(self) -> dict[str, str]:
+        """Return what the table says about the period from now on: the delivery's identity, and which load says so."""
+        name = f"{_HELD}{self.key.export}.{self.key.period}"
+        return {name: f"{self.encoded.identity} {self.token}"}
 
 
 class AskingCatalog:
@@ -161,19 +178,37 @@ def overwrite(table: Table, load: Load, added: Sequence[DataFile]) -> Table:
     """Commit one snapshot in which the period consists of the files ``added``."""
     period = of_period(load.key)
     replaced = [task.file for task in table.scan(row_filter=period).plan_files()]
-    with (
-        table.transaction() as transaction,
-        transaction.update_snapshot(
+    with table.transaction() as transaction:
+        with transaction.update_snapshot(
             snapshot_properties=load.snapshot_properties()
-        ).overwrite() as snapshot,
-    ):
-        # Deletes nothing by itself: it is the filter by which pyiceberg tells whether another commit conflicts.
-        snapshot.delete_by_predicate(period)
-        for file in replaced:
-            snapshot.delete_data_file(file)
-        for file in added:
-            snapshot.append_data_file(file)
+        ).overwrite() as snapshot:
+            # Deletes nothing by itself: it is the filter by which pyiceberg tells whether another commit conflicts.
+            snapshot.delete_by_predicate(period)
+            for file in replaced:
+                snapshot.delete_data_file(file)
+            for file in added:
+                snapshot.append_data_file(file)
+        transaction.set_properties(load.table_properties())
     return table
+
+
+def held(table: Table, export: str) -> dict[str, str]:
+    """Return the identity of the delivery that each period of ``export`` was last replaced by, rollbacks included."""
+    from pyiceberg.table.snapshots import ancestors_of
+
+    current = {one.snapshot_id for one in ancestors_of(table.current_snapshot(), table.metadata)}
+    undone = {
+        _noted(one).get(_COMMIT_PROPERTY)
+        for one in table.metadata.snapshots
+        if one.snapshot_id not in current
+    }
+    start = f"{_HELD}{export}."
+    said = {
+        name.removeprefix(start): value.partition(" ")
+        for name, value in table.properties.items()
+        if name.startswith(start)
+    }
+    return {period: identity for period, (identity, _, by) in said.items() if by not in undone}
 
 
 def landed(table: Table, load: Load) -> Commit:

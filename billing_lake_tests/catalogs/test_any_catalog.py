@@ -110,6 +110,28 @@ def test_an_empty_delivery_empties_the_period(
 
 
 @everywhere
+def test_a_table_says_which_delivery_each_period_holds_and_forgets_it_with_its_rows(
+    catalog: TableCatalog, tmp_path: Path
+) -> None:
+    assert catalog.held(TABLE, "cur") == {}
+    march, april, other = (encode(tmp_path / "staging", key) for key in (MARCH, APRIL, OTHER_MARCH))
+    for encoded, key in ((march, MARCH), (april, APRIL), (other, OTHER_MARCH)):
+        load(catalog, encoded, key)
+    assert catalog.held(TABLE, "cur") == {"2025-03": march.identity, "2025-04": april.identity}
+    assert catalog.held(TABLE, "other") == {"2025-03": other.identity}
+    empty = encode(tmp_path / "staging", rows=(0,), version="v2")
+    load(catalog, empty)
+    assert catalog.held(TABLE, "cur") == {"2025-03": empty.identity, "2025-04": april.identity}
+    with pytest.raises(DeliveryChangedError):
+        load(catalog, encode(tmp_path / "staging"), APRIL, verify=changed)
+    assert catalog.held(TABLE, "cur")["2025-04"] == april.identity
+    catalog.drop(TABLE)
+    assert catalog.held(TABLE, "cur") == {}
+    assert catalog.create(TABLE, FIELDS)
+    assert catalog.held(TABLE, "cur") == {}
+
+
+@everywhere
 def test_an_empty_delivery_can_be_the_first(catalog: TableCatalog, tmp_path: Path) -> None:
     commit = load(catalog, encode(tmp_path / "staging", rows=()))
     assert (commit.rows, commit.files, commit.replaced_version) == (0, 0, None)

@@ -31,6 +31,7 @@ from billing_lake_tests.catalogs.making import (
     OTHER_MARCH,
     changed,
 )
+from billing_lake_tests.files.recording import recorded
 from billing_lake_tests.servers.aws import Aws
 
 
@@ -98,6 +99,25 @@ def test_a_load_switches_the_partition_and_a_restatement_leaves_nothing_of_the_f
     assert (world.count(source), world.versions(source)) == (4, {"v2"})
     assert world.athena() == {file.uri for file in source.files}
     assert world.partition()["Parameters"]["numRows"] == "4"
+
+
+def test_what_many_periods_hold_costs_two_listings_and_a_read_of_what_changed(
+    world: GlueWorld, tables: GlueHiveTables
+) -> None:
+    for month in range(1, 10):
+        key = PeriodKey("cur", f"2025-0{month}")
+        world.load(tables, world.encode(key), key)
+    with recorded(world.files.clients.client("s3")) as first:
+        assert len(tables.held(world.table, "cur")) == 9
+    with recorded(world.files.clients.client("s3")) as second:
+        assert len(tables.held(world.table, "cur")) == 9
+    again = world.encode(rows=(7,), version="v2")
+    world.load(tables, again)
+    with recorded(world.files.clients.client("s3")) as third:
+        assert tables.held(world.table, "cur")["2025-03"] == again.identity
+    assert first == ["ListObjectsV2", *["GetObject"] * 9]
+    assert second == ["ListObjectsV2"]
+    assert third == ["ListObjectsV2", "GetObject"]
 
 
 def test_files_written_into_a_new_location_are_taken_over_and_those_of_a_dead_attempt_removed(

@@ -120,6 +120,7 @@ def test_a_writer_killed_between_claim_and_partition_is_put_right_by_the_next_lo
                 world.load(tables, world.encode(rows=(3,), version=version))
         if version == "v1":
             assert world.athena() == before, "a reader sees the month before"
+            assert world.hive().held(world.table, "cur") == {}, "so a run is asked for"
             assert world.versions(world.hive().files(world.table, MARCH)) == {"v1"}
     commit = world.load(world.hive(), world.encode(rows=(4,), version="v3"))
     assert (commit.replaced_version, commit.replaced_rows) == ("v2", 3)

@@ -92,6 +92,32 @@ def test_time_travel_sees_the_month_as_it_was(
     assert (then.num_rows, now.num_rows) == (3, 1)
 
 
+def test_a_period_whose_load_was_rolled_back_is_not_said_to_hold_it(
+    iceberg_tables: IcebergTables, tmp_path: Path
+) -> None:
+    april = encode(tmp_path / "staging", APRIL)
+    load(iceberg_tables, april, APRIL)
+    first = load(iceberg_tables, encode(tmp_path / "staging"))
+    load(iceberg_tables, encode(tmp_path / "staging", version="v2"))
+    assert first.snapshot_id is not None
+    iceberg_tables.load(TABLE).manage_snapshots().rollback_to_snapshot(first.snapshot_id).commit()
+    assert iceberg_tables.held(TABLE, "cur") == {"2025-04": april.identity}
+
+
+def test_what_a_period_holds_is_known_when_its_snapshot_has_expired(
+    iceberg_tables: IcebergTables, tmp_path: Path
+) -> None:
+    march, april = encode(tmp_path / "staging"), encode(tmp_path / "staging", APRIL)
+    loaded = load(iceberg_tables, march)
+    load(iceberg_tables, april, APRIL)
+    iceberg_tables.load(TABLE).maintenance.expire_snapshots().by_id(loaded.snapshot_id).commit()
+    assert len(iceberg_tables.load(TABLE).metadata.snapshots) == 1
+    assert iceberg_tables.held(TABLE, "cur") == {
+        "2025-03": march.identity,
+        "2025-04": april.identity,
+    }
+
+
 def test_pyiceberg_reads_files_without_ids_beside_files_with_them_after_an_evolution(
     iceberg_tables: IcebergTables, tmp_path: Path
 ) -> None:

@@ -90,7 +90,10 @@ class Loader:
             BillingLakeError: The table's rows are as they were before.
         """
         started = time.monotonic()
-        if upstream is not None and upstream.identity != crawl.delivery.identity:
+        if upstream is not None and (upstream.identity, upstream.content) != (
+            crawl.delivery.identity,
+            crawl.content,
+        ):
             self.log(f"{self.table}: the files at hand are of another delivery")
         elif upstream is not None:
             try:
@@ -216,7 +219,7 @@ def encode(engine: Engine, crawl: Crawl, fields: tuple[Field, ...], folder: str)
     """Write a delivery as Parquet with the names, types and ids of ``fields`` into ``folder``."""
     delivery = crawl.delivery
     files = engine.encode(
-        crawl.source,
+        crawl.pinned,
         EncodeTarget(
             fields=fields,
             constants={
@@ -228,7 +231,13 @@ def encode(engine: Engine, crawl: Crawl, fields: tuple[Field, ...], folder: str)
             stem=uuid.uuid4().hex[:12],
         ),
     )
-    return Encoded(identity=delivery.identity, version=delivery.version, files=files, fields=fields)
+    return Encoded(
+        identity=delivery.identity,
+        version=delivery.version,
+        files=files,
+        fields=fields,
+        content=crawl.content,
+    )
 
 
 def _key(crawl: Crawl) -> PeriodKey:

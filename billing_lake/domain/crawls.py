@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from billing_lake.domain.deliveries import Delivery, fingerprint
@@ -29,6 +29,24 @@ class Crawl:
     source: Source
     merged: tuple[Merge, ...]
     profile: Profile
+
+    @property
+    def pinned(self) -> Source:
+        """The source with the digest of each file's bytes, as far as the profile took them."""
+        files = self.profile.files
+        return replace(
+            self.source,
+            files=tuple(
+                replace(file, digest=files[file.name].digest) if file.name in files else file
+                for file in self.source.files
+            ),
+        )
+
+    @property
+    def content(self) -> str:
+        """A fingerprint of the bytes that were profiled; empty where no digests were taken."""
+        digests = [f"{file.name} {file.digest}" for file in self.pinned.files if file.digest]
+        return fingerprint(digests) if digests else ""
 
     def to_json(self) -> dict[str, Any]:
         """Return the crawl as JSON values."""

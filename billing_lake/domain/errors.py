@@ -121,6 +121,12 @@ class ReportFileError(BillingLakeError):
     remedy = "Have the provider deliver the period again; no table was changed"
 
 
+class UnreadableFileError(ReportFileError):
+    """The file, or a folder, is there and cannot be read: its permissions, the disk, or what it is forbids it."""
+
+    remedy = "Repair the access to the file, then load the period again; no table was changed"
+
+
 class EmptyFileError(ReportFileError):
     """The file has no bytes, or not even a header."""
 

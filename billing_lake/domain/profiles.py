@@ -43,9 +43,9 @@ class Profile:
     rounded: Mapping[str, int] = field(default_factory=dict)
     files: Mapping[str, FileProfile] = field(default_factory=dict)
 
-    def in_file(self, name: str) -> Profile:
-        """Return the same profile, as that of the one report file ``name``."""
-        part = FileProfile(rows=self.rows, totals=self.totals, periods=self.periods)
+    def in_file(self, name: str, digest: str = "") -> Profile:
+        """Return the same profile, as that of the one report file ``name`` with the SHA-256 ``digest``."""
+        part = FileProfile(rows=self.rows, totals=self.totals, periods=self.periods, digest=digest)
         return replace(self, files={name: part})
 
     def to_json(self) -> dict[str, Any]:
@@ -76,11 +76,12 @@ class Profile:
 
 @dataclass(frozen=True, kw_only=True)
 class FileProfile:
-    """Rows, exact totals and stated billing periods of one report file."""
+    """Rows, exact totals and stated billing periods of one report file, and the SHA-256 of its bytes where it was taken."""
 
     rows: int
     totals: Totals
     periods: Mapping[str, int] = field(default_factory=dict)
+    digest: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """Return the profile as JSON values; decimals as text."""
@@ -88,6 +89,7 @@ class FileProfile:
             "rows": self.rows,
             "totals": _totals_to_json(self.totals),
             "periods": dict(self.periods),
+            "digest": self.digest,
         }
 
     @classmethod
@@ -175,7 +177,12 @@ def _add_files(left: FileProfile, right: FileProfile) -> FileProfile:
         add_totals(totals.setdefault(currency, {}), columns)
     periods = dict(left.periods)
     add_counts(periods, right.periods)
-    return FileProfile(rows=left.rows + right.rows, totals=totals, periods=periods)
+    return FileProfile(
+        rows=left.rows + right.rows,
+        totals=totals,
+        periods=periods,
+        digest=left.digest or right.digest,
+    )
 
 
 def _totals_to_json(totals: Totals) -> dict[str, dict[str, str]]:

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from billing_lake.domain.dictionary import SOURCE_FILE
+from billing_lake.domain.errors import DeliveryChangedError
 from billing_lake.domain.schemas import Column, Field
 
 Format = Literal["csv.gz", "parquet"]
@@ -22,11 +23,24 @@ class SourceFile:
         name: What the `source_file` column says: the key below the export's storage root.
         columns: Column name of each cell of its header, in order; a name that stands twice is merged, the first that is not
             NULL wins. Empty for Parquet, which names its own.
+        digest: SHA-256 of the bytes that an earlier pass read, as hexadecimal text; empty where none took one. An engine that
+            finds other bytes refuses them.
     """
 
     uri: str
     name: str
     columns: tuple[str, ...] = ()
+    digest: str = ""
+
+    def require_digest(self, found: str) -> None:
+        """Compare the file's bytes with those that an earlier pass read, where both are known.
+
+        Raises:
+            DeliveryChangedError: They are others.
+        """
+        if self.digest and found and found != self.digest:
+            what = "The file was rewritten while it was loaded: its bytes are no longer those that were totalled"
+            raise DeliveryChangedError(what, file=self.name)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,12 +123,14 @@ class Encoded:
         version: The delivery's version.
         files: The files.
         fields: Names, types and ids that the files carry.
+        content: What the bytes were that they were made from: `Crawl.content`.
     """
 
     identity: str
     version: str
     files: tuple[EncodedFile, ...] = ()
     fields: tuple[Field, ...] = field(default=())
+    content: str = ""
 
     @property
     def rows(self) -> int:
@@ -138,6 +154,7 @@ class Encoded:
             version=value["version"],
             files=tuple(EncodedFile(**file) for file in value["files"]),
             fields=tuple(Field(**one) for one in value["fields"]),
+            content=value.get("content", ""),
         )
 
 

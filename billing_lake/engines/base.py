@@ -24,6 +24,7 @@ class Engine(Protocol):
         """Total ``source`` in one pass, exactly.
 
         Report files are also checked: every row has the header's number of cells, and every cell that is read fits its type.
+        The profile says the digest of each that lies on this machine.
 
         Raises:
             ReportFileError: A file cannot be read, with file, line, column and value where they can be told.
@@ -37,6 +38,7 @@ class Engine(Protocol):
 
         Raises:
             ReportFileError: As for `profile`; nothing that was written stays.
+            DeliveryChangedError: A file of this machine has other bytes than its digest says; nothing that was written stays.
             StorageWriteError: The target's folder takes no more.
         """
 

@@ -18,12 +18,15 @@ from typing import TYPE_CHECKING, BinaryIO
 from billing_lake.domain.errors import (
     EmptyFileError,
     NotGzipError,
-    ReportFileError,
     TruncatedFileError,
     UnclosedQuoteError,
+    UnreadableFileError,
 )
+from billing_lake.engines.digests import HashedStream
 
 if TYPE_CHECKING:
+    from hashlib import _Hash
+
     import numpy as np
     from numpy.typing import NDArray
 
@@ -34,9 +37,6 @@ BLOCK = 16 << 20
 
 LONGEST_ROW = 128 << 20
 """Bytes after which a row is taken for a quote that never closes."""
-
-CANNOT_READ = "Repair the access to the file, then load the period again; no table was changed"
-"""What to do about a file that is there and cannot be read."""
 
 _CHUNK = 1 << 20
 _SLICE = 1 << 18
@@ -58,13 +58,17 @@ class Block:
     separators: int
 
 
-def row_blocks(files: Files, uri: str, name: str, size: int = BLOCK) -> Iterator[Block]:
+def row_blocks(
+    files: Files, uri: str, name: str, size: int = BLOCK, digest: _Hash | None = None
+) -> Iterator[Block]:
     """Yield the rows of the gzipped CSV file ``uri`` in blocks of about ``size`` bytes.
+
+    When the last block is taken, ``digest`` has been fed the file's own, compressed bytes.
 
     Raises:
         ReportFileError: The file, called ``name`` in the error, is no gzip, is cut off, or has a quote that never closes.
     """
-    with _decompressed(files, uri, name) as text:
+    with _decompressed(files, uri, name, digest) as text:
         yield from _blocks(text, lambda offset: line_at(files, uri, name, offset), name, size)
 
 
@@ -117,11 +121,12 @@ def separators(data: bytes | memoryview) -> tuple[int, bool]:
     return outside, quoted
 
 
-def _gunzipped(raw: BinaryIO, name: str) -> AbstractContextManager[BinaryIO]:
+def _gunzipped(raw: BinaryIO, name: str, digest: _Hash | None) -> AbstractContextManager[BinaryIO]:
     from isal import igzip
 
     _check_magic(raw, name)
-    stream: AbstractContextManager[BinaryIO] = igzip.open(raw, "rb")  # type: ignore[no-untyped-call]
+    source = raw if digest is None else HashedStream(raw, digest)
+    stream: AbstractContextManager[BinaryIO] = igzip.open(source, "rb")  # type: ignore[no-untyped-call]
     return stream
 
 
@@ -152,19 +157,18 @@ def _opened(files: Files, uri: str, name: str) -> Iterator[BinaryIO]:
     except gzip.BadGzipFile:
         raise
     except OSError as error:
-        raise ReportFileError(
-            f"The file cannot be read: {error.strerror or error}",
-            remedy=CANNOT_READ,
-            file=name,
-        ) from error
+        what = f"The file cannot be read: {error.strerror or error}"
+        raise UnreadableFileError(what, file=name) from error
 
 
 @contextmanager
-def _decompressed(files: Files, uri: str, name: str) -> Iterator[BinaryIO]:
+def _decompressed(
+    files: Files, uri: str, name: str, digest: _Hash | None = None
+) -> Iterator[BinaryIO]:
     try:
         with (
             _opened(files, uri, name) as raw,
-            _gunzipped(raw, name) as text,
+            _gunzipped(raw, name, digest) as text,
         ):
             yield text
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:

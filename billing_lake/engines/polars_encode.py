@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 
 from billing_lake.domain.cells import find_fault, unexplained
 from billing_lake.domain.dictionary import SOURCE_FILE, STRING, TIMESTAMP
-from billing_lake.domain.errors import ReportFileError, StorageWriteError
+from billing_lake.domain.errors import ReportFileError, StorageWriteError, UnreadableFileError
 from billing_lake.domain.sources import EncodedFile
-from billing_lake.engines.blocks import CANNOT_READ, line_at, report_size, row_blocks
+from billing_lake.engines.blocks import line_at, report_size, row_blocks
+from billing_lake.engines.digests import require_unchanged
 from billing_lake.engines.polars_access import is_s3_error, said
 from billing_lake.engines.polars_cells import cell_names, decimal, filled, moment, spelling_of, text
 from billing_lake.engines.polars_parquet import open_reports
@@ -54,6 +55,7 @@ def encode_reports(
             uri = f"{target.folder.rstrip('/')}/{target.stem}-{number:05d}.parquet"
             write(files, target, uri, access)
             written.append(EncodedFile(uri=uri, rows=0, size=0))
+            require_unchanged(files, access.files)
             written[-1] = _finished(uri, access.files)
             done += len(files)
             rows = sum(file.rows for file in written)
@@ -62,6 +64,8 @@ def encode_reports(
         for file in written:
             access.files.remove(file.uri)
         if isinstance(error, OSError | pl.exceptions.PolarsError):
+            # A file that is being rewritten is no stream of gzip for a while, and that is not what is wrong with it.
+            require_unchanged(source.files, access.files)
             raise _named(error, source, target, access) from error
         raise
     for file in written:
@@ -189,7 +193,7 @@ def _named(error: Exception, source: Source, target: EncodeTarget, access: Acces
     if isinstance(error, OSError):
         if is_s3_error(error):
             what = f"S3 does not give a report file: {said(error)}"
-            return ReportFileError(what, remedy=CANNOT_READ, file=names)
+            return UnreadableFileError(what, file=names)
         # What Polars cannot read has no number; everything is written through `Files`, whose errors have one.
         if error.errno is not None:
             what = f"The lake cannot be written: {error.strerror or error}"

@@ -12,9 +12,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from billing_lake.domain.dictionary import STRING, TIMESTAMP
-from billing_lake.domain.errors import BadValueError, ReportFileError
+from billing_lake.domain.errors import BadValueError, ReportFileError, UnreadableFileError
 from billing_lake.domain.schemas import parse_decimal
-from billing_lake.engines.blocks import CANNOT_READ
 from billing_lake.engines.polars_access import said
 from billing_lake.engines.polars_cells import decimal, filled, moment
 from billing_lake.engines.polars_schema import polars_type
@@ -115,7 +114,7 @@ def _readable(file: SourceFile) -> Iterator[None]:
         yield
     except OSError as error:
         what = f"The file cannot be read: {said(error)}"
-        raise ReportFileError(what, remedy=CANNOT_READ, file=file.name) from error
+        raise UnreadableFileError(what, file=file.name) from error
     except pl.exceptions.PolarsError as error:
         what = f"The file is damaged, or no Parquet: {said(error)}"
         raise ReportFileError(what, file=file.name) from error

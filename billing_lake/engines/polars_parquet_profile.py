@@ -19,6 +19,7 @@ from billing_lake.domain.dictionary import (
     is_cost,
 )
 from billing_lake.domain.profiles import NO_CURRENCY, Profile, merge
+from billing_lake.engines.digests import local_digest
 from billing_lake.engines.polars_access import said
 from billing_lake.engines.polars_parquet import ParquetReport, open_reports
 from billing_lake.engines.polars_rounding import rounded
@@ -40,7 +41,9 @@ def profile_parquet(source: Source, access: Access, log: Log) -> Profile:
     types = {column.name: column.type for column in source.columns}
     profiles: list[Profile] = []
     for report in open_reports(source.files, access):
-        profiles.append(_profile_file(report, types))
+        digest = local_digest(report.file, access.files)
+        found = _profile_file(report, types)
+        profiles.append(found.in_file(report.file.name, digest))
         rows = sum(profile.rows for profile in profiles)
         log(f"profile: {len(profiles)} of {len(source.files)} files, {rows:,} rows")
     return merge(profiles)
@@ -73,7 +76,7 @@ def _profile_file(report: ParquetReport, types: Mapping[str, str]) -> Profile:
     except (pl.exceptions.PolarsError, OSError) as error:
         report.check(read)
         raise unexplained(report.file.name, said(error)) from error
-    return merge(_group(group, costs, texts) for group in found).in_file(report.file.name)
+    return merge(_group(group, costs, texts) for group in found)
 
 
 def _group(group: Mapping[str, Any], costs: Iterable[str], texts: Iterable[str]) -> Profile:

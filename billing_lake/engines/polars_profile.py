@@ -6,6 +6,7 @@ DECIMAL(38,18), rounded as the encoded table will be, so that both sides of a pr
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -62,8 +63,10 @@ def profile_reports(source: Source, access: Access, log: Log) -> Profile:
 
 def _profile_file(reader: _Reader) -> Profile:
     file = reader.file
-    blocks = row_blocks(reader.files, file.uri, file.name)
-    return merge(_profile_block(reader, block) for block in blocks).in_file(file.name)
+    digest = hashlib.sha256()
+    blocks = row_blocks(reader.files, file.uri, file.name, digest=digest)
+    found = merge(_profile_block(reader, block) for block in blocks)
+    return found.in_file(file.name, digest.hexdigest())
 
 
 class _Reader:

@@ -67,8 +67,10 @@ def write_rows(
     target: EncodeTarget,
     hadoop: Hadoop,
     log: Callable[[str], None],
+    *,
+    verify: Callable[[], None],
 ) -> tuple[EncodedFile, ...]:
-    """Write the rows of ``groups`` as Parquet files of ``target``.
+    """Write the rows of ``groups`` as Parquet files of ``target``; ``verify`` may refuse what was read, once it is.
 
     Raises:
         StorageWriteError: The target's folder takes no more.
@@ -85,6 +87,7 @@ def write_rows(
     try:
         with job(spark, description):
             frame.write.options(**_NO_MARKER).parquet(work)
+        verify()
         parts = written_parts(spark, hadoop, work, description)
         return _taken_over([part for part in parts if part.rows], target, hadoop)
     except OSError as error:

@@ -12,9 +12,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 from billing_lake.domain.cells import find_fault, unexplained
-from billing_lake.domain.errors import ReportFileError, TruncatedFileError, UnclosedQuoteError
+from billing_lake.domain.errors import (
+    ReportFileError,
+    TruncatedFileError,
+    UnclosedQuoteError,
+    UnreadableFileError,
+)
 from billing_lake.spark_job.hadoop import same_path
-from billing_lake.spark_job.inputs import CANNOT_READ
 from billing_lake.spark_job.java import causes, said
 from billing_lake.spark_job.sql import faults
 
@@ -93,7 +97,7 @@ def search(file: Input, types: Mapping[str, str], hadoop: Hadoop) -> None:
         raise TruncatedFileError(what, file=name) from error
     except OSError as error:
         what = f"The file cannot be read: {error.strerror or error}"
-        raise ReportFileError(what, remedy=CANNOT_READ, file=name) from error
+        raise UnreadableFileError(what, file=name) from error
 
 
 def _blocks(text: BinaryIO, name: str) -> Iterator[bytes]:

@@ -95,6 +95,21 @@ class Hadoop:
             finally:
                 stream.close()
 
+    def digest(self, uri: str) -> str:
+        """Return the SHA-256 of the file ``uri`` as hexadecimal text.
+
+        Raises:
+            OSError: There is none, or it may not be read.
+        """
+        path, system = self._at(uri)
+        with _errors(uri):
+            stream = system.open(path)
+            try:
+                digests = self._jvm.org.apache.commons.codec.digest.DigestUtils
+                return str(digests.sha256Hex(stream))
+            finally:
+                stream.close()
+
     def make_folder(self, uri: str) -> None:
         """Make the folder ``uri`` and those above it.
 

@@ -5,7 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from billing_lake.domain.errors import EmptyFileError, NotGzipError, ReportFileError, TableError
+from billing_lake.domain.errors import (
+    EmptyFileError,
+    NotGzipError,
+    ReportFileError,
+    TableError,
+    UnreadableFileError,
+)
 from billing_lake.spark_job import sql
 from billing_lake.spark_job.hadoop import spellings
 from billing_lake.spark_job.session import INPUT_PER_TASK
@@ -17,8 +23,6 @@ if TYPE_CHECKING:
 
     from billing_lake.domain.sources import Source, SourceFile
     from billing_lake.spark_job.hadoop import Hadoop
-
-CANNOT_READ = "Repair the access to the file, then load the period again; no table was changed"
 
 _LEAST_PER_TASK = 16 << 20
 """Compressed bytes below which another task costs more than it saves."""
@@ -63,7 +67,7 @@ def open_inputs(source: Source, hadoop: Hadoop) -> list[Input]:
             what = f"The file cannot be read: {error.strerror or error}"
             if source.of_table:
                 raise TableError(what, file=file.uri) from error
-            raise ReportFileError(what, remedy=CANNOT_READ, file=file.name) from error
+            raise UnreadableFileError(what, file=file.name) from error
         if source.format == "csv.gz":
             if not status.size:
                 raise EmptyFileError("The file is empty", file=file.name)
@@ -72,6 +76,32 @@ def open_inputs(source: Source, hadoop: Hadoop) -> list[Input]:
                 raise NotGzipError(what, file=file.name)
         inputs.append(Input(file, status.path, status.size))
     return inputs
+
+
+def local_digest(one: Input, hadoop: Hadoop) -> str:
+    """Return the SHA-256 of a file of this machine; empty for one in an object store, which has a tag for its content.
+
+    Raises:
+        ReportFileError: It cannot be read.
+    """
+    if not one.path.startswith("file:"):
+        return ""
+    try:
+        return hadoop.digest(one.file.uri)
+    except OSError as error:
+        what = f"The file cannot be read: {error.strerror or error}"
+        raise UnreadableFileError(what, file=one.file.name) from error
+
+
+def require_unchanged(inputs: Sequence[Input], hadoop: Hadoop) -> None:
+    """Compare files of this machine with the digests that an earlier pass took.
+
+    Raises:
+        DeliveryChangedError: A file has other bytes now.
+    """
+    for one in inputs:
+        if one.file.digest:
+            one.file.require_digest(local_digest(one, hadoop))
 
 
 def cores(spark: SparkSession) -> int:

@@ -16,7 +16,13 @@ from billing_lake.domain.profiles import Profile, merge
 from billing_lake.spark_job.encoding import make_folder, write_rows
 from billing_lake.spark_job.faults import Place, named_place, report_fault, search
 from billing_lake.spark_job.hadoop import Hadoop
-from billing_lake.spark_job.inputs import cores, open_inputs, tasks_for
+from billing_lake.spark_job.inputs import (
+    cores,
+    local_digest,
+    open_inputs,
+    require_unchanged,
+    tasks_for,
+)
 from billing_lake.spark_job.java import java_errors, said
 from billing_lake.spark_job.jobs import job
 from billing_lake.spark_job.parquet import damaged, read_tables
@@ -54,6 +60,10 @@ def profile(spark: SparkSession, source: Source, log: Log) -> Profile:
         _named(own, source, inputs, hadoop, log),
         job(spark, f"billing-lake profile {uuid.uuid4().hex}"),
     ):
+        # Before the pass: what is rewritten in its course then differs from what the digest says.
+        digests = {
+            one.file.name: "" if source.of_table else local_digest(one, hadoop) for one in inputs
+        }
         _check(own, source, inputs, hadoop, log)
         parts: list[Profile] = []
         done = 0
@@ -66,7 +76,7 @@ def profile(spark: SparkSession, source: Source, log: Log) -> Profile:
     if source.of_table:
         return merge(parts)
     # Files without rows are in no group.
-    return merge([*(Profile().in_file(one.file.name) for one in inputs), *parts])
+    return merge([*(Profile().in_file(name, digests[name]) for name in digests), *parts])
 
 
 def encode(
@@ -78,6 +88,7 @@ def encode(
 
     Raises:
         ReportFileError: As for `profile`; nothing that was written stays.
+        DeliveryChangedError: A file of this machine has other bytes than its digest says.
         StorageWriteError: The target's folder takes no more.
         LoadError: What Spark reports as written is not what it left.
     """
@@ -92,7 +103,9 @@ def encode(
         with job(spark, f"billing-lake check {target.stem} {uuid.uuid4().hex}"):
             _check(own, source, inputs, hadoop, log)
             groups = list(_groups(own, source, inputs, hadoop))
-        files = write_rows(own, groups, target, hadoop, log)
+        files = write_rows(
+            own, groups, target, hadoop, log, verify=lambda: require_unchanged(inputs, hadoop)
+        )
     log(
         f"encode: {len(inputs)} of {len(inputs)} files, {sum(file.rows for file in files):,} rows in "
         f"{len(files)} Parquet files, {sum(file.size for file in files) >> 20:,} MB"
@@ -136,6 +149,8 @@ def _named(
     except BillingLakeError:
         raise
     except java_errors() as error:
+        # A file that is being rewritten is no stream of gzip for a while, and that is not what is wrong with it.
+        require_unchanged(inputs, hadoop)
         types = {column.name: column.type for column in source.columns}
         place = named_place(error, inputs)
         if source.format == "csv.gz":

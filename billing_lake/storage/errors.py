@@ -7,7 +7,7 @@ import gzip
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from billing_lake.domain.errors import DeliveryChangedError, ReportFileError
+from billing_lake.domain.errors import DeliveryChangedError, UnreadableFileError
 
 _CHANGED = "The file changed while it was being read"
 
@@ -30,8 +30,7 @@ def naming_errors(key: str) -> Iterator[None]:
         raise unreadable(error, key) from error
 
 
-def unreadable(error: OSError, key: str) -> ReportFileError:
+def unreadable(error: OSError, key: str) -> UnreadableFileError:
     """Return the error for a file, or a folder, that is there and cannot be read."""
     what = f"It cannot be read: {error.strerror or error}"
-    remedy = "Repair the permissions or the disk; no table was changed"
-    return ReportFileError(what, remedy=remedy, file=key or "/")
+    return UnreadableFileError(what, file=key or "/")

@@ -263,3 +263,18 @@ def test_what_is_missing_is_said_with_its_setting_in_the_first_step(
     text = failure(result, f"{EXPORT}__raw_reports")
     assert text.startswith(f"ConfigurationError: {setting}")
     assert says in text
+
+
+def test_what_is_missing_is_said_before_static_files_are_read_or_tables_built_anew(
+    world: Make,
+) -> None:
+    setting = "BILLING_LAKE_WAREHOUSE"
+    lake = world(environment={setting: "s3://nobody-has-this/lake"})
+    config = op_config(f"{EXPORT}__iceberg_static", files=["archive/none.csv.gz"])
+    static = lake.run("__ASSET_JOB", assets=["iceberg_static"], config=config)
+    rebuild = lake.run(f"{EXPORT}_rebuild_iceberg_table")
+    for result, step in ((static, "iceberg_static"), (rebuild, "rebuild")):
+        (failed,) = {event.step_key for event in result.get_step_failure_events()}
+        assert failed is not None
+        assert failed.endswith(step)
+        assert failure(result, failed).startswith(f"ConfigurationError: {setting}")

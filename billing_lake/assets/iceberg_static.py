@@ -1,6 +1,6 @@
 """The asset `iceberg_static`: given report files, from before the export existed, as a table of their own."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import dagster as dg
 from pydantic import Field
@@ -14,11 +14,14 @@ from billing_lake.assets.progress import progress
 from billing_lake.deployments import Lake
 from billing_lake.domain.crawls import Crawl, crawled_table_name
 from billing_lake.domain.deliveries import Delivery, StoredObject, fingerprint
+from billing_lake.domain.dictionary import PERIOD_START
 from billing_lake.domain.errors import (
     ConfigurationError,
     DeliveryChangedError,
     MixedPeriodsError,
     NoDeliveryError,
+    PeriodMismatchError,
+    shown,
 )
 from billing_lake.domain.profiles import Profile, merge
 from billing_lake.domain.sources import Encoded, PeriodKey
@@ -65,6 +68,7 @@ def build_iceberg_static(export: Export, default: Sequence[str] = ()) -> dg.Asse
         lake: dg.ResourceParam[Lake],
     ) -> dict[str, Crawl]:
         with named_failures():
+            lake.require(("iceberg",), "built_in")
             log = progress(context)
             # Every file is read before the first period is replaced: a bad one changes nothing.
             engine = lake.engine(log, context)
@@ -115,22 +119,28 @@ def crawl_files(lake: Lake, engine: Engine, export: str, keys: Sequence[str]) ->
     """Group files by the billing period that their rows state, and crawl each group.
 
     Raises:
+        ConfigurationError: No file is named, or one under two names.
         NoDeliveryError: A file is not there, or no file holds a row.
         MixedPeriodsError: A file holds rows of several billing periods.
+        PeriodMismatchError: A row states no billing period, so nothing says where it belongs.
     """
     if not keys:
         remedy = "Name at least one file in the run config: {'files': ['archive/….csv.gz']}"
         raise ConfigurationError("`files` of iceberg_static is empty", remedy=remedy)
     groups: dict[str, list[StoredObject]] = {}
     profiles: dict[str, list[Profile]] = {}
-    for key in dict.fromkeys(keys):
-        file = _pinned(lake.storage, key)
+    pinned = [_pinned(lake.storage, key) for key in keys]
+    _require_distinct(((file.uri, file.key) for file in pinned), "The file is named twice, also as")
+    contents: list[tuple[str, str]] = []
+    for file in pinned:
         source, _ = read_source(lake.storage, _delivery(export, "", [file]))
         profile = engine.profile(source)
-        if len(profile.periods) > 1:
-            stated = ", ".join(sorted(profile.periods))
-            what = f"The file holds rows of several billing periods: {stated}"
-            raise MixedPeriodsError(what, file=key)
+        _require_one_period(profile, file.key)
+        if profile.rows:
+            # Where an engine takes no digest, the storage's tag stands for the content.
+            content = profile.files[file.key].digest or f"{file.size} {file.etag}"
+            contents.append((content, file.key))
+            _require_distinct(contents, "The file has the very bytes of")
         for period in profile.periods:
             groups.setdefault(period, []).append(file)
             profiles.setdefault(period, []).append(profile)
@@ -143,6 +153,35 @@ def crawl_files(lake: Lake, engine: Engine, export: str, keys: Sequence[str]) ->
         period: _crawl(lake, export, period, groups[period], profiles[period])
         for period in sorted(groups)
     }
+
+
+def _require_distinct(named: Iterable[tuple[str, str]], what: str) -> None:
+    """Refuse a second file that is the same as another one; its rows would count twice.
+
+    Args:
+        named: What makes each file what it is, and its key.
+        what: What to say of the second one before the key of the first.
+    """
+    seen: dict[str, str] = {}
+    for same, key in named:
+        if same in seen:
+            remedy = "Name each file once; the table stays as it is"
+            raise ConfigurationError(f"{what} {shown(seen[same])}", file=key, remedy=remedy)
+        seen[same] = key
+
+
+def _require_one_period(profile: Profile, key: str) -> None:
+    if len(profile.periods) > 1:
+        stated = ", ".join(sorted(profile.periods))
+        what = f"The file holds rows of several billing periods: {stated}"
+        raise MixedPeriodsError(what, file=key)
+    lost = profile.rows - sum(profile.periods.values())
+    if lost:
+        raise PeriodMismatchError(
+            f"{lost:,} of {profile.rows:,} rows state no billing period",
+            remedy=f"Fill the column {PERIOD_START} of these rows, or leave them out; the table stays as it is",
+            file=key,
+        )
 
 
 def _crawl(

@@ -245,15 +245,16 @@ def build_rebuild_job(export: Export) -> dg.JobDefinition:
         context: dg.OpExecutionContext, config: Rebuild, lake: dg.ResourceParam[Lake]
     ) -> None:
         log = progress(context)
-        rebuilder = Rebuilder(
-            lake=lake,
-            export=export,
-            run_id=context.run.run_id,
-            engine=lake.engine(log, context),
-            log=log,
-            stamp=datetime.now(timezone.utc).strftime("%Y%m%d_%H%M%S"),
-        )
         with named_failures():
+            lake.require(export.outputs, export.crawler)
+            rebuilder = Rebuilder(
+                lake=lake,
+                export=export,
+                run_id=context.run.run_id,
+                engine=lake.engine(log, context),
+                log=log,
+                stamp=datetime.now(timezone.utc).strftime("%Y%m%d_%H%M%S"),
+            )
             done = rebuilder.run(config.leave_behind)
         context.add_output_metadata(
             {

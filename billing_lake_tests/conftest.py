@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 pytest_plugins = [
     "billing_lake_tests.servers.aws",
@@ -53,8 +55,13 @@ def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
     return argname if isinstance(val, bytes) else None
 
 
-# How long an example takes says more about the machine than about the code.
-settings.register_profile("lake", deadline=None)
+# How long an example takes says more about the machine than about the code; fixtures of a function hold what all its
+# examples share, on purpose.
+settings.register_profile(
+    "lake",
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
 settings.load_profile("lake")
 
 
@@ -72,3 +79,14 @@ def world(tmp_path: Path) -> Iterator[Callable[..., Any]]:
             return World(tmp_path / "lake", settings, instance)
 
         yield make
+
+
+@pytest.fixture
+def no_pauses(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Let the module of a name go on at once where it would pause; all others pause as before, in whatever thread."""
+
+    def hurry(module: str) -> None:
+        quick = SimpleNamespace(**{**vars(time), "sleep": lambda _seconds: None})
+        monkeypatch.setattr(f"{module}.time", quick)
+
+    return hurry

@@ -25,12 +25,12 @@ from billing_lake.domain.sources import PeriodKey
 from billing_lake_tests.assets.test_load import figures
 from billing_lake_tests.aws_lakes import AwsWorld
 from billing_lake_tests.lakes import SPEC
+from billing_lake_tests.patience import PATIENCE_SECONDS
 from billing_lake_tests.servers.aws import Aws
 
 ROOT = Path(__file__).parents[1]
 EXPORT = "cost_and_usage"
 TABLE = f"billing.{EXPORT}"
-SECONDS = 300
 
 
 @dataclass(frozen=True)
@@ -57,9 +57,9 @@ class Dev:
             return attempt.connect_ex(("127.0.0.1", self.port)) == 0
 
     def wait(self, wanted: Callable[[], bool], what: str) -> None:
-        deadline = time.monotonic() + SECONDS
+        deadline = time.monotonic() + PATIENCE_SECONDS
         while not wanted():
-            assert time.monotonic() < deadline, f"{what}: not within {SECONDS} s"
+            assert time.monotonic() < deadline, f"{what}: not within {PATIENCE_SECONDS:g} s"
             time.sleep(0.2)
 
 
@@ -105,7 +105,7 @@ def dagster_dev(home: Path, variables: dict[str, str]) -> Iterator[Dev]:
     finally:
         try:
             process.send_signal(signal.SIGINT)
-            process.wait(60)
+            process.wait(PATIENCE_SECONDS)
         except subprocess.TimeoutExpired:
             # Its servers and runs would go on without it.
             os.killpg(process.pid, signal.SIGKILL)

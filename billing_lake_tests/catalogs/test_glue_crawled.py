@@ -6,7 +6,6 @@ import csv
 import gzip
 import io
 import re
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -338,7 +337,7 @@ def test_a_crawler_that_somebody_stops_is_a_named_error(raw: Raw) -> None:
     def stop(line: str) -> None:
         if "RUNNING" in line:
             name = line.split()[2].rstrip(":")
-            threading.Thread(target=raw.world.glue.stop_crawler, kwargs={"Name": name}).start()
+            raw.world.glue.stop_crawler(Name=name)
 
     with pytest.raises(CrawlerError, match="ended as CANCELLED"):
         raw.tables.register(raw.deliver(), "glue", stop)

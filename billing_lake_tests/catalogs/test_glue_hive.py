@@ -485,11 +485,11 @@ def test_a_refusal_that_passes_is_waited_out(world: GlueWorld, tables: GlueHiveT
 
 
 def test_a_loader_that_always_comes_second_gives_up_and_leaves_nothing(
-    world: GlueWorld, monkeypatch: pytest.MonkeyPatch
+    world: GlueWorld, no_pauses: Callable[[str], None]
 ) -> None:
     tables = world.hive(patience=0.0)
     tables.create(world.table, FIELDS)
-    monkeypatch.setattr("time.sleep", lambda _: None)
+    no_pauses("billing_lake.catalogs.glue_hive")
     with pytest.raises(CommitConflictError, match="kept switching"):
         world.load(
             tables,

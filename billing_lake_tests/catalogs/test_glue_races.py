@@ -24,6 +24,7 @@ from billing_lake.domain.schemas import Column, plan
 from billing_lake.domain.sources import PeriodKey
 from billing_lake_tests.catalogs.glue import GlueWorld, new_world
 from billing_lake_tests.catalogs.making import APRIL, COLUMNS, FIELDS, MARCH, changed
+from billing_lake_tests.patience import PATIENCE_SECONDS
 from billing_lake_tests.servers.aws import Aws
 
 
@@ -206,7 +207,7 @@ def test_the_claim_of_a_table_that_was_dropped_means_nothing_to_the_next_one(
 def test_two_stale_loads_of_one_period_never_double(
     world: GlueWorld, tables: GlueHiveTables
 ) -> None:
-    both_looked = threading.Barrier(2, timeout=20)
+    both_looked = threading.Barrier(2, timeout=PATIENCE_SECONDS)
     waited = threading.local()
 
     def meet() -> None:

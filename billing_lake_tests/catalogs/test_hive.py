@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -166,11 +167,11 @@ def test_generations_that_a_kill_left_behind_are_removed_when_they_are_old_enoug
 
 
 def test_a_loader_that_always_comes_second_gives_up_and_leaves_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, no_pauses: Callable[[str], None]
 ) -> None:
     tables = HiveTables(tmp_path / "warehouse", patience=0.0)
     tables.create(TABLE, FIELDS)
-    monkeypatch.setattr("time.sleep", lambda _: None)
+    no_pauses("billing_lake.catalogs.hive")
 
     def overtake() -> None:
         load(tables, encode(tmp_path / "staging", rows=(1,), version="other"))

@@ -256,7 +256,7 @@ def test_a_remote_catalog_that_was_heard_of_last_keeps_the_files_it_may_still_co
 
 
 def test_a_writer_that_never_wins_gives_up_and_leaves_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, no_pauses: Callable[[str], None]
 ) -> None:
     impatient = IcebergTables(
         "lake",
@@ -273,7 +273,7 @@ def test_a_writer_that_never_wins_gives_up_and_leaves_nothing(
         raise CommitFailedException("moved")
 
     monkeypatch.setattr(SqlCatalog, "commit_table", moved)
-    monkeypatch.setattr("time.sleep", lambda _: None)
+    no_pauses("billing_lake.catalogs.iceberg")
     with pytest.raises(CommitConflictError, match="kept winning"):
         load(impatient, encode(tmp_path / "staging"))
     with pytest.raises(CommitConflictError):

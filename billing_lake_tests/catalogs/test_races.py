@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from billing_lake.catalogs.base import TableCatalog
@@ -32,6 +32,7 @@ from billing_lake_tests.catalogs.making import (
     load,
     versions,
 )
+from billing_lake_tests.patience import PATIENCE_SECONDS
 
 
 @pytest.mark.parametrize("held", [0, 5], ids=["new period", "loaded period"])
@@ -93,7 +94,7 @@ def test_a_table_that_evolved_under_a_load_takes_no_file_with_other_ids(
 
 @everywhere
 def test_two_stale_loads_of_one_period_never_double(catalog: TableCatalog, tmp_path: Path) -> None:
-    both_looked = threading.Barrier(2, timeout=20)
+    both_looked = threading.Barrier(2, timeout=PATIENCE_SECONDS)
     waited = threading.local()
 
     def meet() -> None:
@@ -192,7 +193,7 @@ def test_processes_that_follow_the_same_deliveries_end_with_the_last_one_exactly
             following.replace(stored)
     finally:
         for process in processes:
-            process.join(30)
+            process.join(PATIENCE_SECONDS)
     assert [process.exitcode for process in processes] == [0, 0]
     assert count(catalog.files(TABLE, MARCH)) == 5
     assert versions(catalog.files(TABLE, MARCH)) == {"4"}
@@ -202,10 +203,8 @@ def _wait_for_rows(
     catalog: TableCatalog, processes: list[multiprocessing.context.SpawnProcess]
 ) -> None:
     waited = threading.Event()
-    for _ in range(600):
+    while any(process.is_alive() for process in processes):
         if catalog.fields(TABLE) is not None and catalog.periods(TABLE, "cur"):
-            break
-        if not any(process.is_alive() for process in processes):
             break
         waited.wait(0.05)
     waited.wait(random.uniform(0.0, 0.1))
@@ -219,9 +218,7 @@ def long_lived(
     return MAKERS[request.param](home), home
 
 
-@settings(
-    max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=8)
 @given(
     loads=st.lists(
         st.tuples(

@@ -21,6 +21,7 @@ from billing_lake.deployments import LocalLake
 from billing_lake.domain.errors import QueryError
 from billing_lake_tests.commands.aws_tables import copy_tables, settings
 from billing_lake_tests.commands.conftest import LOCATION, TABLE, Runner
+from billing_lake_tests.patience import PATIENCE_SECONDS
 from billing_lake_tests.servers.athena import Athena
 from billing_lake_tests.servers.athena_engine import AthenaEngine
 from billing_lake_tests.servers.aws import Aws
@@ -330,7 +331,7 @@ def test_ctrl_c_stops_the_query_in_athena(
         capture_output=True,
         text=True,
         env={**os.environ, **variables},
-        timeout=60,
+        timeout=PATIENCE_SECONDS,
         check=False,
     )
     assert done.returncode == 1, done.stderr

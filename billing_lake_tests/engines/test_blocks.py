@@ -7,7 +7,7 @@ import io
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from billing_lake.domain.errors import UnclosedQuoteError
@@ -24,9 +24,7 @@ tables = st.integers(2, 4).flatmap(
 )
 
 
-@settings(
-    max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=80)
 @given(tables, st.integers(1, 64))
 def test_blocks_joined_are_the_file_and_each_holds_whole_rows(
     tmp_path: Path, rows: list[tuple[str, ...]], size: int
@@ -53,7 +51,6 @@ def test_the_line_of_a_block_counts_every_line_break_before_it(tmp_path: Path) -
     assert lines == [3, 5]
 
 
-@settings(deadline=None)
 @given(st.text(st.sampled_from(',"ab\n'), max_size=400), st.sampled_from([64, 128, 1 << 18]))
 def test_separators_are_the_commas_that_no_quote_holds(text: str, size: int) -> None:
     outside = sum(piece.count(",") for piece in text.split('"')[::2])

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from billing_lake.domain.cells import fits
@@ -276,9 +276,7 @@ texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\r"
 cells = st.tuples(numbers, texts, st.sampled_from(["USD", "EUR"]))
 
 
-@settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=40)
 @given(st.lists(cells, max_size=12), st.integers(1, 3))
 def test_whatever_the_cells_the_table_adds_up_to_the_delivery(
     tmp_path: Path, cells: list[tuple[str, str, str]], files: int
@@ -289,9 +287,7 @@ def test_whatever_the_cells_the_table_adds_up_to_the_delivery(
 @pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
 @settings(
     max_examples=3,
-    deadline=None,
     phases=[Phase.explicit, Phase.generate],
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(st.lists(cells, min_size=40, max_size=80), st.integers(1, 3))
 def test_on_spark_too_in_few_examples_of_many_rows(

@@ -7,6 +7,7 @@ import io
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -111,7 +112,12 @@ def test_a_file_that_is_replaced_while_it_is_read_gives_no_mixture(
 
 @pytest.mark.parametrize(("breaks", "attempts"), [(2, 3), (9, 5)])
 def test_an_answer_that_breaks_off_is_asked_for_again_a_few_times(
-    files: S3Files, bucket: str, monkeypatch: pytest.MonkeyPatch, breaks: int, attempts: int
+    files: S3Files,
+    bucket: str,
+    monkeypatch: pytest.MonkeyPatch,
+    breaks: int,
+    attempts: int,
+    no_pauses: Callable[[str], None],
 ) -> None:
     uri = f"s3://{bucket}/far"
     files.write(uri, b"x" * 1000)
@@ -128,7 +134,7 @@ def test_an_answer_that_breaks_off_is_asked_for_again_a_few_times(
         return {**answer, "Body": Broken()} if len(asked) <= breaks else answer
 
     monkeypatch.setattr(client, "get_object", get_object)
-    monkeypatch.setattr("time.sleep", lambda _: None)
+    no_pauses("billing_lake.files.s3_reading")
     with files.open(uri) as file:
         if breaks < attempts:
             assert file.read() == b"x" * 1000

@@ -13,10 +13,17 @@ from billing_lake.domain.sources import Source, SourceFile
 from billing_lake.engines.glue_engine import GlueEngine
 from billing_lake.resources.glue_jobs import GlueJobs
 from billing_lake.resources.glue_settings import GlueJobSettings, GlueWaits
+from billing_lake_tests.patience import PATIENCE_SECONDS
 from billing_lake_tests.servers.aws import Aws
 
 FAST = GlueWaits(
-    first_poll=0.02, last_poll=0.05, progress=1, slot=20, overtime=20, stop=20, trouble=5
+    first_poll=0.02,
+    last_poll=0.05,
+    progress=1,
+    slot=PATIENCE_SECONDS,
+    overtime=PATIENCE_SECONDS,
+    stop=PATIENCE_SECONDS,
+    trouble=PATIENCE_SECONDS,
 )
 
 SOURCE = Source(

@@ -248,7 +248,7 @@ def test_progress_adds_up_to_the_rows(tmp_path: Path) -> None:
     assert all(steps)
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(
     rows=st.integers(0, 400),
     chunks=st.integers(1, 5),
@@ -269,7 +269,7 @@ def test_whatever_the_size_the_files_hold_exactly_the_rows_and_totals_and_balanc
     assert reading.is_balanced(read)
 
 
-@settings(max_examples=3, deadline=None)
+@settings(max_examples=3)
 @given(chunks=st.integers(2, 7))
 def test_how_rows_are_cut_into_files_changes_no_row(chunks: int) -> None:
     with TemporaryDirectory() as folder:

@@ -21,6 +21,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from billing_lake_tests.patience import PATIENCE_SECONDS
 from billing_lake_tests.servers.glue_classifiers import Classifiers
 
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ class Crawlers:
         self._closed = True
         self._held.set()
         for thread in self._threads:
-            thread.join(10)
+            thread.join(PATIENCE_SECONDS)
 
     def _describe(self, crawler: FakeCrawler, describe: Any) -> dict[str, Any]:
         told: dict[str, Any] = describe(crawler)

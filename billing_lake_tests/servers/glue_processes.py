@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from billing_lake.resources.java import use_java
+from billing_lake_tests.patience import PATIENCE_SECONDS
 
 if TYPE_CHECKING:
     from billing_lake_tests.servers.aws import Aws
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 PYTHON_FOLDER = Path(__file__).with_name("glue_python")
 _OURS = ("AWS_", "BILLING_LAKE_", "DAGSTER_", "PYSPARK_", "PYTEST_", "PYTHON", "SPARK_")
 _POLL = 0.05
-_STARTED_WITHIN = 120.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,7 +148,7 @@ class Warm:
         ).start()
         started = time.monotonic()
         try:
-            answer = self._answers.get(timeout=_STARTED_WITHIN)
+            answer = self._answers.get(timeout=PATIENCE_SECONDS)
         except queue.Empty:
             answer = None
         if answer is None:

@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from billing_lake_tests.patience import PATIENCE_SECONDS
 from billing_lake_tests.servers.glue_processes import Cold, Script, Warm, environment
 
 if TYPE_CHECKING:
@@ -93,13 +94,13 @@ class JobRuns:
         """All runs of a job, the oldest first."""
         return [run for run in self._runs.values() if run.record.job_name == job]
 
-    def wait(self, run_id: str, seconds: float = 120) -> Run:
+    def wait(self, run_id: str, seconds: float = PATIENCE_SECONDS) -> Run:
         """Wait until a run is over."""
         run = self._runs[run_id]
         assert run.over.wait(seconds), f"{run_id} is still {run.state} after {seconds:g} s"
         return run
 
-    def wait_for(self, run_id: str, state: str, seconds: float = 120) -> Run:
+    def wait_for(self, run_id: str, state: str, seconds: float = PATIENCE_SECONDS) -> Run:
         """Wait until a run is in a state that is not its last."""
         run, deadline = self._runs[run_id], time.monotonic() + seconds
         while run.state != state:
@@ -151,7 +152,7 @@ class JobRuns:
         """End everything that still runs."""
         self._closed = True
         for run in list(self._runs.values()):
-            run.over.wait(10)
+            run.over.wait(PATIENCE_SECONDS)
         self._warm.close()
         self._folder.cleanup()
 

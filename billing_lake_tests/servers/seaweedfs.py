@@ -22,12 +22,13 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from billing_lake_tests.patience import PATIENCE_SECONDS
+
 if TYPE_CHECKING:
     from typing_extensions import Self
 
 _HOST = "127.0.0.1"
 _GRPC = 10_000  # SeaweedFS listens on this much above each port as well
-_STARTED_WITHIN = 60.0
 _ATTEMPTS = 4
 _LISTENERS = ("master", "volume", "filer", "s3", "admin", "s3.iceberg")
 
@@ -125,13 +126,13 @@ class SeaweedFS:
         self._wait()
 
     def _wait(self) -> None:
-        deadline = time.monotonic() + _STARTED_WITHIN
+        deadline = time.monotonic() + PATIENCE_SECONDS
         pages = [f"{self.s3_url}/healthz", f"{self.iceberg_url}/v1/config"]
         while pages:
             self.check()
             if time.monotonic() > deadline:
                 raise ServerError(
-                    f"SeaweedFS did not start in {_STARTED_WITHIN:g} s. The end of its log:\n{self.log}"
+                    f"SeaweedFS did not start in {PATIENCE_SECONDS:g} s. The end of its log:\n{self.log}"
                 )
             pages = [page for page in pages if not _answers(page)]
             time.sleep(0.05)
@@ -195,7 +196,7 @@ def _is_free(port: int) -> bool:
 
 def _answers(url: str) -> bool:
     where = urlsplit(url)
-    connection = http.client.HTTPConnection(_HOST, where.port, timeout=1)
+    connection = http.client.HTTPConnection(_HOST, where.port, timeout=10)
     try:
         connection.request("GET", where.path)
         connection.getresponse().read()  # any answer will do: without a key it is a refusal

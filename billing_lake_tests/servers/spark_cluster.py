@@ -11,9 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from billing_lake.resources.java import use_java
+from billing_lake_tests.patience import PATIENCE_SECONDS
 from billing_lake_tests.servers.spark import LIGHT
-
-_STARTED_WITHIN = 60.0
 
 
 @contextmanager
@@ -55,11 +54,11 @@ def _daemon(folder: Path, kind: str, *arguments: str) -> Iterator[Path]:
         yield log
     finally:
         process.terminate()
-        process.wait(30)
+        process.wait(PATIENCE_SECONDS)
 
 
 def _found(log: Path, pattern: str) -> str:
-    deadline = time.monotonic() + _STARTED_WITHIN
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while (found := re.search(pattern, log.read_text(errors="replace"))) is None:
         assert time.monotonic() < deadline, log.read_text(errors="replace")[-4_000:]
         time.sleep(0.1)

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from billing_lake_tests.patience import PATIENCE_SECONDS
 from billing_lake_tests.servers.aws import Aws
 
 REPORT = b"Identity/Id,cost,usage,day\n1,2,0.5,2024-01-01\n2,3,1E-9,2024-01-02\n"
@@ -27,7 +28,7 @@ def crawl(aws: Aws, name: str, target: str, database: str, prefix: str = "crawl_
 
 
 def wait(aws: Aws, name: str, until: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while True:
         crawler: dict[str, Any] = aws.client("glue").get_crawler(Name=name)["Crawler"]
         if until(crawler):

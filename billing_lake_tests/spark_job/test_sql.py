@@ -6,7 +6,7 @@ from decimal import ROUND_HALF_EVEN, Context, Decimal
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from billing_lake.domain.cells import fits
@@ -203,9 +203,7 @@ numbers = st.builds(
 
 @settings(
     max_examples=2,
-    deadline=None,
     phases=[Phase.generate],
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(st.lists(numbers | st.text("0123456789.eE+- x", max_size=8), min_size=150, max_size=300))
 def test_whatever_the_digits(spark: SparkSession, cells: list[str]) -> None:

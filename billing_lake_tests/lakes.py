@@ -18,7 +18,6 @@ from billing_lake.components import BillingExport
 from billing_lake.deployments import Lake, LocalLake
 from billing_lake.domain.profiles import Profile
 from billing_lake.domain.sources import PeriodKey
-from billing_lake.io.values import ValueIOManager
 from billing_lake.jobs.s3_tables import s3_table_create, s3_table_delete
 from billing_lake.sample import SampleDelivery, SampleSpec, write_delivery
 
@@ -90,7 +89,7 @@ class World:
             self.component.build_defs(dg.ComponentTree.for_test().load_context),
             dg.Definitions(
                 jobs=[s3_table_create, s3_table_delete],
-                resources={"lake": lake, "io_manager": ValueIOManager(lake.values)},
+                resources={"lake": lake},
                 executor=dg.in_process_executor,
             ),
         )

@@ -1,11 +1,13 @@
 """The asset `crawler_table`: what a delivery's columns are and what its raw files add up to."""
 
+from collections.abc import Iterator
+
 import dagster as dg
 
 from billing_lake.assets import markdown
 from billing_lake.assets.export import Export
 from billing_lake.assets.metadata import column_schema, engine_facts, present, totals
-from billing_lake.assets.periods import Outcome, each_period
+from billing_lake.assets.periods import Event, Outcome, each_period
 from billing_lake.assets.progress import progress
 from billing_lake.deployments import Lake
 from billing_lake.domain.crawls import Crawl, crawled_table_name
@@ -23,26 +25,25 @@ def build_crawler_table(export: Export) -> dg.AssetsDefinition:
         "crawler_table",
         kinds={"table", "csv"},
         code_version="1",
-        ins={"deliveries": dg.AssetIn(export.key("raw_reports"))},
+        deps=[export.key("raw_reports")],
         description=(
             "The delivery as a table over its raw files, typed by the column dictionary, with its row count and exact "
             "totals. It is dropped when all tables of the export are loaded, and stays where a load failed."
         ),
     )
     def crawler_table(
-        context: dg.AssetExecutionContext,
-        deliveries: dict[str, Delivery],
-        lake: dg.ResourceParam[Lake],
-    ) -> dict[str, Crawl]:
+        context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake]
+    ) -> Iterator[Event]:
         log = progress(context)
         engine = lake.engine(log, context)
 
         def crawl(period: str) -> Outcome[Crawl]:
-            found = crawl_delivery(lake, engine, deliveries[period])
+            delivery = lake.values.get(export.key("raw_reports").path, period, Delivery)
+            found = crawl_delivery(lake, engine, delivery)
             lake.crawled.register(found, export.crawler, log)
             return Outcome(found, {**_metadata(found), **engine_facts(facts_of(engine))})
 
-        return each_period(context, lake.values, crawl)
+        yield from each_period(context, export, lake.values, crawl)
 
     return crawler_table
 

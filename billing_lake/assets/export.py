@@ -78,6 +78,17 @@ class Export:
         """Return the key of the asset that loads ``output``."""
         return self.key(TABLE_ASSETS[output])
 
+    def giver(self, output: TableOutput) -> TableOutput | None:
+        """Return the output whose files ``output`` takes over: the first one, so that a table that fails stops no other."""
+        first = self.outputs[0]
+        return None if output == first else first
+
+    def way_to(self, asset: str) -> tuple[str, ...]:
+        """Return the assets that one of its partitioned assets builds on, in order, that one included."""
+        first = TABLE_ASSETS[self.outputs[0]]
+        way = ("raw_reports", "crawler_table", first)
+        return way[: way.index(asset) + 1] if asset in way else (*way, asset)
+
     def period_key(self, period: str) -> PeriodKey:
         """Return what a load of ``period`` replaces."""
         return PeriodKey(self.name, period)
@@ -96,6 +107,8 @@ class Export:
             "group_name": self.name,
             "kinds": kinds,
             "owners": list(self.owners) or None,
+            # What an asset hands on lies in the lake's store of values, written by its step: no IO manager is needed.
+            "dagster_type": dg.Nothing,
         }
 
         def decorate(function: Callable[..., Any]) -> dg.AssetsDefinition:

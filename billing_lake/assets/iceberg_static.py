@@ -66,7 +66,7 @@ def build_iceberg_static(export: Export, default: Sequence[str] = ()) -> dg.Asse
         context: dg.AssetExecutionContext,
         config: _config_class(default),  # type: ignore[valid-type]
         lake: dg.ResourceParam[Lake],
-    ) -> dict[str, Crawl]:
+    ) -> None:
         with named_failures():
             lake.require(("iceberg",), "built_in")
             log = progress(context)
@@ -86,6 +86,8 @@ def build_iceberg_static(export: Export, default: Sequence[str] = ()) -> dg.Asse
             loaded = {period: loader.load("iceberg", crawl) for period, crawl in crawls.items()}
             for period in _other_periods(lake, export, crawls):
                 _empty(lake, export, period, context.run.run_id)
+            for period, crawl in crawls.items():
+                lake.values.write(context.asset_key.path, period, crawl)
         whole = merge(crawl.profile for crawl in crawls.values())
         fields = lake.iceberg.fields(export.static_table) or ()
         context.add_output_metadata(
@@ -110,7 +112,6 @@ def build_iceberg_static(export: Export, default: Sequence[str] = ()) -> dg.Asse
                 ),
             }
         )
-        return crawls
 
     return iceberg_static
 

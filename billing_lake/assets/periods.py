@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -9,11 +10,31 @@ from typing import Any, Generic
 
 import dagster as dg
 
+# Dagster's own way to store an output and to say nothing about its asset.
+from dagster._core.definitions.source_asset import (
+    SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION as NO_EVENTS,
+)
+
+from billing_lake.assets.export import Export
+from billing_lake.assets.left_out import (
+    LeftOut,
+    describe,
+    facts_of_error,
+    keep_as_they_are,
+    left_out,
+    raise_failures,
+)
 from billing_lake.domain.errors import BillingLakeError, CommitConflictError
 from billing_lake.io.values import ValueStore, ValueT
 
-_CONFLICT_RETRIES = 2
+_ATTEMPTS = 3
 _CONFLICT_SECONDS = 5
+
+Event = dg.AssetMaterialization | dg.AssetObservation | dg.Output[None]
+
+
+class NothingToDo(Exception):  # noqa: N818  # it is no error
+    """Raised by the work on a billing period that has nothing to work on; says why."""
 
 
 @dataclass(frozen=True)
@@ -31,55 +52,109 @@ class Outcome(Generic[ValueT]):
 
 def each_period(
     context: dg.AssetExecutionContext,
+    export: Export,
     store: ValueStore,
     work: Callable[[str], Outcome[ValueT]],
-) -> dict[str, ValueT]:
-    """Do ``work`` for every billing period of the run.
+) -> Iterator[Event]:
+    """Do ``work`` for every billing period of the run that nothing before this step left out, and keep its values.
 
-    Returns:
-        The values by period, for the IO manager.
+    Yields:
+        What the step tells Dagster: which periods are done, and why the others are not.
 
     Raises:
-        dagster.Failure: A period failed. All others were tried, and those that worked are kept and recorded.
+        dagster.Failure: Every period failed; or some did, and no later step of the run is left to say so.
     """
+    asset = context.asset_key.path[-1]
     periods = list(context.partition_keys)
-    outcomes: dict[str, Outcome[ValueT]] = {}
-    errors: dict[str, Exception] = {}
-    for position, period in enumerate(periods, start=1):
-        if len(periods) > 1:
-            context.log.info("Billing period %s (%d of %d)", period, position, len(periods))
+    before = left_out(context, export, asset)
+    for period in periods:
+        if period in before:
+            context.log.info("%s is left out: %s", period, before[period].reason)
+    step = _Step(context, store, work)
+    step.run([period for period in periods if period not in before])
+    if len(step.done) == len(periods):
+        for period, outcome in step.done.items():
+            context.add_asset_metadata(outcome.metadata, partition_key=period)
+        yield dg.Output(None)
+        return
+    left = before | {one.period: one for one in step.left_out}
+    skipped = [period for period in periods if period in left and not left[period].failed]
+    if len(skipped) < len(periods):
+        keep_as_they_are(context, skipped, [one.period for one in left.values() if one.failed])
+    for period, outcome in step.done.items():
+        yield dg.AssetMaterialization(
+            context.asset_key, partition=period, metadata=outcome.metadata
+        )
+    if len(step.errors) == len(periods):
+        raise _failure(step.errors) from next(iter(step.errors.values()))
+    for one in step.left_out:
+        yield one.observation
+    yield dg.Output(None, metadata={NO_EVENTS: True})
+    raise_failures(context, export, asset, periods)
+
+
+class _Step(Generic[ValueT]):
+    """The work of one step."""
+
+    def __init__(
+        self,
+        context: dg.AssetExecutionContext,
+        store: ValueStore,
+        work: Callable[[str], Outcome[ValueT]],
+    ) -> None:
+        self._context = context
+        self._store = store
+        self._work: Callable[[str], Outcome[ValueT]] = work
+        self.done: dict[str, Outcome[ValueT]] = {}
+        self.errors: dict[str, Exception] = {}
+        self.left_out: list[LeftOut] = []
+
+    def run(self, periods: list[str]) -> None:
+        """Work on ``periods``; where another writer won, once more after all the others."""
+        for attempt in range(_ATTEMPTS):
+            if attempt:
+                time.sleep(_CONFLICT_SECONDS)
+            lost = []
+            for position, period in enumerate(periods, start=1):
+                if len(periods) > 1:
+                    self._context.log.info(
+                        "Billing period %s (%d of %d)", period, position, len(periods)
+                    )
+                if not self._try(period, last=attempt + 1 == _ATTEMPTS):
+                    lost.append(period)
+            if not lost:
+                break
+            periods = lost
+
+    def _try(self, period: str, *, last: bool) -> bool:
+        """Work on one period; return False where it should be tried again."""
         try:
-            outcomes[period] = work(period)
+            outcome = self._work(period)
+            self._store.write(self._context.asset_key.path, period, outcome.value)
+        except NothingToDo as nothing:
+            self._context.log.warning("%s is skipped: %s", period, nothing)
+            self._leave_out(period, str(nothing), failed=False)
         except Exception as error:  # noqa: BLE001 -- whatever it is, the other periods deserve their turn
-            if len(periods) == 1:
-                raise_named(error)
-            context.log.error("Billing period %s failed: %s", period, describe(error))  # noqa: TRY400 -- raised below
-            errors[period] = error
-    if errors:
-        for period, outcome in outcomes.items():
-            store.write(context.asset_key.path, period, outcome.value)
-            context.log_event(
-                dg.AssetMaterialization(
-                    context.asset_key, partition=period, metadata=outcome.metadata
-                )
-            )
-        raise _failure(errors, len(periods)) from next(iter(errors.values()))
-    for period, outcome in outcomes.items():
-        context.add_asset_metadata(outcome.metadata, partition_key=period)
-    return {period: outcome.value for period, outcome in outcomes.items()}
+            if isinstance(error, CommitConflictError) and not last:
+                self._context.log.warning("%s is tried again: %s", period, describe(error))
+                return False
+            self._context.log.error("%s failed: %s", period, describe(error))  # noqa: TRY400 -- raised later
+            self.errors[period] = error
+            self._leave_out(period, describe(error), failed=True, **facts_of_error(error))
+        else:
+            self.done[period] = outcome
+        return True
+
+    def _leave_out(self, period: str, reason: str, *, failed: bool, **facts: Any) -> None:
+        key = self._context.asset_key
+        self.left_out.append(
+            LeftOut(key=key, period=period, failed=failed, reason=reason, facts=facts)
+        )
 
 
 @contextmanager
 def named_failures() -> Iterator[None]:
-    """Turn an error that was raised on purpose into a failure whose first words in the UI are the error's."""
-    try:
-        yield
-    except BillingLakeError as error:
-        raise_named(error)
-
-
-def raise_named(error: Exception) -> None:
-    """Raise ``error`` as the failure of a step.
+    """Turn an error that was raised on purpose into a failure whose first words in the UI are the error's.
 
     Only a lost race is tried again: everything else that is raised on purpose needs somebody to do something.
 
@@ -87,36 +162,26 @@ def raise_named(error: Exception) -> None:
         dagster.RetryRequested: Other writers kept winning.
         dagster.Failure: Any other error on purpose.
     """
-    if isinstance(error, CommitConflictError):
-        raise dg.RetryRequested(_CONFLICT_RETRIES, _CONFLICT_SECONDS) from error
-    if isinstance(error, BillingLakeError):
-        raise dg.Failure(
-            description=describe(error), metadata=_facts(error), allow_retries=False
-        ) from error
-    raise error
+    try:
+        yield
+    except CommitConflictError as error:
+        raise dg.RetryRequested(_ATTEMPTS - 1, _CONFLICT_SECONDS) from error
+    except BillingLakeError as error:
+        raise _failure({"": error}) from error
 
 
-def describe(error: Exception) -> str:
-    """Return an error's class and text."""
-    return f"{type(error).__name__}: {error}"
-
-
-def _facts(error: BillingLakeError) -> dict[str, Any]:
-    facts = {
-        "error": type(error).__name__,
-        "file": error.file,
-        "line": error.line,
-        "column": error.column,
-        "remedy": error.how or None,
-    }
-    return {name: fact for name, fact in facts.items() if fact is not None}
-
-
-def _failure(errors: Mapping[str, Exception], total: int) -> dg.Failure:
+def _failure(errors: Mapping[str, Exception]) -> Exception:
+    """Return the failure of a step that has done nothing."""
+    if len(errors) == 1:
+        error = next(iter(errors.values()))
+        if not isinstance(error, BillingLakeError):
+            return error
+        return dg.Failure(
+            description=describe(error), metadata=facts_of_error(error), allow_retries=False
+        )
     lines = [f"{period}: {describe(error)}" for period, error in errors.items()]
-    head = f"{len(errors)} of {total} billing periods failed; the others were kept."
     return dg.Failure(
-        description="\n".join((head, *lines)),
+        description="\n".join((f"All {len(errors)} billing periods failed.", *lines)),
         metadata={"failed_periods": ", ".join(errors)},
         allow_retries=False,
     )

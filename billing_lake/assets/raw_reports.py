@@ -1,14 +1,25 @@
 """The asset `raw_reports`: which delivery a billing period has, with every file pinned."""
 
+from collections.abc import Callable, Iterator
+from functools import cache
+
 import dagster as dg
 
 from billing_lake.assets import markdown
 from billing_lake.assets.export import Export
 from billing_lake.assets.metadata import present
-from billing_lake.assets.periods import Outcome, each_period, named_failures
+from billing_lake.assets.periods import (
+    Event,
+    NothingToDo,
+    Outcome,
+    each_period,
+    named_failures,
+)
 from billing_lake.deployments import Lake
-from billing_lake.domain.deliveries import Delivery
-from billing_lake.storage.deliveries import resolve_delivery
+from billing_lake.domain.deliveries import Delivery, Findings
+from billing_lake.domain.errors import NoDeliveryError
+from billing_lake.storage.base import Storage
+from billing_lake.storage.deliveries import find_deliveries, resolve_delivery
 
 
 def build_raw_reports(export: Export) -> dg.AssetsDefinition:
@@ -20,26 +31,58 @@ def build_raw_reports(export: Export) -> dg.AssetsDefinition:
         code_version="1",
         description=(
             "The current delivery of the billing period, as the provider put it down: its report files, pinned by size "
-            "and tag. A delivery that is not complete yet is refused."
+            "and tag. A delivery that is not complete yet is refused, a billing period without one is skipped."
         ),
     )
     def raw_reports(
         context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake]
-    ) -> dict[str, Delivery]:
+    ) -> Iterator[Event]:
         with named_failures():
             # The first step of every run: what is not set or not open to us is said before anything is read.
             lake.require(export.outputs, export.crawler)
 
+        current = _resolver(lake.storage, export, several=len(context.partition_keys) > 1)
+
         def resolve(period: str) -> Outcome[Delivery]:
-            delivery = resolve_delivery(lake.storage, export.location, period)
+            delivery = current(period)
             context.log.info(
                 "%s: delivery %s, %d files", period, delivery.version, len(delivery.files)
             )
             return Outcome(delivery, _metadata(delivery, export))
 
-        return each_period(context, lake.values, resolve)
+        yield from each_period(context, export, lake.values, resolve)
 
     return raw_reports
+
+
+def _resolver(storage: Storage, export: Export, *, several: bool) -> Callable[[str], Delivery]:
+    """Return what gives a billing period's delivery, from one look at the folder where there are several to give.
+
+    A period without one is skipped, unless the export has none at all: then its settings are wrong, not the period.
+    """
+    location = export.location
+
+    @cache
+    def findings() -> Findings:
+        return find_deliveries(storage, location)
+
+    def current(period: str) -> Delivery:
+        if several and period in findings().deliveries:
+            return findings().deliveries[period]
+        if (
+            several
+            and findings().deliveries
+            and period not in {**findings().waiting, **findings().broken}
+        ):
+            raise NothingToDo(f"Export {export.name} has no delivery for {period}")
+        try:
+            return resolve_delivery(storage, location, period)
+        except NoDeliveryError as error:
+            if findings().deliveries or findings().waiting:
+                raise NothingToDo(str(error)) from error
+            raise
+
+    return current
 
 
 def _metadata(delivery: Delivery, export: Export) -> dict[str, object]:

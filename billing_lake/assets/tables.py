@@ -1,7 +1,6 @@
 """The assets `hive_table`, `iceberg_table` and `s3_table`: one delivery, loaded into one table each."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping
 
 import dagster as dg
 
@@ -16,12 +15,11 @@ from billing_lake.assets.metadata import (
     preview,
     totals,
 )
-from billing_lake.assets.periods import Outcome, each_period
+from billing_lake.assets.periods import Event, Outcome, each_period
 from billing_lake.assets.progress import progress
 from billing_lake.deployments import Lake
 from billing_lake.domain.crawls import Crawl
 from billing_lake.domain.sources import Encoded
-from billing_lake.io.values import OPTIONAL
 
 _KINDS: Mapping[TableOutput, set[str]] = {
     "hive": {"hive", "parquet"},
@@ -43,17 +41,18 @@ _DESCRIPTIONS: Mapping[TableOutput, str] = {
 
 def build_table(export: Export, output: TableOutput) -> dg.AssetsDefinition:
     """Build the asset that loads the table of ``output``."""
-    giver = _giver(export, output)
-    ins = {"crawls": dg.AssetIn(export.key("crawler_table"))}
-    if giver is not None:
-        ins["files"] = dg.AssetIn(export.table_key(giver), metadata={OPTIONAL: True})
+    giver = export.giver(output)
+    sources = ["crawler_table"] if giver is None else ["crawler_table", TABLE_ASSETS[giver]]
 
-    def load_periods(
-        context: dg.AssetExecutionContext,
-        lake: Lake,
-        crawls: Mapping[str, Crawl],
-        files: Mapping[str, Encoded],
-    ) -> dict[str, Encoded]:
+    @export.asset(
+        TABLE_ASSETS[output],
+        kinds=_KINDS[output],
+        code_version="1",
+        deps=[export.key(name) for name in sources],
+        description=_DESCRIPTIONS[output],
+        metadata={"dagster/table_name": export.table},
+    )
+    def table(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake]) -> Iterator[Event]:
         log = progress(context)
         loader = Loader(
             lake=lake,
@@ -66,48 +65,20 @@ def build_table(export: Export, output: TableOutput) -> dg.AssetsDefinition:
         )
 
         def load(period: str) -> Outcome[Encoded]:
-            crawl = crawls[period]
-            loaded = loader.load(output, crawl, files.get(period))
+            crawl = lake.values.get(export.key("crawler_table").path, period, Crawl)
+            loaded = loader.load(output, crawl, _given(lake, export, giver, period))
             _drop_crawled(lake, export, output, crawl)
             return Outcome(loaded.encoded, _metadata(lake, export, output, crawl, loaded))
 
-        return each_period(context, lake.values, load)
+        yield from each_period(context, export, lake.values, load)
 
-    settings: dict[str, Any] = {
-        "kinds": _KINDS[output],
-        "code_version": "1",
-        "ins": ins,
-        "description": _DESCRIPTIONS[output],
-        "metadata": {"dagster/table_name": export.table},
-    }
-    if giver is None:
-
-        @export.asset(TABLE_ASSETS[output], **settings)
-        def first_table(
-            context: dg.AssetExecutionContext,
-            crawls: dict[str, Crawl],
-            lake: dg.ResourceParam[Lake],
-        ) -> dict[str, Encoded]:
-            return load_periods(context, lake, crawls, {})
-
-        return first_table
-
-    @export.asset(TABLE_ASSETS[output], **settings)
-    def next_table(
-        context: dg.AssetExecutionContext,
-        crawls: dict[str, Crawl],
-        files: dict[str, Encoded],
-        lake: dg.ResourceParam[Lake],
-    ) -> dict[str, Encoded]:
-        return load_periods(context, lake, crawls, files)
-
-    return next_table
+    return table
 
 
-def _giver(export: Export, output: TableOutput) -> TableOutput | None:
-    """Return the output whose files ``output`` takes over: the first one, so that a table that fails stops no other."""
-    first = export.outputs[0]
-    return None if output == first else first
+def _given(lake: Lake, export: Export, giver: TableOutput | None, period: str) -> Encoded | None:
+    """Return the files that the table of ``giver`` was last loaded with, if there are any."""
+    kept = None if giver is None else lake.values.find(export.table_key(giver).path, period)
+    return kept.value if kept is not None and isinstance(kept.value, Encoded) else None
 
 
 def _drop_crawled(lake: Lake, export: Export, output: TableOutput, crawl: Crawl) -> None:

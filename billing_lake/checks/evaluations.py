@@ -14,9 +14,14 @@ import dagster as dg
 from dagster._core.definitions.asset_checks.asset_check_evaluation import (
     AssetCheckEvaluationTargetMaterializationData,
 )
+from dagster._core.event_api import PartitionKeyFilter
+from dagster._core.storage.asset_check_execution_record import (
+    COMPLETED_ASSET_CHECK_EXECUTION_RECORD_STATUSES,
+)
 
-from billing_lake.assets.periods import describe
-from billing_lake.domain.errors import BillingLakeError
+from billing_lake.assets.export import Export
+from billing_lake.assets.left_out import LeftOut, describe, is_last, left_out, raise_failures
+from billing_lake.domain.errors import BillingLakeError, SchemaChangeError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,34 +45,125 @@ Judge = Callable[[str, Sequence[str]], Mapping[str, Verdict]]
 """Takes a billing period and names of checks, gives their verdicts."""
 
 
-def evaluate(
-    context: dg.AssetCheckExecutionContext,
-    specs: Sequence[dg.AssetCheckSpec],
-    known_periods: Sequence[str],
-    judge: Judge,
-) -> Iterator[dg.AssetCheckEvaluation | dg.Output[None]]:
-    """Judge every billing period of the run by the checks that are selected.
+Target = AssetCheckEvaluationTargetMaterializationData | None
 
-    Args:
-        context: The checks' context.
-        specs: Their specs, all of one asset.
-        known_periods: Periods that are judged where the run has no partition.
+Event = dg.AssetCheckEvaluation | dg.AssetObservation | dg.Output[None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checks:
+    """The checks of one asset, which are one step.
+
+    Attributes:
+        export: The export.
+        asset: Name of the asset.
+        specs: The checks.
         judge: Judges one period.
+        known_periods: Gives the periods that are judged where the run has no partition.
+        is_empty: Says whether there is nothing to judge of a period without a delivery.
     """
-    selected = [spec for spec in specs if spec.key in context.selected_asset_check_keys]
-    names = [spec.name for spec in selected]
-    if selected and selected[0].partitions_def is None:
-        found = {period: _judged(judge, period, names) for period in known_periods}
+
+    export: Export
+    asset: str
+    specs: Sequence[dg.AssetCheckSpec]
+    judge: Judge
+    known_periods: Callable[[], Sequence[str]]
+    is_empty: Callable[[str], bool]
+
+    def evaluate(self, context: dg.AssetCheckExecutionContext) -> Iterator[Event]:
+        """Judge every billing period of the run by the checks that are selected.
+
+        A period that the run skipped, for want of a delivery, keeps the verdicts that it had; one that failed on the way gets
+        none.
+
+        Raises:
+            dagster.Failure: A period failed, and no later step of the run is left to say so.
+        """
+        selected = [spec for spec in self.specs if spec.key in context.selected_asset_check_keys]
+        of_run = _periods(context)
+        periods = of_run or self.known_periods()
+        if selected and selected[0].partitions_def is None:
+            yield from self._evaluate_whole(context, selected, periods)
+        else:
+            yield from self._evaluate_each(context, selected, periods)
+        for spec in selected:
+            yield dg.Output(None, output_name=spec.get_python_identifier())
+        if of_run:
+            raise_failures(context, self.export, self.asset, periods)
+
+    def _evaluate_whole(
+        self,
+        context: dg.AssetCheckExecutionContext,
+        selected: Sequence[dg.AssetCheckSpec],
+        periods: Sequence[str],
+    ) -> Iterator[Event]:
+        names = [spec.name for spec in selected]
+        found = {period: _judged(self.judge, period, names) for period in periods}
+        target = _target(context, self.export.key(self.asset), None)
         for spec in selected:
             whole = _joined({period: verdicts[spec.name] for period, verdicts in found.items()})
-            yield _evaluation(context, spec, None, whole)
-    else:
-        for period in _periods(context) or known_periods:
-            verdicts = _judged(judge, period, names)
+            yield _evaluation(spec, None, whole, target)
+
+    def _evaluate_each(
+        self,
+        context: dg.AssetCheckExecutionContext,
+        selected: Sequence[dg.AssetCheckSpec],
+        periods: Sequence[str],
+    ) -> Iterator[Event]:
+        key = self.export.key(self.asset)
+        missed = left_out(context, self.export, self.asset) if _periods(context) else {}
+        refused: dict[str, Verdict] = {}
+        gates: list[tuple[dg.AssetCheckSpec, str, Verdict, Target]] = []
+        for period in periods:
+            if period in missed:
+                if not missed[period].failed:
+                    yield from self._as_it_was(context, selected, period, missed[period].reason)
+                continue
+            verdicts = _judged(self.judge, period, [spec.name for spec in selected])
+            target = _target(context, key, period)
             for spec in selected:
-                yield _evaluation(context, spec, period, verdicts[spec.name])
-    for spec in selected:
-        yield dg.Output(None, output_name=spec.get_python_identifier())
+                verdict = verdicts[spec.name]
+                if spec.blocking and not verdict.passed:
+                    refused[period] = verdict
+                    gates.append((spec, period, verdict, target))
+                else:
+                    yield _evaluation(spec, period, verdict, target)
+        # Dagster's gate is open or closed for the whole run; where some periods may pass, later steps leave the others out.
+        partly = len(refused) < len(periods) and not is_last(context)
+        for spec, period, verdict, target in gates:
+            yield _evaluation(spec, period, verdict, target, blocking=not partly)
+        for period, verdict in refused.items() if partly else ():
+            reason = verdict.description.removeprefix(f"{period}: ")
+            facts = {"error": SchemaChangeError.__name__}
+            yield LeftOut(
+                key=key, period=period, failed=True, reason=reason, facts=facts
+            ).observation
+
+    def _as_it_was(
+        self,
+        context: dg.AssetCheckExecutionContext,
+        selected: Sequence[dg.AssetCheckSpec],
+        period: str,
+        reason: str,
+    ) -> Iterator[dg.AssetCheckEvaluation]:
+        """Repeat the verdicts of a period that this run does not touch: a check that was planned and says nothing counts as failed."""
+        storage = context.instance.event_log_storage
+        for spec in selected:
+            earlier = storage.get_asset_check_execution_history(
+                spec.key,
+                limit=1,
+                status=COMPLETED_ASSET_CHECK_EXECUTION_RECORD_STATUSES,
+                partition_filter=PartitionKeyFilter(key=period),
+            )
+            said = earlier[0].evaluation if earlier else None
+            if said is not None:
+                yield said
+            elif self.is_empty(period):
+                text = f"{period}: nothing is loaded, so there is nothing to check. {reason}"
+                yield _evaluation(spec, period, Verdict(passed=True, description=text), None)
+            else:
+                verdict = _judged(self.judge, period, [spec.name])[spec.name]
+                yield _evaluation(spec, period, verdict, _target(context, spec.asset_key, period))
 
 
 def _periods(context: dg.AssetCheckExecutionContext) -> Sequence[str]:
@@ -105,10 +201,12 @@ def _rank(severity: dg.AssetCheckSeverity) -> int:
 
 
 def _evaluation(
-    context: dg.AssetCheckExecutionContext,
     spec: dg.AssetCheckSpec,
     period: str | None,
     verdict: Verdict,
+    target: Target,
+    *,
+    blocking: bool = False,
 ) -> dg.AssetCheckEvaluation:
     return dg.AssetCheckEvaluation(
         asset_key=spec.asset_key,
@@ -117,16 +215,15 @@ def _evaluation(
         description=verdict.description,
         metadata=dict(verdict.metadata),
         severity=verdict.severity,
-        blocking=spec.blocking,
+        blocking=blocking,
         partition=period,
-        target_materialization_data=_latest(context, spec.asset_key, period),
+        target_materialization_data=target,
     )
 
 
-def _latest(
-    context: dg.AssetCheckExecutionContext, key: dg.AssetKey, period: str | None
-) -> AssetCheckEvaluationTargetMaterializationData | None:
-    records = context.op_execution_context.instance.fetch_materializations(
+def _target(context: dg.AssetCheckExecutionContext, key: dg.AssetKey, period: str | None) -> Target:
+    """Return the latest materialization, which is what a verdict is about."""
+    records = context.instance.fetch_materializations(
         dg.AssetRecordsFilter(asset_key=key, asset_partitions=None if period is None else [period]),
         limit=1,
     ).records

@@ -1,6 +1,7 @@
 """The check `schema_diff`: the gate between a crawl and the tables.
 
-Blocking, and on the asset before the ones that write: when it fails, nothing below it runs and no table changes.
+Blocking, and on the asset before the ones that write: where it fails, no table changes. In a run over several billing periods
+it stops those that it refuses; the others are loaded.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -10,7 +11,7 @@ import dagster as dg
 from billing_lake.assets import markdown
 from billing_lake.assets.export import TABLE_ASSETS, Export, knowingly
 from billing_lake.assets.loading import catalog_of
-from billing_lake.checks.evaluations import Verdict, evaluate
+from billing_lake.checks.evaluations import Checks, Event, Verdict
 from billing_lake.deployments import Lake
 from billing_lake.domain.crawls import Crawl
 from billing_lake.domain.schemas import SchemaDiff, lake_columns, plan
@@ -42,13 +43,21 @@ def build_schema_diff(export: Export) -> dg.AssetChecksDefinition:
     @dg.multi_asset_check(name=f"{export.name}__{NAME}", specs=[spec], can_subset=True)
     def schema_diff(
         context: dg.AssetCheckExecutionContext, lake: dg.ResourceParam[Lake]
-    ) -> Iterator[dg.AssetCheckEvaluation | dg.Output[None]]:
+    ) -> Iterator[Event]:
         path = export.key("crawler_table").path
 
         def judge(period: str, _: Sequence[str]) -> dict[str, Verdict]:
             return {NAME: _verdict(lake, export, lake.values.get(path, period, Crawl))}
 
-        yield from evaluate(context, [spec], lake.values.periods(path), judge)
+        checks = Checks(
+            export=export,
+            asset="crawler_table",
+            specs=[spec],
+            judge=judge,
+            known_periods=lambda: lake.values.periods(path),
+            is_empty=lambda _: True,
+        )
+        yield from checks.evaluate(context)
 
     return schema_diff
 

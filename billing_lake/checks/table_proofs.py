@@ -4,7 +4,7 @@ All checks of a table are one step, so that its files are read once.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import cached_property
+from functools import cache, cached_property
 
 import dagster as dg
 
@@ -12,7 +12,7 @@ from billing_lake.assets import markdown
 from billing_lake.assets.export import TABLE_ASSETS, Export, TableOutput, knowingly
 from billing_lake.assets.loading import catalog_of
 from billing_lake.assets.metadata import present
-from billing_lake.checks.evaluations import Verdict, evaluate
+from billing_lake.checks.evaluations import Checks, Event, Verdict
 from billing_lake.deployments import Lake
 from billing_lake.domain.crawls import Crawl
 from billing_lake.domain.profiles import compare
@@ -83,7 +83,7 @@ def _build(
     @dg.multi_asset_check(name=f"{export.name}__{asset}_proofs", specs=specs, can_subset=True)
     def table_proofs(
         context: dg.AssetCheckExecutionContext, lake: dg.ResourceParam[Lake]
-    ) -> Iterator[dg.AssetCheckEvaluation | dg.Output[None]]:
+    ) -> Iterator[Event]:
         path = export.key(expected).path
 
         def judge(period: str, names: Sequence[str]) -> Mapping[str, Verdict]:
@@ -92,7 +92,20 @@ def _build(
             proofs = _Proofs(lake, crawl, source)
             return {name: proofs.judge(name) for name in names}
 
-        yield from evaluate(context, specs, lake.values.periods(path), judge)
+        @cache
+        def held() -> tuple[str, ...]:
+            catalog = catalog_of(lake, output)
+            return catalog.periods(table, export.name) if catalog.fields(table) else ()
+
+        checks = Checks(
+            export=export,
+            asset=asset,
+            specs=specs,
+            judge=judge,
+            known_periods=lambda: lake.values.periods(path),
+            is_empty=lambda period: period not in held(),
+        )
+        yield from checks.evaluate(context)
 
     return table_proofs
 

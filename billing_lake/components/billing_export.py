@@ -115,8 +115,8 @@ class BillingExport(dg.Component, dg.Model, dg.Resolvable):
     single_run_backfill: Annotated[
         bool,
         _setting(
-            "Whether a backfill of a range is one run. When false, each billing period is a run of its own: slower, and one "
-            "that fails stops no other.",
+            "Whether a backfill of a range is one run. When false, each billing period is a run of its own: slower, and "
+            "several at a time.",
         ),
     ] = True
 

@@ -1,9 +1,8 @@
-"""What every definition is given: the lake, the store of values between assets, and how a run is executed."""
+"""What every definition is given: the lake, and how a run is executed."""
 
 import dagster as dg
 
 from billing_lake.deployments import open_lake
-from billing_lake.io.values import ValueIOManager
 
 
 @dg.definitions
@@ -11,7 +10,7 @@ def resources() -> dg.Definitions:
     """Open the lake of the chosen deployment."""
     lake = open_lake()
     return dg.Definitions(
-        resources={**lake.resources(), "io_manager": ValueIOManager(lake.values)},
+        resources=lake.resources(),
         # A process for each step costs more than most steps do; what runs side by side are billing periods.
         executor=dg.in_process_executor,
     )

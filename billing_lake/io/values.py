@@ -7,12 +7,10 @@ when it is loaded. The latest value of an asset's period says what that table wa
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import TypeVar
-
-import dagster as dg
 
 from billing_lake.domain.crawls import Crawl
 from billing_lake.domain.deliveries import Delivery
@@ -25,13 +23,7 @@ Value = Delivery | Crawl | Encoded
 
 ValueT = TypeVar("ValueT", Delivery, Crawl, Encoded)
 
-OPTIONAL = "billing_lake/optional"
-"""Metadata of an asset input: a period without a value is left out, where it is an error otherwise."""
-
 _SUFFIX = ".json"
-
-UNPARTITIONED = "all"
-"""Stands for the billing period of an asset that has no partitions."""
 
 _KINDS: dict[str, type[Value]] = {kind.__name__: kind for kind in (Delivery, Crawl, Encoded)}
 
@@ -125,27 +117,3 @@ class ValueStore:
 
     def _uri(self, key: Sequence[str], period: str) -> str:
         return "/".join((self.root, *key, f"{period}{_SUFFIX}"))
-
-
-class ValueIOManager(dg.IOManager):
-    """Hands values from asset to asset: always a dict of billing period to value, for one period or for many."""
-
-    def __init__(self, store: ValueStore) -> None:
-        self.store = store
-
-    def handle_output(self, context: dg.OutputContext, obj: Mapping[str, Value] | None) -> None:
-        """Keep the value of every period of the run."""
-        for period, value in (obj or {}).items():
-            self.store.write(context.asset_key.path, period, value)
-
-    def load_input(self, context: dg.InputContext) -> dict[str, Value]:
-        """Load the latest value of every period of the run."""
-        key = context.asset_key.path
-        periods = context.asset_partition_keys if context.has_asset_partitions else (UNPARTITIONED,)
-        found = {period: self.store.find(key, period) for period in periods}
-        lacking = [period for period, kept in found.items() if kept is None]
-        if lacking and not (context.definition_metadata or {}).get(OPTIONAL):
-            what = f"{'/'.join(key)} has no value for {', '.join(lacking)}"
-            remedy = f"Materialize {'/'.join(key)} for {', '.join(lacking)} first"
-            raise TableError(what, remedy=remedy)
-        return {period: kept.value for period, kept in found.items() if kept is not None}

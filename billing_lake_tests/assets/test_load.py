@@ -199,16 +199,6 @@ def test_a_table_whose_files_were_taken_away_upstream_encodes_again(world: Make)
     assert metadata(result, "iceberg_table")["encoded"] == "for this table"
 
 
-def test_a_period_without_a_delivery_fails_with_the_periods_that_have_one(world: Make) -> None:
-    lake = world()
-    lake.deliver("2025-01")
-    result = lake.load("2025-02")
-    assert not result.success
-    text = failure(result, f"{EXPORT}__raw_reports")
-    assert text.startswith("NoDeliveryError: ")
-    assert "2025-01" in text
-
-
 def test_a_delivery_that_changes_under_a_load_is_never_committed(world: Make) -> None:
     lake = world()
     delivery = lake.deliver("2025-03")
@@ -254,20 +244,6 @@ def test_a_range_is_one_run_in_which_each_period_is_replaced_and_told_of(world: 
     found = verdicts(result)
     assert {partition for _, _, partition in found} == {"2025-01", "2025-02", "2025-03"}
     assert len(found) == 3 * 13
-
-
-def test_a_bad_period_of_a_range_is_named_and_the_others_are_kept(world: Make) -> None:
-    lake = world(outputs=["iceberg"])
-    deliveries = [lake.deliver(period) for period in ("2025-01", "2025-02", "2025-03")]
-    deliveries[1].files[0].write_bytes(b"this is no gzip at all")
-    result = lake.load_range("2025-01", "2025-03")
-    assert not result.success
-    text = failure(result, f"{EXPORT}__crawler_table")
-    assert text.startswith("1 of 3 billing periods failed; the others were kept.\n2025-02: ")
-    assert "NotGzipError" in text
-    for period in ("2025-01", "2025-03"):
-        assert lake.load(period, assets=["iceberg_table"]).success
-    assert_tables_equal(lake, deliveries[0], deliveries[2])
 
 
 def test_rows_of_another_month_are_refused_with_the_file(world: Make) -> None:

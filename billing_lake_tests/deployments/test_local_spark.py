@@ -17,7 +17,6 @@ from billing_lake.deployments import DEPLOYMENT_SETTING, HOME_SETTING, LocalLake
 from billing_lake.deployments.local_spark import LocalSparkLake
 from billing_lake.domain.errors import ConfigurationError
 from billing_lake.engines.spark_engine import SparkEngine
-from billing_lake.io.values import ValueIOManager
 from billing_lake.resources.spark import MASTER, MEMORY, SETTINGS
 from billing_lake_tests.lakes import World, failure, verdicts
 from billing_lake_tests.servers.spark import LIGHT
@@ -61,7 +60,7 @@ def test_the_code_location_loads_without_spark(tmp_path: Path) -> None:
         cwd=ROOT,
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.strip() == "['io_manager', 'lake', 'spark'] []"
+    assert done.stdout.strip() == "['lake', 'spark'] []"
 
 
 RUN_CONFIG = {"resources": {"spark": {"config": {"driver_memory": "3g"}}}}
@@ -80,7 +79,7 @@ class SparkWorld(World):
         return dg.Definitions.merge(
             self.component.build_defs(dg.ComponentTree.for_test().load_context),
             dg.Definitions(
-                resources={**self.lake.resources(), "io_manager": ValueIOManager(self.lake.values)},
+                resources=self.lake.resources(),
                 executor=dg.in_process_executor,
             ),
         )

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import dagster as dg
 import pytest
 
 from billing_lake.domain.deliveries import Delivery
 from billing_lake.domain.errors import StorageWriteError, TableError
 from billing_lake.domain.sources import Encoded
 from billing_lake.files.local import LocalFiles
-from billing_lake.io.values import OPTIONAL, ValueIOManager, ValueStore
+from billing_lake.io.values import ValueStore
 
 KEY = ("costs", "raw_reports")
 VALUE = Encoded(identity="i", version="v")
@@ -55,24 +54,3 @@ def test_a_folder_that_takes_no_values_is_a_named_error(tmp_path: Path) -> None:
     (tmp_path / "costs").write_text("a file where a folder must be")
     with pytest.raises(StorageWriteError, match="costs/raw_reports cannot be kept"):
         ValueStore(str(tmp_path), LocalFiles()).write(KEY, "2025-03", VALUE)
-
-
-PARTITIONS = dg.StaticPartitionsDefinition(["2025-01", "2025-02"])
-
-
-def test_an_input_that_may_be_missing_is_left_out_and_any_other_is_an_error(tmp_path: Path) -> None:
-    manager = ValueIOManager(ValueStore(str(tmp_path), LocalFiles()))
-    manager.store.write(KEY, "2025-01", VALUE)
-
-    def context(**metadata: object) -> dg.InputContext:
-        return dg.build_input_context(
-            asset_key=dg.AssetKey(KEY),
-            partition_key="2025-02",
-            asset_partitions_def=PARTITIONS,
-            asset_partition_key_range=dg.PartitionKeyRange("2025-01", "2025-02"),
-            definition_metadata=metadata,
-        )
-
-    assert manager.load_input(context(**{OPTIONAL: True})) == {"2025-01": VALUE}
-    with pytest.raises(TableError, match="no value for 2025-02"):
-        manager.load_input(context())

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from billing_lake.assets.export import TableOutput
-from billing_lake.catalogs.base import DELIVERY_VERSION, Commit, TableCatalog
+from billing_lake.catalogs.base import BEFORE, DELIVERY_VERSION, Commit, TableCatalog
 from billing_lake.deployments import Lake
 from billing_lake.domain.crawls import Crawl
 from billing_lake.domain.deliveries import Delivery
@@ -22,6 +22,7 @@ from billing_lake.domain.errors import (
     LoadError,
     SchemaChangeError,
     StorageWriteError,
+    TableError,
 )
 from billing_lake.domain.layouts import ExportLocation
 from billing_lake.domain.schemas import Field, SchemaPlan, lake_columns, plan
@@ -144,6 +145,7 @@ class Loader:
     def _commit(self, output: TableOutput, crawl: Crawl, encoded: Encoded) -> Commit:
         catalog = catalog_of(self.lake, output)
         if catalog.fields(self.table) is None:
+            _refuse_remains(catalog, self.table)
             catalog.create(self.table, encoded.fields)
         change = plan(catalog.fields(self.table), lake_columns(crawl.source.columns))
         _refuse(self.table, change)
@@ -152,12 +154,7 @@ class Loader:
             self.table,
             _key(crawl),
             encoded,
-            properties={
-                f"{PROPERTY}export": crawl.delivery.export,
-                f"{PROPERTY}period": crawl.delivery.period,
-                DELIVERY_VERSION: crawl.delivery.version,
-                f"{PROPERTY}run-id": self.run_id,
-            },
+            properties=commit_properties(crawl.delivery, self.run_id),
             verify=lambda: self._verify(crawl.delivery),
             log=self.log,
         )
@@ -238,6 +235,25 @@ def encode(engine: Engine, crawl: Crawl, fields: tuple[Field, ...], folder: str)
         fields=fields,
         content=crawl.content,
     )
+
+
+def commit_properties(delivery: Delivery, run_id: str) -> dict[str, str]:
+    """Return what is recorded with a commit about the delivery that a period holds by it."""
+    return {
+        f"{PROPERTY}export": delivery.export,
+        f"{PROPERTY}period": delivery.period,
+        DELIVERY_VERSION: delivery.version,
+        f"{PROPERTY}run-id": run_id,
+    }
+
+
+def _refuse_remains(catalog: TableCatalog, table: str) -> None:
+    """Refuse to begin a table anew whose rows lie under another name, where a rebuild of an older version was killed."""
+    remains = [name for name in catalog.tables() if name.startswith(f"{table}{BEFORE}")]
+    if remains:
+        what = f"There is no table {table}, and its rows are in {', '.join(remains)}: a rebuild did not finish"
+        remedy = "Run the job that rebuilds the export's tables: it makes the table from all deliveries; the other one stays"
+        raise TableError(what, remedy=remedy)
 
 
 def _key(crawl: Crawl) -> PeriodKey:

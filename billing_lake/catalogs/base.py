@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Literal, Protocol
 
 from billing_lake.domain.crawls import Crawl
-from billing_lake.domain.errors import ConfigurationError, shown
+from billing_lake.domain.errors import ConfigurationError, TableError, shown
 from billing_lake.domain.periods import is_period
-from billing_lake.domain.schemas import Field, SchemaPlan
+from billing_lake.domain.schemas import Column, Field, SchemaPlan
 from billing_lake.domain.sources import Encoded, PeriodKey, Source
 
 EXPORT = "export_name"
@@ -23,6 +23,12 @@ DELIVERY_VERSION = "billing-lake.delivery-version"
 
 DELIVERY_IDENTITY = "billing-lake.delivery-identity"
 """Property of a load that says by content which delivery the period holds; catalogs take it from the encoded files."""
+
+REBUILT = "__rebuilt_"
+"""What the name of a new table had behind the export's table while earlier versions rebuilt it."""
+
+BEFORE = "__before_"
+"""What the name of a table has behind another's whose rows it holds as they were before a rebuild."""
 
 Crawler = Literal["built_in", "glue"]
 """What finds a delivery's columns: the lake itself, or a crawler of AWS Glue."""
@@ -42,6 +48,7 @@ class Commit:
         replaced_rows: Rows that the period held before.
         replaced_version: Delivery version that the period held before; None where it was never loaded.
         snapshot_id: The Iceberg snapshot; None for a Hive-style table.
+        generation: The folder of the files of a Hive-style table; None for an Iceberg table, and where several were made.
     """
 
     table: str
@@ -51,6 +58,7 @@ class Commit:
     replaced_rows: int
     replaced_version: str | None
     snapshot_id: int | None = None
+    generation: str | None = None
 
 
 class TableCatalog(Protocol):
@@ -92,8 +100,44 @@ class TableCatalog(Protocol):
             CommitConflictError: Others kept winning.
         """
 
-    def files(self, table: str, key: PeriodKey) -> Source:
-        """Return what a reader reads now for the period."""
+    def plan_rebuild(self, table: str, wanted: Sequence[Column]) -> SchemaPlan:
+        """Return the plan whose fields files must carry to replace all rows of an export; see `domain.schemas.plan_anew`."""
+
+    def rebuild(
+        self,
+        table: str,
+        export: str,
+        periods: Mapping[str, Encoded],
+        *,
+        properties: Mapping[str, Mapping[str, str]],
+        verify: Callable[[], None],
+        before: str,
+        log: Callable[[str], None] = ...,
+    ) -> Commit:
+        """Make the table hold exactly ``periods`` of the export, and exchange the columns whose types have to change.
+
+        The table is never without its name, and a reader sees its old rows or its new ones. Rows of other exports stay.
+
+        Args:
+            table: The table; it exists.
+            export: Whose rows are replaced, in all billing periods.
+            periods: The finished files of each period, with the fields of `plan_rebuild`; at least one.
+            properties: What is recorded about each period.
+            verify: As in `replace_period`, for all deliveries.
+            before: Ends the name under which the old rows can be found afterwards.
+            log: Is told how the files get on where that takes a while.
+
+        Raises:
+            TableError: Another export has rows whose values of a column would be lost.
+            FieldIdMismatchError: The table's columns changed since `plan_rebuild`.
+        """
+
+    def files(self, table: str, key: PeriodKey, commit: Commit | None = None) -> Source:
+        """Return what a reader reads for the period: now, or as ``commit`` left it.
+
+        Raises:
+            TableError: There is no such table, or what ``commit`` made is gone.
+        """
 
     def periods(self, table: str, export: str) -> tuple[str, ...]:
         """Return the billing periods of the export that hold rows, in order."""
@@ -111,9 +155,6 @@ class TableCatalog(Protocol):
 
     def drop(self, table: str) -> None:
         """Remove the table: its catalog entry, then its files."""
-
-    def rename(self, table: str, name: str) -> None:
-        """Give the table another name; who opened it before goes on reading what it opened."""
 
     def tables(self) -> tuple[str, ...]:
         """Return the names of all tables, in order."""
@@ -198,6 +239,29 @@ def check_columns(fields: Sequence[Field]) -> None:
     """Check the column names of ``fields``."""
     for field in fields:
         check_name(field.name, "a column")
+
+
+def refuse_others(table: str, exports: Collection[str], planned: SchemaPlan) -> None:
+    """Refuse to exchange columns of a table in which other exports than the one that is written anew have rows.
+
+    Args:
+        table: The table.
+        exports: The other exports.
+        planned: What is planned.
+
+    Raises:
+        TableError: A column is exchanged, and there are others.
+    """
+    if planned.diff.incompatible and exports:
+        names = ", ".join(change.name for change in planned.diff.incompatible)
+        what = (
+            f"Table {table} also holds rows of {', '.join(sorted(exports))}, which would lose their values of {names}: "
+            "nothing was changed"
+        )
+        remedy = (
+            "Move the rows of the other exports to a table of their own, then run the job again"
+        )
+        raise TableError(what, remedy=remedy)
 
 
 def backoff(attempt: int) -> float:

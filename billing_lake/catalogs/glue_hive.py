@@ -3,8 +3,11 @@
 The promises are those of the local tables (`hive`), kept without a database: each load brings a new generation, its *claim*
 decides who wins (`glue_claims`), and the partition follows the claim (`glue_partitions`).
 
-    <root>/billing.cur/billing_period=2025-03/<generation>/….parquet
+    <root>/_generations/billing.cur/billing_period=2025-03/<generation>/….parquet
     <root>/billing.cur/_claims/<export>/billing_period=2025-03.json
+
+The files lie beside the table's folder, because S3 cannot exchange several objects at once: a reader of the folder would find
+a month twice. Readers ask the catalog, whose partitions say where their files are.
 
 A table is partitioned by billing period and export, since that is what a load replaces; to SQL both are columns like others.
 A query that was planned before a switch goes on reading the generation that it was given: that one stays until the next
@@ -24,6 +27,7 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from billing_lake.catalogs.base import (
+    BEFORE,
     DELIVERY_IDENTITY,
     PERIOD,
     Commit,
@@ -31,16 +35,24 @@ from billing_lake.catalogs.base import (
     check_columns,
     check_key,
     check_table,
+    refuse_others,
 )
 from billing_lake.catalogs.footers import check_fields, check_footers
 from billing_lake.catalogs.glue_api import Changed, GlueApi, NotThere
-from billing_lake.catalogs.glue_claims import Claim, ClaimedFile, Claims, Seen
-from billing_lake.catalogs.glue_partitions import (
-    Partitions,
-    follows,
+from billing_lake.catalogs.glue_claims import Claim, ClaimedFile, Claims
+from billing_lake.catalogs.glue_generations import (
+    adoptable,
+    after,
+    claim_to,
+    emptied,
     generation_folder,
-    location,
+    generation_name,
+    generations_folder,
+    is_read,
+    new_generation,
+    parents,
 )
+from billing_lake.catalogs.glue_partitions import Partitions, follows, location
 from billing_lake.catalogs.glue_tables import Entry, GlueTables
 from billing_lake.catalogs.placing import SAFE_AGE, Placing, writing
 from billing_lake.domain.errors import (
@@ -50,7 +62,7 @@ from billing_lake.domain.errors import (
     StorageWriteError,
     TableError,
 )
-from billing_lake.domain.schemas import Column, Field, SchemaPlan
+from billing_lake.domain.schemas import Column, Field, SchemaPlan, plan_anew
 from billing_lake.domain.schemas import plan as plan_schema
 from billing_lake.domain.sources import Encoded, PeriodKey, Source, SourceFile
 from billing_lake.files.s3 import S3Files
@@ -115,18 +127,18 @@ class GlueHiveTables:
     def new_location(self, table: str, key: PeriodKey) -> str:
         """Return the URI of a folder for a new generation: files that an engine writes there are taken over in place."""
         check_key(key)
-        return f"{self._tables.folder(table)}/{PERIOD}={key.period}/{uuid.uuid4().hex}"
+        return new_generation(self._tables.folder(table), key)
 
     def abandon(self, table: str, key: PeriodKey, location: str) -> None:
         """Remove a folder that `new_location` gave, unless a claim or a partition refers to it; never raises."""
         try:
             folder = self._tables.folder(check_table(table))
             parent, _, generation = location.rstrip("/").rpartition("/")
-            if parent != f"{folder}/{PERIOD}={check_key(key).period}" or not generation:
+            if not generation or parent not in parents(folder, check_key(key)):
                 _LOGGER.warning(
                     "%s is no generation of %s of table %s", location, key.period, table
                 )
-            elif generation not in self._referred(self._tables.find(table), key):
+            elif location.rstrip("/") not in self._referred(self._tables.find(table), key):
                 self._files.remove_folder(location)
         except (BillingLakeError, LookupError, OSError) as error:
             _LOGGER.warning("left %s for the orphan clean-up: %s", location, error)
@@ -151,8 +163,8 @@ class GlueHiveTables:
         check_key(key)
         with writing(self._root):
             entry = self._tables.require(table)
-            adopted = _adoptable(entry, key, encoded)
-            folder = adopted or generation_folder(entry, key, uuid.uuid4().hex)
+            adopted = adoptable(entry, key, encoded)
+            folder = adopted or new_generation(entry.folder, key)
             try:
                 check_footers(encoded, self._files.open)
                 placing = Placing(table, [file.size for file in encoded.files], log)
@@ -161,12 +173,16 @@ class GlueHiveTables:
                     if adopted
                     else self._copy(encoded, folder, placing)
                 )
-                claim = _claim(entry, key, encoded, folder, files, properties)
+                placing.end()
+                claim = claim_to(entry, key, encoded, folder, files, properties)
                 before = self._switch(entry, claim, encoded, verify)
             except BaseException:
                 self.abandon(table, key, folder)
                 raise
             self._follow(entry, key)
+            # A rebuild may have exchanged columns between the look at them and the claim.
+            now = self._same(entry)
+            check_fields(now.table, now.fields, encoded.fields, by_name=True)
         self._remove_outlived(entry, before, claim)
         return Commit(
             table=table,
@@ -175,10 +191,64 @@ class GlueHiveTables:
             size=encoded.size,
             replaced_rows=0 if before is None else before.rows,
             replaced_version=None if before is None else before.version,
+            generation=folder,
         )
 
-    def files(self, table: str, key: PeriodKey) -> Source:
-        """Return what a reader reads now for the period: the files in the folder that the partition points at.
+    def plan_rebuild(self, table: str, wanted: Sequence[Column]) -> SchemaPlan:
+        """See `TableCatalog.plan_rebuild`."""
+        return plan_anew(self._tables.require(table).fields, wanted)
+
+    def rebuild(
+        self,
+        table: str,
+        export: str,
+        periods: Mapping[str, Encoded],
+        *,
+        properties: Mapping[str, Mapping[str, str]],
+        verify: Callable[[], None],
+        before: str,
+        log: Callable[[str], None] = lambda _: None,
+    ) -> Commit:
+        """Replace all rows of an export, and columns with them; see `TableCatalog.rebuild`.
+
+        Glue changes a table and its partitions one after the other. For some seconds partitions have the old columns and the
+        table the new ones; each holds its old rows or its new ones, whole, and a query that needs an exchanged column of an
+        old one is refused by Athena. Where it ends there, because the process dies, loads and the next rebuild go on from it.
+        The old rows stay in the table `<table>__before_<before>`, which has files of its own.
+        """
+        entry = self._tables.require(check_table(table))
+        claims: dict[PeriodKey, Claim] = {}
+        folders: dict[PeriodKey, str] = {}
+        with writing(self._root):
+            try:
+                sizes = [file.size for encoded in periods.values() for file in encoded.files]
+                placing = Placing(table, sizes, log)
+                for period, encoded in periods.items():
+                    check_footers(encoded, self._files.open)
+                    key = check_key(PeriodKey(export, period))
+                    folder = folders[key] = new_generation(entry.folder, key)
+                    files = self._copy(encoded, folder, placing)
+                    claims[key] = claim_to(entry, key, encoded, folder, files, properties[period])
+                placing.end()
+                fields = next(iter(periods.values())).fields
+                old = self._exchange(entry, export, claims, fields, verify, before)
+            except BaseException:
+                for key, folder in folders.items():
+                    self.abandon(table, key, folder)
+                raise
+        for key, claim in claims.items():
+            self._remove_outlived(entry, old.get(key), claim)
+        return Commit(
+            table=table,
+            rows=sum(encoded.rows for encoded in periods.values()),
+            files=sum(len(encoded.files) for encoded in periods.values()),
+            size=sum(encoded.size for encoded in periods.values()),
+            replaced_rows=sum(claim.rows for claim in old.values()),
+            replaced_version=None,
+        )
+
+    def files(self, table: str, key: PeriodKey, commit: Commit | None = None) -> Source:
+        """Return what a reader reads for the period: the files in the folder that the partition points at, or ``commit`` made.
 
         Where the partition is not what the last load claimed, because that one died on the way, it is put right first.
         """
@@ -187,10 +257,17 @@ class GlueHiveTables:
         with writing(self._root):
             claim, partition = self._settled(entry, key)
             folder = None if partition is None else location(partition)
+            if commit is not None:
+                folder = commit.generation
             found = () if folder is None else self._files.list(folder)
+            if commit is not None and commit.files and not found:
+                what = (
+                    "The files of the load are gone: others have replaced its billing period twice"
+                )
+                raise TableError(what, file=folder)
         empty = set() if claim is None else {file.name for file in claim.files if not file.rows}
         names = ((file.uri, file.uri.rpartition("/")[2]) for file in found)
-        uris = sorted(uri for uri, name in names if _is_read(name) and name not in empty)
+        uris = sorted(uri for uri, name in names if is_read(name) and name not in empty)
         return Source(
             format="parquet",
             files=tuple(SourceFile(uri=uri, name=uri) for uri in uris),
@@ -217,11 +294,6 @@ class GlueHiveTables:
             and follows(partitions.get(key), claim)
         }
 
-    def locations(self, table: str) -> dict[PeriodKey, str]:
-        """Return the folder that each partition points at."""
-        found = self._partitions.all(self._tables.require(table))
-        return {key: location(partition) for key, partition in found.items()}
-
     def uri(self, table: str) -> str:
         """Return the table's folder."""
         return self._tables.folder(table)
@@ -234,36 +306,14 @@ class GlueHiveTables:
         """
         entry = self._tables.require(table)
         self._tables.remove(entry)
-        # Where a rename broke off, two names share the folder, and the other one still needs it.
+        # Earlier versions could leave two names that share a folder, and the other one still needs it.
         if any(other.folder == entry.folder for other in self._tables.all()):
             _LOGGER.warning("kept %s: another table lies there too", entry.folder)
             return
         with writing(entry.folder):
             self._files.remove_folder(entry.folder)
+            self._files.remove_folder(generations_folder(entry.folder))
         _LOGGER.info("dropped table %s", table)
-
-    def rename(self, table: str, name: str) -> None:
-        """Give the table another name; its files stay where they are.
-
-        Glue cannot rename. A second entry over the same files is made complete before the first one goes, so nothing can be
-        lost on the way; when this breaks off, both names exist, and calling it again finishes it.
-
-        Raises:
-            TableError: There is no such table, or the name is taken.
-        """
-        old = self._tables.require(table)
-        new = self._tables.find(name)
-        if new is None and self._tables.add(name, old.renamed(name)):
-            new = self._tables.require(name)
-        if new is None or new.id != old.id or name == table:
-            raise TableError(f"There is a table {name} already")
-        self._partitions.copy(old, new)
-        with writing(self._root):
-            self._partitions.settle_all(lambda: self._same(new))
-            self._tables.remove(old)
-            # Once more for those who switched a partition of the old entry meanwhile.
-            self._partitions.settle_all(lambda: self._same(new))
-        _LOGGER.info("renamed table %s to %s", table, name)
 
     def tables(self) -> tuple[str, ...]:
         """Return the names of all tables of this lake, in order."""
@@ -275,12 +325,13 @@ class GlueHiveTables:
         # Looked at in this order: a generation that is switched to in between is then among those referred to.
         young = datetime.now(timezone.utc) - older_than
         newest: dict[str, datetime] = {}
-        for file in self._files.list(entry.folder):
-            period, _, below = file.uri.removeprefix(f"{entry.folder}/").partition("/")
-            generation, slash, _ = below.partition("/")
-            if slash and period.startswith(f"{PERIOD}="):
-                folder = f"{entry.folder}/{period}/{generation}"
-                newest[folder] = max(newest.get(folder, file.modified), file.modified)
+        for parent in (entry.folder, generations_folder(entry.folder)):
+            for file in self._files.list(parent):
+                period, _, below = file.uri.removeprefix(f"{parent}/").partition("/")
+                generation, slash, _ = below.partition("/")
+                if slash and period.startswith(f"{PERIOD}="):
+                    folder = f"{parent}/{period}/{generation}"
+                    newest[folder] = max(newest.get(folder, file.modified), file.modified)
         kept = {
             generation_folder(entry, claim.key, generation)
             for claim in self._claims.all(entry.folder, entry.id).values()
@@ -307,11 +358,73 @@ class GlueHiveTables:
             verify()
             now = self._same(entry)
             check_fields(now.table, now.fields, encoded.fields, by_name=True)
-            if self._claims.swap(entry.folder, _after(claim, seen), seen):
+            if self._claims.swap(entry.folder, after(claim, seen), seen):
                 return seen.claim
             what = f"Other writers kept switching {claim.period} of table {entry.table}"
             self._wait(attempt, deadline, what, None)
         raise AssertionError  # pragma: no cover
+
+    def _exchange(
+        self,
+        entry: Entry,
+        export: str,
+        claims: Mapping[PeriodKey, Claim],
+        fields: Sequence[Field],
+        verify: Callable[[], None],
+        before: str,
+    ) -> dict[PeriodKey, Claim]:
+        """Give the table the columns of ``fields`` and claim all periods of an export; return the export's claims before.
+
+        The columns change first: a load that has looked at them before finds out behind its claim (`replace_period`).
+        """
+        deadline = None
+        wanted = [Column(field.name, field.type) for field in fields]
+        for attempt in itertools.count():
+            now = self._same(entry)
+            planned = plan_anew(now.fields, wanted)
+            check_fields(now.table, planned.fields, fields, by_name=True)
+            held = self._claims.all(now.folder, now.id)
+            others = {key.export for key, one in held.items() if one.rows} - {export}
+            refuse_others(now.table, others, planned)
+            self._keep(now, f"{now.table}{BEFORE}{before}", held)
+            deadline = deadline or time.monotonic() + self._patience
+            gone = (key for key in held if key.export == export and key not in claims)
+            targets = {**claims, **{key: emptied(held[key]) for key in gone}}
+            seen = {key: self._claims.look(now.folder, now.id, key) for key in targets}
+            verify()
+            with suppress(Changed):
+                if planned.fields != now.fields:
+                    self._tables.update(now, now.evolved(planned.fields))
+                if all(
+                    self._claims.swap(now.folder, after(claim, seen[key]), seen[key])
+                    for key, claim in targets.items()
+                ):
+                    self._catch_up(entry)
+                    return {k: one.claim for k, one in seen.items() if one.claim is not None}
+            self._wait(attempt, deadline, f"Other writers kept changing table {now.table}", None)
+        raise AssertionError  # pragma: no cover
+
+    def _keep(self, entry: Entry, name: str, claims: Mapping[PeriodKey, Claim]) -> None:
+        """Copy the rows of a table to a second one, unless it is there."""
+        if not any(claim.rows for claim in claims.values()):
+            return
+        if not self._tables.create(name, entry.fields):
+            return
+        kept = self._tables.require(name)
+        for key, claim in claims.items():
+            source = generation_folder(entry, key, claim.generation)
+            target = new_generation(kept.folder, key)
+            for file in claim.files:
+                self._files.copy(f"{source}/{file.name}", f"{target}/{file.name}")
+            copied = replace(
+                claim,
+                id=uuid.uuid4().hex,
+                table_id=kept.id,
+                generation=generation_name(kept, target),
+                previous=None,
+            )
+            self._claims.swap(kept.folder, copied, self._claims.look(kept.folder, kept.id, key))
+        self._partitions.settle_all(lambda: self._same(kept))
 
     def _follow(self, entry: Entry, key: PeriodKey) -> None:
         """Make the partition follow its claim, also where the table's name went to another one while it was written."""
@@ -365,7 +478,7 @@ class GlueHiveTables:
         for file in self._files.list(folder):
             if file.uri not in named:
                 self._files.remove(file.uri)
-                if _is_read(file.uri.rpartition("/")[2]):
+                if is_read(file.uri.rpartition("/")[2]):
                     _LOGGER.warning("removed %s, which no finished attempt wrote", file.uri)
         return tuple(
             ClaimedFile(file.uri.rpartition("/")[2], file.rows, file.size) for file in encoded.files
@@ -379,18 +492,25 @@ class GlueHiveTables:
             placing.begin(number)
             self._files.copy(file.uri, f"{folder}/{name}", placing.arrived)
             placed.append(ClaimedFile(name, file.rows, file.size))
-        placing.end()
         return tuple(placed)
 
     def _referred(self, entry: Entry | None, key: PeriodKey) -> set[str | None]:
-        """Return the generations of the period that something refers to."""
+        """Return the folders of the period's generations that something refers to."""
         if entry is None:
             return set()
         claims = self._claims.all(entry.folder, entry.id)
-        same = [claim for claim in claims.values() if claim.period == key.period]
         partition = self._partitions.get(entry, key)
-        read = None if partition is None else location(partition).rpartition("/")[2]
-        return {read, *(g for one in same for g in (one.generation, one.previous))}
+        read = None if partition is None else location(partition)
+        return {
+            read,
+            *(
+                generation_folder(entry, key, generation)
+                for one in claims.values()
+                if one.period == key.period
+                for generation in (one.generation, one.previous)
+                if generation is not None
+            ),
+        }
 
     def _remove_outlived(self, entry: Entry, before: Claim | None, now: Claim) -> None:
         """Remove the generation that was the previous one until this switch, and now is nobody's."""
@@ -404,49 +524,3 @@ class GlueHiveTables:
             raise CommitConflictError(f"{what}, {attempt + 1} times") from error
         _LOGGER.info("%s, trying again (%d)", what, attempt + 1)
         time.sleep(backoff(attempt))
-
-
-def _adoptable(entry: Entry, key: PeriodKey, encoded: Encoded) -> str | None:
-    """Return the generation folder that all files lie in, or None where they lie elsewhere."""
-    folders = {file.uri.rpartition("/")[0] for file in encoded.files}
-    if len(folders) != 1:
-        return None
-    folder = folders.pop()
-    parent, _, generation = folder.rpartition("/")
-    return folder if generation and parent == f"{entry.folder}/{PERIOD}={key.period}" else None
-
-
-def _claim(
-    entry: Entry,
-    key: PeriodKey,
-    encoded: Encoded,
-    folder: str,
-    files: tuple[ClaimedFile, ...],
-    properties: Mapping[str, str],
-) -> Claim:
-    return Claim(
-        id=uuid.uuid4().hex,
-        table_id=entry.id,
-        export=key.export,
-        period=key.period,
-        generation=folder.rpartition("/")[2],
-        previous=None,
-        files=files,
-        version=encoded.version,
-        properties={**properties, DELIVERY_IDENTITY: encoded.identity},
-        at=datetime.now(timezone.utc).isoformat(),
-    )
-
-
-def _after(claim: Claim, seen: Seen) -> Claim:
-    """Return ``claim`` as it follows what was seen; a generation that is loaded once more keeps the previous one as it was."""
-    before = seen.claim
-    if before is None:
-        return claim
-    same = before.generation == claim.generation
-    return replace(claim, previous=before.previous if same else before.generation)
-
-
-def _is_read(name: str) -> bool:
-    """Say whether readers of a folder take a file: not those that Hive hides."""
-    return not name.startswith(("_", "."))

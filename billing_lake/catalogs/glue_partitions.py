@@ -18,9 +18,10 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
-from billing_lake.catalogs.base import DELIVERY_VERSION, PERIOD, backoff
+from billing_lake.catalogs.base import DELIVERY_VERSION, backoff
 from billing_lake.catalogs.glue_api import AlreadyThere, GlueApi, NotThere
 from billing_lake.catalogs.glue_claims import Claim, Claims
+from billing_lake.catalogs.glue_generations import generation_folder, generations_folder
 from billing_lake.catalogs.glue_schemas import data_columns, parquet_storage
 from billing_lake.catalogs.glue_tables import Entry
 from billing_lake.domain.errors import CommitConflictError, StorageWriteError, shown
@@ -37,7 +38,6 @@ _DELETED_AT_ONCE = 25
 _COLUMNS_AT_ONCE = 20_000
 """Columns of all partitions in one call: they are sent whole, and a request should stay below some megabytes."""
 
-_INPUT = ("Values", "LastAccessTime", "StorageDescriptor", "Parameters", "LastAnalyzedTime")
 _PASSING = {"AlreadyExistsException", "ConcurrentModificationException", "EntityNotFoundException"}
 """What a partition of a batch may answer where somebody else was faster; the next look shows."""
 
@@ -135,12 +135,6 @@ class Partitions:
         what = f"The partitions of table {look().table} do not stay as they are written"
         raise CommitConflictError(what, remedy="Find out who else writes them, then load again")
 
-    def copy(self, source: Entry, target: Entry) -> None:
-        """Create the partitions of ``source`` in ``target`` too, unless they are there."""
-        found = self.all(source, columns=True).values()
-        given = [{name: one[name] for name in _INPUT if name in one} for one in found]
-        self._write_all(target, _Changes(create=given))
-
     def _write(self, entry: Entry, key: PeriodKey, changes: _Changes) -> None:
         subject, place = _subject(entry, key), entry.place
         try:
@@ -202,11 +196,6 @@ def follows(partition: Mapping[str, Any] | None, claim: Claim) -> bool:
     return bool(partition.get("Parameters", {}).get(_CLAIM) == claim.id)
 
 
-def generation_folder(entry: Entry, key: PeriodKey, generation: str) -> str:
-    """Return the folder of a generation."""
-    return f"{entry.folder}/{PERIOD}={key.period}/{generation}"
-
-
 def _compare(
     entry: Entry,
     key: PeriodKey,
@@ -220,7 +209,8 @@ def _compare(
     table's folder, as a writer may do whose table changed its name under its hands. An empty period has no partition.
     """
     if claim is None:
-        if found is not None and not location(found).startswith(f"{entry.folder}/"):
+        mine = (f"{entry.folder}/", f"{generations_folder(entry.folder)}/")
+        if found is not None and not location(found).startswith(mine):
             changes.delete.append(values(key))
         return
     if not claim.rows:

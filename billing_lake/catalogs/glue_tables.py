@@ -56,7 +56,7 @@ class Entry:
 
     Attributes:
         table: Its full name, `namespace.name`.
-        id: Given when it was created; it stays when the name changes.
+        id: Given when it was created; a later table of its name has another one.
         folder: URI of its folder.
         fields: Its fields.
         raw: What Glue says.
@@ -78,10 +78,6 @@ class Entry:
     def behind(self) -> bool:
         """Whether partitions may lack columns that the table has."""
         return BEHIND in self.raw["Parameters"]
-
-    def renamed(self, table: str) -> dict[str, Any]:
-        """Return the input for the same table under another name."""
-        return {**self._input(), "Name": glue_names(table)[1]}
 
     def evolved(self, fields: Sequence[Field]) -> dict[str, Any]:
         """Return the input for the table with other fields, marked until its partitions follow."""

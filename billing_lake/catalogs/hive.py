@@ -1,12 +1,16 @@
-"""Hive-style tables on this machine: plain Parquet below `billing_period=YYYY-MM/`, and a catalog that says what counts.
+"""Hive-style tables on this machine: plain Parquet, and a catalog that says which files count.
 
-Each load brings a new *generation*: a folder of its own below the period's. The catalog's row for the partition is switched
+Each load brings a new *generation*: a folder of its own for the period. The catalog's row for the partition is switched
 from one generation to the next in one SQLite transaction. Nothing is ever edited in place:
 
-    warehouse/hive/<table>/billing_period=2025-03/<generation>/….parquet
+    warehouse/hive_generations/<table>/billing_period=2025-03/<generation>/….parquet
 
-A reader that looked before a switch goes on reading the generation that it was given, so that one stays on disk until the
-*next* switch of its partition: at most two generations of a period exist, the current and the previous one.
+A reader that asked the catalog before a switch goes on reading the generation that it was given, so that one stays on disk
+until the *next* switch of its partition: at most two generations of a period exist, the current and the previous one. Who
+does not ask, and reads the table's folder `warehouse/hive/<table>`, sees the files that count (`hive_views`): they are shown
+behind each switch, under the lock of the catalog, and where a process died in between the next look at the table does it.
+
+Earlier versions had the generations in the table's folder itself; the next look at the table brings them here, too.
 """
 
 from __future__ import annotations
@@ -18,21 +22,35 @@ import sqlite3
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta, timezone
+from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 from billing_lake.catalogs.base import (
+    BEFORE,
     DELIVERY_IDENTITY,
+    EXPORT,
     PERIOD,
     Commit,
     backoff,
     check_columns,
     check_key,
     check_table,
+    refuse_others,
 )
 from billing_lake.catalogs.footers import check_fields, check_footers
+from billing_lake.catalogs.hive_rows import (
+    Generation,
+    Partition,
+    copy_table,
+    fields_of,
+    partition_of,
+    partitions_of,
+    point,
+    remove_partition,
+    require,
+    set_fields,
+)
+from billing_lake.catalogs.hive_views import Views
 from billing_lake.catalogs.local_db import LocalDatabase
 from billing_lake.catalogs.placing import (
     SAFE_AGE,
@@ -42,13 +60,18 @@ from billing_lake.catalogs.placing import (
     remove_tree,
     writing,
 )
-from billing_lake.domain.errors import CommitConflictError, SchemaChangeError, TableError
+from billing_lake.domain.errors import (
+    CommitConflictError,
+    SchemaChangeError,
+    StorageWriteError,
+    TableError,
+)
 from billing_lake.domain.schemas import (
     Column,
     Field,
     SchemaPlan,
-    fields_from_json,
     fields_to_json,
+    plan_anew,
 )
 from billing_lake.domain.schemas import (
     plan as plan_schema,
@@ -71,13 +94,15 @@ class HiveTables:
         self, root: Path, database: Path | None = None, *, patience: float = 120.0
     ) -> None:
         self._root = root.absolute()
+        self._generations = self._root.with_name(f"{self._root.name}_generations")
+        self._views = Views(self._root, self._generations)
         self._database = LocalDatabase(database or root / "hive.db")
         self._patience = patience
 
     def fields(self, table: str) -> tuple[Field, ...] | None:
         """Return the table's fields, or None where there is no such table."""
         with self._database.reading() as db:
-            return _fields(db, check_table(table))
+            return fields_of(db, check_table(table))
 
     def create(self, table: str, fields: Sequence[Field]) -> bool:
         """Create an empty table; return False where it exists already."""
@@ -93,15 +118,14 @@ class HiveTables:
         """
         check_columns(plan.fields)
         with writing(str(self._database.path)), self._database.changing() as db:
-            have = _require(db, check_table(table))
+            have = require(db, check_table(table))
             merged = plan_schema(have, [Column(field.name, field.type) for field in plan.fields])
             if merged.diff.incompatible:
                 change = merged.diff.incompatible[0]
                 what = f"The column is {change.table} in table {table} and {change.delivery} in the plan"
                 raise SchemaChangeError(what, column=change.name)
             if merged.fields != have:
-                row = (json.dumps(fields_to_json(merged.fields)), table)
-                db.execute("UPDATE tables SET fields = ? WHERE name = ?", row)
+                set_fields(db, table, merged.fields)
             return merged.fields
 
     def new_location(self, table: str, key: PeriodKey) -> str:
@@ -122,7 +146,7 @@ class HiveTables:
             return
         try:
             with self._database.reading() as db:
-                partition = _partition(db, table, key)
+                partition = partition_of(db, table, key)
         except sqlite3.Error as error:
             log.warning("left %s for the orphan clean-up: %s", folder, error)
             return
@@ -153,30 +177,85 @@ class HiveTables:
                 check_footers(encoded)
                 names = _names(encoded) if adopted else _link(encoded, folder)
                 before = self._switch(
-                    table, key, encoded, _Generation(folder, names), properties, verify
+                    table, key, encoded, Generation(folder, names), properties, verify
                 )
             except BaseException:
                 self.abandon(table, key, str(folder))
                 raise
+            self._show(table)
         self._remove_outlived(before, folder)
         return Commit(
             table=table,
             rows=encoded.rows,
             files=len(encoded.files),
             size=encoded.size,
-            replaced_rows=0 if before is None else sum(file["rows"] for file in before.files),
+            replaced_rows=0 if before is None else before.rows,
             replaced_version=None if before is None else before.version,
+            generation=str(folder),
         )
 
-    def files(self, table: str, key: PeriodKey) -> Source:
-        """Return what a reader reads now for the period; its columns are the table's, of which a file may lack some."""
+    def plan_rebuild(self, table: str, wanted: Sequence[Column]) -> SchemaPlan:
+        """See `TableCatalog.plan_rebuild`."""
+        with self._database.reading() as db:
+            return plan_anew(require(db, check_table(table)), wanted)
+
+    def rebuild(
+        self,
+        table: str,
+        export: str,
+        periods: Mapping[str, Encoded],
+        *,
+        properties: Mapping[str, Mapping[str, str]],
+        verify: Callable[[], None],
+        before: str,
+        log: Callable[[str], None] = lambda _: None,  # noqa: ARG002  # files are placed in a moment
+    ) -> Commit:
+        """Replace all rows of an export, and columns with them, in one transaction; see `TableCatalog.rebuild`.
+
+        The old rows stay in the table `<table>__before_<before>`, whose files are links to those of this one.
+        """
+        made: dict[PeriodKey, Generation] = {}
+        with writing(str(self._root)):
+            self._show(check_table(table))
+            try:
+                for period, encoded in periods.items():
+                    check_footers(encoded)
+                    key = check_key(PeriodKey(export, period))
+                    folder = Path(self.new_location(table, key))
+                    made[key] = Generation(folder, ())
+                    made[key] = Generation(folder, _link(encoded, folder))
+                old = self._exchange(table, export, periods, made, properties, verify, before)
+            except BaseException:
+                for key, generation in made.items():
+                    self.abandon(table, key, str(generation.folder))
+                raise
+            self._show(table)
+            self._show(f"{table}{BEFORE}{before}")
+        for key, partition in old.items():
+            self._remove_outlived(partition, made[key].folder)
+        return Commit(
+            table=table,
+            rows=sum(encoded.rows for encoded in periods.values()),
+            files=sum(len(encoded.files) for encoded in periods.values()),
+            size=sum(encoded.size for encoded in periods.values()),
+            replaced_rows=sum(partition.rows for partition in old.values()),
+            replaced_version=None,
+        )
+
+    def files(self, table: str, key: PeriodKey, commit: Commit | None = None) -> Source:
+        """Return what a reader reads for the period; its columns are the table's, of which a file may lack some."""
+        self._show_if_possible(check_table(table))
         with self._database.reading() as db:
             db.execute("BEGIN")
-            fields = _require(db, check_table(table))
-            partition = _partition(db, table, check_key(key))
-        found = () if partition is None else partition.files
-        folder = self._folder(table, key) / (partition.location if partition else "")
-        uris = sorted(str(folder / file["name"]) for file in found if file["rows"])
+            fields = require(db, table)
+            partition = partition_of(db, table, check_key(key))
+        if commit is not None and commit.generation is not None:
+            uris = _parquet_in(Path(commit.generation))
+        elif partition is None:
+            uris = []
+        else:
+            folder = self._folder(table, key) / partition.location
+            uris = sorted(str(folder / file["name"]) for file in partition.files if file["rows"])
         return Source(
             format="parquet",
             files=tuple(SourceFile(uri=uri, name=uri) for uri in uris),
@@ -187,7 +266,7 @@ class HiveTables:
         """Return the billing periods of the export that hold rows, in order."""
         query = "SELECT billing_period, files FROM partitions WHERE table_name = ? AND export = ? ORDER BY billing_period"
         with self._database.reading() as db:
-            _require(db, check_table(table))
+            require(db, check_table(table))
             rows = db.execute(query, (table, export)).fetchall()
         return tuple(row[0] for row in rows if any(file["rows"] for file in json.loads(row[1])))
 
@@ -205,17 +284,16 @@ class HiveTables:
             if DELIVERY_IDENTITY in properties
         }
 
-    def locations(self, table: str) -> dict[PeriodKey, str]:
-        """Return the folder that each partition points at, for readers that take folders: DuckDB, Polars, Spark."""
-        query = "SELECT export, billing_period, location FROM partitions WHERE table_name = ? ORDER BY billing_period"
+    def paths(self, table: str) -> tuple[str, ...]:
+        """Return all files that count, of every export and period."""
+        self._show_if_possible(check_table(table))
         with self._database.reading() as db:
-            _require(db, check_table(table))
-            rows = db.execute(query, (table,)).fetchall()
-        found = ((PeriodKey(export, period), location) for export, period, location in rows)
-        return {key: str(self._folder(table, key) / location) for key, location in found}
+            require(db, table)
+            found = self._visible(table, partitions_of(db, table))
+        return tuple(sorted(map(str, found.values())))
 
     def uri(self, table: str) -> str:
-        """Return the table's folder."""
+        """Return the table's folder, in which a reader finds the files that count."""
         return str(self._root / check_table(table))
 
     def drop(self, table: str) -> None:
@@ -225,36 +303,11 @@ class HiveTables:
             TableError: There is no such table.
         """
         with writing(str(self._database.path)), self._database.changing() as db:
-            _require(db, check_table(table))
+            require(db, check_table(table))
             db.execute("DELETE FROM partitions WHERE table_name = ?", (table,))
             db.execute("DELETE FROM tables WHERE name = ?", (table,))
-        remove_tree(self._root / table)
+            self._views.drop(table)
         log.info("dropped table %s", table)
-
-    def rename(self, table: str, name: str) -> None:
-        """Give the table another name.
-
-        Its files are linked below the new name first, then all of its rows change in one transaction. The old folders stay
-        for those who opened the table before; they are orphans, and the clean-up finds them.
-
-        Raises:
-            TableError: There is no such table, or the name is taken.
-        """
-        old, new = self._root / check_table(table), self._root / check_table(name)
-        with writing(str(self._root)):
-            for path in sorted(files_below(old)):
-                target = new / path.relative_to(old)
-                if not target.exists():
-                    link_or_copy(str(path), target)
-            with self._database.changing() as db:
-                _require(db, table)
-                if _fields(db, name) is not None:
-                    raise TableError(f"There is a table {name} already")
-                db.execute("UPDATE tables SET name = ? WHERE name = ?", (name, table))
-                db.execute(
-                    "UPDATE partitions SET table_name = ? WHERE table_name = ?", (name, table)
-                )
-        log.info("renamed table %s to %s", table, name)
 
     def tables(self) -> tuple[str, ...]:
         """Return the names of all tables, in order."""
@@ -263,10 +316,12 @@ class HiveTables:
 
     def remove_orphans(self, table: str, older_than: timedelta = SAFE_AGE) -> tuple[str, ...]:
         """See `TableCatalog.remove_orphans`: generations that no partition refers to, in order of their folders."""
+        with writing(str(self._root)):
+            self._show(check_table(table))
         # Looked at in this order: a generation that is switched to in between is then among those referred to.
         found = [
             folder
-            for folder in (self._root / check_table(table)).glob(f"{PERIOD}=*/*")
+            for folder in (self._generations / table).glob(f"{PERIOD}=*/*")
             if folder.is_dir()
         ]
         old = [
@@ -290,10 +345,10 @@ class HiveTables:
         table: str,
         key: PeriodKey,
         encoded: Encoded,
-        generation: _Generation,
+        generation: Generation,
         properties: Mapping[str, str],
         verify: Callable[[], None],
-    ) -> _Partition | None:
+    ) -> Partition | None:
         """Point the partition at ``generation``; return what it pointed at before.
 
         The order is what makes an older delivery unable to replace a newer one: look at the partition, ask for the delivery,
@@ -302,13 +357,13 @@ class HiveTables:
         deadline = time.monotonic() + self._patience
         for attempt in itertools.count():
             with self._database.reading() as db:
-                seen = _partition(db, table, key)
+                seen = partition_of(db, table, key)
             verify()
             with self._database.changing() as db:
-                check_fields(table, _require(db, table), encoded.fields, by_name=True)
-                found = _partition(db, table, key)
+                check_fields(table, require(db, table), encoded.fields, by_name=True)
+                found = partition_of(db, table, key)
                 if found == seen:
-                    _point(db, table, key, encoded, generation, properties, found)
+                    point(db, table, key, encoded, generation, properties, found)
                     return found
             if time.monotonic() > deadline:
                 what = f"Other writers kept switching {key.period} of table {table}, {attempt + 1} times"
@@ -322,6 +377,111 @@ class HiveTables:
             time.sleep(backoff(attempt))
         raise AssertionError  # pragma: no cover
 
+    def _exchange(
+        self,
+        table: str,
+        export: str,
+        periods: Mapping[str, Encoded],
+        made: Mapping[PeriodKey, Generation],
+        properties: Mapping[str, Mapping[str, str]],
+        verify: Callable[[], None],
+        before: str,
+    ) -> dict[PeriodKey, Partition]:
+        """Point all partitions of an export at what was ``made``; return those of them that there were before.
+
+        The order is that of `_switch`.
+        """
+        keep, deadline = f"{table}{BEFORE}{before}", time.monotonic() + self._patience
+        fields = next(iter(periods.values())).fields
+        for attempt in itertools.count():
+            with self._database.reading() as db:
+                seen = partitions_of(db, table)
+            verify()
+            kept = self._link_generations(table, keep, seen)
+            with self._database.changing() as db:
+                wanted = [Column(field.name, field.type) for field in fields]
+                planned = plan_anew(require(db, table), wanted)
+                check_fields(table, planned.fields, fields, by_name=True)
+                found = partitions_of(db, table)
+                others = {key.export for key, one in found.items() if one.rows} - {export}
+                refuse_others(table, others, planned)
+                if found == seen:
+                    if kept:
+                        copy_table(db, table, keep)
+                    set_fields(db, table, planned.fields)
+                    for key, generation in made.items():
+                        encoded = periods[key.period]
+                        noted = properties[key.period]
+                        point(db, table, key, encoded, generation, noted, found.get(key))
+                    gone = (k for k in found if k.export == export and k not in made)
+                    for key in gone:
+                        remove_partition(db, table, key)
+                    return {key: one for key, one in found.items() if key in made}
+            if time.monotonic() > deadline:
+                what = f"Other writers kept switching table {table}, {attempt + 1} times"
+                raise CommitConflictError(what)
+            time.sleep(backoff(attempt))
+        raise AssertionError  # pragma: no cover
+
+    def _link_generations(
+        self, table: str, name: str, partitions: Mapping[PeriodKey, Partition]
+    ) -> bool:
+        """Link the files of ``partitions`` for a second table; return whether that is still to be made."""
+        if not any(partition.rows for partition in partitions.values()):
+            return False
+        for key, partition in partitions.items():
+            for file in files_below(self._folder(table, key) / partition.location):
+                target = self._folder(name, key) / partition.location / file.name
+                if not target.exists():
+                    link_or_copy(str(file), target)
+        return self.fields(name) is None
+
+    def _show(self, table: str) -> None:
+        """Let readers of the table's folder see what the catalog says, unless they do."""
+        with self._database.reading() as db:
+            seen = self._visible(table, partitions_of(db, table))
+        if self._views.shows(table, seen):
+            return
+        with self._database.changing() as db:
+            partitions = partitions_of(db, table)
+            self._bring(table, partitions)
+            self._views.show(table, self._visible(table, partitions))
+
+    def _show_if_possible(self, table: str) -> None:
+        """Do as `_show`, for a reader, who may not be allowed to write."""
+        try:
+            with writing(str(self._root)):
+                self._show(table)
+        except StorageWriteError as error:
+            log.warning(
+                "the folder of table %s does not show what was loaded last: %s", table, error
+            )
+
+    def _visible(self, table: str, partitions: Mapping[PeriodKey, Partition]) -> dict[str, Path]:
+        """Return the files that count, by their paths in the table's folder; no two generations share a name."""
+        return {
+            f"{PERIOD}={key.period}/{EXPORT}={key.export}/{one.location[:12]}-{file['name']}": (
+                self._folder(table, key) / one.location / file["name"]
+            )
+            for key, one in partitions.items()
+            for file in one.files
+            if file["rows"]
+        }
+
+    def _bring(self, table: str, partitions: Mapping[PeriodKey, Partition]) -> None:
+        """Bring generations that an older version wrote into the table's folder to where they are today."""
+        for key, partition in partitions.items():
+            for generation in filter(None, (partition.location, partition.previous)):
+                old = self._root / table / f"{PERIOD}={key.period}" / generation
+                new = self._folder(table, key) / generation
+                if new.exists() or not old.is_dir():
+                    continue
+                begun = new.with_name(f"{generation}.part")
+                remove_tree(begun)
+                for file in files_below(old):
+                    link_or_copy(str(file), begun / file.name)
+                begun.rename(new)
+
     def _adoptable(self, table: str, key: PeriodKey, encoded: Encoded) -> Path | None:
         """Return the generation folder that all files lie in, or None where they lie elsewhere."""
         folders = {Path(file.uri).parent for file in encoded.files}
@@ -330,7 +490,7 @@ class HiveTables:
         folder = folders.pop()
         return folder if folder.parent == self._folder(table, key) else None
 
-    def _remove_outlived(self, before: _Partition | None, current: Path) -> None:
+    def _remove_outlived(self, before: Partition | None, current: Path) -> None:
         """Remove the generation that was the previous one until this switch, and now is nobody's."""
         if (
             before is None
@@ -341,26 +501,7 @@ class HiveTables:
         remove_tree(current.parent / before.previous)
 
     def _folder(self, table: str, key: PeriodKey) -> Path:
-        return self._root / table / f"{PERIOD}={key.period}"
-
-
-@dataclass(frozen=True)
-class _Generation:
-    """The folder of a new generation, and what each encoded file is called in it."""
-
-    folder: Path
-    names: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class _Partition:
-    """A partition's row: how often it was switched, and what it points at."""
-
-    generation: int
-    location: str
-    previous: str | None
-    files: list[dict[str, Any]]
-    version: str
+        return self._generations / table / f"{PERIOD}={key.period}"
 
 
 def _names(encoded: Encoded) -> tuple[str, ...]:
@@ -375,59 +516,9 @@ def _link(encoded: Encoded, folder: Path) -> tuple[str, ...]:
     return names
 
 
-def _fields(db: sqlite3.Connection, table: str) -> tuple[Field, ...] | None:
-    row = db.execute("SELECT fields FROM tables WHERE name = ?", (table,)).fetchone()
-    return None if row is None else fields_from_json(json.loads(row[0]))
-
-
-def _require(db: sqlite3.Connection, table: str) -> tuple[Field, ...]:
-    fields = _fields(db, table)
-    if fields is None:
-        what = f"There is no table {table}"
-        raise TableError(what)
-    return fields
-
-
-def _partition(db: sqlite3.Connection, table: str, key: PeriodKey) -> _Partition | None:
-    query = (
-        "SELECT generation, location, previous, files, version FROM partitions"
-        " WHERE table_name = ? AND export = ? AND billing_period = ?"
-    )
-    row = db.execute(query, (table, key.export, key.period)).fetchone()
-    return None if row is None else _Partition(row[0], row[1], row[2], json.loads(row[3]), row[4])
-
-
-def _point(
-    db: sqlite3.Connection,
-    table: str,
-    key: PeriodKey,
-    encoded: Encoded,
-    new: _Generation,
-    properties: Mapping[str, str],
-    before: _Partition | None,
-) -> None:
-    """Write the partition's row; a generation that is loaded once more keeps the previous one as it was."""
-    previous = before and (
-        before.previous if before.location == new.folder.name else before.location
-    )
-    files = [
-        {"name": name, "rows": file.rows, "size": file.size}
-        for name, file in zip(new.names, encoded.files, strict=True)
-    ]
-    row = {
-        "table": table,
-        "export": key.export,
-        "period": key.period,
-        "generation": 1 + (before.generation if before else 0),
-        "location": new.folder.name,
-        "previous": previous,
-        "files": json.dumps(files),
-        "version": encoded.version,
-        "properties": json.dumps({**properties, DELIVERY_IDENTITY: encoded.identity}),
-        "at": datetime.now(timezone.utc).isoformat(),
-    }
-    db.execute(
-        "INSERT OR REPLACE INTO partitions VALUES"
-        " (:table, :export, :period, :generation, :location, :previous, :files, :version, :properties, :at)",
-        row,
-    )
+def _parquet_in(folder: Path) -> list[str]:
+    found = sorted(str(path) for path in files_below(folder) if path.suffix == ".parquet")
+    if not folder.is_dir():
+        what = "The files of the load are gone: others have replaced its billing period twice"
+        raise TableError(what, file=str(folder))
+    return found

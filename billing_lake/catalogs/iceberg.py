@@ -28,10 +28,10 @@ from billing_lake.catalogs.base import (
     check_table,
 )
 from billing_lake.catalogs.footers import check_fields, check_footers
+from billing_lake.catalogs.iceberg_columns import evolve, fields_of, replan, shape
 from billing_lake.catalogs.iceberg_loads import (
     AskingCatalog,
     Load,
-    data_files,
     equals,
     has_landed,
     held,
@@ -54,19 +54,16 @@ from billing_lake.domain.errors import (
     CommitConflictError,
     CommitUnknownError,
     ConfigurationError,
-    SchemaChangeError,
     TableError,
     shown,
 )
 from billing_lake.domain.schemas import Column, Field, SchemaPlan
-from billing_lake.domain.schemas import plan as plan_schema
 from billing_lake.domain.sources import Encoded, PeriodKey, Source, SourceFile
 from billing_lake.files.local import LocalFiles
 
 if TYPE_CHECKING:
     from pyiceberg.catalog import Catalog
     from pyiceberg.table import Table
-    from pyiceberg.types import NestedField
 
     from billing_lake.files.base import Files
 
@@ -117,7 +114,7 @@ class IcebergTables:
         check_table(table)
         with aws_answers(self._warehouse):
             try:
-                return _fields(self._catalog().load_table(table))
+                return fields_of(self._catalog().load_table(table))
             except NoSuchIcebergTableError:
                 raise  # something else has the name
             except NoSuchTableError:
@@ -129,9 +126,6 @@ class IcebergTables:
         Iceberg numbers the fields itself, from 1 in their order.
         """
         from pyiceberg.exceptions import TableAlreadyExistsError
-        from pyiceberg.partitioning import PartitionField, PartitionSpec
-        from pyiceberg.schema import Schema, assign_fresh_schema_ids
-        from pyiceberg.transforms import IdentityTransform
 
         check_columns(fields)
         if not {EXPORT, PERIOD} <= {field.name for field in fields}:
@@ -139,18 +133,7 @@ class IcebergTables:
                 f"Table {table} needs the columns {EXPORT} and {PERIOD}, by which it is partitioned"
             )
             raise TableError(what)
-        asked = Schema(*_nested(fields))
-        schema = assign_fresh_schema_ids(asked)
-        parts = (
-            PartitionField(schema.find_field(name).field_id, 1000 + n, IdentityTransform(), name)
-            for n, name in enumerate((EXPORT, PERIOD))
-        )
-        properties = {
-            "format-version": "2",
-            "write.parquet.compression-codec": "zstd",
-            # Lets readers find columns by name in files without field ids, which Spark writes where there are maps.
-            "schema.name-mapping.default": schema.name_mapping.model_dump_json(),
-        }
+        schema, parts, properties = shape(fields)
         if self.fields(table) is not None:
             return False
         location = self._new_location(table)
@@ -161,7 +144,7 @@ class IcebergTables:
                     table,
                     schema,
                     location=location,
-                    partition_spec=PartitionSpec(*parts),
+                    partition_spec=parts,
                     properties=properties,
                 )
             except TableAlreadyExistsError:
@@ -188,7 +171,7 @@ class IcebergTables:
         for attempt in itertools.count():
             try:
                 with writing(self._warehouse):
-                    return _evolve(self.load(table), plan)
+                    return evolve(self.load(table), plan)
             except CommitFailedException as error:
                 self._wait(table, attempt, deadline, error)
         raise AssertionError  # pragma: no cover
@@ -208,23 +191,54 @@ class IcebergTables:
         Whatever happens, and at whatever moment the process dies, readers see the old period or the new one. Files that
         were placed and not committed are removed; what a kill leaves behind `remove_orphans` finds.
         """
-        load = Load(check_table(table), check_key(key), encoded, dict(properties), verify, log)
-        with writing(self._warehouse):
-            opened = self.load(table)
-            check_fields(table, _fields(opened), encoded.fields)
-            check_footers(encoded, self._opening)
-            try:
-                place(opened, load, self._files, streamed=self._is_table_bucket)
-                return self._commit(load)
-            except BaseException:
-                self._remove_placed(load)
-                raise
+        check_key(key)
+        noted = {key.period: dict(properties)}
+        load = Load(check_table(table), key.export, {key.period: encoded}, noted, verify, log)
+        return self._run(load)
 
-    def files(self, table: str, key: PeriodKey) -> Source:
-        """Return what a reader reads now for the period: the data files of the current snapshot."""
+    def plan_rebuild(self, table: str, wanted: Sequence[Column]) -> SchemaPlan:
+        """See `TableCatalog.plan_rebuild`."""
+        return replan(self.load(table), wanted)
+
+    def rebuild(
+        self,
+        table: str,
+        export: str,
+        periods: Mapping[str, Encoded],
+        *,
+        properties: Mapping[str, Mapping[str, str]],
+        verify: Callable[[], None],
+        before: str,
+        log: Callable[[str], None] = lambda _: None,
+    ) -> Commit:
+        """Replace all rows of an export, and columns with them, in one snapshot; see `TableCatalog.rebuild`.
+
+        The snapshot before gets the tag `before_rebuild_<before>`, so that no clean-up of snapshots takes it.
+        """
+        for period in periods:
+            check_key(PeriodKey(export, period))
+        load = Load(
+            check_table(table),
+            export,
+            periods,
+            properties,
+            verify,
+            log,
+            whole=True,
+            tag=f"before_rebuild_{before}",
+        )
+        return self._run(load)
+
+    def files(self, table: str, key: PeriodKey, commit: Commit | None = None) -> Source:
+        """Return what a reader reads for the period: the data files of the current snapshot, or of the one of ``commit``."""
         opened = self.load(table)
+        snapshot = None if commit is None else commit.snapshot_id
+        if snapshot is not None and opened.snapshot_by_id(snapshot) is None:
+            raise TableError(f"Table {table} has no snapshot {snapshot} any more")
         with aws_answers(self._warehouse):
-            tasks = list(opened.scan(row_filter=of_period(check_key(key))).plan_files())
+            scan = opened.scan(row_filter=of_period(check_key(key)), snapshot_id=snapshot)
+            tasks = list(scan.plan_files())
+            columns = scan.projection().fields
         if any(task.delete_files for task in tasks):
             what = f"Table {table} has delete files for {key.period}, which only an Iceberg reader can apply"
             raise TableError(what, remedy="Load the period again: that replaces all of its files")
@@ -232,7 +246,7 @@ class IcebergTables:
         return Source(
             format="parquet",
             files=tuple(SourceFile(uri=uri, name=uri) for uri in uris),
-            columns=tuple(Column(field.name, field.type) for field in _fields(opened)),
+            columns=tuple(Column(field.name, str(field.field_type)) for field in columns),
         )
 
     def periods(self, table: str, export: str) -> tuple[str, ...]:
@@ -267,28 +281,6 @@ class IcebergTables:
                 self._catalog().drop_table(table)
                 self._remove_folder(opened.location())
         log.info("dropped table %s", table)
-
-    def rename(self, table: str, name: str) -> None:
-        """Give the table another name; its files stay where they are.
-
-        The Glue Data Catalog cannot rename: pyiceberg makes a second entry and removes the first. A load that commits
-        between the two is lost, so whoever renames looks for deliveries afterwards.
-
-        Raises:
-            TableError: There is no such table, the name is taken, or Glue did not let go of the old one.
-        """
-        from pyiceberg.exceptions import TableAlreadyExistsError
-
-        self.load(table)
-        with writing(self._warehouse):
-            try:
-                self._catalog().rename_table(table, check_table(name))
-            except TableAlreadyExistsError as error:
-                raise TableError(f"There is a table {name} already") from error
-            except ValueError as error:
-                what = f"Table {table} could not be renamed to {name}: {shown(error, 400)}"
-                raise TableError(what) from error
-        log.info("renamed table %s to %s", table, name)
 
     def tables(self) -> tuple[str, ...]:
         """Return the names of all tables, in order."""
@@ -328,6 +320,19 @@ class IcebergTables:
             except NoSuchNamespaceError:
                 continue  # it vanished since the namespaces were listed
 
+    def _run(self, load: Load) -> Commit:
+        with writing(self._warehouse):
+            opened = self.load(load.table)
+            check_fields(load.table, load.plan(opened).fields, load.fields)
+            for encoded in load.periods.values():
+                check_footers(encoded, self._opening)
+            try:
+                place(opened, load, self._files, streamed=self._is_table_bucket)
+                return self._commit(load)
+            except BaseException:
+                self._remove_placed(load)
+                raise
+
     def _commit(self, load: Load) -> Commit:
         from pyiceberg.exceptions import CommitFailedException, ValidationException
 
@@ -342,14 +347,13 @@ class IcebergTables:
     def _try_commit(self, load: Load) -> Commit:
         from pyiceberg.exceptions import CommitFailedException, ValidationException
 
+        load.looks = 0
         catalog = AskingCatalog(self._catalog(), load)
         # pyiceberg tries again by itself where another period was committed first: the delivery is asked for then, too.
         table = _load(cast("Catalog", catalog), load.table)
         table.catalog = cast("Catalog", catalog)
-        check_fields(load.table, _fields(table), load.encoded.fields)
-        added = data_files(table, load)
         try:
-            return landed(overwrite(table, load, added), load)
+            return landed(overwrite(table, load), load)
         except (CommitFailedException, ValidationException):
             raise
         except BaseException as error:
@@ -497,37 +501,9 @@ def _load(catalog: Catalog, table: str) -> Table:
         raise TableError(what) from error
 
 
-def _fields(table: Table) -> tuple[Field, ...]:
-    return tuple(Field(f.name, str(f.field_type), f.field_id) for f in table.schema().fields)
-
-
 def _plain(uri: str) -> str:
     path = local_path(uri)
     return uri if path is None else str(path)
-
-
-def _evolve(table: Table, plan: SchemaPlan) -> tuple[Field, ...]:
-    have = _fields(table)
-    diff = plan_schema(have, [Column(field.name, field.type) for field in plan.fields]).diff
-    if diff.incompatible:
-        change = diff.incompatible[0]
-        what = f"The column is {change.table} in table {'.'.join(table.name())} and {change.delivery} in the plan"
-        raise SchemaChangeError(what, column=change.name)
-    if not (diff.added or diff.widened):
-        return have
-    types = {field.name: field for field in _nested(plan.fields)}
-    with table.update_schema() as update:
-        for column in diff.added:
-            update.add_column(column.name, types[column.name].field_type)
-        for change in diff.widened:
-            update.update_column(change.name, types[change.name].field_type)
-    return _fields(table)
-
-
-def _nested(fields: Sequence[Field]) -> list[NestedField]:
-    from pyiceberg.types import NestedField
-
-    return [NestedField(field_id=f.field_id, name=f.name, field_type=f.type) for f in fields]
 
 
 def _referred(table: Table) -> set[str]:

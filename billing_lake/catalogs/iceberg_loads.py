@@ -1,10 +1,15 @@
-"""One load of an Iceberg table: its files placed, its snapshot made, and whether that snapshot is in the table's history."""
+"""One load of an Iceberg table: its files placed, its snapshot made, and whether that snapshot is in the table's history.
+
+A load replaces one period of an export, or all of them at once. Where all are replaced, no old file of the export is left that
+could need its old columns, so the columns may be exchanged in the same commit.
+"""
 
 from __future__ import annotations
 
+import json
 import logging
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -14,17 +19,21 @@ from billing_lake.catalogs.base import (
     EXPORT,
     PERIOD,
     Commit,
+    refuse_others,
 )
+from billing_lake.catalogs.footers import check_fields
+from billing_lake.catalogs.iceberg_columns import change_columns, fields_of, replan
 from billing_lake.catalogs.placing import Placing, local_path
 from billing_lake.domain.errors import CommitConflictError, LoadError
-from billing_lake.domain.sources import Encoded, PeriodKey
+from billing_lake.domain.schemas import Column, Field, SchemaPlan
+from billing_lake.domain.sources import Encoded, EncodedFile, PeriodKey
 from billing_lake.files.local import LocalFiles
 
 if TYPE_CHECKING:
     from pyiceberg.catalog import Catalog
     from pyiceberg.expressions import BooleanExpression
     from pyiceberg.manifest import DataFile
-    from pyiceberg.table import CommitTableResponse, Table
+    from pyiceberg.table import CommitTableResponse, Table, Transaction
     from pyiceberg.table.snapshots import Snapshot
 
     from billing_lake.files.base import Files
@@ -33,6 +42,9 @@ logger = logging.getLogger(__name__)
 
 _EXPORT_PROPERTY = "billing-lake.export"
 _PERIOD_PROPERTY = "billing-lake.period"
+_PERIODS_PROPERTY = "billing-lake.periods"
+"""Of a snapshot that replaced all periods of its export: JSON of what is noted about each."""
+
 _COMMIT_PROPERTY = "billing-lake.commit"
 _HELD = "billing-lake.held."
 """What the names of a table's properties begin with that say what its periods hold; export and period follow.
@@ -47,44 +59,79 @@ class Load:
 
     Attributes:
         table: Name of the table.
-        key: What is replaced.
-        encoded: The finished files.
-        properties: Recorded with the snapshot.
-        verify: Raises where the delivery is no longer the one in storage.
+        export: Whose rows are replaced.
+        periods: The finished files of each billing period.
+        properties: What is recorded about each.
+        verify: Raises where a delivery is no longer the one in storage.
         log: Is told how the files get on.
+        whole: Whether periods that are not among ``periods`` are emptied, and columns may be exchanged.
+        tag: Names the snapshot before the load, unless the table has such a tag.
         token: Marks the load's snapshot.
         table_uuid: The table that the files were placed for.
         placed: Their URIs there.
+        looks: How often the table was looked at since the snapshot was begun.
         asked: Whether the catalog was asked to commit.
         in_doubt: Whether it is unknown if it did.
     """
 
     table: str
-    key: PeriodKey
-    encoded: Encoded
-    properties: dict[str, str]
+    export: str
+    periods: Mapping[str, Encoded]
+    properties: Mapping[str, Mapping[str, str]]
     verify: Callable[[], None]
     log: Callable[[str], None]
+    whole: bool = False
+    tag: str | None = None
     token: str = field(default_factory=lambda: uuid.uuid4().hex)
     table_uuid: uuid.UUID | None = None
     placed: list[str] = field(default_factory=list)
+    looks: int = 0
     asked: bool = False
     in_doubt: bool = False
 
+    @property
+    def fields(self) -> tuple[Field, ...]:
+        """The fields that all files carry."""
+        return next(iter(self.periods.values())).fields
+
+    @property
+    def files(self) -> list[tuple[str, EncodedFile]]:
+        """The files that have rows, each with its billing period."""
+        return [
+            (period, file)
+            for period, encoded in self.periods.items()
+            for file in encoded.files
+            if file.rows
+        ]
+
+    def replaced(self) -> BooleanExpression:
+        """Return the filter that chooses the rows that are replaced."""
+        if self.whole:
+            return equals(EXPORT, self.export)
+        return of_period(PeriodKey(self.export, next(iter(self.periods))))
+
+    def plan(self, table: Table) -> SchemaPlan:
+        """Return how the columns of the table change with the load: not at all, unless it is of all periods."""
+        have = fields_of(table)
+        if not self.whole:
+            return SchemaPlan(fields=have)
+        return replan(table, [Column(one.name, one.type) for one in self.fields])
+
     def snapshot_properties(self) -> dict[str, str]:
         """Return what the load's snapshot says about it."""
-        return {
-            **self.properties,
-            DELIVERY_IDENTITY: self.encoded.identity,
-            _EXPORT_PROPERTY: self.key.export,
-            _PERIOD_PROPERTY: self.key.period,
-            _COMMIT_PROPERTY: self.token,
-        }
+        common = {_EXPORT_PROPERTY: self.export, _COMMIT_PROPERTY: self.token}
+        if self.whole:
+            return {_PERIODS_PROPERTY: json.dumps(self.properties), **common}
+        ((period, encoded),) = self.periods.items()
+        said = {DELIVERY_IDENTITY: encoded.identity, _PERIOD_PROPERTY: period}
+        return {**self.properties[period], **said, **common}
 
     def table_properties(self) -> dict[str, str]:
-        """Return what the table says about the period from now on: the delivery's identity, and which load says so."""
-        name = f"{_HELD}{self.key.export}.{self.key.period}"
-        return {name: f"{self.encoded.identity} {self.token}"}
+        """Return what the table says about each period from now on: the delivery's identity, and which load says so."""
+        return {
+            f"{_HELD}{self.export}.{period}": f"{encoded.identity} {self.token}"
+            for period, encoded in self.periods.items()
+        }
 
 
 class AskingCatalog:
@@ -100,11 +147,19 @@ class AskingCatalog:
         self._load = load
 
     def load_table(self, identifier: Any) -> Table:
-        """Return the table as it is now, if it still is the one that the files lie in, and the delivery still is, too."""
+        """Return the table as it is now, if it still is the one that the files lie in and fit, and the delivery still is, too."""
+        from pyiceberg.exceptions import ValidationException
+
         table = self._catalog.load_table(identifier)
         if table.metadata.table_uuid != self._load.table_uuid:
             what = f"Table {self._load.table} was replaced by another one of its name"
             raise CommitConflictError(what)
+        self._load.looks += 1
+        if self._load.whole and self._load.looks > 1:
+            # pyiceberg would try again with the columns and the tag of the table as it was.
+            raise ValidationException("the table moved")
+        # Another commit may have exchanged columns: files with the old ones would be read as NULL.
+        check_fields(self._load.table, self._load.plan(table).fields, self._load.fields)
         self._load.verify()
         return table
 
@@ -143,11 +198,10 @@ def place(table: Table, load: Load, files: Files, *, streamed: bool) -> None:
         streamed: Whether the table's storage copies nothing itself.
     """
     load.table_uuid = table.metadata.table_uuid
-    folder = f"{table.location().rstrip('/')}/data/{load.key.export}/{load.key.period}"
-    written = [file for file in load.encoded.files if file.rows]
-    placing = Placing(load.table, [file.size for file in written], load.log)
-    for number, file in enumerate(written, start=1):
-        uri = f"{folder}/{load.token}-{number:05d}.parquet"
+    folder = f"{table.location().rstrip('/')}/data/{load.export}"
+    placing = Placing(load.table, [file.size for _, file in load.files], load.log)
+    for number, (period, file) in enumerate(load.files, start=1):
+        uri = f"{folder}/{period}/{load.token}-{number:05d}.parquet"
         load.placed.append(uri)
         placing.begin(number)
         path = local_path(uri)
@@ -160,36 +214,61 @@ def place(table: Table, load: Load, files: Files, *, streamed: bool) -> None:
     placing.end()
 
 
-def data_files(table: Table, load: Load) -> list[DataFile]:
-    """Return the placed files as Iceberg describes them, after a look at whether they are of this period."""
-    from pyiceberg.io.pyarrow import parquet_file_to_data_file
+def overwrite(table: Table, load: Load) -> Table:
+    """Commit one snapshot in which the load's periods consist of the placed files.
 
-    added = [parquet_file_to_data_file(table.io, table.metadata, uri) for uri in load.placed]
-    for one in added:
-        if (one.partition[0], one.partition[1]) != (load.key.export, load.key.period):
-            what = (
-                f"An encoded file holds {one.partition}, not {load.key.export}, {load.key.period}"
-            )
-            raise LoadError(what, file=one.file_path)
-    return added
+    Raises:
+        TableError: A column must be exchanged in which other exports have values.
+    """
+    from pyiceberg.table.update.snapshot import ManageSnapshots
 
-
-def overwrite(table: Table, load: Load, added: Sequence[DataFile]) -> Table:
-    """Commit one snapshot in which the period consists of the files ``added``."""
-    period = of_period(load.key)
-    replaced = [task.file for task in table.scan(row_filter=period).plan_files()]
+    before = table.current_snapshot()
+    replaced = [task.file for task in table.scan(row_filter=load.replaced()).plan_files()]
     with table.transaction() as transaction:
+        change_columns(transaction, _alone(table, load))
+        added = _data_files(table, transaction, load)
         with transaction.update_snapshot(
             snapshot_properties=load.snapshot_properties()
         ).overwrite() as snapshot:
             # Deletes nothing by itself: it is the filter by which pyiceberg tells whether another commit conflicts.
-            snapshot.delete_by_predicate(period)
+            snapshot.delete_by_predicate(load.replaced())
             for file in replaced:
                 snapshot.delete_data_file(file)
             for file in added:
                 snapshot.append_data_file(file)
-        transaction.set_properties(load.table_properties())
+        said = load.table_properties()
+        transaction.set_properties(said)
+        if load.whole:
+            mine = f"{_HELD}{load.export}."
+            emptied = [n for n in table.properties if n.startswith(mine) and n not in said]
+            if emptied:
+                transaction.remove_properties(*emptied)
+        if load.tag is not None and before is not None and load.tag not in table.metadata.refs:
+            # Behind the snapshot: of several references that a commit requires unchanged pyiceberg keeps the first.
+            ManageSnapshots(transaction).create_tag(before.snapshot_id, load.tag).commit()
     return table
+
+
+def _alone(table: Table, load: Load) -> SchemaPlan:
+    """Return how the load changes the columns, after a look at whether rows of others would lose values by that."""
+    planned = load.plan(table)
+    if planned.diff.incompatible:
+        tasks = table.scan(row_filter=differs(EXPORT, load.export)).plan_files()
+        refuse_others(load.table, {str(task.file.partition[0]) for task in tasks}, planned)
+    return planned
+
+
+def _data_files(table: Table, transaction: Transaction, load: Load) -> list[DataFile]:
+    """Return the placed files as Iceberg describes them, after a look at whether they are of their periods."""
+    from pyiceberg.io.pyarrow import parquet_file_to_data_file
+
+    metadata = transaction.table_metadata
+    added = [parquet_file_to_data_file(table.io, metadata, uri) for uri in load.placed]
+    for one, (period, _) in zip(added, load.files, strict=True):
+        if (one.partition[0], one.partition[1]) != (load.export, period):
+            what = f"An encoded file holds {one.partition}, not {load.export}, {period}"
+            raise LoadError(what, file=one.file_path)
+    return added
 
 
 def held(table: Table, export: str) -> dict[str, str]:
@@ -198,7 +277,7 @@ def held(table: Table, export: str) -> dict[str, str]:
 
     current = {one.snapshot_id for one in ancestors_of(table.current_snapshot(), table.metadata)}
     undone = {
-        _noted(one).get(_COMMIT_PROPERTY)
+        _summary(one).get(_COMMIT_PROPERTY)
         for one in table.metadata.snapshots
         if one.snapshot_id not in current
     }
@@ -218,29 +297,29 @@ def landed(table: Table, load: Load) -> Commit:
         LookupError: It holds none.
     """
     before: str | None = None
+    key = PeriodKey(load.export, next(iter(load.periods)))
     for snapshot in table.metadata.snapshots:
-        noted = _noted(snapshot)
-        if noted.get(_COMMIT_PROPERTY) == load.token:
+        said = noted(snapshot, key)
+        if _summary(snapshot).get(_COMMIT_PROPERTY) == load.token:
             return Commit(
                 table=load.table,
-                rows=load.encoded.rows,
+                rows=sum(encoded.rows for encoded in load.periods.values()),
                 files=len(load.placed),
-                size=sum(file.size for file in load.encoded.files if file.rows),
-                replaced_rows=int(noted.get("deleted-records", "0")),
-                replaced_version=before,
+                size=sum(file.size for _, file in load.files),
+                replaced_rows=int(_summary(snapshot).get("deleted-records", "0")),
+                replaced_version=None if load.whole else before,
                 snapshot_id=snapshot.snapshot_id,
             )
-        if (noted.get(_EXPORT_PROPERTY), noted.get(_PERIOD_PROPERTY)) == (
-            load.key.export,
-            load.key.period,
-        ):
-            before = noted.get(DELIVERY_VERSION)
+        if said is not None:
+            before = said.get(DELIVERY_VERSION)
     raise LookupError(load.token)
 
 
 def has_landed(table: Table, load: Load) -> bool:
     """Say whether the table's history holds the load's snapshot."""
-    return any(_noted(one).get(_COMMIT_PROPERTY) == load.token for one in table.metadata.snapshots)
+    return any(
+        _summary(one).get(_COMMIT_PROPERTY) == load.token for one in table.metadata.snapshots
+    )
 
 
 def of_period(key: PeriodKey) -> BooleanExpression:
@@ -258,5 +337,26 @@ def equals(column: str, value: str) -> BooleanExpression:
     return EqualTo(column, value)  # type: ignore[call-arg,arg-type]
 
 
-def _noted(snapshot: Snapshot) -> Mapping[str, str]:
+def differs(column: str, value: str) -> BooleanExpression:
+    """Return the filter that chooses the rows with another value."""
+    from pyiceberg.expressions import NotEqualTo
+
+    return NotEqualTo(column, value)  # type: ignore[call-arg,arg-type]
+
+
+def noted(snapshot: Snapshot, key: PeriodKey) -> Mapping[str, str] | None:
+    """Return what a snapshot says about a period that it replaced, or None where it did not.
+
+    A snapshot that replaced all periods of the export says nothing about those that it emptied.
+    """
+    said = _summary(snapshot)
+    if said.get(_EXPORT_PROPERTY) != key.export:
+        return None
+    if _PERIODS_PROPERTY in said:
+        about: Mapping[str, str] = json.loads(said[_PERIODS_PROPERTY]).get(key.period, {})
+        return about
+    return said if said.get(_PERIOD_PROPERTY) == key.period else None
+
+
+def _summary(snapshot: Snapshot) -> Mapping[str, str]:
     return {} if snapshot.summary is None else snapshot.summary.additional_properties

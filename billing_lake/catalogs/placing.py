@@ -32,7 +32,8 @@ _WORTH_A_LINE = 1.0
 
 _REFUSALS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
 _S3_REFUSALS = {errno.EIO, errno.ENOENT, errno.ESTALE, errno.EINVAL}
-_NO_LINK = {errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP, errno.ENOSYS}
+NO_LINK = {errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP, errno.ENOSYS}
+"""What a file system says that has no hard links, or none from here to there."""
 
 
 def local_path(uri: str) -> Path | None:
@@ -48,7 +49,7 @@ def link_or_copy(source: str, target: Path) -> None:
     try:
         os.link(source, target)
     except OSError as error:
-        if error.errno not in _NO_LINK:
+        if error.errno not in NO_LINK:
             raise
         shutil.copyfile(source, target)
 

@@ -249,12 +249,8 @@ def _iceberg(catalog: IcebergTables, table: str) -> str | None:
 
 
 def _hive(catalog: HiveTables, table: str) -> str | None:
-    """Return what SQL reads a Hive-style table from: the files of the folders that its partitions point to now."""
-    paths = sorted(
-        str(path)
-        for folder in catalog.locations(table).values()
-        for path in Path(folder).glob("*.parquet")
-    )
+    """Return what SQL reads a Hive-style table from: the files that count now."""
+    paths = catalog.paths(table)
     if not paths:
         return None
     listed = ", ".join(literal(path) for path in paths)

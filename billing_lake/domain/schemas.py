@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 from billing_lake.domain.dictionary import LAKE_COLUMNS, STRING
@@ -87,12 +87,13 @@ def lake_columns(report: Iterable[Column]) -> tuple[Column, ...]:
     return (*report, *(Column(name, STRING) for name in LAKE_COLUMNS))
 
 
-def plan(table: Sequence[Field] | None, delivery: Sequence[Column]) -> SchemaPlan:
+def plan(table: Sequence[Field] | None, delivery: Sequence[Column], last_id: int = 0) -> SchemaPlan:
     """Plan the schema that takes ``delivery`` into ``table``.
 
     Args:
         table: Fields of the table; None where it does not exist yet.
         delivery: Columns of the delivery, the lake's own included (see `lake_columns`).
+        last_id: The highest field id that the table ever gave, where that of ``table`` may be lower.
 
     Returns:
         The table's fields, widened where the delivery is wider and allowed, then the new ones with the next free ids, as
@@ -121,7 +122,7 @@ def plan(table: Sequence[Field] | None, delivery: Sequence[Column]) -> SchemaPla
         if effect == "refuse":
             incompatible.append(change)
         fields.append(existing)
-    next_id = max((existing.field_id for existing in table), default=0) + 1
+    next_id = max(last_id, *(existing.field_id for existing in table), 0) + 1
     fields += [Field(c.name, c.type, next_id + n) for n, c in enumerate(added)]
     diff = SchemaDiff(
         added=added,
@@ -130,6 +131,26 @@ def plan(table: Sequence[Field] | None, delivery: Sequence[Column]) -> SchemaPla
         incompatible=tuple(incompatible),
     )
     return SchemaPlan(fields=tuple(fields), diff=diff)
+
+
+def plan_anew(table: Sequence[Field], wanted: Sequence[Column], last_id: int = 0) -> SchemaPlan:
+    """Plan the schema of a table whose rows are all written anew: a column of another type is exchanged for a new one.
+
+    Args:
+        table: Fields of the table.
+        wanted: The columns of all that is written.
+        last_id: The highest field id that the table ever gave.
+
+    Returns:
+        The plan. Its difference names the exchanged columns as incompatible and as added; no other field is lost.
+    """
+    clashes = plan(table, wanted).diff.incompatible
+    gone = {change.name for change in clashes}
+    known = max(last_id, *(existing.field_id for existing in table), 0)
+    planned = plan([one for one in table if one.name not in gone], wanted, known)
+    return SchemaPlan(
+        fields=planned.fields, diff=replace(planned.diff, incompatible=tuple(clashes))
+    )
 
 
 def same_column(name: str) -> str:

@@ -15,10 +15,9 @@ from billing_lake.assets.export import TABLE_ASSETS, Export
 from billing_lake.assets.loading import catalog_of
 from billing_lake.assets.periods import named_failures
 from billing_lake.assets.progress import progress
-from billing_lake.catalogs.base import TableCatalog
+from billing_lake.catalogs.base import BEFORE, REBUILT, TableCatalog
 from billing_lake.deployments import Lake
 from billing_lake.engines.base import Log
-from billing_lake.jobs.rebuild import BEFORE, REBUILT
 
 
 class RemoveOrphans(dg.Config):
@@ -60,7 +59,7 @@ def remove_orphans(lake: Lake, export: Export, age: timedelta, log: Log) -> dict
 
 
 def _tables(export: Export, catalog: TableCatalog) -> Iterator[str]:
-    """Yield the export's tables in a catalog, which may hold others' too: its own, and what rebuilds made of it."""
+    """Yield the export's tables in a catalog, which may hold others' too: its own, and what rebuilds left of it."""
     beside = (f"{export.table}{REBUILT}", f"{export.table}{BEFORE}")
     for table in catalog.tables():
         if table in {export.table, export.static_table} or table.startswith(beside):

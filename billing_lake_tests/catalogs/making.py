@@ -119,8 +119,9 @@ def encode(
 ) -> Encoded:
     """Write one file for each number of ``rows``; every row costs 1.5."""
     folder.mkdir(parents=True, exist_ok=True)
+    as_double = Field("line_item_unblended_cost", "double", 1) in fields
     constants: dict[str, Any] = {
-        "line_item_unblended_cost": Decimal("1.5"),
+        "line_item_unblended_cost": 1.5 if as_double else Decimal("1.5"),
         "export_name": key.export,
         "billing_period": key.period,
         "delivery_version": version,

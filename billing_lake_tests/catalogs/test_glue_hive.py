@@ -130,7 +130,6 @@ def test_files_written_into_a_new_location_are_taken_over_and_those_of_a_dead_at
     world.load(tables, encoded)
     assert world.athena() == {file.uri for file in encoded.files}
     assert not {file.uri for file in dead.files} & world.data()
-    assert list(tables.locations(world.table).values()) == [folder]
 
 
 def test_the_location_of_a_table_that_does_not_exist_yet_is_the_one_that_it_gets(
@@ -338,6 +337,20 @@ def test_generations_that_a_kill_left_behind_are_removed_when_they_are_old_enoug
     assert world.data() == kept
 
 
+def test_dropping_one_of_two_names_for_the_same_files_keeps_the_files(
+    world: GlueWorld, tables: GlueHiveTables
+) -> None:
+    """What an earlier version left whose rename broke off."""
+    world.load(tables, world.encode(rows=(5,)))
+    entry = world.entry()
+    given = {name: entry[name] for name in ("StorageDescriptor", "PartitionKeys", "Parameters")}
+    world.glue.create_table(
+        DatabaseName=entry["DatabaseName"], TableInput={"Name": "cur__before_1", **given}
+    )
+    tables.drop(f"{world.namespace}.cur__before_1")
+    assert world.count(tables.files(world.table, MARCH)) == 5
+
+
 def test_a_dropped_table_is_gone_with_its_files_and_can_be_made_again(
     world: GlueWorld, tables: GlueHiveTables
 ) -> None:
@@ -348,67 +361,6 @@ def test_a_dropped_table_is_gone_with_its_files_and_can_be_made_again(
     assert tables.create(world.table, FIELDS)
     assert tables.files(world.table, MARCH).files == ()
     assert world.load(tables, world.encode()).replaced_version is None
-
-
-def test_two_tables_exchange_names_and_both_keep_their_rows(
-    world: GlueWorld, tables: GlueHiveTables
-) -> None:
-    """What a rebuild does: the old table steps aside, the new one takes its name, loads go on."""
-    old, new = f"{world.namespace}.cur__before", f"{world.namespace}.cur__rebuilt"
-    tables.create(new, FIELDS)
-    world.load(tables, world.encode(rows=(2,)))
-    world.load(tables, world.encode(APRIL, rows=(3,)), APRIL)
-    world.load(tables, world.encode(rows=(7,)), table=new)
-    tables.rename(world.table, old)
-    assert tables.fields(world.table) is None
-    tables.rename(new, world.table)
-    assert [world.count(tables.files(old, key)) for key in (MARCH, APRIL)] == [2, 3]
-    assert world.count(tables.files(world.table, MARCH)) == 7
-    world.load(tables, world.encode(rows=(1,), version="v2"))
-    assert world.load(tables, world.encode(rows=(4,), version="v3")).replaced_version == "v2"
-    assert world.count(tables.files(old, MARCH)) == 2
-    # The plain folder is the old table's: a third one of a taken name lies elsewhere.
-    tables.drop(world.table)
-    assert tables.create(world.table, FIELDS)
-    assert tables.uri(world.table) != tables.uri(old)
-    tables.drop(world.table)
-    assert [world.count(tables.files(old, key)) for key in (MARCH, APRIL)] == [2, 3]
-
-
-def test_a_rename_that_broke_off_loses_nothing_and_can_be_finished(
-    world: GlueWorld, tables: GlueHiveTables
-) -> None:
-    world.load(tables, world.encode(rows=(5,)))
-    name = f"{world.namespace}.renamed"
-    world.aws.glue.fail_next("DeleteTable", "AccessDeniedException", "not you")
-    with pytest.raises(StorageWriteError, match="glue:DeleteTable"):
-        tables.rename(world.table, name)
-    assert [world.count(tables.files(one, MARCH)) for one in (world.table, name)] == [5, 5]
-    tables.rename(world.table, name)
-    assert tables.fields(world.table) is None
-    assert world.count(tables.files(name, MARCH)) == 5
-
-
-def test_dropping_one_of_two_names_for_the_same_files_keeps_the_files(
-    world: GlueWorld, tables: GlueHiveTables
-) -> None:
-    world.load(tables, world.encode(rows=(5,)))
-    name = f"{world.namespace}.renamed"
-    world.aws.glue.fail_next("DeleteTable", "AccessDeniedException", "not you")
-    with pytest.raises(StorageWriteError):
-        tables.rename(world.table, name)
-    tables.drop(name)
-    assert world.count(tables.files(world.table, MARCH)) == 5
-
-
-def test_a_table_is_not_renamed_onto_another_one(world: GlueWorld, tables: GlueHiveTables) -> None:
-    other = f"{world.namespace}.other"
-    tables.create(other, FIELDS[:2])
-    for name in (other, world.table):
-        with pytest.raises(TableError, match="already"):
-            tables.rename(world.table, name)
-    assert tables.fields(other) == FIELDS[:2]
-    assert tables.fields(world.table) == FIELDS
 
 
 def test_a_glue_table_of_somebody_else_is_neither_used_nor_dropped(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -365,34 +364,6 @@ def test_s3_tables_are_waited_for_and_not_for_ever(in_s3_tables: IcebergTables) 
     assert session.request.keywords == {"timeout": (10, 120)}
 
 
-def test_a_renamed_table_keeps_rows_and_history(
-    tables: IcebergTables, staged: Callable[..., Encoded]
-) -> None:
-    load(tables, staged(rows=(3,)))
-    name = f"{TABLE}__before_{uuid.uuid4().hex[:6]}"
-    tables.rename(TABLE, name)
-    assert tables.fields(TABLE) is None
-    assert count(tables.files(name, MARCH)) == 3
-    assert tables.create(TABLE, FIELDS)
-    assert tables.uri(TABLE) != tables.uri(name)
-    with pytest.raises(TableError, match="already"):
-        tables.rename(name, TABLE)
-    load(tables, staged(rows=(1,)))
-    # The new one of its name goes, with its files and no others.
-    tables.drop(TABLE)
-    assert count(tables.files(name, MARCH)) == 3
-    tables.rename(name, TABLE)
-    assert count(tables.files(TABLE, MARCH)) == 3
-
-
-def test_a_rename_in_glue_that_breaks_off_is_undone(in_glue: IcebergTables, aws: Aws) -> None:
-    aws.glue.fail_next("DeleteTable", "InvalidInputException")
-    with pytest.raises(TableError, match=r"could not be renamed.*Rolled back"):
-        in_glue.rename(TABLE, "billing.cur_old")
-    assert in_glue.fields("billing.cur_old") is None
-    assert in_glue.fields(TABLE) == FIELDS
-
-
 def test_a_dropped_table_in_glue_takes_its_folder_along(
     in_glue: IcebergTables, staged: Callable[..., Encoded]
 ) -> None:
@@ -434,7 +405,7 @@ def test_a_table_that_took_the_name_under_a_load_is_left_alone(
     def renew() -> None:
         if not renewed:
             renewed.append(True)
-            in_glue.rename(TABLE, f"{TABLE}__before")
+            in_glue._catalog().rename_table(TABLE, f"{TABLE}__before")
             in_glue.create(TABLE, FIELDS)
             load(in_glue, staged(APRIL, (1,)), APRIL)
 

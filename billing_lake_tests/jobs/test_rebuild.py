@@ -3,76 +3,139 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import pytest
 
-from billing_lake.domain.schemas import Column, lake_columns, plan
+from billing_lake.assets import loading
+from billing_lake.assets.crawler_table import crawl_delivery
+from billing_lake.assets.export import TableOutput
+from billing_lake.assets.loading import catalog_of
+from billing_lake.catalogs.base import TableCatalog
+from billing_lake.domain.schemas import Column, Field, lake_columns, plan
+from billing_lake.domain.sources import PeriodKey
+from billing_lake.storage.deliveries import find_deliveries
 from billing_lake_tests.assets.test_load import assert_tables_equal, op_config
+from billing_lake_tests.catalogs.making import count, encode
 from billing_lake_tests.lakes import EXPORT, TABLE, World, failure, verdicts
 
 JOB = f"{EXPORT}_rebuild_iceberg_table"
 OP = f"{EXPORT}_rebuild"
 COST = "line_item_unblended_cost"
+OLD = plan(None, lake_columns([Column(COST, "double")])).fields
+"""A table as an older dictionary would have made it, with money as DOUBLE."""
+
+AS_TEXT = plan(None, lake_columns([Column(COST, "string")])).fields
 
 Make = Callable[..., World]
 
 
-def make_old_tables(lake: World) -> None:
-    """Make the tables as an older dictionary would have, with money as DOUBLE."""
-    old = plan(None, lake_columns([Column(COST, "double")])).fields
-    for catalog in (lake.lake.hive, lake.lake.iceberg, lake.lake.s3_tables):
-        catalog.create(TABLE, old)
+def make_old_tables(lake: World, *keys: PeriodKey) -> None:
+    """Make such tables, with two rows in each of ``keys``."""
+    for output in lake.component.export.outputs:
+        catalog_of(lake.lake, output).create(lake.table, OLD)
+        for key in keys:
+            put(lake, output, key, OLD)
 
 
-def before(lake: World) -> list[list[str]]:
-    return [
-        [name for name in catalog.tables() if name.startswith(f"{TABLE}__")]
-        for catalog in (lake.lake.hive, lake.lake.iceberg, lake.lake.s3_tables)
-    ]
+def put(lake: World, output: TableOutput, key: PeriodKey, fields: tuple[Field, ...]) -> None:
+    """Put two rows into a table, as somebody else's loader would."""
+    folder = lake.home / "by-hand"
+    encoded = encode(folder, key, fields=fields)
+    files = []
+    for file in encoded.files:
+        uri = f"{lake.lake.staging}/by-hand/{Path(file.uri).name}"
+        lake.lake.files.write(uri, Path(file.uri).read_bytes())
+        files.append(replace(file, uri=uri))
+    catalog_of(lake.lake, output).replace_period(
+        lake.table,
+        key,
+        replace(encoded, files=tuple(files)),
+        properties={},
+        verify=lambda: None,
+    )
 
 
-def test_after_a_rebuild_the_gate_passes_and_the_old_tables_are_still_there(world: Make) -> None:
-    lake = world()
-    make_old_tables(lake)
+def types(catalog: TableCatalog, table: str = TABLE) -> dict[str, str]:
+    return {field.name: field.type for field in catalog.fields(table) or ()}
+
+
+def during_the_rebuild(monkeypatch: pytest.MonkeyPatch, happens: Callable[[], None]) -> None:
+    """Let something happen once, when the new files are ready and the table is about to take them over."""
+    from billing_lake.jobs.rebuild import Rebuilder
+
+    verify, happened = Rebuilder._verify, list[bool]()
+
+    def verify_and_go_on(self: Rebuilder, deliveries: Any) -> None:
+        verify(self, deliveries)
+        if not happened:
+            happened.append(True)
+            happens()
+
+    monkeypatch.setattr(Rebuilder, "_verify", verify_and_go_on)
+
+
+@pytest.mark.parametrize("where", ["local", "aws"])
+def test_after_a_rebuild_the_gate_passes_and_the_rows_from_before_can_still_be_found(
+    where: str, request: pytest.FixtureRequest
+) -> None:
+    lake: World = request.getfixturevalue({"local": "world", "aws": "aws_world"}[where])()
+    make_old_tables(lake, PeriodKey(EXPORT, "2025-01"))
     deliveries = [lake.deliver(period) for period in ("2025-01", "2025-02")]
     assert not lake.load("2025-01").success
-    assert lake.run(JOB).success
-    for names in before(lake):
-        assert len(names) == 1
-        assert names[0].startswith(f"{TABLE}__before_")
-    assert {f.name: f.type for f in lake.lake.iceberg.fields(TABLE) or ()}[
-        COST
-    ] == "decimal(38, 18)"
-    for delivery in deliveries:
-        for output in ("hive", "iceberg", "s3_table"):
+    result = lake.run(JOB)
+    assert result.success, failure(result, OP)
+    for output in ("hive", "iceberg", "s3_table"):
+        catalog = catalog_of(lake.lake, output)
+        assert types(catalog, lake.table)[COST] == "decimal(38, 18)"
+        for delivery in deliveries:
             found = lake.profile(output, delivery.period)
             assert found.rows == delivery.rows
             assert found.totals["USD"][COST] == delivery.totals["USD"][COST]
+    key = PeriodKey(EXPORT, "2025-01")
+    (old,) = (name for name in lake.lake.hive.tables() if name.startswith(f"{lake.table}__"))
+    assert old.startswith(f"{lake.table}__before_")
+    assert types(lake.lake.hive, old)[COST] == "double"
+    assert count(lake.lake.hive.files(old, key)) == 2
+    for tables in (lake.lake.iceberg, lake.lake.s3_tables):
+        table = tables.load(lake.table)
+        (tag,) = (name for name in table.refs() if name.startswith("before_rebuild_"))
+        before = table.scan(snapshot_id=table.refs()[tag].snapshot_id).to_arrow()
+        assert before[COST].to_pylist() == [1.5, 1.5]
     again = lake.load("2025-01")
     assert again.success
     assert all(one.passed for one in verdicts(again).values())
 
 
-def test_one_bad_month_stops_the_switch_and_says_where_the_new_table_is(world: Make) -> None:
+def test_a_table_that_a_rebuild_makes_is_as_the_others(world: Make) -> None:
+    lake = world()
+    delivery = lake.deliver("2025-01")
+    lake.lake.iceberg.create(TABLE, OLD)
+    assert lake.run(JOB).success
+    assert_tables_equal(lake, delivery)
+    assert lake.lake.hive.tables() == (TABLE,), "there were no rows before"
+
+
+def test_one_bad_month_stops_the_rebuild_before_any_table_is_touched(world: Make) -> None:
     lake = world(outputs=["iceberg"])
     good, bad = lake.deliver("2025-01"), lake.deliver("2025-02")
     assert lake.load_range("2025-01", "2025-02").success
-    fields = lake.lake.iceberg.fields(TABLE)
+    before = lake.lake.iceberg.load(TABLE).metadata_location
     bad.files[0].write_bytes(b"this is no gzip")
     result = lake.run(JOB)
     assert not result.success
     text = failure(result, OP)
-    assert text.startswith(
-        "LoadError: 1 of 2 billing periods failed, so nothing was switched. 2025-02: "
-    )
-    assert f"What was built so far is {TABLE}__rebuilt_" in text
-    assert lake.lake.iceberg.fields(TABLE) == fields
+    assert text.startswith("LoadError: 1 of 2 billing periods cannot be loaded. 2025-02: ")
+    assert lake.lake.iceberg.load(TABLE).metadata_location == before
     assert lake.profile("iceberg", "2025-02").rows == bad.rows
     assert lake.profile("iceberg", "2025-01").rows == good.rows
+    assert lake.lake.files.list(lake.lake.staging) == []
 
 
 def test_a_month_whose_delivery_is_gone_is_left_behind_only_when_it_is_named(world: Make) -> None:
-    lake = world(outputs=["iceberg"])
+    lake = world()
     gone, kept = lake.deliver("2025-01"), lake.deliver("2025-02")
     assert lake.load_range("2025-01", "2025-02").success
     for file in (*gone.files, gone.manifest):
@@ -82,68 +145,107 @@ def test_a_month_whose_delivery_is_gone_is_left_behind_only_when_it_is_named(wor
     assert "without a delivery in storage: 2025-01" in text
     assert lake.profile("iceberg", "2025-01").rows == gone.rows
     assert lake.run(JOB, config=op_config(OP, leave_behind=["2025-01"])).success
-    assert lake.lake.iceberg.periods(TABLE, EXPORT) == (kept.period,)
-    old = next(name for name in lake.lake.iceberg.tables() if "__before_" in name)
-    assert lake.lake.iceberg.periods(old, EXPORT) == ("2025-01", "2025-02")
+    for output in ("hive", "iceberg", "s3_table"):
+        catalog = catalog_of(lake.lake, output)
+        assert catalog.periods(TABLE, EXPORT) == (kept.period,)
+        assert set(catalog.held(TABLE, EXPORT)) == {kept.period}
+    old = next(name for name in lake.lake.hive.tables() if "__before_" in name)
+    assert lake.lake.hive.periods(old, EXPORT) == ("2025-01", "2025-02")
 
 
-def test_a_switch_that_fails_half_way_gives_the_old_table_its_name_back(
-    world: Make, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("where", ["local", "aws"])
+def test_rows_of_another_export_stay_and_where_they_would_lose_values_nothing_is_done(
+    where: str, request: pytest.FixtureRequest
 ) -> None:
-    from billing_lake.catalogs.iceberg import IcebergTables
-    from billing_lake.domain.errors import StorageWriteError
-
-    lake = world(outputs=["iceberg"])
+    lake: World = request.getfixturevalue({"local": "world", "aws": "aws_world"}[where])()
+    other = PeriodKey("others", "2025-01")
+    make_old_tables(lake, PeriodKey(EXPORT, "2025-01"), other)
     delivery = lake.deliver("2025-01")
-    assert lake.load("2025-01").success
-    fields, place = lake.lake.iceberg.fields(TABLE), lake.lake.iceberg.uri(TABLE)
-    rename = IcebergTables.rename
-
-    def fail_for_the_new(self: IcebergTables, table: str, name: str) -> None:
-        if "__rebuilt_" in table:
-            raise StorageWriteError("The disk is full")
-        rename(self, table, name)
-
-    monkeypatch.setattr(IcebergTables, "rename", fail_for_the_new)
     text = failure(lake.run(JOB), OP)
-    assert text.startswith("LoadError: Nothing was switched: The disk is full")
-    assert lake.lake.iceberg.fields(TABLE) == fields
-    assert lake.profile("iceberg", "2025-01").rows == delivery.rows
-    assert lake.lake.iceberg.uri(TABLE) == place
+    assert f"also holds rows of others, which would lose their values of {COST}" in text
+    for output in lake.component.export.outputs:
+        catalog = catalog_of(lake.lake, output)
+        assert catalog.fields(lake.table) == OLD
+        assert count(catalog.files(lake.table, PeriodKey(EXPORT, "2025-01"))) == 2
+        lake.lake.files.remove_folder(lake.lake.staging)
+        catalog.drop(lake.table)
+    assert lake.load("2025-01").success
+    for output in lake.component.export.outputs:
+        put(lake, output, other, catalog_of(lake.lake, output).fields(lake.table) or ())
+    assert lake.run(JOB).success
+    for output in lake.component.export.outputs:
+        assert count(catalog_of(lake.lake, output).files(lake.table, other)) == 2
+        assert lake.profile(output, "2025-01").rows == delivery.rows
 
 
-def during_the_switch(monkeypatch: pytest.MonkeyPatch, happens: Callable[[], None]) -> None:
-    """Let something happen at the moment at which the old table loses its name."""
-    from billing_lake.catalogs.iceberg import IcebergTables
-
-    rename = IcebergTables.rename
-
-    def wait_and_rename(self: IcebergTables, table: str, name: str) -> None:
-        if table == TABLE:
-            happens()
-        rename(self, table, name)
-
-    monkeypatch.setattr(IcebergTables, "rename", wait_and_rename)
-
-
-def test_a_delivery_that_is_loaded_during_the_switch_is_in_the_new_table(
-    world: Make, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("output", ["hive", "iceberg"])
+def test_a_delivery_that_is_loaded_while_a_rebuild_is_at_work_is_in_the_table(
+    world: Make, monkeypatch: pytest.MonkeyPatch, output: TableOutput
 ) -> None:
-    lake = world(outputs=["iceberg"])
+    lake = world(outputs=[output])
     lake.deliver("2025-01")
     deliveries = [lake.deliver("2025-02")]
     assert lake.load_range("2025-01", "2025-02").success
 
-    def load_anew() -> None:
-        deliveries.append(lake.deliver("2025-01", restatement=1))
-        assert lake.load("2025-01").success
+    def load_anew_and_another() -> None:
+        deliveries.extend((lake.deliver("2025-01", restatement=1), lake.deliver("2025-03")))
+        assert lake.load_range("2025-01", "2025-03").success
 
-    during_the_switch(monkeypatch, load_anew)
-    assert lake.run(JOB).success
-    assert_tables_equal(lake, *deliveries)
+    during_the_rebuild(monkeypatch, load_anew_and_another)
+    result = lake.run(JOB)
+    assert result.success, failure(result, OP)
+    for delivery in deliveries:
+        assert (
+            lake.profile(output, delivery.period).totals["USD"][COST]
+            == (delivery.totals["USD"][COST])
+        )
+    periods = catalog_of(lake.lake, output).periods(TABLE, EXPORT)
+    assert periods == ("2025-01", "2025-02", "2025-03")
 
 
-def test_a_delivery_during_the_switch_that_cannot_be_loaded_is_named_with_what_was_done(
+@pytest.mark.parametrize("where", ["local", "aws"])
+def test_a_load_that_was_encoded_for_the_columns_before_a_rebuild_is_encoded_again(
+    where: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Files with the old columns would have no costs for who reads the new ones."""
+    lake: World = request.getfixturevalue({"local": "world", "aws": "aws_world"}[where])()
+    for output in lake.component.export.outputs:
+        catalog_of(lake.lake, output).create(lake.table, AS_TEXT)
+    lake.deliver("2025-01")
+    delivery = lake.deliver("2025-02")
+    # An older version would have loaded the delivery into the old table.
+    monkeypatch.setattr(loading, "_refuse", lambda *_: None)
+    opened, export = lake.lake, lake.component.export
+    engine = opened.engine(print)
+    loader = loading.Loader(
+        lake=opened,
+        location=export.location,
+        table=export.table,
+        outputs=export.outputs,
+        run_id="a run",
+        engine=engine,
+    )
+    found = find_deliveries(opened.storage, export.location).deliveries["2025-02"]
+    crawl = crawl_delivery(opened, engine, found)
+    encode_, rebuilt = loading.encode, list[bool]()
+
+    def encode_and_rebuild(*args: Any) -> Any:
+        encoded = encode_(*args)
+        if not rebuilt:
+            rebuilt.append(True)
+            result = lake.run(JOB)
+            assert result.success, failure(result, OP)
+        return encoded
+
+    monkeypatch.setattr(loading, "encode", encode_and_rebuild)
+    for output in export.outputs:
+        loader.load(output, crawl)
+        assert types(catalog_of(opened, output), lake.table)[COST] == "decimal(38, 18)"
+        profile = lake.profile(output, "2025-02")
+        assert profile.totals["USD"][COST] == delivery.totals["USD"][COST]
+
+
+def test_a_delivery_that_cannot_be_used_and_arrives_during_a_rebuild_changes_nothing(
     world: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lake = world(outputs=["iceberg"])
@@ -152,9 +254,26 @@ def test_a_delivery_during_the_switch_that_cannot_be_loaded_is_named_with_what_w
 
     def damage() -> None:
         lake.deliver("2025-01", restatement=1).files[0].write_bytes(b"this is no gzip")
+        # Somebody else commits, so that the rebuild has to look again.
+        put(lake, "iceberg", PeriodKey("others", "2025-01"), lake.lake.iceberg.fields(TABLE) or ())
 
-    during_the_switch(monkeypatch, damage)
+    during_the_rebuild(monkeypatch, damage)
     text = failure(lake.run(JOB), OP)
-    assert text.startswith("LoadError: The tables were switched, but what was delivered meanwhile")
     assert "-00001.csv.gz" in text
-    assert_tables_equal(lake, old)
+    assert len(lake.lake.iceberg.load(TABLE).metadata.snapshots) == 2, "the load and the others'"
+    assert lake.profile("iceberg", "2025-01").rows == old.rows
+
+
+def test_a_table_whose_name_an_older_version_took_away_is_not_begun_anew_but_rebuilt(
+    world: Make,
+) -> None:
+    lake = world(outputs=["iceberg"])
+    deliveries = [lake.deliver(period) for period in ("2025-01", "2025-02")]
+    assert lake.load_range("2025-01", "2025-02").success
+    lake.lake.iceberg._catalog().rename_table(TABLE, f"{TABLE}__before_1")
+    text = failure(lake.load("2025-01"), f"{EXPORT}__iceberg_table")
+    assert f"There is no table {TABLE}, and its rows are in {TABLE}__before_1" in text
+    assert lake.lake.iceberg.fields(TABLE) is None
+    assert lake.run(JOB).success
+    for delivery in deliveries:
+        assert lake.profile("iceberg", delivery.period).rows == delivery.rows

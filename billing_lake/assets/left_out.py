@@ -20,6 +20,9 @@ from billing_lake.domain.errors import BillingLakeError
 
 Context = dg.AssetExecutionContext | dg.AssetCheckExecutionContext
 
+PASSES = "passes"
+"""Metadata of a failure: whether the same delivery may be loaded later without anybody mending it."""
+
 _OUTCOME, _REASON = "outcome", "reason"
 _SKIPPED, _FAILED = "skipped", "failed"
 
@@ -71,6 +74,7 @@ def facts_of_error(error: Exception) -> dict[str, Any]:
             "line": error.line,
             "column": error.column,
             "remedy": error.how or None,
+            PASSES: error.passes,
         }
     return {name: fact for name, fact in facts.items() if fact is not None}
 

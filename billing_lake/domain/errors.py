@@ -33,7 +33,7 @@ class BillingLakeError(Exception):
     remedy: ClassVar[str] = ""
 
     passes: ClassVar[bool] = False
-    """Whether the same load may succeed later although nobody did anything about it."""
+    """Whether a load of the same delivery may succeed later: what is in its way lies outside of delivery and table."""
 
     def __init__(
         self,
@@ -64,7 +64,9 @@ class BillingLakeError(Exception):
 
 
 class ConfigurationError(BillingLakeError):
-    """A setting is missing or wrong."""
+    """A setting, a right or a service is missing or wrong."""
+
+    passes = True
 
 
 class DeliveryError(BillingLakeError):
@@ -74,6 +76,7 @@ class DeliveryError(BillingLakeError):
 class NoDeliveryError(DeliveryError):
     """The billing period has no delivery."""
 
+    passes = True
     remedy = "Choose a period that has one, or check the export's folder and layout"
 
 
@@ -82,6 +85,15 @@ class IncompleteDeliveryError(DeliveryError):
 
     passes = True
     remedy = "Wait for the provider to finish the delivery; the sensor tries again at its next tick"
+
+
+class UnsettledDeliveryError(IncompleteDeliveryError):
+    """Report files have just been written after the manifest that lists them, and more may follow."""
+
+    remedy = (
+        "The sensor loads it when nothing has changed for that long; for a folder that is finished, set `quiet_seconds` of "
+        "the export to 0"
+    )
 
 
 class BrokenManifestError(DeliveryError):
@@ -124,6 +136,7 @@ class ReportFileError(BillingLakeError):
 class UnreadableFileError(ReportFileError):
     """The file, or a folder, is there and cannot be read: its permissions, the disk, or what it is forbids it."""
 
+    passes = True
     remedy = "Repair the access to the file, then load the period again; no table was changed"
 
 
@@ -178,11 +191,12 @@ class SchemaChangeError(BillingLakeError):
 class LoadError(BillingLakeError):
     """A load could not be finished; the table is as it was before."""
 
+    passes = True
+
 
 class StorageWriteError(LoadError):
     """The lake's storage refuses a write: full, read-only, or no permission."""
 
-    passes = True
     remedy = (
         "Free space or repair the permissions, then load the period again; no table was changed"
     )
@@ -197,14 +211,12 @@ class FieldIdMismatchError(LoadError):
 class CommitConflictError(LoadError):
     """Other writers kept winning the commit."""
 
-    passes = True
     remedy = "Nothing was committed; load the period again"
 
 
 class CommitUnknownError(LoadError):
     """The catalog did not say whether it committed."""
 
-    passes = True
     remedy = "Load the period again: that replaces it as a whole, whichever it was"
 
 
@@ -217,7 +229,6 @@ class ProofError(LoadError):
 class GlueJobError(LoadError):
     """The Glue job failed, was stopped, ran out of time, or did not answer."""
 
-    passes = True
     remedy = (
         "No table was changed; see the job's run in the Glue console, then load the period again"
     )
@@ -226,12 +237,13 @@ class GlueJobError(LoadError):
 class CrawlerError(LoadError):
     """The Glue crawler failed, was stopped, ran out of time, or made other tables than one."""
 
-    passes = True
     remedy = "Load the period again, or set `crawler: built_in` in the export's defs.yaml, which needs no crawler"
 
 
 class TableError(BillingLakeError):
     """A table is missing, present, or other than expected."""
+
+    passes = True
 
 
 class ConfirmationError(TableError):

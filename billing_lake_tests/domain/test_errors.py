@@ -7,7 +7,15 @@ import inspect
 import pytest
 
 from billing_lake.domain import errors
-from billing_lake.domain.errors import BadValueError, BillingLakeError, shown
+from billing_lake.domain.errors import (
+    BadValueError,
+    BillingLakeError,
+    DeliveryError,
+    QueryError,
+    ReportFileError,
+    SchemaChangeError,
+    shown,
+)
 
 ALL = [
     kind
@@ -53,14 +61,14 @@ def test_control_characters_are_written_out(text: str) -> None:
     assert shown(text).isprintable()
 
 
-def test_what_passes_by_itself_is_told_from_what_needs_somebody() -> None:
-    passing = {kind.__name__ for kind in ALL if kind.passes}
-    assert passing == {
+def test_what_may_pass_is_told_from_what_lies_in_the_delivery() -> None:
+    lasting = {kind for kind in ALL if not kind.passes}
+    in_delivery = {kind for kind in ALL if issubclass(kind, (DeliveryError, ReportFileError))}
+    assert lasting - in_delivery == {BillingLakeError, SchemaChangeError, QueryError}
+    assert {kind.__name__ for kind in in_delivery - lasting} == {
+        "NoDeliveryError",
         "IncompleteDeliveryError",
+        "UnsettledDeliveryError",
         "DeliveryChangedError",
-        "StorageWriteError",
-        "CommitConflictError",
-        "CommitUnknownError",
-        "GlueJobError",
-        "CrawlerError",
+        "UnreadableFileError",
     }

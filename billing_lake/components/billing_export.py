@@ -102,6 +102,15 @@ class BillingExport(dg.Component, dg.Model, dg.Resolvable):
         int,
         _setting("Most runs that one tick of the sensor asks for; the rest waits for the next.", 5),
     ] = 5
+    quiet_seconds: Annotated[
+        int,
+        _setting(
+            "For how long nothing must have been written before the sensor asks for a delivery of which nothing says that it "
+            "is finished: `overwrite`, `loose`, and files newer than their manifest. A load by hand of `overwrite` waits, "
+            "too, where files are newer than the manifest.",
+            900,
+        ),
+    ] = 900
     sensor_running: Annotated[
         bool, _setting("Whether the sensor runs without being switched on in the UI.")
     ] = False
@@ -161,11 +170,21 @@ class BillingExport(dg.Component, dg.Model, dg.Resolvable):
             raise ValueError(msg)
         return value
 
+    @field_validator("quiet_seconds")
+    @classmethod
+    def _is_duration(cls, value: int) -> int:
+        if value < 0:
+            msg = f"{value} is less than 0"
+            raise ValueError(msg)
+        return value
+
     @property
     def export(self) -> Export:
         """The export as the definitions know it."""
         return Export(
-            location=ExportLocation(self.name, self.layout, self.prefix, self.report, self.bucket),
+            location=ExportLocation(
+                self.name, self.layout, self.prefix, self.report, self.bucket, self.quiet_seconds
+            ),
             outputs=tuple(output for output in TABLE_OUTPUTS if output in self.outputs),
             start=self.start,
             namespace=self.namespace,

@@ -5,7 +5,10 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
+from datetime import datetime, timedelta
 from typing import Any, Literal
+
+from billing_lake.domain.errors import UnsettledDeliveryError, shown
 
 Layout = Literal["create-new", "overwrite", "loose"]
 """How an export lays out its keys: legacy CUR CREATE_NEW_REPORT, legacy CUR OVERWRITE_REPORT, files without a manifest."""
@@ -65,6 +68,21 @@ class Delivery:
         pinned = (*((self.manifest,) if self.manifest else ()), *self.files)
         return fingerprint((self.version, *(f"{o.key} {o.size} {o.etag}" for o in pinned)))
 
+    @property
+    def overtaken(self) -> tuple[str, ...]:
+        """Keys of the report files that were written after the manifest that lists them."""
+        committed = self.manifest.modified if self.manifest else ""
+        return tuple(f.key for f in self.files if self.manifest and f.modified > committed)
+
+    @property
+    def is_committed(self) -> bool:
+        """Whether its files say that it is finished: they have keys of their own, and the manifest came last.
+
+        Where keys are written again, a manifest also lists the files of the delivery before, and AWS does not say in which
+        order it writes. Loose files have nothing that says that they are all there.
+        """
+        return self.layout == "create-new" and not self.overtaken
+
     def to_json(self) -> dict[str, Any]:
         """Return the delivery as JSON values."""
         return asdict(self)
@@ -97,6 +115,34 @@ class Findings:
     deliveries: Mapping[str, Delivery] = field(default_factory=dict)
     waiting: Mapping[str, str] = field(default_factory=dict)
     broken: Mapping[str, str] = field(default_factory=dict)
+
+
+def require_settled(delivery: Delivery, quiet_seconds: int, now: datetime) -> None:
+    """Refuse a delivery whose keys are written again while that is going on: new and old files would be mixed.
+
+    It is going on where a report file is newer than the manifest and has been for less than ``quiet_seconds``. Waiting for
+    the next manifest could be for ever: AWS does not say that it comes last, and in a copied folder nothing has the times
+    of the bucket. A time that lies in the future says nothing.
+
+    Args:
+        delivery: What the manifest lists.
+        quiet_seconds: For how long nothing must have been written.
+        now: The present.
+
+    Raises:
+        UnsettledDeliveryError: It is; the message says until when to wait.
+    """
+    if delivery.layout != "overwrite" or not delivery.overtaken:
+        return
+    newest = max(delivery.files, key=lambda file: file.modified)
+    written, quiet = datetime.fromisoformat(newest.modified), timedelta(seconds=quiet_seconds)
+    if abs(now - written) < quiet:
+        what = (
+            f"{len(delivery.overtaken)} of the {len(delivery.files)} report files of {delivery.period} are newer than the "
+            f"manifest, and the last was written at {written:%H:%M:%S} UTC: the delivery may be being replaced. It is at "
+            f"rest when nothing is written until {written + quiet:%Y-%m-%d %H:%M:%S} UTC"
+        )
+        raise UnsettledDeliveryError(shown(what, 1_000), file=newest.key)
 
 
 def fingerprint(parts: Iterable[str]) -> str:

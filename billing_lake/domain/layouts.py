@@ -41,6 +41,7 @@ class ExportLocation:
         report: Name of the report, a folder below the prefix; loose files have none.
         bucket: Bucket that the provider writes to, as manifests state it; empty for the storage's own. A folder that is a
             copy of a bucket has another name.
+        quiet_seconds: For how long nothing must have been written where nothing else says that a delivery is finished.
 
     Raises:
         ConfigurationError: Prefix or report is no path below the bucket, or a layout lacks its report name.
@@ -51,6 +52,7 @@ class ExportLocation:
     prefix: str
     report: str = ""
     bucket: str = ""
+    quiet_seconds: int = 0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "prefix", self.prefix.strip("/"))

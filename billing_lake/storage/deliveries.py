@@ -7,10 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime, timezone
 from functools import lru_cache
 from itertools import islice
 
-from billing_lake.domain.deliveries import Delivery, Findings, StoredObject, fingerprint
+from billing_lake.domain.deliveries import (
+    Delivery,
+    Findings,
+    StoredObject,
+    fingerprint,
+    require_settled,
+)
 from billing_lake.domain.dictionary import type_of
 from billing_lake.domain.errors import (
     BillingLakeError,
@@ -217,7 +224,7 @@ def _from_manifest(
     manifest = _manifest(_Pinned(pinned.uri, pinned.etag, key, storage))
     check_manifest(manifest, export, period=period, bucket=export.bucket or storage.bucket, key=key)
     _require_complete(manifest.keys, files, key)
-    return Delivery(
+    delivery = Delivery(
         export=export.name,
         period=period,
         version=manifest.assembly_id,
@@ -227,6 +234,12 @@ def _from_manifest(
         columns=manifest.columns,
         ignored=_beside(key, manifest.keys, files),
     )
+    require_settled(delivery, export.quiet_seconds, _now())
+    return delivery
+
+
+def _now() -> datetime:
+    return datetime.now(timezone.utc)
 
 
 def _require_complete(

@@ -1,83 +1,196 @@
-"""The sensor `new_reports`: asks for a run for each delivery that is new, once.
+"""The sensor `new_reports`: asks for a run for each billing period whose tables do not hold the delivery in storage.
 
-It reacts to what commits a delivery (the manifest, or the files themselves where there is none) and remembers one
-identity per billing period. A delivery that waits or is broken stops no other one; the tick says which and why.
+What it wants is a state, so it asks the tables what they hold, and Dagster who is at work; its cursor may be lost. A run is
+asked for whenever a delivery is at rest, a table holds another one, and no run is at work on the period. One that failed
+for a reason that passes is asked for again, later each time and `MOST_ATTEMPTS` times; one that needs somebody is asked for
+again when the delivery changes. A delivery that waits or is broken stops no other one; the tick says which and why.
+
+A delivery is at rest where its files say so (`Delivery.is_committed`), and else when the sensor has seen it unchanged for
+the export's `quiet_seconds`. Two looks of one sensor are compared: its clock need not agree with that of the storage.
 """
+
+from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta, timezone
+from typing import Protocol
 
 import dagster as dg
 
 from billing_lake.assets.export import Export
+from billing_lake.assets.loading import catalog_of
 from billing_lake.deployments import Lake
 from billing_lake.domain.deliveries import Delivery, Findings
 from billing_lake.domain.errors import shown
 from billing_lake.jobs.load import load_job_name
+from billing_lake.sensors.runs import Attempt, Runs, run_tags
 from billing_lake.storage.deliveries import find_deliveries
 
-TAG = "billing_lake/"
-"""What the names of a run's tags begin with."""
+MOST_ATTEMPTS = 6
+"""Runs that are asked for, for one delivery."""
+
+_FIRST_PAUSE = timedelta(minutes=5)
+"""Time after the first failed run; it doubles with each."""
 
 _SHOWN = 10
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
+class Look:
+    """A delivery as the sensor has seen it.
+
+    Attributes:
+        identity: Which one it was.
+        since: Since when it has been seen unchanged.
+    """
+
+    identity: str
+    since: datetime
+
+
+class Known(Protocol):
+    """What is known of runs."""
+
+    def at_work(self) -> set[str]:
+        """Return the billing periods that a run works on or is going to."""
+
+    def attempts(self, delivery: Delivery) -> Sequence[Attempt]:
+        """Return the ended runs that were asked for a delivery, newest first."""
+
+
+@dataclass(kw_only=True)
 class Tick:
     """What one look at an export's folder leads to.
 
     Attributes:
         requests: Deliveries that a run is requested for.
-        cursor: Identity of the delivery that was last asked for, by billing period.
-        later: Number of new deliveries that are left for the next ticks.
+        looks: Deliveries that have to be seen again, by billing period: the next cursor.
+        later: Number of deliveries that are left for the next ticks.
         notes: What a person should know.
+        alarms: What a person has to do something about.
     """
 
-    requests: tuple[Delivery, ...]
-    cursor: Mapping[str, str]
-    later: int
-    notes: tuple[str, ...]
+    requests: list[Delivery] = field(default_factory=list)
+    looks: dict[str, Look] = field(default_factory=dict)
+    later: int = 0
+    notes: list[str] = field(default_factory=list)
+    alarms: list[str] = field(default_factory=list)
 
 
-def decide(findings: Findings, seen: Mapping[str, str], periods: Sequence[str], limit: int) -> Tick:
-    """Decide which deliveries to ask for.
-
-    The newest billing periods go first: the open month is what people look at, and each delivery is asked for once, so that
-    older ones get their turn.
+def decide(
+    findings: Findings,
+    looks: Mapping[str, Look],
+    *,
+    held: Mapping[str, str],
+    runs: Known,
+    periods: Sequence[str],
+    limit: int,
+    quiet_seconds: int,
+    now: datetime,
+) -> Tick:
+    """Decide which deliveries to ask for, the newest billing periods first: the open month is what people look at.
 
     Args:
         findings: What is in the export's folder.
-        seen: The cursor as it was.
+        looks: The cursor as it was.
+        held: Identity of the delivery that all tables hold, by billing period.
+        runs: What is known of runs; it is asked about what the tables do not hold.
         periods: The partitions of the export's assets.
         limit: Most requests of one tick.
+        quiet_seconds: For how long a delivery has to stay the same where nothing else says that it is finished.
+        now: The present.
     """
-    allowed = set(periods)
-    new = [
+    tick, allowed, quiet = Tick(), set(periods), timedelta(seconds=quiet_seconds)
+    wanted = [
         delivery
         for period, delivery in sorted(findings.deliveries.items(), reverse=True)
-        if period in allowed and seen.get(period) != delivery.identity
+        if period in allowed and held.get(period) != delivery.identity
     ]
-    requests = tuple(new[:limit])
-    # A period that waits or is broken for now keeps its entry: when its old delivery comes back, it is not news.
-    kept = {*findings.deliveries, *findings.waiting, *findings.broken} & allowed
-    cursor = {period: identity for period, identity in seen.items() if period in kept}
-    cursor.update((delivery.period, delivery.identity) for delivery in requests)
-    outside = sorted(findings.deliveries.keys() - allowed)
-    notes = [
+    at_work = runs.at_work() if wanted else set()
+    for delivery in wanted:
+        period = delivery.period
+        seen = looks.get(period)
+        if seen is None or seen.identity != delivery.identity or seen.since > now:
+            seen = Look(delivery.identity, now)
+        if not delivery.is_committed:
+            tick.looks[period] = seen
+            if now - seen.since < quiet:
+                tick.notes.append(
+                    f"{period} waits: nothing but time says that it is finished, and it was seen as it is for the first time "
+                    f"at {seen.since:%H:%M:%S} UTC; it is at rest when it stays so until {_moment(seen.since + quiet)}"
+                )
+                continue
+        if period in at_work or _holds_back(tick, period, runs.attempts(delivery), now):
+            continue
+        if len(tick.requests) < limit:
+            tick.requests.append(delivery)
+        else:
+            tick.later += 1
+    tick.notes += [
         *(f"{period} waits: {reason}" for period, reason in sorted(findings.waiting.items())),
         *(f"{place} is broken: {reason}" for place, reason in sorted(findings.broken.items())),
     ]
+    outside = sorted(findings.deliveries.keys() - allowed)
     if outside:
-        notes.append(
+        tick.notes.append(
             f"{', '.join(outside[:_SHOWN])}: before the export's `start` or in the future; not loaded"
         )
-    return Tick(
-        requests=requests,
-        cursor=dict(sorted(cursor.items())),
-        later=len(new) - len(requests),
-        notes=tuple(notes),
+    return tick
+
+
+def _holds_back(tick: Tick, period: str, attempts: Sequence[Attempt], now: datetime) -> bool:
+    """Say whether what became of earlier runs forbids another one now; the tick says why."""
+    if not attempts:
+        return False
+    last = attempts[0]
+    until = "is not asked for again until its delivery changes"
+    if last.lasting:
+        tick.alarms.append(f"{period} {until}; somebody has to mend it and load it: {last.what}")
+        return True
+    if len(attempts) >= MOST_ATTEMPTS:
+        tick.alarms.append(f"{period} was asked for {MOST_ATTEMPTS} times and {until}: {last.what}")
+        return True
+    again = last.ended + _FIRST_PAUSE * 2 ** (len(attempts) - 1)
+    if now < again:
+        tick.notes.append(f"{period} is asked for again at {_moment(again)}: {last.what}")
+        return True
+    return False
+
+
+def look(
+    export: Export,
+    lake: Lake,
+    instance: dg.DagsterInstance,
+    looks: Mapping[str, Look],
+    *,
+    limit: int,
+    now: datetime,
+) -> Tick:
+    """Look at an export's folder, its tables and its runs, and decide which deliveries to ask for."""
+    return decide(
+        find_deliveries(lake.storage, export.location),
+        looks,
+        held=held_by_all(lake, export),
+        runs=Runs(instance, export, now),
+        periods=export.partitions.get_partition_keys(),
+        limit=limit,
+        quiet_seconds=export.location.quiet_seconds,
+        now=now,
     )
+
+
+def held_by_all(lake: Lake, export: Export) -> dict[str, str]:
+    """Return the identity of the delivery that all tables of ``export`` hold, by billing period."""
+    first, *others = (
+        catalog_of(lake, output).held(export.table, export.name) for output in export.outputs
+    )
+    return {
+        period: identity
+        for period, identity in first.items()
+        if all(other.get(period) == identity for other in others)
+    }
 
 
 def build_new_reports(
@@ -104,57 +217,79 @@ def build_new_reports(
         if running
         else dg.DefaultSensorStatus.STOPPED,
         description=(
-            f"Asks for a run for each new or changed delivery of {export.name}, newest billing period first, at most "
-            f"{runs_per_tick} a tick."
+            f"Asks for a run for each billing period whose tables do not hold the delivery of {export.name} that is in "
+            f"storage, newest billing period first, at most {runs_per_tick} a tick. A run that failed is asked for again, "
+            f"{MOST_ATTEMPTS} times at most, if its reason may pass."
         ),
     )
     def new_reports(
         context: dg.SensorEvaluationContext, lake: dg.ResourceParam[Lake]
     ) -> dg.SensorResult:
-        tick = decide(
-            find_deliveries(lake.storage, export.location),
+        tick = look(
+            export,
+            lake,
+            context.instance,
             _read_cursor(context),
-            export.partitions.get_partition_keys(),
-            runs_per_tick,
+            limit=runs_per_tick,
+            now=_now(),
         )
+        for alarm in tick.alarms:
+            context.log.error("%s", alarm)
         for note in tick.notes:
             context.log.warning("%s", note)
         if tick.later:
-            context.log.info("%d more new deliveries are left for the next ticks", tick.later)
+            context.log.info("%d more deliveries are left for the next ticks", tick.later)
         return dg.SensorResult(
-            run_requests=[_request(export, delivery) for delivery in tick.requests],
+            # No run keys: Dagster makes one run of each, ever, and a delivery may come back, or fail and be asked for again.
+            run_requests=[
+                dg.RunRequest(partition_key=one.period, tags=run_tags(export, one))
+                for one in tick.requests
+            ],
             skip_reason=None if tick.requests else _skip_reason(export, tick),
-            cursor=json.dumps(tick.cursor),
+            cursor=_cursor(tick.looks),
         )
 
     return new_reports
 
 
-def _request(export: Export, delivery: Delivery) -> dg.RunRequest:
-    return dg.RunRequest(
-        # Run keys are remembered for ever: one that named the period alone would never load a restatement.
-        run_key=f"{export.name}/{delivery.period}:{delivery.identity}",
-        partition_key=delivery.period,
-        tags={
-            f"{TAG}export": export.name,
-            f"{TAG}billing_period": delivery.period,
-            f"{TAG}delivery_version": shown(delivery.version, 200),
-        },
-    )
+def _now() -> datetime:
+    return datetime.now(timezone.utc)
+
+
+def _moment(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%d %H:%M:%S} UTC"
 
 
 def _skip_reason(export: Export, tick: Tick) -> str:
-    more = f"\n… and {len(tick.notes) - _SHOWN} more" if len(tick.notes) > _SHOWN else ""
-    return "\n".join((f"No new deliveries of {export.name}.", *tick.notes[:_SHOWN])) + more
+    told = [*tick.alarms, *tick.notes]
+    more = f"\n… and {len(told) - _SHOWN} more" if len(told) > _SHOWN else ""
+    return "\n".join((f"No new deliveries of {export.name}.", *told[:_SHOWN])) + more
 
 
-def _read_cursor(context: dg.SensorEvaluationContext) -> dict[str, str]:
-    """Return the cursor; one that somebody broke by hand counts as none, and run keys keep runs from doubling."""
+def _cursor(looks: Mapping[str, Look]) -> str:
+    return json.dumps(
+        {
+            period: {"identity": seen.identity, "since": seen.since.isoformat()}
+            for period, seen in sorted(looks.items())
+        }
+    )
+
+
+def _read_cursor(context: dg.SensorEvaluationContext) -> dict[str, Look]:
+    """Return the cursor; what cannot be read counts as never seen, which costs the time to wait and nothing else."""
     try:
         value = json.loads(context.cursor or "{}")
-        return {str(period): str(identity) for period, identity in value.items()}
-    except (ValueError, AttributeError):
+        return {
+            period: Look(str(one["identity"]), _read_moment(one["since"]))
+            for period, one in value.items()
+            if isinstance(one, dict)
+        }
+    except (ValueError, AttributeError, KeyError, TypeError):
         context.log.warning(
-            "The cursor is no JSON object and is begun anew: %s", shown(context.cursor)
+            "The cursor cannot be read and is begun anew: %s", shown(context.cursor)
         )
         return {}
+
+
+def _read_moment(text: str) -> datetime:
+    return datetime.fromisoformat(text).astimezone(timezone.utc)

@@ -1,0 +1,180 @@
+"""What Dagster knows of an export's runs: who is at work on which billing period, and what became of those before."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+
+import dagster as dg
+from dagster._core.execution.backfill import BulkActionsFilter, BulkActionStatus
+from dagster._core.execution.plan.objects import StepFailureData
+from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
+from dagster._core.storage.tags import (
+    ASSET_PARTITION_RANGE_END_TAG,
+    ASSET_PARTITION_RANGE_START_TAG,
+    PARTITION_NAME_TAG,
+)
+
+from billing_lake.assets.export import Export
+from billing_lake.assets.left_out import PASSES
+from billing_lake.domain.deliveries import Delivery
+from billing_lake.domain.errors import shown
+from billing_lake.jobs.load import load_job_name
+
+TAG = "billing_lake/"
+"""What the names of a run's tags begin with."""
+
+_EXPORT = f"{TAG}export"
+_PERIOD = f"{TAG}billing_period"
+_IDENTITY = f"{TAG}delivery_identity"
+
+_DEAD_AFTER = timedelta(days=1)
+"""Age at which a run that has not ended is taken for one that never will: its process died and nobody noticed."""
+
+_FORGOTTEN_AFTER = timedelta(days=1)
+"""Age at which a run that succeeded is no reason to wait: whoever removes a table wants it loaded again."""
+
+_MOST_LOOKED_AT = 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attempt:
+    """A run that was asked for and has ended without the tables holding the delivery.
+
+    Attributes:
+        ended: When.
+        lasting: What somebody has to mend before another run can succeed; None where that may pass by itself.
+        what: What became of it.
+    """
+
+    ended: datetime
+    lasting: bool
+    what: str
+
+
+def run_tags(export: Export, delivery: Delivery) -> dict[str, str]:
+    """Return the tags of a run that loads ``delivery``."""
+    return {
+        _EXPORT: export.name,
+        _PERIOD: delivery.period,
+        f"{TAG}delivery_version": shown(delivery.version, 200),
+        _IDENTITY: delivery.identity,
+    }
+
+
+@dataclass(frozen=True)
+class Runs:
+    """The runs of an export.
+
+    Attributes:
+        instance: Where they are recorded.
+        export: The export.
+        now: The present.
+    """
+
+    instance: dg.DagsterInstance
+    export: Export
+    now: datetime
+
+    def at_work(self) -> set[str]:
+        """Return the billing periods that a run works on or is going to, whoever asked for it."""
+        since = self.now - _DEAD_AFTER
+        periods = set(self.export.partitions.get_partition_keys())
+        running = self.instance.get_run_records(
+            dg.RunsFilter(statuses=NOT_FINISHED_STATUSES, created_after=since)
+        )
+        found = {
+            period
+            for record in running
+            if self._loads(record.dagster_run)
+            for period in _periods(record.dagster_run, periods)
+        }
+        requested = BulkActionsFilter(statuses=[BulkActionStatus.REQUESTED], created_after=since)
+        for backfill in self.instance.get_backfills(filters=requested):
+            if backfill.job_name == load_job_name(self.export):
+                found.update(backfill.partition_names or ())
+            elif backfill.asset_backfill_data is not None:
+                subsets = backfill.asset_backfill_data.target_subset.partitions_subsets_by_asset_key
+                for key in self._tables:
+                    if key in subsets:
+                        found.update(subsets[key].get_partition_keys())
+        return found
+
+    def attempts(self, delivery: Delivery) -> list[Attempt]:
+        """Return the runs that were asked for this delivery since the period's delivery last changed, newest first."""
+        tags = {_EXPORT: self.export.name, _PERIOD: delivery.period}
+        records = self.instance.get_run_records(dg.RunsFilter(tags=tags), limit=_MOST_LOOKED_AT)
+        return list(self._since_change(records, delivery.identity))
+
+    def _since_change(self, records: Iterable[dg.RunRecord], identity: str) -> Iterator[Attempt]:
+        for record in records:
+            run = record.dagster_run
+            ended = _ended(record)
+            if run.tags.get(_IDENTITY) != identity:
+                return
+            if run.is_success and ended < self.now - _FORGOTTEN_AFTER:
+                return
+            yield self._attempt(run, ended)
+
+    def _attempt(self, run: dg.DagsterRun, ended: datetime) -> Attempt:
+        name = f"run {run.run_id[:8]}"
+        if run.status == dg.DagsterRunStatus.CANCELED:
+            return Attempt(ended=ended, lasting=True, what=f"{name} was cancelled")
+        if run.is_success:
+            what = f"{name} succeeded, and the tables do not hold what it was asked for"
+            return Attempt(ended=ended, lasting=False, what=what)
+        failures = [
+            entry.event_log_entry.get_dagster_event().step_failure_data
+            for entry in self.instance.get_records_for_run(
+                run.run_id, of_type=dg.DagsterEventType.STEP_FAILURE
+            ).records
+        ]
+        reasons = [_reason(failure) for failure in failures]
+        what = shown("; ".join(text for text, _ in reasons) or "it never started, or died", 400)
+        lasting = bool(reasons) and all(lasts for _, lasts in reasons)
+        return Attempt(ended=ended, lasting=lasting, what=f"{name} failed: {what}")
+
+    def _loads(self, run: dg.DagsterRun) -> bool:
+        """Say whether a run loads one of the export's tables, from whatever job or selection it was started."""
+        if run.execution_plan_snapshot_id is None:
+            return run.job_name == load_job_name(self.export)
+        steps = self.instance.get_execution_plan_snapshot(run.execution_plan_snapshot_id)
+        tables = {key.to_python_identifier() for key in self._tables}
+        return not tables.isdisjoint(steps.step_keys_to_execute)
+
+    @property
+    def _tables(self) -> list[dg.AssetKey]:
+        return [self.export.table_key(output) for output in self.export.outputs]
+
+
+def _periods(run: dg.DagsterRun, periods: Iterable[str]) -> set[str]:
+    """Return the billing periods of a run of one period, or of a range."""
+    tags = run.tags
+    one = tags.get(PARTITION_NAME_TAG)
+    first = tags.get(ASSET_PARTITION_RANGE_START_TAG, one)
+    last = tags.get(ASSET_PARTITION_RANGE_END_TAG, one)
+    if first is None or last is None:
+        return set()
+    return {period for period in periods if first <= period <= last}
+
+
+def _ended(record: dg.RunRecord) -> datetime:
+    if record.end_time is None:
+        return record.update_timestamp.astimezone(timezone.utc)
+    return datetime.fromtimestamp(record.end_time, timezone.utc)
+
+
+def _reason(failure: StepFailureData) -> tuple[str, bool]:
+    """Return what a step's failure says, and whether it lasts."""
+    told, error = failure.user_failure_data, failure.error
+    if told is not None and told.description:
+        passes = told.metadata.get(PASSES)
+        return told.description, passes is not None and not passes.value
+    if error is None:
+        return "", False
+    # A check that holds back what is downstream judges the delivery, and will judge the same one in the same way.
+    lasts = error.cls_name == "DagsterAssetCheckFailedError"
+    while error.cause is not None:
+        error = error.cause
+    return error.message.strip(), lasts

@@ -1,0 +1,188 @@
+"""Who is at work on a billing period, and what became of the runs before."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable
+from datetime import datetime, timedelta, timezone
+
+import dagster as dg
+import pytest
+from dagster._core.execution.backfill import BulkActionStatus, PartitionBackfill
+from dagster._core.remote_origin import (
+    RegisteredCodeLocationOrigin,
+    RemotePartitionSetOrigin,
+    RemoteRepositoryOrigin,
+)
+from dagster._core.remote_representation.external_data import partition_set_snap_name_for_job_name
+from dagster._core.storage.tags import (
+    ASSET_PARTITION_RANGE_END_TAG,
+    ASSET_PARTITION_RANGE_START_TAG,
+    PARTITION_NAME_TAG,
+)
+
+from billing_lake.domain.deliveries import Delivery
+from billing_lake.sensors.runs import Runs, run_tags
+from billing_lake_tests.lakes import EXPORT, World
+
+Make = Callable[..., World]
+
+MARCH = {PARTITION_NAME_TAG: "2025-03"}
+DELIVERY = Delivery(export=EXPORT, period="2025-03", version="v1", layout="create-new", files=())
+
+
+def runs(lake: World, after: timedelta = timedelta(0)) -> Runs:
+    return Runs(lake.instance, lake.component.export, datetime.now(timezone.utc) + after)
+
+
+def start(
+    lake: World,
+    tags: dict[str, str],
+    job: str = f"{EXPORT}_load",
+    assets: list[str] | None = None,
+    status: dg.DagsterRunStatus = dg.DagsterRunStatus.STARTED,
+) -> dg.DagsterRun:
+    """Record a run as whoever launches one does, its plan included."""
+    definition = lake.definitions.resolve_job_def(job)
+    selection = None if assets is None else {dg.AssetKey([EXPORT, asset]) for asset in assets}
+    if selection is not None:
+        definition = definition.get_subset(asset_selection=selection)
+    return lake.instance.create_run_for_job(
+        definition, tags=tags, status=status, asset_selection=selection
+    )
+
+
+@pytest.mark.parametrize("status", ["STARTED", "STARTING", "NOT_STARTED", "CANCELING"])
+def test_a_run_of_a_period_is_at_work_until_it_has_ended(world: Make, status: str) -> None:
+    lake = world(outputs=["iceberg"])
+    assert runs(lake).at_work() == set()
+    run = start(lake, MARCH, status=dg.DagsterRunStatus[status])
+    assert runs(lake).at_work() == {"2025-03"}
+    lake.instance.report_run_failed(run)
+    assert runs(lake).at_work() == set()
+
+
+def test_a_run_of_a_range_is_at_work_on_each_of_its_periods(world: Make) -> None:
+    lake = world(outputs=["iceberg"])
+    tags = {ASSET_PARTITION_RANGE_START_TAG: "2025-11", ASSET_PARTITION_RANGE_END_TAG: "2026-02"}
+    start(lake, tags)
+    assert runs(lake).at_work() == {"2025-11", "2025-12", "2026-01", "2026-02"}
+
+
+def test_a_run_of_chosen_assets_is_at_work_if_a_table_is_among_them(world: Make) -> None:
+    lake = world(outputs=["hive", "iceberg"])
+    start(lake, MARCH, "__ASSET_JOB", ["raw_reports", "crawler_table"])
+    assert runs(lake).at_work() == set()
+    start(lake, MARCH, "__ASSET_JOB", ["iceberg_table"])
+    assert runs(lake).at_work() == {"2025-03"}
+
+
+def test_a_run_of_another_export_is_nobody_here(world: Make) -> None:
+    lake = world(outputs=["hive"])
+    start(World(lake.home, {"name": "other"}, lake.instance), MARCH, "other_load")
+    assert runs(lake).at_work() == set()
+
+
+def test_a_run_that_never_ends_is_taken_for_dead_after_a_day(world: Make) -> None:
+    lake = world(outputs=["iceberg"])
+    start(lake, MARCH)
+    assert runs(lake, timedelta(hours=23)).at_work() == {"2025-03"}
+    assert runs(lake, timedelta(hours=25)).at_work() == set()
+
+
+# Dagster makes a backfill with a function of its own that it has given up.
+@pytest.mark.filterwarnings("ignore:Function `AssetSelection.sources`:DeprecationWarning")
+def test_a_backfill_that_has_been_requested_counts_before_its_runs_are_there(world: Make) -> None:
+    lake = world(outputs=["iceberg"])
+    backfill = PartitionBackfill.from_asset_partitions(
+        backfill_id="assets",
+        asset_graph=lake.definitions.resolve_asset_graph(),
+        partition_names=["2025-01", "2025-02"],
+        asset_selection=[
+            dg.AssetKey([EXPORT, name])
+            for name in ("raw_reports", "crawler_table", "iceberg_table")
+        ],
+        backfill_timestamp=time.time(),
+        tags={},
+        dynamic_partitions_store=lake.instance,
+        all_partitions=False,
+        title=None,
+        description=None,
+        run_config=None,
+    )
+    lake.instance.add_backfill(backfill)
+    assert runs(lake).at_work() == {"2025-01", "2025-02"}
+    done = backfill._replace(status=BulkActionStatus.COMPLETED_SUCCESS)
+    lake.instance.update_backfill(done)
+    assert runs(lake).at_work() == set()
+
+
+@pytest.mark.parametrize("job", [f"{EXPORT}_load", "other_load"])
+def test_a_backfill_of_the_load_job_counts_and_that_of_another_does_not(
+    world: Make, job: str
+) -> None:
+    lake = world(outputs=["iceberg"])
+    lake.instance.add_backfill(
+        PartitionBackfill(
+            backfill_id="job",
+            partition_set_origin=RemotePartitionSetOrigin(
+                repository_origin=RemoteRepositoryOrigin(
+                    RegisteredCodeLocationOrigin("here"), "__repository__"
+                ),
+                partition_set_name=partition_set_snap_name_for_job_name(job),
+            ),
+            status=BulkActionStatus.REQUESTED,
+            partition_names=["2025-03"],
+            from_failure=False,
+            reexecution_steps=None,
+            tags={},
+            backfill_timestamp=time.time(),
+        )
+    )
+    assert runs(lake).at_work() == ({"2025-03"} if job == f"{EXPORT}_load" else set())
+
+
+def ended(lake: World, status: dg.DagsterRunStatus, delivery: Delivery = DELIVERY) -> None:
+    lake.instance.add_run(
+        dg.DagsterRun(
+            job_name=f"{EXPORT}_load",
+            run_id=str(uuid.uuid4()),
+            status=status,
+            tags=run_tags(lake.component.export, delivery),
+        )
+    )
+
+
+def test_attempts_are_counted_since_the_delivery_last_changed(world: Make) -> None:
+    lake = world()
+    other = Delivery(export=EXPORT, period="2025-03", version="v2", layout="create-new", files=())
+    assert runs(lake).attempts(DELIVERY) == []
+    for delivery in (DELIVERY, DELIVERY, other, DELIVERY):
+        ended(lake, dg.DagsterRunStatus.FAILURE, delivery)
+    assert len(runs(lake).attempts(DELIVERY)) == 1, "what came back is tried anew"
+    assert runs(lake).attempts(other) == []
+
+
+def test_a_run_that_was_never_started_passes_and_one_that_was_cancelled_is_for_somebody(
+    world: Make,
+) -> None:
+    lake = world()
+    ended(lake, dg.DagsterRunStatus.FAILURE)
+    (never,) = runs(lake).attempts(DELIVERY)
+    assert not never.lasting
+    assert "never started, or died" in never.what
+    ended(lake, dg.DagsterRunStatus.CANCELED)
+    cancelled, _ = runs(lake).attempts(DELIVERY)
+    assert cancelled.lasting
+    assert "was cancelled" in cancelled.what
+
+
+def test_a_run_that_succeeded_counts_for_a_day_so_that_nothing_is_loaded_on_and_on(
+    world: Make,
+) -> None:
+    lake = world()
+    ended(lake, dg.DagsterRunStatus.SUCCESS)
+    (run,) = runs(lake, timedelta(hours=23)).attempts(DELIVERY)
+    assert not run.lasting
+    assert runs(lake, timedelta(hours=25)).attempts(DELIVERY) == []

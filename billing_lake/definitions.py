@@ -1,11 +1,17 @@
-"""The front door of the code location: everything in `defs/`, for the deployment that the environment chooses."""
+"""The front door of the code location: the exports of a folder, for the deployment that the environment chooses."""
 
+import sys
 import warnings
+from collections.abc import Mapping
+from os import environ
 from pathlib import Path
+from types import ModuleType
 
 import dagster as dg
 
+import billing_lake.defs
 from billing_lake.assets.export import knowingly
+from billing_lake.domain.errors import ConfigurationError, shown
 
 # Dagster warns of what it calls itself: for every project with asset checks, and in every run of a Glue job.
 for category, module in (
@@ -14,15 +20,44 @@ for category, module in (
 ):
     warnings.filterwarnings("ignore", category=category, module=module)
 
+DEFS_SETTING = "BILLING_LAKE_DEFS"
+"""Environment variable with a folder of exports outside of the package; they then stand in place of the package's own."""
+
+_DEFS_MODULE = "billing_lake_exports"
+
 
 @dg.definitions
 def defs() -> dg.Definitions:
-    """Load everything in `defs/`.
+    """Load everything in the folder of exports.
 
     `dg.load_from_defs_folder` does this too, and then imports every component of every installed package, for the UI's pages
     about components: all of dagster-aws and boto3, in each process, whatever the deployment.
     """
-    tree = dg.ComponentTree.for_project(Path(__file__).parent)
+    folder = exports_folder(environ)
+    tree = dg.ComponentTree.from_module(folder, Path(folder.__path__[0]).parent)
     with knowingly(dg.BetaWarning, dg.PreviewWarning, DeprecationWarning):
         found = tree.build_defs(tree.defs_module_path)
-    return dg.Definitions.merge(found, dg.Definitions(component_tree=tree))
+    return dg.Definitions.merge(
+        found, dg.Definitions(executor=dg.in_process_executor, component_tree=tree)
+    )
+
+
+def exports_folder(environment: Mapping[str, str]) -> ModuleType:
+    """Return the folder of exports that the environment chooses, as the package that Dagster takes it for.
+
+    Raises:
+        ConfigurationError: It is no folder.
+    """
+    chosen = environment.get(DEFS_SETTING)
+    if not chosen:
+        return billing_lake.defs
+    folder = Path(chosen).expanduser().absolute()
+    if not folder.is_dir():
+        what = f"{DEFS_SETTING} is {shown(folder)!r}, which is no folder"
+        remedy = "Set it to a folder that has a folder with a defs.yaml for each export"
+        raise ConfigurationError(what, remedy=remedy)
+    module = ModuleType(_DEFS_MODULE)
+    module.__path__ = [str(folder)]
+    module.__file__ = str(folder / "__init__.py")
+    sys.modules[_DEFS_MODULE] = module
+    return module

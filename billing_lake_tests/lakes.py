@@ -16,9 +16,9 @@ from dagster._core.storage.tags import (
 from billing_lake.catalogs.base import TableCatalog
 from billing_lake.components import BillingExport
 from billing_lake.deployments import Lake, LocalLake
+from billing_lake.deployments.base import LAKE_RESOURCE
 from billing_lake.domain.profiles import Profile
 from billing_lake.domain.sources import PeriodKey
-from billing_lake.jobs.s3_tables import s3_table_create, s3_table_delete
 from billing_lake.sample import SampleDelivery, SampleSpec, write_delivery
 
 EXPORT = "costs"
@@ -78,6 +78,7 @@ class World:
             "report": "daily",
             "start": "2025-01",
             "namespace": self.namespace,
+            "static": True,
             **self.settings,
         }
         return BillingExport(**settings)
@@ -86,10 +87,9 @@ class World:
     def definitions(self) -> dg.Definitions:
         lake = self.lake
         return dg.Definitions.merge(
-            self.component.build_defs(dg.ComponentTree.for_test().load_context),
+            self.component.definitions,
             dg.Definitions(
-                jobs=[s3_table_create, s3_table_delete],
-                resources={"lake": lake},
+                resources={LAKE_RESOURCE: lake},
                 executor=dg.in_process_executor,
             ),
         )

@@ -32,18 +32,18 @@ def build_crawler_table(export: Export) -> dg.AssetsDefinition:
         ),
     )
     def crawler_table(
-        context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake]
+        context: dg.AssetExecutionContext, billing_lake: dg.ResourceParam[Lake]
     ) -> Iterator[Event]:
         log = progress(context)
-        engine = lake.engine(log, context)
+        engine = billing_lake.engine(log, context)
 
         def crawl(period: str) -> Outcome[Crawl]:
-            delivery = lake.values.get(export.key("raw_reports").path, period, Delivery)
-            found = crawl_delivery(lake, engine, delivery)
-            lake.crawled.register(found, export.crawler, log)
+            delivery = billing_lake.values.get(export.key("raw_reports").path, period, Delivery)
+            found = crawl_delivery(billing_lake, engine, delivery)
+            billing_lake.crawled.register(found, export.crawler, log)
             return Outcome(found, {**_metadata(found), **engine_facts(facts_of(engine))})
 
-        yield from each_period(context, export, lake.values, crawl)
+        yield from each_period(context, export, billing_lake.values, crawl)
 
     return crawler_table
 

@@ -1,6 +1,7 @@
 """The asset `iceberg_static`: given report files, from before the export existed, as a table of their own."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from typing import cast
 
 import dagster as dg
 from pydantic import Field
@@ -34,10 +35,11 @@ class StaticFiles(dg.Config):
     """Run config of `iceberg_static`."""
 
     files: list[str] = Field(
+        default=[],
         description=(
             "Keys of the report files (.csv.gz) in the landing storage, for example `archive/2023-11-00001.csv.gz`. "
-            "The table holds the rows of exactly these files afterwards."
-        )
+            "The table holds the rows of exactly these files afterwards. With none the asset is skipped."
+        ),
     )
 
 
@@ -51,8 +53,11 @@ def build_iceberg_static(export: Export, default: Sequence[str] = ()) -> dg.Asse
 
     @dg.asset(
         key=export.key("iceberg_static"),
-        group_name=export.name,
+        # Without partitions it would keep the whole group from being loaded for a range of them.
+        group_name=f"{export.name}_static",
         kinds={"iceberg"},
+        dagster_type=cast("dg.DagsterType", dg.Nothing),
+        output_required=False,
         owners=list(export.owners) or None,
         code_version="1",
         metadata={"dagster/table_name": export.static_table},
@@ -65,36 +70,41 @@ def build_iceberg_static(export: Export, default: Sequence[str] = ()) -> dg.Asse
     def iceberg_static(
         context: dg.AssetExecutionContext,
         config: _config_class(default),  # type: ignore[valid-type]
-        lake: dg.ResourceParam[Lake],
-    ) -> None:
+        billing_lake: dg.ResourceParam[Lake],
+    ) -> Iterator[dg.Output[None]]:
+        if not config.files:
+            context.log.warning(
+                "Skipped: no file is named. Name some in the run config (`files`), or as `static_files` of the export"
+            )
+            return
         with named_failures():
-            lake.require(("iceberg",), "built_in")
+            billing_lake.require(("iceberg",), "built_in")
             log = progress(context)
             # Every file is read before the first period is replaced: a bad one changes nothing.
-            engine = lake.engine(log, context)
-            crawls = crawl_files(lake, engine, export.name, config.files)
+            engine = billing_lake.engine(log, context)
+            crawls = crawl_files(billing_lake, engine, export.name, config.files)
             loader = Loader(
-                lake=lake,
+                lake=billing_lake,
                 location=export.location,
                 table=export.static_table,
                 outputs=("iceberg",),
                 run_id=context.run.run_id,
                 engine=engine,
                 log=log,
-                verify=lambda delivery: _verify(lake.storage, delivery),
+                verify=lambda delivery: _verify(billing_lake.storage, delivery),
             )
             loaded = {period: loader.load("iceberg", crawl) for period, crawl in crawls.items()}
-            for period in _other_periods(lake, export, crawls):
-                _empty(lake, export, period, context.run.run_id)
+            for period in _other_periods(billing_lake, export, crawls):
+                _empty(billing_lake, export, period, context.run.run_id)
             for period, crawl in crawls.items():
-                lake.values.write(context.asset_key.path, period, crawl)
+                billing_lake.values.write(context.asset_key.path, period, crawl)
         whole = merge(crawl.profile for crawl in crawls.values())
-        fields = lake.iceberg.fields(export.static_table) or ()
+        fields = billing_lake.iceberg.fields(export.static_table) or ()
         context.add_output_metadata(
             {
                 "dagster/column_schema": column_schema(fields),
                 "dagster/row_count": whole.rows,
-                "dagster/uri": lake.iceberg.uri(export.static_table),
+                "dagster/uri": billing_lake.iceberg.uri(export.static_table),
                 "totals": totals(whole),
                 "billing_periods": dg.MetadataValue.md(
                     markdown.table(
@@ -112,6 +122,7 @@ def build_iceberg_static(export: Export, default: Sequence[str] = ()) -> dg.Asse
                 ),
             }
         )
+        yield dg.Output(None)
 
     return iceberg_static
 
@@ -120,14 +131,11 @@ def crawl_files(lake: Lake, engine: Engine, export: str, keys: Sequence[str]) ->
     """Group files by the billing period that their rows state, and crawl each group.
 
     Raises:
-        ConfigurationError: No file is named, or one under two names.
+        ConfigurationError: A file is named under two names.
         NoDeliveryError: A file is not there, or no file holds a row.
         MixedPeriodsError: A file holds rows of several billing periods.
         PeriodMismatchError: A row states no billing period, so nothing says where it belongs.
     """
-    if not keys:
-        remedy = "Name at least one file in the run config: {'files': ['archive/….csv.gz']}"
-        raise ConfigurationError("`files` of iceberg_static is empty", remedy=remedy)
     groups: dict[str, list[StoredObject]] = {}
     profiles: dict[str, list[Profile]] = {}
     pinned = [_pinned(lake.storage, key) for key in keys]

@@ -35,13 +35,13 @@ def build_raw_reports(export: Export) -> dg.AssetsDefinition:
         ),
     )
     def raw_reports(
-        context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake]
+        context: dg.AssetExecutionContext, billing_lake: dg.ResourceParam[Lake]
     ) -> Iterator[Event]:
         with named_failures():
             # The first step of every run: what is not set or not open to us is said before anything is read.
-            lake.require(export.outputs, export.crawler)
+            billing_lake.require(export.outputs, export.crawler)
 
-        current = _resolver(lake.storage, export, several=len(context.partition_keys) > 1)
+        current = _resolver(billing_lake.storage, export, several=len(context.partition_keys) > 1)
 
         def resolve(period: str) -> Outcome[Delivery]:
             delivery = current(period)
@@ -50,7 +50,7 @@ def build_raw_reports(export: Export) -> dg.AssetsDefinition:
             )
             return Outcome(delivery, _metadata(delivery, export))
 
-        yield from each_period(context, export, lake.values, resolve)
+        yield from each_period(context, export, billing_lake.values, resolve)
 
     return raw_reports
 

@@ -52,25 +52,27 @@ def build_table(export: Export, output: TableOutput) -> dg.AssetsDefinition:
         description=_DESCRIPTIONS[output],
         metadata={"dagster/table_name": export.table},
     )
-    def table(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake]) -> Iterator[Event]:
+    def table(
+        context: dg.AssetExecutionContext, billing_lake: dg.ResourceParam[Lake]
+    ) -> Iterator[Event]:
         log = progress(context)
         loader = Loader(
-            lake=lake,
+            lake=billing_lake,
             location=export.location,
             table=export.table,
             outputs=export.outputs,
             run_id=context.run.run_id,
-            engine=lake.engine(log, context),
+            engine=billing_lake.engine(log, context),
             log=log,
         )
 
         def load(period: str) -> Outcome[Encoded]:
-            crawl = lake.values.get(export.key("crawler_table").path, period, Crawl)
-            loaded = loader.load(output, crawl, _given(lake, export, giver, period))
-            _drop_crawled(lake, export, output, crawl)
-            return Outcome(loaded.encoded, _metadata(lake, export, output, crawl, loaded))
+            crawl = billing_lake.values.get(export.key("crawler_table").path, period, Crawl)
+            loaded = loader.load(output, crawl, _given(billing_lake, export, giver, period))
+            _drop_crawled(billing_lake, export, output, crawl)
+            return Outcome(loaded.encoded, _metadata(billing_lake, export, output, crawl, loaded))
 
-        yield from each_period(context, export, lake.values, load)
+        yield from each_period(context, export, billing_lake.values, load)
 
     return table
 

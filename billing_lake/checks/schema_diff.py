@@ -42,19 +42,21 @@ def build_schema_diff(export: Export) -> dg.AssetChecksDefinition:
 
     @dg.multi_asset_check(name=f"{export.name}__{NAME}", specs=[spec], can_subset=True)
     def schema_diff(
-        context: dg.AssetCheckExecutionContext, lake: dg.ResourceParam[Lake]
+        context: dg.AssetCheckExecutionContext, billing_lake: dg.ResourceParam[Lake]
     ) -> Iterator[Event]:
         path = export.key("crawler_table").path
 
         def judge(period: str, _: Sequence[str]) -> dict[str, Verdict]:
-            return {NAME: _verdict(lake, export, lake.values.get(path, period, Crawl))}
+            return {
+                NAME: _verdict(billing_lake, export, billing_lake.values.get(path, period, Crawl))
+            }
 
         checks = Checks(
             export=export,
             asset="crawler_table",
             specs=[spec],
             judge=judge,
-            known_periods=lambda: lake.values.periods(path),
+            known_periods=lambda: billing_lake.values.periods(path),
             is_empty=lambda _: True,
         )
         yield from checks.evaluate(context)

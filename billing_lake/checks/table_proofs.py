@@ -82,19 +82,19 @@ def _build(
 
     @dg.multi_asset_check(name=f"{export.name}__{asset}_proofs", specs=specs, can_subset=True)
     def table_proofs(
-        context: dg.AssetCheckExecutionContext, lake: dg.ResourceParam[Lake]
+        context: dg.AssetCheckExecutionContext, billing_lake: dg.ResourceParam[Lake]
     ) -> Iterator[Event]:
         path = export.key(expected).path
 
         def judge(period: str, names: Sequence[str]) -> Mapping[str, Verdict]:
-            crawl = lake.values.get(path, period, Crawl)
-            source = catalog_of(lake, output).files(table, export.period_key(period))
-            proofs = _Proofs(lake, crawl, source)
+            crawl = billing_lake.values.get(path, period, Crawl)
+            source = catalog_of(billing_lake, output).files(table, export.period_key(period))
+            proofs = _Proofs(billing_lake, crawl, source)
             return {name: proofs.judge(name) for name in names}
 
         @cache
         def held() -> tuple[str, ...]:
-            catalog = catalog_of(lake, output)
+            catalog = catalog_of(billing_lake, output)
             return catalog.periods(table, export.name) if catalog.fields(table) else ()
 
         checks = Checks(
@@ -102,7 +102,7 @@ def _build(
             asset=asset,
             specs=specs,
             judge=judge,
-            known_periods=lambda: lake.values.periods(path),
+            known_periods=lambda: billing_lake.values.periods(path),
             is_empty=lambda period: period not in held(),
         )
         yield from checks.evaluate(context)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from billing_lake.deployments.aws_access import require_access, require_table_bucket
 from billing_lake.deployments.aws_settings import AwsSettings
+from billing_lake.deployments.base import LAKE_RESOURCE
 
 if TYPE_CHECKING:
     from billing_lake.catalogs.base import Crawler
@@ -167,7 +168,7 @@ class AwsLake:
             workgroup=self.settings.athena_workgroup,
             output=self.settings.athena_output,
         )
-        return {"lake": self, "athena": athena}
+        return {LAKE_RESOURCE: self, "billing_lake_athena": athena}
 
 
 def aws_lake(environment: Mapping[str, str]) -> AwsLake:

@@ -27,6 +27,10 @@ HOME_SETTING = "BILLING_LAKE_HOME"
 """Environment variable with the folder of a lake on this machine; `lake` in the working directory where it is not set."""
 
 
+LAKE_RESOURCE = "billing_lake"
+"""Key of the lake among Dagster's resources: what a project that has other resources too cannot mean by anything else."""
+
+
 class Lake(Protocol):
     """Everything that a load needs, for one deployment."""
 
@@ -86,4 +90,4 @@ class Lake(Protocol):
         """
 
     def resources(self) -> dict[str, Any]:
-        """Return what Dagster gives to assets: the lake as `lake`, and what a run may configure beside it."""
+        """Return what Dagster gives to assets: the lake as `billing_lake`, and what a run may configure beside it."""

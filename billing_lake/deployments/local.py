@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from billing_lake.deployments.base import HOME_SETTING
+from billing_lake.deployments.base import HOME_SETTING, LAKE_RESOURCE
 from billing_lake.domain.errors import ConfigurationError, shown
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ class LocalLake:
 
     def resources(self) -> dict[str, Any]:
         """See `Lake.resources`."""
-        return {"lake": self}
+        return {LAKE_RESOURCE: self}
 
 
 def local_lake(environment: Mapping[str, str]) -> LocalLake:

@@ -1,7 +1,7 @@
 """The lake of the deployment `local` with Spark in place of Polars: the same folder, the same tables, the same catalogs.
 
 Whoever changes between the two finds everything that the other loaded. The session belongs to a Dagster resource of its
-own, `spark`, so that a run configures it and an asset that needs no engine starts none.
+own, `billing_lake_spark`, so that a run configures it and an asset that needs no engine starts none.
 """
 
 from __future__ import annotations
@@ -13,12 +13,17 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
+from billing_lake.deployments.base import LAKE_RESOURCE
 from billing_lake.deployments.local import LocalLake, home_folder
 from billing_lake.resources.spark import SparkResource, spark_defaults
 
 if TYPE_CHECKING:
     from billing_lake.deployments.base import RunContext
     from billing_lake.engines.base import Engine, Log
+
+
+SPARK_RESOURCE = "billing_lake_spark"
+"""Key of the session among Dagster's resources."""
 
 
 @dataclass(frozen=True)
@@ -41,13 +46,18 @@ class LocalSparkLake(LocalLake):
         """Return what Dagster gives to assets: this lake, and the session that a run may configure."""
         home = self.home
 
-        @dg.resource(required_resource_keys={"spark"}, description="The lake, loaded by Spark")
+        @dg.resource(
+            required_resource_keys={SPARK_RESOURCE}, description="The lake, loaded by Spark"
+        )
         def lake(context: dg.InitResourceContext) -> LocalSparkLake:
-            return LocalSparkLake(home, context.resources.spark)
+            return LocalSparkLake(home, getattr(context.resources, SPARK_RESOURCE))
 
         # "At launch": otherwise a run that configures one field would lose what the environment says of the others.
         set_fields = self.spark.model_dump(include=self.spark.model_fields_set)
-        return {"lake": lake, "spark": SparkResource.configure_at_launch(**set_fields)}
+        return {
+            LAKE_RESOURCE: lake,
+            SPARK_RESOURCE: SparkResource.configure_at_launch(**set_fields),
+        }
 
 
 def local_spark_lake(environment: Mapping[str, str]) -> LocalSparkLake:

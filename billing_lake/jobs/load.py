@@ -29,5 +29,7 @@ def build_load_job(export: Export) -> UnresolvedAssetJobDefinition:
     return dg.define_asset_job(
         load_job_name(export),
         selection=dg.AssetSelection.assets(*keys),
+        # A process for each step costs more than most steps do; what runs side by side are billing periods.
+        executor_def=dg.in_process_executor,
         description=f"Load one billing period of {export.name} into its tables, and prove them.",
     )

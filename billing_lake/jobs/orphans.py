@@ -88,11 +88,11 @@ def build_orphans_job(export: Export) -> dg.JobDefinition:
         description="Remove files that no table refers to and that are too old to belong to a load at work.",
     )
     def orphans(
-        context: dg.OpExecutionContext, config: RemoveOrphans, lake: dg.ResourceParam[Lake]
+        context: dg.OpExecutionContext, config: RemoveOrphans, billing_lake: dg.ResourceParam[Lake]
     ) -> None:
         age = timedelta(days=config.older_than_days)
         with named_failures():
-            removed = remove_orphans(lake, export, age, progress(context))
+            removed = remove_orphans(billing_lake, export, age, progress(context))
         rows = [(place, uri) for place, uris in removed.items() for uri in uris]
         context.add_output_metadata(
             {
@@ -103,6 +103,7 @@ def build_orphans_job(export: Export) -> dg.JobDefinition:
 
     @dg.job(
         name=f"{export.name}_remove_orphans",
+        executor_def=dg.in_process_executor,
         description=(
             f"Remove what killed loads of {export.name} left: files that no table refers to, at least a day old. Safe at any "
             "time, beside loads too."

@@ -291,19 +291,19 @@ def build_rebuild_job(export: Export) -> dg.JobDefinition:
         description="Encode all deliveries anew, prove them, then let each table take them over in one commit.",
     )
     def rebuild(
-        context: dg.OpExecutionContext, config: Rebuild, lake: dg.ResourceParam[Lake]
+        context: dg.OpExecutionContext, config: Rebuild, billing_lake: dg.ResourceParam[Lake]
     ) -> None:
         log = progress(context)
         with named_failures():
-            lake.require(export.outputs, export.crawler)
+            billing_lake.require(export.outputs, export.crawler)
             rebuilder = Rebuilder(
-                lake=lake,
+                lake=billing_lake,
                 export=export,
                 run_id=context.run.run_id,
-                engine=lake.engine(log, context),
+                engine=billing_lake.engine(log, context),
                 log=log,
                 stamp=datetime.now(timezone.utc).strftime("%Y%m%d_%H%M%S"),
-                staging=f"{lake.staging}/{uuid.uuid4().hex}",
+                staging=f"{billing_lake.staging}/{uuid.uuid4().hex}",
             )
             done = rebuilder.run(config.leave_behind)
         context.add_output_metadata(
@@ -323,6 +323,7 @@ def build_rebuild_job(export: Export) -> dg.JobDefinition:
 
     @dg.job(
         name=f"{export.name}_rebuild_iceberg_table",
+        executor_def=dg.in_process_executor,
         description=(
             f"Encode all deliveries of {export.name} that are in storage anew, prove every billing period, then exchange columns "
             "and rows of each table in one commit. Readers never miss the table; the rows from before stay under a name of "

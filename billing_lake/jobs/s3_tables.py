@@ -86,11 +86,11 @@ def delete_table(lake: Lake, table: str, confirm: str) -> str:
 
 @dg.op(description="Make the table, or say that it is there.")
 def create_s3_table(
-    context: dg.OpExecutionContext, config: CreateTable, lake: dg.ResourceParam[Lake]
+    context: dg.OpExecutionContext, config: CreateTable, billing_lake: dg.ResourceParam[Lake]
 ) -> None:
     """Make the S3 table of the run config."""
     with named_failures():
-        done = create_table(lake, config.table)
+        done = create_table(billing_lake, config.table)
     context.log.info("%s", done)
     head = ("column", "type")
     context.add_output_metadata(
@@ -105,20 +105,21 @@ def create_s3_table(
 
 @dg.op(description="Remove the table, if its name was typed as confirmation.")
 def delete_s3_table(
-    context: dg.OpExecutionContext, config: DeleteTable, lake: dg.ResourceParam[Lake]
+    context: dg.OpExecutionContext, config: DeleteTable, billing_lake: dg.ResourceParam[Lake]
 ) -> None:
     """Remove the S3 table of the run config."""
     with named_failures():
-        done = delete_table(lake, config.table, config.confirm)
+        done = delete_table(billing_lake, config.table, config.confirm)
     context.log.info("%s", done)
     context.add_output_metadata({"result": done})
 
 
 @dg.job(
+    executor_def=dg.in_process_executor,
     description=(
         "Make an S3 table before its first load: namespace, the defined schema, no rows. When it exists with that schema, "
         "nothing is done."
-    )
+    ),
 )
 def s3_table_create() -> None:
     """Make an S3 table."""
@@ -126,9 +127,10 @@ def s3_table_create() -> None:
 
 
 @dg.job(
+    executor_def=dg.in_process_executor,
     description=(
         "Delete an S3 table: its catalog entry and its data. Needs the table's full name as `confirm`."
-    )
+    ),
 )
 def s3_table_delete() -> None:
     """Delete an S3 table."""

@@ -148,7 +148,9 @@ def _session(lazy: LazyPySparkResource, master: str) -> SparkSession:
         return cast("SparkSession", lazy.spark_session)
     except (PySparkException, Py4JError) as error:
         what = f"Spark does not start on {shown(master)}: {shown(_first_line(error), 300)}"
-        remedy = "Look at the step's stderr, and at the settings of the resource `spark`"
+        remedy = (
+            "Look at the step's stderr, and at the settings of the resource `billing_lake_spark`"
+        )
         raise ConfigurationError(what, remedy=remedy) from error
 
 

@@ -223,11 +223,11 @@ def build_new_reports(
         ),
     )
     def new_reports(
-        context: dg.SensorEvaluationContext, lake: dg.ResourceParam[Lake]
+        context: dg.SensorEvaluationContext, billing_lake: dg.ResourceParam[Lake]
     ) -> dg.SensorResult:
         tick = look(
             export,
-            lake,
+            billing_lake,
             context.instance,
             _read_cursor(context),
             limit=runs_per_tick,

@@ -298,6 +298,14 @@ def test_static_files_are_a_table_of_their_own_that_is_overwritten(world: Make) 
     assert lake.lake.iceberg.periods(table, EXPORT) == ("2025-01",)
 
 
+def test_static_files_are_skipped_where_none_is_named(world: Make) -> None:
+    lake = world()
+    result = lake.run("__ASSET_JOB", assets=["iceberg_static"])
+    assert result.success
+    assert not result.get_asset_materialization_events()
+    assert lake.lake.iceberg.tables() == ()
+
+
 def materialize_static(lake: World, keys: list[str]) -> dg.ExecuteInProcessResult:
     config = op_config(f"{EXPORT}__iceberg_static", files=keys)
     return lake.run("__ASSET_JOB", assets=["iceberg_static"], config=config)

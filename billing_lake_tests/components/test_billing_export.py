@@ -105,11 +105,7 @@ def test_all_assets_of_an_export_have_the_same_periods_the_open_month_included(
 def test_two_exports_live_side_by_side(tmp_path: Path) -> None:
     one = World(tmp_path).definitions
     other = World(tmp_path, {"name": "other", "layout": "loose", "prefix": "x"})
-    dg.Definitions.validate_loadable(
-        dg.Definitions.merge(
-            one, other.component.build_defs(dg.ComponentTree.for_test().load_context)
-        )
-    )
+    dg.Definitions.validate_loadable(dg.Definitions.merge(one, other.component.definitions))
 
 
 @pytest.mark.parametrize("single_run", [True, False])
@@ -128,6 +124,22 @@ def test_a_sensor_is_off_until_somebody_switches_it_on(tmp_path: Path) -> None:
         definitions = World(tmp_path, {"sensor_running": running}).definitions
         sensor = definitions.resolve_sensor_def(f"{EXPORT}_new_reports")
         assert sensor.default_status == expected
+
+
+def test_there_is_a_static_table_only_where_one_is_asked_for_and_in_a_group_of_its_own(
+    tmp_path: Path,
+) -> None:
+    for settings, expected in (
+        ({}, set()),
+        ({"static": True}, {f"{EXPORT}_static"}),
+        ({"static_files": ["archive/a.csv.gz"]}, {f"{EXPORT}_static"}),
+    ):
+        definitions = World(tmp_path, {"static": False, **settings}).definitions
+        groups = {
+            spec.group_name: spec.partitions_def is None
+            for spec in definitions.resolve_all_asset_specs()
+        }
+        assert groups == {EXPORT: False, **dict.fromkeys(expected, True)}
 
 
 def test_files_of_the_settings_are_the_default_of_the_static_table(tmp_path: Path) -> None:

@@ -60,10 +60,10 @@ def test_the_code_location_loads_without_spark(tmp_path: Path) -> None:
         cwd=ROOT,
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.strip() == "['lake', 'spark'] []"
+    assert done.stdout.strip() == "['billing_lake', 'billing_lake_spark'] []"
 
 
-RUN_CONFIG = {"resources": {"spark": {"config": {"driver_memory": "3g"}}}}
+RUN_CONFIG = {"resources": {"billing_lake_spark": {"config": {"driver_memory": "3g"}}}}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,7 +77,7 @@ class SparkWorld(World):
     @property
     def definitions(self) -> dg.Definitions:
         return dg.Definitions.merge(
-            self.component.build_defs(dg.ComponentTree.for_test().load_context),
+            self.component.definitions,
             dg.Definitions(
                 resources=self.lake.resources(),
                 executor=dg.in_process_executor,

@@ -53,18 +53,22 @@ def load(lake: Any, log: Any) -> dict[str, Any]:
 
 
 @dg.asset
-def looks(lake: dg.ResourceParam[Lake]) -> dict[str, Any]:
-    return look(lake)
+def looks(billing_lake: dg.ResourceParam[Lake]) -> dict[str, Any]:
+    return look(billing_lake)
 
 
 @dg.asset
-def loads(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake]) -> dict[str, Any]:
-    return load(lake, context.log.info)
+def loads(
+    context: dg.AssetExecutionContext, billing_lake: dg.ResourceParam[Lake]
+) -> dict[str, Any]:
+    return load(billing_lake, context.log.info)
 
 
 @dg.asset(deps=[loads])
-def loads_more(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake]) -> dict[str, Any]:
-    return load(lake, context.log.info)
+def loads_more(
+    context: dg.AssetExecutionContext, billing_lake: dg.ResourceParam[Lake]
+) -> dict[str, Any]:
+    return load(billing_lake, context.log.info)
 
 
 def main() -> None:
@@ -81,7 +85,9 @@ def main() -> None:
             result = job.execute_in_process(
                 instance=instance,
                 asset_selection=[dg.AssetKey(asset) for asset in assets],
-                run_config={"resources": {"spark": {"config": config}}} if config else {},
+                run_config={"resources": {"billing_lake_spark": {"config": config}}}
+                if config
+                else {},
             )
             log = [
                 entry.user_message

@@ -34,7 +34,7 @@ def tick(
     context = dg.build_sensor_context(
         instance=lake.instance,
         cursor=cursor,
-        resources={"lake": lake.lake},
+        resources={"billing_lake": lake.lake},
         sensor_name=sensor.name,
     )
     now = datetime.now(timezone.utc) + after

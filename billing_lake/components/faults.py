@@ -1,0 +1,181 @@
+"""What is wrong with a `defs.yaml`, in a sentence with file, line, setting and remedy, and what stands for its export.
+
+Dagster loads all of a project or nothing: an exception here would take the sensors of every other export with it. So an
+export that cannot be loaded leaves an asset that says why, and a sensor that fails at each tick, for whoever watches
+those. Only where definitions are validated (`dg check defs`, `dagster definitions validate`) it is an exception.
+"""
+
+from __future__ import annotations
+
+import difflib
+import logging
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import dagster as dg
+from dagster.components.core.component_tree import ComponentTreeException
+from pydantic import BaseModel, PrivateAttr, ValidationError, create_model, model_validator
+
+from billing_lake.domain.errors import BillingLakeError, ConfigurationError, shown
+
+_VALIDATING = "DAGSTER_IS_DEFS_VALIDATION_CLI"
+"""Set by Dagster in the commands that validate definitions."""
+
+_SENSOR_SECONDS = 300
+
+_log = logging.getLogger(__name__)
+
+
+class ExportNotLoadedError(ConfigurationError, ComponentTreeException):
+    """An export's settings cannot be loaded.
+
+    An exception of Dagster's own kind too: any other is wrapped in one whose text is the tree of all components.
+    """
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """Where an export is described.
+
+    Attributes:
+        label: Names it among the project's components.
+        file: The YAML file.
+        line: Line of its settings.
+        lines: Line of each setting that the file has.
+    """
+
+    label: str
+    file: str | None
+    line: int | None
+    lines: Mapping[str, int]
+
+    @staticmethod
+    def of(context: dg.ComponentLoadContext) -> Place:
+        """Return the place that ``context`` loads."""
+        key = context.component_loc.get_display_key(context.defs_module_path).removesuffix("[0]")
+        label = re.sub(r"\W+", "_", key).strip("_") or "export"
+        tree = context.resolution_context.source_position_tree
+        if tree is None:
+            return Place(label=label, file=None, line=None, lines={})
+        tree = tree.children.get("attributes", tree)
+        return Place(
+            label=label,
+            file=tree.position.filename,
+            line=tree.position.start.line,
+            lines={str(key): child.position.start.line for key, child in tree.children.items()},
+        )
+
+    def fault(
+        self, error: ValidationError | BillingLakeError, model: type[BaseModel]
+    ) -> ExportNotLoadedError:
+        """Say what is wrong.
+
+        Args:
+            error: What pydantic or the lake says.
+            model: The settings.
+        """
+        if isinstance(error, ValidationError):
+            key, what, remedy = _explain(error, model)
+        else:
+            key = next((key for key in self.lines if re.search(rf"\b{key}\b", error.what)), "")
+            what, remedy = error.what, error.how
+        line = self.lines.get(key, self.line)
+        return ExportNotLoadedError(what, file=self.file, line=line, remedy=remedy)
+
+    def at(self, setting: str) -> str:
+        """Return file and line of a setting, in words."""
+        line = self.lines.get(setting, self.line)
+        return self.label if self.file is None else f"{self.file}, line {line}"
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where an export comes from.
+
+    Attributes:
+        place: Its YAML.
+        fault: What is wrong with it.
+    """
+
+    place: Place
+    fault: ExportNotLoadedError | None
+
+
+def _explain(error: ValidationError, model: type[BaseModel]) -> tuple[str, str, str]:
+    """Return the setting of the first fault, what is wrong with it, and what to do."""
+    faults = error.errors(include_url=False)
+    first = faults[0]
+    key = str(first["loc"][0]) if first["loc"] else ""
+    others = sorted({str(one["loc"][0]) for one in faults if one["loc"]} - {key})
+    more = f"; further faults in {', '.join(f'`{shown(one)}`' for one in others)}" if others else ""
+    settings = model.model_fields
+    if first["type"] == "extra_forbidden":
+        close = difflib.get_close_matches(key, settings, n=1)
+        remedy = f"Write `{close[0]}`" if close else f"Settings are: {', '.join(settings)}"
+        return key, f"There is no setting `{shown(key)}`{more}", remedy
+    if first["type"] == "missing":
+        what = f"`{key}` is missing"
+    elif first["type"] == "value_error":
+        what = f"`{key}`: {first['ctx']['error']}"
+    else:
+        what = f"`{shown(key)}` is {shown(first['input'])!r}. {first['msg']}"
+    return key, what + more, f"`{key}`: {settings[key].description}"
+
+
+@cache
+def keeping_faults(model: type[BaseModel]) -> type[BaseModel]:
+    """Return ``model`` so that it takes settings that are wrong, and keeps what is wrong with them for `kept_fault`."""
+
+    def keep(cls: type[BaseModel], data: Any, handler: Any) -> BaseModel:
+        try:
+            checked: BaseModel = handler(data)
+        except ValidationError as error:
+            checked = cls.model_construct()
+            checked._fault = error  # type: ignore[attr-defined]  # noqa: SLF001 -- made below
+        return checked
+
+    fields: dict[str, Any] = {"_fault": (ValidationError | None, PrivateAttr(default=None))}
+    return create_model(
+        model.__name__,
+        __base__=model,
+        __validators__={"keep": model_validator(mode="wrap")(classmethod(keep))},  # type: ignore[dict-item,arg-type]
+        **fields,
+    )
+
+
+def kept_fault(model: BaseModel | None) -> ValidationError | None:
+    """Return what is wrong with the settings that ``model`` was made of."""
+    fault: ValidationError | None = getattr(model, "_fault", None)
+    return fault
+
+
+def not_loaded(fault: ExportNotLoadedError, place: Place) -> dg.Definitions:
+    """Return what stands for an export that cannot be loaded.
+
+    Raises:
+        ExportNotLoadedError: Definitions are being validated.
+    """
+    if os.environ.get(_VALIDATING):
+        raise fault
+    _log.error("An export is not loaded: %s", fault)
+
+    @dg.sensor(
+        name=f"{place.label}_not_loaded",
+        minimum_interval_seconds=_SENSOR_SECONDS,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description=str(fault),
+    )
+    def says_why() -> None:
+        raise fault
+
+    asset = dg.AssetSpec(
+        ["not_loaded", place.label],
+        group_name="not_loaded",
+        description=f"This export is not loaded. {fault}",
+        kinds={"yaml"},
+    )
+    return dg.Definitions(assets=[asset], sensors=[says_why])

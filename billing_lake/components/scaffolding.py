@@ -1,0 +1,43 @@
+"""What `dg scaffold defs billing_lake.components.BillingExport <name>` writes."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import dagster as dg
+from pydantic import BaseModel, Field
+
+from billing_lake.domain.deliveries import Layout
+
+
+class ScaffoldSettings(BaseModel):
+    """Options of the command; what is not given is to be edited in the file."""
+
+    layout: Layout = Field(default="create-new", description="How the provider lays out its files.")
+    prefix: str = Field(default="", description="Folder below the landing storage's root.")
+    report: str = Field(
+        default="", description="Name of the report; the export's own if not given."
+    )
+
+
+class BillingExportScaffolder(dg.Scaffolder[ScaffoldSettings]):
+    """Writes a `defs.yaml` that can be loaded as it is, named after its folder."""
+
+    @classmethod
+    def get_scaffold_params(cls) -> type[ScaffoldSettings]:
+        """Return the options."""
+        return ScaffoldSettings
+
+    def scaffold(self, request: dg.ScaffoldRequest[ScaffoldSettings]) -> None:
+        """Write the file."""
+        params = request.params
+        name = re.sub(r"\W+", "_", request.target_path.name.lower()).strip("_")
+        settings: dict[str, Any] = {
+            "name": name if name[:1].isalpha() else f"export_{name}",
+            "layout": params.layout,
+            "prefix": params.prefix,
+        }
+        if params.layout != "loose":
+            settings["report"] = params.report or request.target_path.name
+        dg.scaffold_component(request, {**settings, "start": "2024-01"})

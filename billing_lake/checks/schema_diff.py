@@ -121,5 +121,5 @@ def _ways_out(export: Export, period: str, refused: Sequence[Row]) -> str:
         f"{period}: no table was changed, because these columns changed in a way that no table can follow: {columns}{more}. "
         "Ways out: if the delivery is wrong, have it delivered again; if the column dictionary is wrong, correct "
         "`billing_lake/domain/dictionary.py`; if the new type is right, run the job "
-        f"`{export.name}_rebuild_iceberg_table`, which builds the tables anew from all deliveries beside the old ones."
+        f"`{export.name}_rebuild_iceberg_table`, which builds the tables anew from all deliveries and keeps the old rows."
     )

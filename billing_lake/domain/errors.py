@@ -185,7 +185,7 @@ class BadValueError(ReportFileError):
 class SchemaChangeError(BillingLakeError):
     """A column's type changed in a way that a table cannot follow."""
 
-    remedy = "Correct the delivery, or run the rebuild_iceberg_table job, which builds the table anew beside the old one"
+    remedy = "Correct the delivery, or run the rebuild_iceberg_table job, which builds the table anew and keeps the old rows"
 
 
 class LoadError(BillingLakeError):

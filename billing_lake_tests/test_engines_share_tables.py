@@ -37,5 +37,8 @@ def test_polars_and_glue_take_turns_in_one_lake_on_aws(
     february = polars.deliver("2025-02", extra_tags=("user:Project",))
     result = by_glue.load("2025-02")
     assert_proved(result)
-    assert metadata(result, "iceberg_table")["encoded"] == "taken over from another table"
+    assert (
+        metadata(result, "iceberg_table")["encoded"]
+        == "for hive_table, whose files this table shares"
+    )
     assert_tables_equal(polars, january, february)

@@ -72,7 +72,7 @@ def test_a_report_that_is_put_into_s3_is_seen_loaded_proved_and_restated(
     assert_tables_equal(lake, second)
     told = metadata(result, "s3_table")
     assert told["replaced_delivery_version"] == first.version
-    assert told["encoded"] == "taken over from another table"
+    assert told["encoded"] == "for hive_table, whose files this table shares"
     assert periods(tick(lake, seen.cursor)) == []
     runs = glue_runs(aws, before)
     assert runs == (["SUCCEEDED"] * 4 if engine == "glue" else []), "two runs of Glue a month"

@@ -21,6 +21,7 @@ from billing_lake.domain.errors import (
     FieldIdMismatchError,
     LoadError,
     SchemaChangeError,
+    SnapshotGoneError,
     StorageWriteError,
     TableError,
 )
@@ -272,7 +273,10 @@ def _placed(
     catalog: TableCatalog, key: PeriodKey, commit: Commit, encoded: Encoded
 ) -> tuple[EncodedFile, ...]:
     """Return the files as the table refers to them; none where somebody has replaced the period since."""
-    found = catalog.files(commit.table, key).files
+    try:
+        found = catalog.files(commit.table, key, commit).files
+    except SnapshotGoneError:
+        return ()
     written = [file for file in encoded.files if file.rows]
     if len(found) != len(written):
         return ()

@@ -61,6 +61,17 @@ def totals(profile: Profile) -> dg.MarkdownMetadataValue:
     )
 
 
+def figures(profile: Profile) -> dg.JsonMetadataValue:
+    """Return row count and totals as figures, exact because they are text: what a proof compares with."""
+    told = profile.to_json()
+    return dg.MetadataValue.json({name: told[name] for name in ("rows", "totals")})
+
+
+def from_figures(told: Mapping[str, Any]) -> Profile:
+    """Return the profile that `figures` told."""
+    return Profile.from_json({**Profile().to_json(), **told})
+
+
 def preview(rows: Iterable[Mapping[str, str]]) -> dg.MarkdownMetadataValue:
     """Return rows as a table."""
     sample = list(rows)

@@ -11,15 +11,18 @@ from billing_lake.assets.metadata import (
     PREVIEW_ROWS,
     column_schema,
     engine_facts,
+    figures,
     present,
     preview,
     totals,
 )
 from billing_lake.assets.periods import Event, Outcome, each_period
 from billing_lake.assets.progress import progress
+from billing_lake.catalogs.base import Commit, TableCatalog
 from billing_lake.deployments import Lake
 from billing_lake.domain.crawls import Crawl
-from billing_lake.domain.sources import Encoded
+from billing_lake.domain.errors import BillingLakeError
+from billing_lake.domain.sources import Encoded, PeriodKey
 
 _KINDS: Mapping[TableOutput, set[str]] = {
     "hive": {"hive", "parquet"},
@@ -107,9 +110,12 @@ def _metadata(
     lake: Lake, export: Export, output: TableOutput, crawl: Crawl, loaded: Loaded
 ) -> dict[str, object]:
     catalog = catalog_of(lake, output)
-    source = catalog.files(export.table, export.period_key(crawl.delivery.period))
-    names = [name for name in PREVIEW_COLUMNS if source.type_of(name) is not None]
     commit = loaded.commit
+    giver = export.giver(output)
+    if loaded.encoded_here or giver is None:
+        encoded = "for this table"
+    else:
+        encoded = f"for {TABLE_ASSETS[giver]}, whose files this table shares"
     return present(
         **{
             "dagster/column_schema": column_schema(loaded.fields),
@@ -119,15 +125,30 @@ def _metadata(
             **engine_facts(loaded.facts),
         },
         delivery_version=crawl.delivery.version,
+        delivery_identity=crawl.delivery.identity,
         replaced_delivery_version=commit.replaced_version,
         replaced_rows=commit.replaced_rows,
         # As text: a snapshot id has more digits than a number in a browser keeps.
         snapshot_id=None if commit.snapshot_id is None else str(commit.snapshot_id),
+        generation=commit.generation,
         files=commit.files,
         bytes=commit.size,
         bytes_read=crawl.delivery.size if loaded.encoded_here else 0,
-        encoded="for this table" if loaded.encoded_here else "taken over from another table",
+        encoded=encoded,
         seconds=round(loaded.seconds, 3),
         totals=totals(crawl.profile),
-        preview=preview(lake.reader.preview(source, names, PREVIEW_ROWS)),
+        raw_figures=figures(crawl.profile),
+        preview=_preview(lake, catalog, commit, export.period_key(crawl.delivery.period)),
     )
+
+
+def _preview(
+    lake: Lake, catalog: TableCatalog, commit: Commit, key: PeriodKey
+) -> dg.MarkdownMetadataValue | None:
+    """Return the first rows of what was loaded; None where two more loads have replaced it since."""
+    try:
+        source = catalog.files(commit.table, key, commit)
+        names = [name for name in PREVIEW_COLUMNS if source.type_of(name) is not None]
+        return preview(lake.reader.preview(source, names, PREVIEW_ROWS))
+    except BillingLakeError:
+        return None

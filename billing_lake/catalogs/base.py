@@ -136,7 +136,8 @@ class TableCatalog(Protocol):
         """Return what a reader reads for the period: now, or as ``commit`` left it.
 
         Raises:
-            TableError: There is no such table, or what ``commit`` made is gone.
+            TableError: There is no such table.
+            SnapshotGoneError: Not all that ``commit`` made is kept any more.
         """
 
     def periods(self, table: str, export: str) -> tuple[str, ...]:

@@ -59,6 +59,7 @@ from billing_lake.domain.errors import (
     BillingLakeError,
     CommitConflictError,
     SchemaChangeError,
+    SnapshotGoneError,
     StorageWriteError,
     TableError,
 )
@@ -257,14 +258,15 @@ class GlueHiveTables:
         with writing(self._root):
             claim, partition = self._settled(entry, key)
             folder = None if partition is None else location(partition)
-            if commit is not None:
+            if commit is not None and commit.generation is not None:
                 folder = commit.generation
+                kept = () if claim is None else (claim.generation, claim.previous)
+                if generation_name(entry, folder) not in kept:
+                    what = (
+                        f"The files of the load are gone: others have replaced {key.period} twice"
+                    )
+                    raise SnapshotGoneError(what, file=folder)
             found = () if folder is None else self._files.list(folder)
-            if commit is not None and commit.files and not found:
-                what = (
-                    "The files of the load are gone: others have replaced its billing period twice"
-                )
-                raise TableError(what, file=folder)
         empty = set() if claim is None else {file.name for file in claim.files if not file.rows}
         names = ((file.uri, file.uri.rpartition("/")[2]) for file in found)
         uris = sorted(uri for uri, name in names if is_read(name) and name not in empty)

@@ -63,8 +63,8 @@ from billing_lake.catalogs.placing import (
 from billing_lake.domain.errors import (
     CommitConflictError,
     SchemaChangeError,
+    SnapshotGoneError,
     StorageWriteError,
-    TableError,
 )
 from billing_lake.domain.schemas import (
     Column,
@@ -250,7 +250,11 @@ class HiveTables:
             fields = require(db, table)
             partition = partition_of(db, table, check_key(key))
         if commit is not None and commit.generation is not None:
-            uris = _parquet_in(Path(commit.generation))
+            generation = Path(commit.generation)
+            if partition is None or not partition.keeps(generation.name):
+                what = f"The files of the load are gone: others have replaced {key.period} twice"
+                raise SnapshotGoneError(what, file=str(generation))
+            uris = _parquet_in(generation)
         elif partition is None:
             uris = []
         else:
@@ -517,8 +521,4 @@ def _link(encoded: Encoded, folder: Path) -> tuple[str, ...]:
 
 
 def _parquet_in(folder: Path) -> list[str]:
-    found = sorted(str(path) for path in files_below(folder) if path.suffix == ".parquet")
-    if not folder.is_dir():
-        what = "The files of the load are gone: others have replaced its billing period twice"
-        raise TableError(what, file=str(folder))
-    return found
+    return sorted(str(path) for path in files_below(folder) if path.suffix == ".parquet")

@@ -42,6 +42,10 @@ class Partition:
         """Rows of all files."""
         return sum(file["rows"] for file in self.files)
 
+    def keeps(self, generation: str) -> bool:
+        """Say whether the files of a generation are kept: those of any other may be on their way out."""
+        return generation in (self.location, self.previous)
+
 
 def fields_of(db: sqlite3.Connection, table: str) -> tuple[Field, ...] | None:
     """Return a table's fields, or None where there is no such table."""

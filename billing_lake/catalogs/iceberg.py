@@ -54,6 +54,7 @@ from billing_lake.domain.errors import (
     CommitConflictError,
     CommitUnknownError,
     ConfigurationError,
+    SnapshotGoneError,
     TableError,
     shown,
 )
@@ -234,7 +235,7 @@ class IcebergTables:
         opened = self.load(table)
         snapshot = None if commit is None else commit.snapshot_id
         if snapshot is not None and opened.snapshot_by_id(snapshot) is None:
-            raise TableError(f"Table {table} has no snapshot {snapshot} any more")
+            raise SnapshotGoneError(f"Table {table} has no snapshot {snapshot} any more")
         with aws_answers(self._warehouse):
             scan = opened.scan(row_filter=of_period(check_key(key)), snapshot_id=snapshot)
             tasks = list(scan.plan_files())

@@ -20,8 +20,18 @@ from dagster._core.storage.asset_check_execution_record import (
 )
 
 from billing_lake.assets.export import Export
-from billing_lake.assets.left_out import LeftOut, describe, is_last, left_out, raise_failures
+from billing_lake.assets.left_out import (
+    PASSES,
+    LeftOut,
+    describe,
+    is_last,
+    left_out,
+    raise_failures,
+)
 from billing_lake.domain.errors import BillingLakeError, SchemaChangeError
+
+_RECORDS = 5
+"""Materializations of a period that are looked at for that of the run: more loads of it than ever run at once."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,11 +51,12 @@ class Verdict:
     severity: dg.AssetCheckSeverity = dg.AssetCheckSeverity.ERROR
 
 
-Judge = Callable[[str, Sequence[str]], Mapping[str, Verdict]]
-"""Takes a billing period and names of checks, gives their verdicts."""
+Made = dg.EventLogRecord | None
+"""What a verdict is about: the materialization that this run made of a period, or else the latest one."""
 
+Judge = Callable[[str, Sequence[str], Made], Mapping[str, Verdict]]
+"""Takes a billing period, names of checks, and what was made of it; gives their verdicts."""
 
-Target = AssetCheckEvaluationTargetMaterializationData | None
 
 Event = dg.AssetCheckEvaluation | dg.AssetObservation | dg.Output[None]
 
@@ -98,11 +109,11 @@ class Checks:
         periods: Sequence[str],
     ) -> Iterator[Event]:
         names = [spec.name for spec in selected]
-        found = {period: _judged(self.judge, period, names) for period in periods}
-        target = _target(context, self.export.key(self.asset), None)
+        made = _made(context, self.export.key(self.asset), None)
+        found = {period: _judged(self.judge, period, names, made) for period in periods}
         for spec in selected:
             whole = _joined({period: verdicts[spec.name] for period, verdicts in found.items()})
-            yield _evaluation(spec, None, whole, target)
+            yield _evaluation(spec, None, whole, made)
 
     def _evaluate_each(
         self,
@@ -113,28 +124,28 @@ class Checks:
         key = self.export.key(self.asset)
         missed = left_out(context, self.export, self.asset) if _periods(context) else {}
         refused: dict[str, Verdict] = {}
-        gates: list[tuple[dg.AssetCheckSpec, str, Verdict, Target]] = []
+        gates: list[tuple[dg.AssetCheckSpec, str, Verdict, Made]] = []
         for period in periods:
             if period in missed:
                 if not missed[period].failed:
                     yield from self._as_it_was(context, selected, period, missed[period].reason)
                 continue
-            verdicts = _judged(self.judge, period, [spec.name for spec in selected])
-            target = _target(context, key, period)
+            made = _made(context, key, period)
+            verdicts = _judged(self.judge, period, [spec.name for spec in selected], made)
             for spec in selected:
                 verdict = verdicts[spec.name]
                 if spec.blocking and not verdict.passed:
                     refused[period] = verdict
-                    gates.append((spec, period, verdict, target))
+                    gates.append((spec, period, verdict, made))
                 else:
-                    yield _evaluation(spec, period, verdict, target)
+                    yield _evaluation(spec, period, verdict, made)
         # Dagster's gate is open or closed for the whole run; where some periods may pass, later steps leave the others out.
         partly = len(refused) < len(periods) and not is_last(context)
-        for spec, period, verdict, target in gates:
-            yield _evaluation(spec, period, verdict, target, blocking=not partly)
+        for spec, period, verdict, made in gates:
+            yield _evaluation(spec, period, verdict, made, blocking=not partly)
         for period, verdict in refused.items() if partly else ():
             reason = verdict.description.removeprefix(f"{period}: ")
-            facts = {"error": SchemaChangeError.__name__}
+            facts = {"error": SchemaChangeError.__name__, PASSES: SchemaChangeError.passes}
             yield LeftOut(
                 key=key, period=period, failed=True, reason=reason, facts=facts
             ).observation
@@ -162,8 +173,9 @@ class Checks:
                 text = f"{period}: nothing is loaded, so there is nothing to check. {reason}"
                 yield _evaluation(spec, period, Verdict(passed=True, description=text), None)
             else:
-                verdict = _judged(self.judge, period, [spec.name])[spec.name]
-                yield _evaluation(spec, period, verdict, _target(context, spec.asset_key, period))
+                made = _made(context, spec.asset_key, period)
+                verdict = _judged(self.judge, period, [spec.name], made)[spec.name]
+                yield _evaluation(spec, period, verdict, made)
 
 
 def _periods(context: dg.AssetCheckExecutionContext) -> Sequence[str]:
@@ -171,9 +183,9 @@ def _periods(context: dg.AssetCheckExecutionContext) -> Sequence[str]:
     return run.partition_keys if run.has_partition_key or run.has_partition_key_range else ()
 
 
-def _judged(judge: Judge, period: str, names: Sequence[str]) -> Mapping[str, Verdict]:
+def _judged(judge: Judge, period: str, names: Sequence[str], made: Made) -> Mapping[str, Verdict]:
     try:
-        return judge(period, names)
+        return judge(period, names, made)
     except BillingLakeError as error:
         failed = Verdict(passed=False, description=f"{period}: {describe(error)}")
         return dict.fromkeys(names, failed)
@@ -204,7 +216,7 @@ def _evaluation(
     spec: dg.AssetCheckSpec,
     period: str | None,
     verdict: Verdict,
-    target: Target,
+    made: Made,
     *,
     blocking: bool = False,
 ) -> dg.AssetCheckEvaluation:
@@ -217,22 +229,18 @@ def _evaluation(
         severity=verdict.severity,
         blocking=blocking,
         partition=period,
-        target_materialization_data=target,
+        target_materialization_data=None
+        if made is None
+        else AssetCheckEvaluationTargetMaterializationData(
+            storage_id=made.storage_id, run_id=made.run_id, timestamp=made.timestamp
+        ),
     )
 
 
-def _target(context: dg.AssetCheckExecutionContext, key: dg.AssetKey, period: str | None) -> Target:
-    """Return the latest materialization, which is what a verdict is about."""
+def _made(context: dg.AssetCheckExecutionContext, key: dg.AssetKey, period: str | None) -> Made:
     records = context.instance.fetch_materializations(
         dg.AssetRecordsFilter(asset_key=key, asset_partitions=None if period is None else [period]),
-        limit=1,
+        limit=_RECORDS,
     ).records
-    return (
-        AssetCheckEvaluationTargetMaterializationData(
-            storage_id=records[0].storage_id,
-            run_id=records[0].run_id,
-            timestamp=records[0].timestamp,
-        )
-        if records
-        else None
-    )
+    of_run = (record for record in records if record.run_id == context.run.run_id)
+    return next(of_run, records[0] if records else None)

@@ -11,7 +11,7 @@ import dagster as dg
 from billing_lake.assets import markdown
 from billing_lake.assets.export import TABLE_ASSETS, Export, knowingly
 from billing_lake.assets.loading import catalog_of
-from billing_lake.checks.evaluations import Checks, Event, Verdict
+from billing_lake.checks.evaluations import Checks, Event, Made, Verdict
 from billing_lake.deployments import Lake
 from billing_lake.domain.crawls import Crawl
 from billing_lake.domain.schemas import SchemaDiff, lake_columns, plan
@@ -46,7 +46,7 @@ def build_schema_diff(export: Export) -> dg.AssetChecksDefinition:
     ) -> Iterator[Event]:
         path = export.key("crawler_table").path
 
-        def judge(period: str, _: Sequence[str]) -> dict[str, Verdict]:
+        def judge(period: str, _: Sequence[str], __: Made) -> dict[str, Verdict]:
             return {
                 NAME: _verdict(billing_lake, export, billing_lake.values.get(path, period, Crawl))
             }

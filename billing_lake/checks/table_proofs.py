@@ -1,21 +1,28 @@
 """The checks of a table: it is read back as a user would read it, and must equal the delivery to the last digit.
 
+In a run that loaded the period, what is proved is the commit of that load, whatever other loads have done since. Elsewhere it is
+what the table holds now, against the delivery that the table says it holds.
+
 All checks of a table are one step, so that its files are read once.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cache, cached_property
+from typing import Any
 
 import dagster as dg
 
 from billing_lake.assets import markdown
 from billing_lake.assets.export import TABLE_ASSETS, Export, TableOutput, knowingly
 from billing_lake.assets.loading import catalog_of
-from billing_lake.assets.metadata import present
-from billing_lake.checks.evaluations import Checks, Event, Verdict
+from billing_lake.assets.metadata import from_figures, present
+from billing_lake.catalogs.base import Commit
+from billing_lake.checks.evaluations import Checks, Event, Made, Verdict
 from billing_lake.deployments import Lake
 from billing_lake.domain.crawls import Crawl
-from billing_lake.domain.profiles import compare
+from billing_lake.domain.errors import BillingLakeError, SnapshotGoneError
+from billing_lake.domain.profiles import Profile, compare
 from billing_lake.domain.quality import Quality
 from billing_lake.domain.sources import Source
 
@@ -28,7 +35,7 @@ _DESCRIPTIONS = {
     EQUALS_DELIVERY: (
         "Row count and every cost total of every currency, read back from the table, equal those of the raw files exactly."
     ),
-    ONE_VERSION: "All rows of the billing period come from one delivery, and it is the crawled one.",
+    ONE_VERSION: "All rows of the billing period come from one delivery, and it is the one that was loaded.",
     USAGE_DATES: (
         "Usage starts within the billing period. Fees and Savings Plans are legitimately billed for other months, so "
         "this warns, and lists the days."
@@ -37,6 +44,8 @@ _DESCRIPTIONS = {
 }
 
 _SHOWN = 5
+
+_LOOKS = 3
 
 
 def build_table_proofs(export: Export, output: TableOutput) -> dg.AssetChecksDefinition:
@@ -85,12 +94,7 @@ def _build(
         context: dg.AssetCheckExecutionContext, billing_lake: dg.ResourceParam[Lake]
     ) -> Iterator[Event]:
         path = export.key(expected).path
-
-        def judge(period: str, names: Sequence[str]) -> Mapping[str, Verdict]:
-            crawl = billing_lake.values.get(path, period, Crawl)
-            source = catalog_of(billing_lake, output).files(table, export.period_key(period))
-            proofs = _Proofs(billing_lake, crawl, source)
-            return {name: proofs.judge(name) for name in names}
+        period_proofs = _TableProofs(billing_lake, output, table, export, path, context.run.run_id)
 
         @cache
         def held() -> tuple[str, ...]:
@@ -101,7 +105,7 @@ def _build(
             export=export,
             asset=asset,
             specs=specs,
-            judge=judge,
+            judge=period_proofs.judge,
             known_periods=lambda: billing_lake.values.periods(path),
             is_empty=lambda period: period not in held(),
         )
@@ -110,17 +114,196 @@ def _build(
     return table_proofs
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Expected:
+    """What a period of a table should hold.
+
+    Attributes:
+        version: Version of the delivery.
+        profile: What its raw files add up to.
+        note: What else a reader of a verdict should know.
+    """
+
+    version: str
+    profile: Profile
+    note: str = ""
+
+
+class _TableProofs:
+    """The proofs of one table.
+
+    Args:
+        lake: The lake.
+        output: Which table.
+        table: Its name.
+        export: The export.
+        crawls: Key of the asset whose values are the crawled deliveries.
+        run_id: The run.
+    """
+
+    def __init__(
+        self,
+        lake: Lake,
+        output: TableOutput,
+        table: str,
+        export: Export,
+        crawls: Sequence[str],
+        run_id: str,
+    ) -> None:
+        self._lake = lake
+        self._catalog = catalog_of(lake, output)
+        self._table = table
+        self._export = export
+        self._crawls = crawls
+        self._run_id = run_id
+        self._held: Mapping[str, str] | None = None
+
+    def judge(self, period: str, names: Sequence[str], made: Made) -> Mapping[str, Verdict]:
+        """Judge one period."""
+        if made is not None and made.run_id == self._run_id and made.partition_key == period:
+            return self._of_commit(period, names, made)
+        return self._of_now(period, names, made)
+
+    def _of_commit(
+        self, period: str, names: Sequence[str], made: dg.EventLogRecord
+    ) -> Mapping[str, Verdict]:
+        """Judge what this run loaded; where its files are gone already, say that it was not proved."""
+        expected, commit = _loaded(made), _commit(self._table, _facts(made))
+        key = self._export.period_key(period)
+        try:
+            source = self._catalog.files(self._table, key, commit)
+            try:
+                verdicts = self._verdicts(period, names, source, expected)
+            except BillingLakeError:
+                self._catalog.files(self._table, key, commit)
+                raise
+            if _is_red(verdicts):
+                # Were its files taken away while they were read?
+                self._catalog.files(self._table, key, commit)
+        except SnapshotGoneError as gone:
+            text = (
+                f"Delivery {expected.version}, which this run loaded, was not proved: other loads have replaced it twice "
+                f"since, and prove what they brought. {gone.what}"
+            )
+            return _unproved(period, names, text)
+        return verdicts
+
+    def _of_now(self, period: str, names: Sequence[str], made: Made) -> Mapping[str, Verdict]:
+        """Judge what the table holds; where it is being replaced under the proof, once more."""
+        key = self._export.period_key(period)
+        for _ in range(_LOOKS):
+            says = self._says(period)
+            expected = self._known(period, says, made)
+            if expected is None:
+                text = (
+                    "What the delivery that the table holds adds up to is not known here any more, so nothing was proved. "
+                    "Load the period again"
+                )
+                return _unproved(period, names, text)
+            source = self._catalog.files(self._table, key)
+            error: BillingLakeError | None = None
+            verdicts: Mapping[str, Verdict] = {}
+            try:
+                verdicts = self._verdicts(period, names, source, expected)
+            except BillingLakeError as raised:
+                error = raised
+            if error is None and not _is_red(verdicts):
+                return verdicts
+            self._held = None
+            if self._says(period) == says and self._catalog.files(self._table, key) == source:
+                if error is not None:
+                    raise error
+                return verdicts
+        text = "The period was replaced again and again while it was read, so nothing was proved. Run the checks again"
+        return _unproved(period, names, text)
+
+    def _verdicts(
+        self, period: str, names: Sequence[str], source: Source, expected: _Expected
+    ) -> Mapping[str, Verdict]:
+        proofs = _Proofs(self._lake, period, expected, source)
+        return {name: proofs.judge(name) for name in names}
+
+    def _says(self, period: str) -> str | None:
+        """Return the identity of the delivery that the table says it holds."""
+        if self._held is None:
+            self._held = self._catalog.held(self._table, self._export.name)
+        return self._held.get(period)
+
+    def _known(self, period: str, says: str | None, made: Made) -> _Expected | None:
+        """Return what the delivery with the identity ``says`` adds up to, from whatever knows it."""
+        if says is None:
+            # Loaded before tables said what they hold, or not at all.
+            return _crawled(self._lake.values.get(self._crawls, period, Crawl))
+        kept = self._lake.values.find(self._crawls, period)
+        crawl = kept.value if kept is not None and isinstance(kept.value, Crawl) else None
+        if crawl is not None and crawl.delivery.identity == says:
+            return _crawled(crawl)
+        if made is None or _facts(made).get("delivery_identity") != says:
+            return None
+        note = (
+            ""
+            if crawl is None
+            else f". Delivery {crawl.delivery.version} was crawled since and is not loaded"
+        )
+        return replace(_loaded(made), note=note)
+
+
+def _crawled(crawl: Crawl) -> _Expected:
+    return _Expected(version=crawl.delivery.version, profile=crawl.profile)
+
+
+def _loaded(made: dg.EventLogRecord) -> _Expected:
+    facts = _facts(made)
+    profile = from_figures(facts["raw_figures"])
+    return _Expected(version=str(facts["delivery_version"]), profile=profile)
+
+
+def _commit(table: str, facts: Mapping[str, Any]) -> Commit:
+    """Return the commit that a materialization tells of."""
+    snapshot_id = facts.get("snapshot_id")
+    return Commit(
+        table=table,
+        rows=int(facts["dagster/partition_row_count"]),
+        files=int(facts["files"]),
+        size=int(facts["bytes"]),
+        replaced_rows=int(facts["replaced_rows"]),
+        replaced_version=facts.get("replaced_delivery_version"),
+        snapshot_id=None if snapshot_id is None else int(snapshot_id),
+        generation=facts.get("generation"),
+    )
+
+
+def _facts(made: dg.EventLogRecord) -> dict[str, Any]:
+    told = made.asset_materialization
+    return {} if told is None else {name: value.value for name, value in told.metadata.items()}
+
+
+def _is_red(verdicts: Mapping[str, Verdict]) -> bool:
+    return any(
+        not one.passed and one.severity == dg.AssetCheckSeverity.ERROR for one in verdicts.values()
+    )
+
+
+def _unproved(period: str, names: Sequence[str], text: str) -> Mapping[str, Verdict]:
+    """Return what is neither good nor bad."""
+    verdict = Verdict(
+        passed=False, description=f"{period}: {text}", severity=dg.AssetCheckSeverity.WARN
+    )
+    return dict.fromkeys(names, verdict)
+
+
 class _Proofs:
     """The proofs of one period of one table."""
 
-    def __init__(self, lake: Lake, crawl: Crawl, source: Source) -> None:
+    def __init__(self, lake: Lake, period: str, expected: _Expected, source: Source) -> None:
         self.reader = lake.reader
-        self.crawl = crawl
+        self.period = period
+        self.expected = expected
         self.source = source
 
     @cached_property
     def quality(self) -> Quality:
-        return self.reader.quality(self.source, self.crawl.delivery.period)
+        return self.reader.quality(self.source, self.period)
 
     def judge(self, name: str) -> Verdict:
         judges: dict[str, Callable[[], Verdict]] = {
@@ -133,17 +316,17 @@ class _Proofs:
 
     def equals_delivery(self) -> Verdict:
         found = self.reader.profile(self.source)
-        expected = self.crawl.profile
+        expected = self.expected.profile
         differences = compare(expected, found)
         figures = 1 + sum(len(columns) for columns in expected.totals.values())
         metadata = {
             "rows_expected": expected.rows,
             "rows_found": found.rows,
             "figures_compared": figures,
-            "delivery_version": self.crawl.delivery.version,
+            "delivery_version": self.expected.version,
         }
         if not differences:
-            text = f"{expected.rows:,} rows and {figures - 1} totals are equal to the raw files'"
+            text = f"{expected.rows:,} rows and {figures - 1} totals equal those of the raw files"
             return self._verdict(EQUALS_DELIVERY, text, metadata)
         table = markdown.table(
             ("figure", "expected", "found", "difference"),
@@ -166,7 +349,7 @@ class _Proofs:
 
     def one_version(self) -> Verdict:
         versions = self.quality.versions
-        expected = self.crawl.delivery.version
+        expected = self.expected.version
         metadata = {
             "delivery_version": expected,
             "versions": dg.MetadataValue.md(
@@ -179,8 +362,8 @@ class _Proofs:
         return Verdict(
             passed=False,
             description=(
-                f"{self.period}: the table holds {listed}, the delivery that was crawled last is {expected}. Load the "
-                "period again"
+                f"{self.period}: the table holds {listed}, the delivery that was loaded is {expected}. Load the period "
+                "again"
             ),
             metadata=metadata,
         )
@@ -211,15 +394,11 @@ class _Proofs:
             metadata={"duplicates": count},
         )
 
-    @property
-    def period(self) -> str:
-        return self.crawl.delivery.period
-
     def _verdict(self, name: str, text: str, metadata: Mapping[str, object]) -> Verdict:
         warns = name in (USAGE_DATES, UNIQUE_ITEMS)
         return Verdict(
             passed=True,
-            description=f"{self.period}: {text}",
+            description=f"{self.period}: {text}{self.expected.note}",
             metadata=present(**metadata),
             severity=dg.AssetCheckSeverity.WARN if warns else dg.AssetCheckSeverity.ERROR,
         )

@@ -246,6 +246,12 @@ class TableError(BillingLakeError):
     passes = True
 
 
+class SnapshotGoneError(TableError):
+    """What a load committed was replaced since, and its files are not kept any more."""
+
+    remedy = "Nothing has to be done: what is there now was proved by the load that brought it"
+
+
 class ConfirmationError(TableError):
     """A destructive job was not confirmed."""
 

@@ -93,7 +93,9 @@ def assert_bytes_are_shared(lake: World, result: dg.ExecuteInProcessResult) -> N
     assert metadata(result, "hive_table")["encoded"] == "for this table"
     assert metadata(result, "hive_table")["engine"] == "polars"
     assert metadata(result, "crawler_table")["engine"] == "polars"
-    assert metadata(result, "s3_table")["encoded"] == "taken over from another table"
+    assert (
+        metadata(result, "s3_table")["encoded"] == "for hive_table, whose files this table shares"
+    )
     assert "engine" not in metadata(result, "s3_table")
 
 
@@ -137,7 +139,7 @@ def test_a_column_that_is_new_in_the_third_month_is_added_and_old_months_stay(wo
     again = lake.load("2025-01")
     assert again.success, "a back-fill of an older month gives no false alarm"
     assert verdicts(again)["crawler_table", "schema_diff", "2025-01"].passed
-    assert metadata(again, "s3_table")["encoded"] == "taken over from another table"
+    assert metadata(again, "s3_table")["encoded"] == "for hive_table, whose files this table shares"
 
 
 @pytest.mark.parametrize("outputs", [["iceberg"], ["s3_table"], ["iceberg", "s3_table"], ["hive"]])
@@ -183,8 +185,13 @@ def test_tables_made_beside_a_defined_s3_table_take_its_field_ids_and_share_byte
     result = lake.load("2025-03")
     assert result.success
     assert_tables_equal(lake, delivery)
-    assert metadata(result, "iceberg_table")["encoded"] == "taken over from another table"
-    assert metadata(result, "s3_table")["encoded"] == "taken over from another table"
+    assert (
+        metadata(result, "iceberg_table")["encoded"]
+        == "for hive_table, whose files this table shares"
+    )
+    assert (
+        metadata(result, "s3_table")["encoded"] == "for hive_table, whose files this table shares"
+    )
 
 
 def test_a_table_whose_files_were_taken_away_upstream_encodes_again(world: Make) -> None:

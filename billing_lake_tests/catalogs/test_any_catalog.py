@@ -19,6 +19,7 @@ from billing_lake.domain.errors import (
     FieldIdMismatchError,
     LoadError,
     SchemaChangeError,
+    SnapshotGoneError,
     StorageWriteError,
     TableError,
 )
@@ -73,6 +74,22 @@ def test_a_restatement_with_fewer_files_leaves_nothing_of_the_first(
     assert (commit.replaced_rows, commit.replaced_version) == (5, "v1")
     assert count(catalog.files(TABLE, MARCH)) == 4
     assert versions(catalog.files(TABLE, MARCH)) == {"v2"}
+
+
+@everywhere
+def test_what_a_commit_made_can_be_read_after_the_next_one_and_never_in_part(
+    catalog: TableCatalog, tmp_path: Path
+) -> None:
+    first = load(catalog, encode(tmp_path / "staging", rows=(2, 3)))
+    load(catalog, encode(tmp_path / "staging", rows=(4,), version="v2"))
+    assert count(catalog.files(TABLE, MARCH, first)) == 5
+    assert versions(catalog.files(TABLE, MARCH, first)) == {"v1"}
+    load(catalog, encode(tmp_path / "staging", rows=(6,), version="v3"))
+    if first.generation is None:
+        assert count(catalog.files(TABLE, MARCH, first)) == 5
+        first = replace(first, snapshot_id=1)
+    with pytest.raises(SnapshotGoneError):
+        catalog.files(TABLE, MARCH, first)
 
 
 @everywhere

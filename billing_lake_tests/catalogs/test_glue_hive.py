@@ -17,6 +17,7 @@ from billing_lake.domain.errors import (
     FieldIdMismatchError,
     LoadError,
     SchemaChangeError,
+    SnapshotGoneError,
     StorageWriteError,
     TableError,
 )
@@ -99,6 +100,17 @@ def test_a_load_switches_the_partition_and_a_restatement_leaves_nothing_of_the_f
     assert (world.count(source), world.versions(source)) == (4, {"v2"})
     assert world.athena() == {file.uri for file in source.files}
     assert world.partition()["Parameters"]["numRows"] == "4"
+
+
+def test_what_a_load_brought_can_be_read_after_the_next_one_and_never_in_part(
+    world: GlueWorld, tables: GlueHiveTables
+) -> None:
+    first = world.load(tables, world.encode(rows=(2, 3)))
+    world.load(tables, world.encode(rows=(4,), version="v2"))
+    assert world.count(tables.files(world.table, MARCH, first)) == 5
+    world.load(tables, world.encode(rows=(6,), version="v3"))
+    with pytest.raises(SnapshotGoneError, match="others have replaced 2025-03 twice"):
+        tables.files(world.table, MARCH, first)
 
 
 def test_what_many_periods_hold_costs_two_listings_and_a_read_of_what_changed(

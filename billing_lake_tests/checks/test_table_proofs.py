@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
+import pytest
 
+from billing_lake.checks import table_proofs
 from billing_lake.domain.sources import PeriodKey
 from billing_lake_tests.checks.test_schema_diff import run_checks
-from billing_lake_tests.lakes import EXPORT, TABLE, World
+from billing_lake_tests.lakes import EXPORT, NO_CAPTURE, TABLE, World, verdicts
 
 PERIOD = "2025-03"
+
+ROUNDS = 4
+"""Loads that race, three at a time."""
 
 
 def test_rows_that_somebody_appended_are_found_out_to_the_digit(
@@ -62,11 +70,13 @@ def test_a_table_that_still_holds_the_delivery_before_says_so(world: Callable[..
     second = lake.deliver(PERIOD, restatement=1)
     assert lake.load(PERIOD, assets=["raw_reports", "crawler_table"]).success
     found = run_checks(lake, "iceberg_table", PERIOD)
-    version = found["iceberg_table", "one_delivery_version", PERIOD]
-    assert not version.passed
-    assert first.version in str(version.description)
-    assert second.version in str(version.description)
-    assert not found["iceberg_table", "equals_delivery", PERIOD].passed
+    for check in ("equals_delivery", "one_delivery_version"):
+        verdict = found["iceberg_table", check, PERIOD]
+        assert verdict.passed, "it equals the delivery that it says it holds"
+        assert verdict.severity == dg.AssetCheckSeverity.ERROR
+        assert f"Delivery {second.version} was crawled since" in str(verdict.description)
+    versions = found["iceberg_table", "one_delivery_version", PERIOD]
+    assert f"All rows are of delivery {first.version}" in str(versions.description)
 
 
 def test_usage_outside_the_month_warns_with_the_days(world: Callable[..., World]) -> None:
@@ -108,6 +118,84 @@ def test_a_run_of_the_proofs_without_a_partition_judges_every_month_that_was_loa
     found = run_checks(lake, "iceberg_table", None)
     assert {partition for _, _, partition in found} == {"2025-01", "2025-02"}
     assert all(one.passed for one in found.values())
+
+
+@pytest.mark.parametrize(
+    ("output", "later", "kept"),
+    [("iceberg", 2, True), ("hive", 1, True), ("hive", 2, False)],
+)
+def test_a_run_proves_what_it_loaded_while_other_loads_replace_it(
+    world: Callable[..., World],
+    monkeypatch: pytest.MonkeyPatch,
+    output: str,
+    later: int,
+    kept: bool,  # noqa: FBT001
+) -> None:
+    lake = world(outputs=[output])
+    first = lake.deliver(PERIOD)
+    loads = list(range(1, later + 1))
+    judge = table_proofs._TableProofs.judge
+
+    def be_overtaken(self: Any, *args: Any) -> Any:
+        while loads:
+            lake.deliver(PERIOD, restatement=loads.pop(0))
+            assert lake.load(PERIOD).success
+        return judge(self, *args)
+
+    monkeypatch.setattr(table_proofs._TableProofs, "judge", be_overtaken)
+    result = lake.load(PERIOD)
+    assert not loads
+    found = {
+        check: one
+        for (asset, check, _), one in verdicts(result).items()
+        if asset != "crawler_table"
+    }
+    assert len(found) == 4
+    for one in found.values():
+        if kept:
+            assert one.passed
+        else:
+            assert not one.passed
+            assert one.severity == dg.AssetCheckSeverity.WARN
+            assert "was not proved" in str(one.description)
+        assert one.target_materialization_data is not None
+        assert one.target_materialization_data.run_id == result.run_id
+    assert first.version in str(found["one_delivery_version"].description)
+
+
+def test_no_verdict_is_false_while_loads_and_checks_of_a_month_race(tmp_path: Path) -> None:
+    (tmp_path / "dagster").mkdir()
+    storage = str(tmp_path / "dagster")
+    with dg.DagsterInstance.local_temp(storage, overrides=NO_CAPTURE) as instance:
+        lake = World(tmp_path / "lake", {"outputs": ["hive", "iceberg"]}, instance)
+        numbers = iter(range(1, 100))
+        lock = threading.Lock()
+        lake.deliver(PERIOD)
+        assert lake.load(PERIOD).success
+        over = threading.Event()
+
+        def load(_: int) -> list[dg.AssetCheckEvaluation]:
+            with lock:
+                lake.deliver(PERIOD, restatement=next(numbers))
+            return list(lake.load(PERIOD).get_asset_check_evaluations())
+
+        def check() -> list[dg.AssetCheckEvaluation]:
+            found: list[dg.AssetCheckEvaluation] = []
+            while not over.is_set():
+                for asset in ("hive_table", "iceberg_table"):
+                    found += run_checks(lake, asset, PERIOD).values()
+            return found
+
+        with ThreadPoolExecutor(4) as pool:
+            checking = pool.submit(check)
+            try:
+                found = [one for run in pool.map(load, range(ROUNDS)) for one in run]
+            finally:
+                over.set()
+            found += checking.result()
+    alarms = [one for one in found if not one.passed]
+    assert {one.severity for one in alarms} <= {dg.AssetCheckSeverity.WARN}, alarms
+    assert any(one.passed and one.check_name == "equals_delivery" for one in found)
 
 
 def shift_usage(file: Path) -> None:

@@ -8,12 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from datetime import datetime, timezone
 
 import pytest
 
 from billing_lake.catalogs.base import TableCatalog
 from billing_lake.domain.schemas import Column, plan
 from billing_lake.domain.sources import PeriodKey
+from billing_lake.sensors.new_reports import look
 from billing_lake_tests.assets.test_load import (
     assert_tables_equal,
     figures,
@@ -21,6 +23,7 @@ from billing_lake_tests.assets.test_load import (
     op_config,
 )
 from billing_lake_tests.aws_lakes import DEPLOYED, JOB, AwsWorld
+from billing_lake_tests.files.recording import recorded
 from billing_lake_tests.lakes import EXPORT, SPEC, failure, verdicts
 from billing_lake_tests.sensors.test_new_reports import periods, tick
 from billing_lake_tests.servers.aws import Aws
@@ -82,6 +85,28 @@ def test_a_report_that_is_put_into_s3_is_seen_loaded_proved_and_restated(
             assert str(told["glue_job_run"]).startswith("jr_")
             assert isinstance(told["glue_dpu_seconds"], float)
             assert isinstance(told["glue_estimated_usd"], float)
+
+
+def test_a_look_of_the_sensor_costs_as_many_requests_for_three_months_as_for_one(
+    world: Make,
+) -> None:
+    lake = world("polars")
+    here, export = lake.lake, lake.component.export
+    asked = []
+    for month in ("2025-01", "2025-02", "2025-03"):
+        lake.deliver(month)
+        assert lake.load(month).success
+        for _ in range(2):
+            # The second look knows what the first one read, as in the process that serves the definitions.
+            with (
+                recorded(here.clients.client("s3")) as of_s3,
+                recorded(here.clients.client("glue")) as of_glue,
+            ):
+                now = datetime.now(timezone.utc)
+                assert look(export, here, lake.instance, {}, limit=5, now=now).requests == []
+                asked.append((of_s3, of_glue))
+    assert asked[1] == asked[5]
+    assert asked[5] == (["ListObjectsV2", "ListObjectsV2"], ["GetTable", "GetPartitions"])
 
 
 def test_a_backfill_of_three_months_is_one_run_and_a_new_column_reaches_old_months(

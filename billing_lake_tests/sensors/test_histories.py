@@ -11,11 +11,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import dagster as dg
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 from dagster._core.storage.tags import (
     ASSET_PARTITION_RANGE_END_TAG,
     ASSET_PARTITION_RANGE_START_TAG,
@@ -23,6 +24,7 @@ from dagster._core.storage.tags import (
 )
 
 from billing_lake.assets.export import Export
+from billing_lake.assets.loading import catalog_of
 from billing_lake.catalogs.base import TableCatalog
 from billing_lake.components import BillingExport
 from billing_lake.deployments import Lake, LocalLake
@@ -33,6 +35,7 @@ from billing_lake.domain.sources import Encoded, EncodedFile
 from billing_lake.sensors.new_reports import MOST_ATTEMPTS, Look, held_by_all, look
 from billing_lake.sensors.runs import run_tags
 from billing_lake.storage.deliveries import resolve_delivery, verify_unchanged
+from billing_lake_tests.lakes import World
 from billing_lake_tests.storage.world import csv_gz, deliver, put, row
 
 PERIODS = ("2025-02", "2025-03")
@@ -184,8 +187,8 @@ class History:
     def lose_the_cursor(self) -> None:
         self.cursor = {}
 
-    def drop_the_table(self) -> None:
-        catalog = self.lake.hive
+    def drop_a_table(self) -> None:
+        catalog = self.dice.choice([*self.catalogs()])
         if catalog.fields(self.export.table) and all(map(self.may_fail, PERIODS)):
             catalog.drop(self.export.table)
 
@@ -212,7 +215,7 @@ class History:
             self.restart_the_daemon,
             self.delete_the_runs,
             self.lose_the_cursor,
-            self.drop_the_table,
+            self.drop_a_table,
         )
         for _ in range(steps):
             self.dice.choice(events)()
@@ -243,7 +246,7 @@ class History:
         return found
 
     def catalogs(self) -> Iterator[TableCatalog]:
-        yield self.lake.hive
+        return (catalog_of(self.lake, output) for output in self.export.outputs)
 
     def table(self, period: str) -> Rows:
         """Return the rows that a reader of the table finds."""
@@ -325,25 +328,40 @@ class History:
         return [p for p in PERIODS if p in self.folder.now] if period is None else [period]
 
 
+@dataclass
+class WholeHistory(History):
+    """A history whose loads are the real job, into all tables.
+
+    Attributes:
+        world: What runs it.
+    """
+
+    world: World = field(kw_only=True)
+
+    def load(self, period: str) -> bool:
+        return self.world.load(period).success
+
+
+def settings(layout: Layout) -> dict[str, Any]:
+    report = "" if layout == "loose" else "cur"
+    return {"name": "cur", "layout": layout, "prefix": "billing", "report": report}
+
+
 def test_five_hundred_random_histories_end_with_tables_that_equal_the_folder(
     tmp_path: Path,
 ) -> None:
     loaded = 0
+    exports = {
+        layout: BillingExport(**settings(layout), outputs=["hive"], start="2025-01").export
+        for layout in LAYOUTS
+    }
     with dg.DagsterInstance.ephemeral() as instance:
         for seed in range(HISTORIES):
             dice = random.Random(seed)
             layout = LAYOUTS[seed % len(LAYOUTS)]
-            component = BillingExport(
-                name="cur",
-                layout=layout,
-                prefix="billing",
-                report="" if layout == "loose" else "cur",
-                outputs=["hive"],
-                start="2025-01",
-            )
             home = tmp_path / str(seed)
             folder = Folder(home / "landing", home / "kept", layout, dice)
-            history = History(LocalLake(home), component.export, instance, folder, dice)
+            history = History(LocalLake(home), exports[layout], instance, folder, dice)
             try:
                 history.live(14)
                 history.settle()
@@ -352,6 +370,24 @@ def test_five_hundred_random_histories_end_with_tables_that_equal_the_folder(
                 raise
             loaded += len(folder.now)
             assert history.wrong() == {}, seed
-            assert held_by_all(history.lake, component.export).keys() >= folder.now.keys(), seed
+            assert held_by_all(history.lake, exports[layout]).keys() >= folder.now.keys(), seed
             instance.wipe()
     assert loaded > HISTORIES, "most histories have both months"
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_random_histories_of_the_real_job_end_with_all_tables_equal_to_the_folder(
+    world: Callable[..., World], tmp_path: Path, layout: Layout
+) -> None:
+    made = world(**settings(layout))
+    dice = random.Random(layout)
+    folder = Folder(made.landing, tmp_path / "kept", layout, dice)
+    history = WholeHistory(
+        made.lake, made.component.export, made.instance, folder, dice, world=made
+    )
+    history.deliver()
+    history.live(14)
+    history.settle()
+    assert folder.now
+    assert history.wrong() == {}
+    assert held_by_all(made.lake, made.component.export).keys() >= folder.now.keys()

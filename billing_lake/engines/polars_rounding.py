@@ -17,10 +17,6 @@ _FURTHER = 10
 of more than ten digits before the point, which leaves no room for them."""
 
 
-_SHORTEST = len(".1234567890E-9")
-"""Characters below which a number has at most 18 decimals, unless its exponent has two digits."""
-
-
 def rounded(cell: pl.Expr, scale: int) -> pl.Expr:
     """Return the number of numbers, as text, that differ from themselves rounded to ``scale`` decimals.
 
@@ -29,12 +25,16 @@ def rounded(cell: pl.Expr, scale: int) -> pl.Expr:
     """
     import polars as pl
 
-    doubtful = cell.filter(_may_round(cell))
+    doubtful = cell.filter(_may_round(cell, scale))
     fine = pl.Decimal(MAX_PRECISION, scale + _FURTHER)
     kept = doubtful.cast(pl.Decimal(MAX_PRECISION, scale), strict=False).cast(fine, strict=False)
     return (kept != doubtful.cast(fine, strict=False)).sum()
 
 
-def _may_round(cell: pl.Expr) -> pl.Expr:
-    """Return whether a number, as text, may have more than 18 decimals: by its length, or its small exponent."""
-    return (cell.str.len_bytes() >= _SHORTEST) | (cell.str.slice(-3, 1) == "-")
+def _may_round(cell: pl.Expr, scale: int) -> pl.Expr:
+    """Return whether a number, as text, may have more than ``scale`` decimals: by its length, or its small exponent.
+
+    The shortest that do are `.001` and the like, or have the largest exponent of one digit: `.1234567890E-9`.
+    """
+    shortest = min(scale + 2, max(len("1E-9"), scale - 9 + len(".1E-9")))
+    return (cell.str.len_bytes() >= shortest) | (cell.str.slice(-3, 1) == "-")

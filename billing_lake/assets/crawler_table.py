@@ -107,7 +107,10 @@ def _metadata(crawl: Crawl) -> dict[str, object]:
         ),
         merged_columns=dg.MetadataValue.md(
             markdown.table(
-                ("column", "header cells, the first that is not empty wins"),
+                (
+                    "column",
+                    "header cells; other values of the further ones are in columns of their own",
+                ),
                 ((merge.name, ", ".join(merge.raw)) for merge in crawl.merged),
             )
         )

@@ -11,6 +11,7 @@ from typing import Literal, Protocol
 
 from billing_lake.domain.crawls import Crawl
 from billing_lake.domain.errors import ConfigurationError, TableError, shown
+from billing_lake.domain.naming import MAX_NAME, is_column_name
 from billing_lake.domain.periods import is_period
 from billing_lake.domain.schemas import Column, Field, SchemaPlan
 from billing_lake.domain.sources import Encoded, PeriodKey, Source
@@ -219,6 +220,13 @@ def check_name(name: str, label: str) -> str:
     return name
 
 
+def _check_column(name: str) -> None:
+    if not is_column_name(name):
+        what = f"This cannot be the name of a column: {shown(name)!r}"
+        remedy = f"Use lower-case letters, digits and underscores, a letter or digit first, {MAX_NAME} bytes at most"
+        raise ConfigurationError(what, remedy=remedy)
+
+
 def check_table(table: str) -> str:
     """Return ``table`` if it is written `namespace.name`, the only form that every catalog knows."""
     namespace, _, name = table.partition(".")
@@ -239,7 +247,7 @@ def check_key(key: PeriodKey) -> PeriodKey:
 def check_columns(fields: Sequence[Field]) -> None:
     """Check the column names of ``fields``."""
     for field in fields:
-        check_name(field.name, "a column")
+        _check_column(field.name)
 
 
 def refuse_others(table: str, exports: Collection[str], planned: SchemaPlan) -> None:

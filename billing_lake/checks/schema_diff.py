@@ -21,6 +21,7 @@ NAME = "schema_diff"
 Row = tuple[str, str, str, str, str, str]
 
 _SHOWN = 5
+_NAMED = 100
 
 _HEAD = ("table", "column", "change", "type in the table", "type in the delivery", "effect")
 
@@ -36,7 +37,7 @@ def build_schema_diff(export: Export) -> dg.AssetChecksDefinition:
             description=(
                 "The delivery's columns against those of the tables that are loaded next. New columns are added, missing "
                 "ones are NULL for the period, allowed widenings are made; anything else stops the load before a table "
-                "changes."
+                "changes. It warns of columns that the manifest does not list."
             ),
         )
 
@@ -87,6 +88,8 @@ def _verdict(lake: Lake, export: Export, crawl: Crawl) -> Verdict:
         "columns_in_delivery": len(crawl.source.columns),
         "changes": len(rows),
     }
+    if crawl.unlisted:
+        metadata["not_in_manifest"] = ", ".join(crawl.unlisted[:_NAMED])
     if rows:
         metadata["schema_diff"] = dg.MetadataValue.md(markdown.table(_HEAD, rows))
     if new_tables:
@@ -96,9 +99,16 @@ def _verdict(lake: Lake, export: Export, crawl: Crawl) -> Verdict:
             passed=False, description=_ways_out(export, period, refused), metadata=metadata
         )
     described = f"{len(rows)} changes that the tables follow" if rows else "No changes"
-    severity = dg.AssetCheckSeverity.WARN
+    if crawl.unlisted:
+        described += (
+            f"; the files have {len(crawl.unlisted)} columns that the manifest does not list, and they are loaded: "
+            f"{', '.join(crawl.unlisted[:_SHOWN])}"
+        )
     return Verdict(
-        passed=True, description=f"{period}: {described}", metadata=metadata, severity=severity
+        passed=not crawl.unlisted,
+        description=f"{period}: {described}",
+        metadata=metadata,
+        severity=dg.AssetCheckSeverity.WARN,
     )
 
 

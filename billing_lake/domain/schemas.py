@@ -155,7 +155,7 @@ def plan_anew(table: Sequence[Field], wanted: Sequence[Column], last_id: int = 0
 
 def same_column(name: str) -> str:
     """Return the key under which two spellings of one column meet: `UnblendedCost`, `unblended_cost` and the like."""
-    return canonical(normalise(name) if not name.islower() else name)
+    return canonical(name if name == name.lower() else normalise(name))
 
 
 def parse_decimal(type_: str) -> tuple[int, int] | None:

@@ -21,8 +21,8 @@ class SourceFile:
     Attributes:
         uri: How to open it: an absolute path, or `s3://bucket/key`.
         name: What the `source_file` column says: the key below the export's storage root.
-        columns: Column name of each cell of its header, in order; a name that stands twice is merged, the first that is not
-            NULL wins. Empty for Parquet, which names its own.
+        columns: Column name of each cell of its header, in order; see `naming.origins` for those that share one. Empty for
+            Parquet, which names its own.
         digest: SHA-256 of the bytes that an earlier pass read, as hexadecimal text; empty where none took one. An engine that
             finds other bytes refuses them.
     """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 
 import dagster as dg
@@ -65,6 +66,25 @@ def test_new_missing_and_wider_columns_pass_and_are_listed(world: Callable[..., 
     assert "| new |" not in str(
         verdicts(again)["crawler_table", "schema_diff", "2025-03"].metadata["schema_diff"].value
     )
+
+
+def test_a_column_that_the_manifest_does_not_list_is_loaded_with_a_warning(
+    world: Callable[..., World],
+) -> None:
+    lake = world(outputs=["iceberg"])
+    delivery = lake.deliver("2025-03")
+    (manifest,) = lake.landing.rglob("20250301-20250401/*-Manifest.json")
+    stated = json.loads(manifest.read_text())
+    stated["columns"] = [one for one in stated["columns"] if one["name"] != "ProductCode"]
+    manifest.write_text(json.dumps(stated))
+    result = lake.load("2025-03")
+    assert result.success
+    verdict = verdicts(result)["crawler_table", "schema_diff", "2025-03"]
+    assert (verdict.passed, verdict.severity) == (False, dg.AssetCheckSeverity.WARN)
+    assert "1 columns that the manifest does not list" in str(verdict.description)
+    assert verdict.metadata["not_in_manifest"].value == "line_item_product_code"
+    assert lake.profile("iceberg", "2025-03").rows == delivery.rows
+    assert "line_item_product_code" in {one.name for one in lake.lake.iceberg.fields(TABLE) or ()}
 
 
 def test_another_spelling_of_a_column_is_the_same_column() -> None:

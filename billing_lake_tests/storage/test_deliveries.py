@@ -411,9 +411,10 @@ def test_a_source_has_every_files_columns_by_position_and_their_union(
     first, second = source.files
     assert (first.uri, first.name) == (delivery.files[0].uri, "billing/0.csv.gz")
     assert Path(first.uri).is_absolute()
-    assert first.columns == (*known, tag, tag)
+    assert first.columns == (*known, tag, f"{tag}__2")
     assert second.columns == (*known, "line_item_blended_cost")
-    assert [column.name for column in source.columns] == [*known, tag, "line_item_blended_cost"]
+    names = [*known, tag, f"{tag}__2", "line_item_blended_cost"]
+    assert [column.name for column in source.columns] == names
     assert Column("line_item_blended_cost", "decimal(38, 18)") in source.columns
     assert merged == (Merge(tag, tags),)
     assert source.format == "csv.gz"
@@ -440,7 +441,6 @@ def test_a_header_only_delivery_with_a_manifest_is_legal(root: Path, storage: Lo
         (HEADER[:-1], MissingColumnError, "line_item_unblended_cost"),
         ((*HEADER, "a", "a"), DuplicateHeaderError, "column a"),
         ((*HEADER, "🙂"), BadHeaderError, "Header cell 6"),
-        ((*HEADER, "new/Column"), BadHeaderError, "does not list .*column new/Column"),
         (HEADER[1:], BadHeaderError, "promises .*column identity/LineItemId"),
     ],
 )

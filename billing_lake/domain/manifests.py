@@ -123,7 +123,19 @@ def _load(data: bytes, key: str) -> dict[str, Any]:
         raise BrokenManifestError(what, file=key) from error
     if not isinstance(value, dict):
         raise BrokenManifestError("The manifest is no JSON object", file=key)
+    if rb"\u" in data:
+        _refuse_half_characters(value, key)
     return value
+
+
+def _refuse_half_characters(value: dict[str, Any], key: str) -> None:
+    """Refuse half of a surrogate pair, which JSON can spell: no file has such a name, and no other text can hold it."""
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        near = error.object[max(0, error.start - 20) : error.end + 20]
+        what = "The manifest has text that is half a character (a lone surrogate)"
+        raise BrokenManifestError(what, file=key, value=near) from error
 
 
 def _refuse_other_formats(value: dict[str, Any], key: str) -> None:
@@ -193,6 +205,4 @@ def _column(item: object, key: str) -> str:
     if not isinstance(category, str) or not isinstance(name, str) or not name:
         what = "The manifest lists a column without a name"
         raise BrokenManifestError(what, file=key, value=str(item))
-    column = f"{category}/{name}" if category else name
-    # JSON can spell half of a surrogate pair, which no file and no log could be written with.
-    return column.encode(errors="replace").decode()
+    return f"{category}/{name}" if category else name

@@ -150,7 +150,6 @@ def test_a_manifest_that_does_not_say_what_it_must_is_refused(
         f"//{FOLDER}/x.csv.gz",
         f"{FOLDER}/..\\..\\x.csv.gz",
         f"{FOLDER}/a\0.csv.gz",
-        f"{FOLDER}/\ud800.csv.gz",
         f"s3://b/{FOLDER}/cur-00001.csv.gz",
     ],
 )
@@ -176,9 +175,30 @@ def test_a_manifest_that_lists_a_file_of_another_period_is_refused() -> None:
         check(parsed(reportKeys=[key]))
 
 
-def test_half_a_surrogate_pair_in_a_column_can_still_be_written_to_a_file() -> None:
-    (column,) = parsed(columns=[{"category": "t", "name": "a\ud800"}]).columns
-    assert column.encode() == b"t/a?"
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"columns": [{"category": "t", "name": "a\ud800"}]},
+        {"reportKeys": [f"{FOLDER}/\ud800.csv.gz"]},
+        {"assemblyId": "\udfff"},
+        {"bucket": "\ud800"},
+    ],
+)
+def test_half_a_character_is_refused_and_never_replaced(changes: dict[str, Any]) -> None:
+    with pytest.raises(BrokenManifestError, match="half a character") as caught:
+        parsed(**changes)
+    assert str(caught.value).isprintable()
+
+
+def test_a_character_that_json_spells_in_two_halves_is_one() -> None:
+    (column,) = parsed(columns=[{"category": "t", "name": "\U0001f600"}]).columns
+    assert column == "t/\U0001f600"
+
+
+@pytest.mark.parametrize("zone", ["+0000", "+00:00", " UTC", "Z", ""])
+def test_a_billing_period_says_utc_in_any_spelling(zone: str) -> None:
+    period = {"start": f"20230801T000000{zone}", "end": f"2023-09-01 00:00{zone}"}
+    assert parsed(billingPeriod=period).period == "2023-08"
 
 
 @given(st.dictionaries(st.sampled_from(sorted(PLAIN)), JSON, max_size=3))

@@ -5,36 +5,27 @@ An engine only learns that something in millions of cells is wrong. This reads t
 
 from __future__ import annotations
 
-import csv
-import io
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
+from collections.abc import Mapping, Sequence
 from decimal import Context, Decimal
 from functools import lru_cache
 
-from billing_lake.domain.dictionary import TIMESTAMP
+from billing_lake.domain.dictionary import STRING, TIMESTAMP
 from billing_lake.domain.errors import (
     BadValueError,
     EncodingError,
     RaggedRowError,
     ReportFileError,
-    UnclosedQuoteError,
 )
+from billing_lake.domain.naming import origins
+from billing_lake.domain.periods import moment_of
+from billing_lake.domain.records import BadCellError, row_end, split_row
 from billing_lake.domain.schemas import parse_decimal
 
-TIMESTAMP_FORMATS = (
-    "%Y-%m-%dT%H:%M:%S%.fZ",
-    "%Y-%m-%d %H:%M:%S%.f",
-    "%Y-%m-%dT%H:%M:%S%.f",
-    "%Y-%m-%d",
-)
-"""Spellings of moments in billing exports, as chrono patterns; all of them are UTC."""
-
-_SECONDS = len("2025-03-01T00:00:00")
-_MOMENT = re.compile(r"\d{4}-\d\d-\d\d([T ]\d\d:\d\d:\d\d(\.\d{1,9})?Z?)?")
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,4})?")
+_NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,4})?")
+_OTHER_ZONE = re.compile(r".*[0-9] ?(?:[+-][0-9]{2}:?[0-9]{0,2}|[A-Z]{1,5})")
 _WIDE = Context(prec=400)
+_DISAGREE = "Have the period delivered with one of the two columns; no table was changed"
 
 
 @lru_cache(maxsize=1 << 16)
@@ -53,7 +44,7 @@ def fits(text: str, type_: str) -> bool:
         rounded = number.quantize(Decimal(1).scaleb(-scale), context=_WIDE)
         return abs(rounded) < Decimal(10) ** (precision - scale)
     if type_ == TIMESTAMP:
-        return _MOMENT.fullmatch(text) is not None and _is_moment(text)
+        return moment_of(text) is not None
     return True
 
 
@@ -72,26 +63,13 @@ def find_fault(
     Raises:
         ReportFileError: The first fault, by its own class.
     """
-    csv.field_size_limit(1 << 30)
-    # Before Python 3.11 the reader takes no NUL; in an error, the sign for it says more anyway.
-    text = _decode(data, first_line, file).replace("\0", "\N{SYMBOL FOR NULL}")
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
-    line = first_line
-    try:
-        for row in reader:
-            _check_row(row, line, names, types, file)
-            line = first_line + reader.line_num
-    except csv.Error as error:
-        what = f"The row cannot be split into cells: {error}"
-        raise UnclosedQuoteError(what, file=file, line=line) from error
-
-
-def find_fault_in(
-    blocks: Iterable[tuple[bytes, int]], names: Sequence[str], types: Mapping[str, str], file: str
-) -> None:
-    """Apply `find_fault` to each of ``blocks`` (bytes, first line)."""
-    for data, line in blocks:
-        find_fault(data, line, names, types, file)
+    columns = _Checked(names, types, file)
+    start, line = 0, first_line
+    while start < len(data):
+        end = row_end(data, start) or len(data)
+        _check_row(data[start:end], line, columns)
+        line += data.count(b"\n", start, end)
+        start = end
 
 
 def unexplained(file: str, reason: str) -> ReportFileError:
@@ -102,32 +80,59 @@ def unexplained(file: str, reason: str) -> ReportFileError:
     )
 
 
-def _check_row(
-    row: Sequence[str], line: int, names: Sequence[str], types: Mapping[str, str], file: str
-) -> None:
+class _Checked:
+    """The columns of a file whose cells are looked at."""
+
+    def __init__(self, names: Sequence[str], types: Mapping[str, str], file: str) -> None:
+        self.names = names
+        self.file = file
+        self.typed = [
+            (position, type_)
+            for position, name in enumerate(names)
+            if (type_ := types.get(name, STRING)) != STRING
+        ]
+        self.agreeing = {
+            name: origin.cells for name, origin in origins(tuple(names)).items() if origin.agree
+        }
+
+
+def _check_row(data: bytes, line: int, columns: _Checked) -> None:
+    names, file = columns.names, columns.file
+    text = _decode(data, line, file).removesuffix("\n").removesuffix("\r")
+    try:
+        row = split_row(text) if text else []
+    except BadCellError as error:
+        column = names[error.cell] if error.cell < len(names) else None
+        raise error.kind(str(error), file=file, line=line, column=column) from error
     if len(row) != len(names):
         what = f"The row has {len(row):,} cells, the header {len(names):,}"
         raise RaggedRowError(what, file=file, line=line)
-    for name, text in zip(names, row, strict=True):
-        type_ = types.get(name)
-        if type_ is not None and not fits(text, type_):
-            what = f"The value is no {type_.replace(' ', '')}"
-            raise BadValueError(what, file=file, line=line, column=name, value=text)
+    for position, type_ in columns.typed:
+        if not fits(row[position], type_):
+            what = _misfit(row[position], type_)
+            column = names[position]
+            raise BadValueError(what, file=file, line=line, column=column, value=row[position])
+    for name, cells in columns.agreeing.items():
+        said = dict.fromkeys(row[cell] for cell in cells if row[cell])
+        if len(said) > 1:
+            what = f"Header cells {' and '.join(str(cell + 1) for cell in cells)} are one column, and the row differs in them"
+            value = " | ".join(said)
+            raise BadValueError(
+                what, remedy=_DISAGREE, file=file, line=line, column=name, value=value
+            )
 
 
-def _decode(data: bytes, first_line: int, file: str) -> str:
+def _misfit(text: str, type_: str) -> str:
+    if type_ == TIMESTAMP and _OTHER_ZONE.fullmatch(text):
+        return "The moment is not in UTC, as those of billing exports are"
+    return f"The value is no {type_.replace(' ', '')}"
+
+
+def _decode(data: bytes, line: int, file: str) -> str:
     try:
         return data.decode()
     except UnicodeDecodeError as error:
-        line = first_line + data.count(b"\n", 0, error.start)
+        line += data.count(b"\n", 0, error.start)
         what = f"Byte 0x{data[error.start]:02x} is not UTF-8"
         near = data[max(0, error.start - 20) : error.start + 20].decode("utf-8", "replace")
         raise EncodingError(what, file=file, line=line, value=near) from error
-
-
-def _is_moment(text: str) -> bool:
-    try:
-        datetime.fromisoformat(text[:_SECONDS])
-    except ValueError:
-        return False
-    return True

@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import re
-from datetime import date, datetime, timezone
+from datetime import datetime, timezone
 
 # Years 1000 to 2999, ASCII digits: anything else is a mistake, and date arithmetic would stumble over it.
 _YEAR = "([12][0-9]{3})"
 _MONTH = "(0[1-9]|1[0-2])"
 _PERIOD = re.compile(f"{_YEAR}-{_MONTH}")
 _FOLDER = re.compile(f"{_YEAR}{_MONTH}01-{_YEAR}{_MONTH}01")
-_FIRST_INSTANT = re.compile(rf"{_YEAR}-?{_MONTH}-?01(?:[T ]00:?00:?00(?:\.0+)?Z?)?")
-_MOMENT = re.compile(
-    r"([12][0-9]{3}-[0-9]{2}-[0-9]{2})"
-    r"(?:[T ](?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:\.[0-9]+)?(?:Z|\+00:00)?)?"
-)
+
+_UTC = " ?(?:Z|UTC|[+-]00(?::?00)?)"
+_TIME = "(?:[01][0-9]|2[0-3]):[0-5][0-9](?::[0-5][0-9](?:[.][0-9]{1,9})?)?"
+# Python, Java and Rust read these alike, so that a moment is one for every engine or for none.
+MOMENT = f"[1-9][0-9]{{3}}-[0-9]{{2}}-[0-9]{{2}}(?:[T ]{_TIME}(?:{_UTC})?)?"
+"""A moment as reports write it, as a pattern: always UTC, whether it says so or not."""
+
+UTC_END = f"(?:{_UTC})$"
+"""What says UTC at the end of a moment that has a time of day, as a pattern."""
+
+_MOMENT = re.compile(MOMENT)
+_UTC_END = re.compile(UTC_END)
+_WHOLE_SECONDS = len("2025-03-01T00:00:00")
+_FIRST_INSTANT = re.compile(rf"{_YEAR}-?{_MONTH}-?01(?:[T ]00:?00(?::?00(?:\.0+)?)?(?:{_UTC})?)?")
 
 
 def is_period(text: str) -> bool:
@@ -72,19 +81,25 @@ def period_of_range(start: str, end: str) -> str | None:
 def period_of_text(moment: str) -> str | None:
     """Return the billing period of a report's date cell, in any spelling that exports use.
 
-    `2025-03-01 00:00:00.0`, `2025-03-01T00:00:00Z`, `2025-03-01T00:00:00.000Z`, `2025-03-01`.
+    `2025-03-01 00:00:00.0`, `2025-03-01T00:00:00.000Z`, `2025-03-01 00:00:00+00:00`, `2025-03-01`.
 
     Returns:
         The billing period; None where the cell is no date.
     """
-    match = _MOMENT.fullmatch(moment)
-    if match is None:
+    found = moment_of(moment)
+    period = "" if found is None else period_of(found)
+    return period if is_period(period) else None
+
+
+def moment_of(text: str) -> datetime | None:
+    """Return the moment that the cell ``text`` of a report states, cut to whole seconds; None where it is none."""
+    if _MOMENT.fullmatch(text) is None:
         return None
     try:
-        date.fromisoformat(match[1])
+        moment = datetime.fromisoformat(_UTC_END.sub("", text)[:_WHOLE_SECONDS])
     except ValueError:
         return None
-    return match[1][:7]
+    return moment.replace(tzinfo=timezone.utc)
 
 
 def _first_instant(period: str) -> datetime:

@@ -6,7 +6,6 @@ Only as much is decompressed as those lines need. The rest of the file is the en
 from __future__ import annotations
 
 import gzip
-import re
 import zlib
 from typing import BinaryIO
 
@@ -26,6 +25,7 @@ from billing_lake.domain.errors import (
 )
 from billing_lake.domain.naming import column_names
 from billing_lake.domain.periods import period_of_text
+from billing_lake.domain.records import BadCellError, row_end, split_row
 
 HEADER_LIMIT = 1024 * 1024
 """Longest header, in bytes: some 1,000 columns take 50 kB."""
@@ -36,9 +36,6 @@ ROW_LIMIT = 64 * 1024 * 1024
 _BLOCK = 64 * 1024
 _GZIP_MAGIC = b"\x1f\x8b"
 _BOM = b"\xef\xbb\xbf"
-_BARE = re.compile(rb'[^",\r\n]*')
-_QUOTES = re.compile(rb'"+')
-_CELL_END = re.compile(rb"(,)|\r?\n|\r?\Z")
 
 
 def read_header(stream: BinaryIO, file: str) -> tuple[str, ...]:
@@ -75,7 +72,7 @@ def read_period(stream: BinaryIO, file: str) -> str:
         what = "The file has no column that states its billing period"
         raise MissingColumnError(what, file=file, line=1, column=PERIOD_START)
     line, row = records.line, records.next(ROW_LIMIT)
-    while row == [b""]:
+    while row == [""]:
         line, row = records.line, records.next(ROW_LIMIT)
     if row is None:
         what = "The file has no rows, and so no billing period"
@@ -84,7 +81,7 @@ def read_period(stream: BinaryIO, file: str) -> str:
         what = f"The row has {len(row):,} cells and the header {len(header):,}"
         raise RaggedRowError(what, file=file, line=line)
     stated = [cell for name, cell in zip(names, row, strict=True) if name == PERIOD_START and cell]
-    cell = stated[0].decode(errors="backslashreplace") if stated else ""
+    cell = stated[0] if stated else ""
     period = period_of_text(cell)
     if period is None:
         what = "The first row states no billing period"
@@ -93,21 +90,13 @@ def read_period(stream: BinaryIO, file: str) -> str:
 
 
 def _header(records: _Records, file: str) -> tuple[str, ...]:
-    cells = records.next(HEADER_LIMIT)
-    if cells is None or cells == [b""]:
+    cells = records.next(HEADER_LIMIT, errors="strict")
+    if cells is None or cells == [""]:
         raise EmptyFileError("The file has no header", file=file, line=1)
-    return tuple(_header_cell(cell, file) for cell in cells)
-
-
-def _header_cell(cell: bytes, file: str) -> str:
-    try:
-        text = cell.decode()
-    except UnicodeDecodeError as error:
-        value = cell.decode(errors="backslashreplace")
-        raise EncodingError("The header is not UTF-8", file=file, line=1, value=value) from error
-    if "\0" in text:
-        raise BadHeaderError("The header has a NUL byte", file=file, line=1, value=text)
-    return text
+    for cell in cells:
+        if "\0" in cell:
+            raise BadHeaderError("The header has a NUL byte", file=file, line=1, value=cell)
+    return tuple(cells)
 
 
 class _Records:
@@ -127,19 +116,42 @@ class _Records:
         self._fill()
         self._buffer = self._buffer.removeprefix(_BOM)
 
-    def next(self, limit: int) -> list[bytes] | None:
-        """Return the cells of the next record of at most ``limit`` bytes; None at the end of the file."""
-        while self._buffer or not self._ended:
-            record = self._split()
-            if record is not None:
-                cells, end = record
-                self.line += self._buffer.count(b"\n", 0, end)
-                self._buffer = self._buffer[end:]
-                return cells
-            if self._ended or len(self._buffer) > limit:
-                raise self._endless(limit)
+    def next(self, limit: int, errors: str = "backslashreplace") -> list[str] | None:
+        """Return the cells of the next record of at most ``limit`` bytes; None at the end of the file.
+
+        Args:
+            limit: Longest record.
+            errors: What becomes of bytes that are no UTF-8, as for `bytes.decode`.
+        """
+        end = self._end()
+        while not end and not self._ended and len(self._buffer) <= limit:
             self._fill()
-        return None
+            end = self._end()
+        if not self._buffer:
+            return None
+        if not end or end > limit:
+            raise self._endless(limit)
+        record, self._buffer = self._buffer[:end], self._buffer[end:]
+        line, self.line = self.line, self.line + record.count(b"\n")
+        try:
+            return self._cells(record.removesuffix(b"\n").removesuffix(b"\r").decode(errors=errors))
+        except UnicodeDecodeError as error:
+            value = record[max(0, error.start - 20) : error.start + 20].decode(
+                errors="backslashreplace"
+            )
+            what = "The header is not UTF-8"
+            raise EncodingError(what, file=self._file, line=line, value=value) from error
+        except BadCellError as error:
+            raise error.kind(str(error), file=self._file, line=line) from error
+
+    def _end(self) -> int:
+        return row_end(self._buffer) or (len(self._buffer) if self._ended else 0)
+
+    def _cells(self, record: str) -> list[str]:
+        if "\r" in record and '"' not in record:
+            what = "A carriage return stands in a line without a line feed"
+            raise ReportFileError(what, file=self._file, line=self.line)
+        return split_row(record)
 
     def _fill(self) -> None:
         # Doubling what is there keeps the work linear although each attempt starts at the record's beginning.
@@ -151,52 +163,12 @@ class _Records:
         self._ended = not more
         self._buffer += more
 
-    def _split(self) -> tuple[list[bytes], int] | None:
-        """Return the buffer's first record and its end, or None where it goes on behind the buffer."""
-        cells: list[bytes] = []
-        position = 0
-        while (cell := _cell(self._buffer, position)) is not None:
-            content, end = cell
-            delimiter = _CELL_END.match(self._buffer, end)
-            if delimiter is None:
-                raise self._stray(end)
-            position = delimiter.end()
-            at_end = position == len(self._buffer) and not delimiter[0].endswith(b"\n")
-            if at_end and not self._ended:
-                return None
-            cells.append(content)
-            if delimiter[1] is None:
-                return cells, position
-        return None
-
-    def _stray(self, position: int) -> ReportFileError:
-        if self._buffer[position : position + 1] == b"\r":
-            what = "A carriage return stands in a line without a line feed"
-            return ReportFileError(what, file=self._file, line=self.line)
-        what = "A quote opens or closes in the middle of a cell"
-        return UnclosedQuoteError(what, file=self._file, line=self.line)
-
     def _endless(self, limit: int) -> ReportFileError:
         if len(self._buffer) <= limit or self.line > 1:
             what = "A quote opens and never closes"
             return UnclosedQuoteError(what, file=self._file, line=self.line)
         what = f"The header has no end within {limit:,} bytes"
         return BadHeaderError(what, file=self._file, line=self.line)
-
-
-def _cell(buffer: bytes, position: int) -> tuple[bytes, int] | None:
-    """Return the cell at ``position`` and where it ends; None where its closing quote is not there."""
-    if buffer[position : position + 1] != b'"':
-        bare = _BARE.match(buffer, position)
-        end = position if bare is None else bare.end()
-        return buffer[position:end], end
-    # Quotes within a cell are doubled, so an odd number in a row holds the closing one. One regular expression for the
-    # whole cell would say the same and take a gigabyte for a cell full of them.
-    for quotes in _QUOTES.finditer(buffer, position + 1):
-        if (quotes.end() - quotes.start()) % 2:
-            content = buffer[position + 1 : quotes.end() - 1]
-            return content.replace(b'""', b'"'), quotes.end()
-    return None
 
 
 def _require_gzip(stream: BinaryIO, file: str) -> None:

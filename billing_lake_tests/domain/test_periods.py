@@ -105,6 +105,9 @@ def test_a_range_that_is_not_one_month_has_no_period(start: str, end: str) -> No
         "2025-03-01T00:00:00Z",
         "2025-03-01T00:00:00.000Z",
         "2025-03-01T00:00:00+00:00",
+        "2025-03-01 00:00:00 UTC",
+        "2025-03-01 00:00:00Z",
+        "2025-03-01T00:00+0000",
         "2025-03-01",
     ],
 )
@@ -114,7 +117,17 @@ def test_every_spelling_of_a_date_cell_states_its_period(cell: str) -> None:
 
 @pytest.mark.parametrize(
     "cell",
-    ["", "NULL", "2025-02-30", "2025-03", "01.03.2025", "2025-03-01T25:00:00Z", "2025-03-01x"],
+    [
+        "",
+        "NULL",
+        "2025-02-30",
+        "2025-03",
+        "01.03.2025",
+        "2025-03-01T25:00:00Z",
+        "2025-03-01x",
+        "2025-03-01T00:00:00+01:00",
+        "9999-03-01",
+    ],
 )
 def test_a_cell_that_is_no_date_states_no_period(cell: str) -> None:
     assert period_of_text(cell) is None

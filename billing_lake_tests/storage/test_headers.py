@@ -113,6 +113,10 @@ def test_a_gzip_of_several_members_is_one_file() -> None:
         (gz("a,b\r1,2\r"), ReportFileError, "carriage return"),
         (gz("a" * (HEADER_LIMIT + 100_000)), BadHeaderError, "no end within 1,048,576 bytes"),
         (gz('"' + "a" * 3 * HEADER_LIMIT), BadHeaderError, "no end within 1,048,576 bytes"),
+        (gz("a," * HEADER_LIMIT + "a\n1\n"), BadHeaderError, "no end within 1,048,576 bytes"),
+        (gz('"' + "\n" * 3 * HEADER_LIMIT), BadHeaderError, "no end within 1,048,576 bytes"),
+        (gz('"' * 3 * HEADER_LIMIT), BadHeaderError, "no end within 1,048,576 bytes"),
+        (gz('"\n"' * HEADER_LIMIT), BadHeaderError, "no end within 1,048,576 bytes"),
     ],
 )
 def test_a_file_without_a_readable_header_is_refused_by_name(

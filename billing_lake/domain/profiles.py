@@ -11,6 +11,8 @@ from dataclasses import dataclass, field, replace
 from decimal import Context, Decimal
 from typing import Any
 
+from billing_lake.domain.errors import LoadError
+
 NO_CURRENCY = "(none)"
 """Stands for rows whose currency is NULL."""
 
@@ -18,6 +20,8 @@ Totals = Mapping[str, Mapping[str, Decimal]]
 """Currency, then cost column, to an exact sum."""
 
 _EXACT = Context(prec=76)
+_LIMIT = Decimal(10) ** 20
+"""What the total of a column of the type DECIMAL(38,18) stays below."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,6 +161,26 @@ def compare(expected: Profile, found: Profile) -> list[Difference]:
                     Difference(figure=f"{column} [{currency}]", expected=want, found=have)
                 )
     return differences
+
+
+def require_totals(profile: Profile) -> Profile:
+    """Return the profile of report files whose totals a table can hold.
+
+    Raises:
+        LoadError: One is too large.
+    """
+    for columns in profile.totals.values():
+        for column, total in columns.items():
+            if abs(total) >= _LIMIT:
+                raise too_large(column, None)
+    return profile
+
+
+def too_large(column: str, file: str | None) -> LoadError:
+    """Return the error for a total that the type of its column cannot hold."""
+    what = "A total is too large for DECIMAL(38,18)"
+    remedy = "Look for the rows that cannot be right; no table was changed"
+    return LoadError(what, remedy=remedy, file=file, column=column)
 
 
 def add_totals(into: dict[str, Decimal], columns: Mapping[str, Decimal]) -> None:

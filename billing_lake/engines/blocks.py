@@ -10,10 +10,10 @@ from __future__ import annotations
 import gzip
 import os
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 from billing_lake.domain.errors import (
     EmptyFileError,
@@ -22,6 +22,7 @@ from billing_lake.domain.errors import (
     UnclosedQuoteError,
     UnreadableFileError,
 )
+from billing_lake.domain.records import row_end
 from billing_lake.engines.digests import HashedStream
 
 if TYPE_CHECKING:
@@ -39,8 +40,11 @@ LONGEST_ROW = 128 << 20
 """Bytes after which a row is taken for a quote that never closes."""
 
 _CHUNK = 1 << 20
-_SLICE = 1 << 18
+_GZIP = 16 + zlib.MAX_WBITS
+_SLICE = 1 << 20
 _COMMA, _QUOTE = b',"'
+_LINE_FEED, _CARRIAGE_RETURN = b"\n\r"
+_BESIDE_QUOTE = tuple(b',"\n')
 
 
 @dataclass(frozen=True)
@@ -51,11 +55,14 @@ class Block:
         data: Their bytes.
         offset: Where they begin in the decompressed file.
         separators: Commas outside quotes.
+        is_broken: Whether a quote stands where none may, or the last row has no end; then it holds a fault, whatever a parser
+            says.
     """
 
     data: bytes
     offset: int
     separators: int
+    is_broken: bool = False
 
 
 def row_blocks(
@@ -66,10 +73,10 @@ def row_blocks(
     When the last block is taken, ``digest`` has been fed the file's own, compressed bytes.
 
     Raises:
-        ReportFileError: The file, called ``name`` in the error, is no gzip, is cut off, or has a quote that never closes.
+        ReportFileError: The file, called ``name`` in the error, is no gzip, is cut off, or its header does not end.
     """
     with _decompressed(files, uri, name, digest) as text:
-        yield from _blocks(text, lambda offset: line_at(files, uri, name, offset), name, size)
+        yield from _blocks(text, name, size)
 
 
 def line_at(files: Files, uri: str, name: str, offset: int) -> int:
@@ -94,19 +101,67 @@ def report_size(files: Files, uri: str, name: str, *, gzipped: bool) -> int:
         return raw.seek(0, os.SEEK_END)
 
 
-def separators(data: bytes | memoryview) -> tuple[int, bool]:
-    """Return the number of commas outside quotes in ``data``, and whether a quote is open at its end.
+class Scan(NamedTuple):
+    """What the commas and quotes of CSV text that begins with a row say.
+
+    Attributes:
+        separators: Commas outside quotes.
+        is_open: Whether a quote is open at the end.
+        is_broken: Whether a quote opens elsewhere than at a cell's start or closes elsewhere than at its end, or a carriage
+            return ends a cell that has no quotes and is not the last, which Polars would drop.
+    """
+
+    separators: int
+    is_open: bool
+    is_broken: bool
+
+
+def without_padding(files: Files, uri: str, name: str) -> bytes | None:
+    """Return a gzip file's bytes without the zeros that some tools fill it up with; None where there are none.
+
+    Polars does not read past them; gzip itself and Python do. The file is held in memory, compressed.
+    """
+    with _opened(files, uri, name) as raw:
+        data = raw.read()
+    if data[-1:] != b"\0":
+        return None
+    try:
+        end = _gzip_end(data)
+    except zlib.error:
+        return None
+    return data[:end] if end < len(data) and not data[end:].strip(b"\0") else None
+
+
+def _gzip_end(data: bytes) -> int:
+    """Return where the last member of a gzip ends. Its last bytes are a size and may be zeros: only unpacking tells."""
+    end, member, begun = 0, zlib.decompressobj(_GZIP), False
+    for start in range(0, len(data), _CHUNK):
+        stop = min(start + _CHUNK, len(data))
+        part = data[start:stop]
+        while part := part if begun else part.lstrip(b"\0"):
+            member.decompress(part)
+            begun = not member.eof
+            if begun:
+                break
+            end = stop - len(member.unused_data)
+            part, member = member.unused_data, zlib.decompressobj(_GZIP)
+    return end
+
+
+def scan(data: bytes | memoryview, *, returns: bool = True) -> Scan:
+    """Look at the commas and quotes of ``data``; unless ``returns`` it has no carriage return.
 
     Works on bits, 64 bytes of text to a word: the running exclusive-or of the quotes' bits says which bytes are quoted.
     """
     import numpy as np
 
     cells = np.frombuffer(data, np.uint8)
-    outside, quoted = 0, False
+    outside, quoted, broken = 0, False, False
     for start in range(0, len(cells), _SLICE):
         part = cells[start : start + _SLICE]
         commas = _bits(part == _COMMA)
-        inside = _bits(part == _QUOTE)
+        quotes = _bits(part == _QUOTE)
+        inside = quotes.copy()
         for shift in (1, 2, 4, 8, 16, 32):
             inside ^= inside << np.uint64(shift)
         # The last bit of a word says whether it leaves a quote open; that turns every bit of the words behind it.
@@ -118,7 +173,49 @@ def separators(data: bytes | memoryview) -> tuple[int, bool]:
             inside[0] ^= ~np.uint64(0)
         outside += int(np.bitwise_count(commas & ~inside).sum())
         quoted = bool(open_after[-1])
-    return outside, quoted
+        broken = broken or _has_stray(cells, start, commas, quotes, inside)
+        if returns and not broken:
+            first = cells[start - 1 : start] if start else np.zeros(1, np.uint8)
+            before = np.append(first, part[:-1])
+            broken = bool((_bits(before == _CARRIAGE_RETURN) & commas & ~inside).any())
+    return Scan(outside, quoted, broken)
+
+
+def _has_stray(
+    cells: NDArray[np.uint8],
+    start: int,
+    commas: NDArray[np.uint64],
+    quotes: NDArray[np.uint64],
+    inside: NDArray[np.uint64],
+) -> bool:
+    """Return whether a quote of the slice that begins at ``start`` stands where none may.
+
+    A doubled quote closes the cell and opens it again, so quotes may be neighbours. Nearly all have a comma or a quote beside
+    them, which the bits at hand say; only the others are looked at one by one.
+    """
+    import numpy as np
+
+    near = commas | quotes
+    before, after = near << np.uint64(1), near >> np.uint64(1)
+    before[1:] |= near[:-1] >> np.uint64(63)
+    after[:-1] |= near[1:] << np.uint64(63)
+    doubtful = quotes & ((inside & ~before) | (~inside & ~after))
+    words = np.flatnonzero(doubtful)
+    if not len(words):
+        return False
+    at = np.flatnonzero(np.unpackbits(doubtful[words].view(np.uint8), bitorder="little"))
+    opens = np.unpackbits(inside[words].view(np.uint8), bitorder="little")[at] == 1
+    position = start + words[at >> 6] * 64 + (at & 63)
+    first, last = position[opens] - 1, position[~opens] + 1
+    last = last[last < len(cells)]
+    # The line end of Windows has two characters; the end of the data ends a line too.
+    windows = cells[last] == _CARRIAGE_RETURN
+    line_feed = last[windows] + 1
+    return not (
+        np.isin(cells[first[first >= 0]], _BESIDE_QUOTE).all()
+        and np.isin(cells[last[~windows]], _BESIDE_QUOTE).all()
+        and (cells[line_feed[line_feed < len(cells)]] == _LINE_FEED).all()
+    )
 
 
 def _gunzipped(raw: BinaryIO, name: str, digest: _Hash | None) -> AbstractContextManager[BinaryIO]:
@@ -177,26 +274,22 @@ def _decompressed(
         ) from error
 
 
-def _blocks(
-    text: BinaryIO, line_at_offset: Callable[[int], int], name: str, size: int
-) -> Iterator[Block]:
+def _blocks(text: BinaryIO, name: str, size: int) -> Iterator[Block]:
     buffer = bytearray(size)
     held = _skip_header(text, buffer, name)
     offset = text.tell() - held
     while True:
         filled = _fill(text, buffer, held)
         ended = filled < len(buffer)
-        cut, commas = _rows(buffer, filled, ended=ended)
-        if not cut and filled:
-            if ended or len(buffer) >= LONGEST_ROW:
-                raise UnclosedQuoteError(
-                    f"A quote opens and does not close within {filled:,} bytes",
-                    file=name,
-                    line=line_at_offset(offset),
-                )
+        cut, found = _rows(buffer, filled, ended=ended)
+        endless = not cut and len(buffer) >= LONGEST_ROW
+        if endless:
+            cut, ended = filled, True
+        if cut:
+            is_broken = found.is_broken or found.is_open or endless
+            yield Block(bytes(memoryview(buffer)[:cut]), offset, found.separators, is_broken)
+        elif filled:
             buffer.extend(bytes(len(buffer)))
-        elif cut:
-            yield Block(bytes(memoryview(buffer)[:cut]), offset, commas)
         if ended:
             return
         held = filled - cut
@@ -210,7 +303,7 @@ def _skip_header(text: BinaryIO, buffer: bytearray, name: str) -> int:
     while True:
         before = filled
         filled += text.readinto(memoryview(buffer)[filled:])  # type: ignore[attr-defined]
-        end = _header_end(buffer, filled)
+        end = row_end(buffer, stop=filled)
         if end or filled == before:
             held = filled - end if end else 0
             buffer[:held] = buffer[end:filled] if end else b""
@@ -219,15 +312,6 @@ def _skip_header(text: BinaryIO, buffer: bytearray, name: str) -> int:
             if filled >= LONGEST_ROW:
                 raise UnclosedQuoteError("The header does not end", file=name, line=1)
             buffer.extend(bytes(filled))
-
-
-def _header_end(buffer: bytearray, filled: int) -> int:
-    end = 0
-    while (found := buffer.find(b"\n", end, filled)) >= 0:
-        end = found + 1
-        if buffer.count(b'"', 0, end) % 2 == 0:
-            return end
-    return 0
 
 
 def _fill(text: BinaryIO, buffer: bytearray, held: int) -> int:
@@ -241,16 +325,18 @@ def _fill(text: BinaryIO, buffer: bytearray, held: int) -> int:
     return filled
 
 
-def _rows(buffer: bytearray, filled: int, *, ended: bool) -> tuple[int, int]:
-    """Return the end of the last whole row and the separators before it; zeros where no row ends."""
+def _rows(buffer: bytearray, filled: int, *, ended: bool) -> tuple[int, Scan]:
+    """Return the end of the last whole row, 0 where no row ends, and what stands before it."""
     end = filled if ended else buffer.rfind(b"\n", 0, filled) + 1
+    returns = buffer.find(b"\r", 0, end) >= 0
     with memoryview(buffer) as view:
-        commas, quoted = separators(view[:end])
-        if not quoted or ended:
-            return (0, 0) if quoted else (end, commas)
+        found = scan(view[:end], returns=returns)
+        if not found.is_open or ended:
+            return end, found
+        quoted = True
         while cut := buffer.rfind(b"\n", 0, end - 1) + 1:
             quoted ^= buffer.count(b'"', cut, end) % 2 == 1
             if not quoted:
-                return cut, separators(view[:cut])[0]
+                return cut, scan(view[:cut], returns=returns)
             end = cut
-    return 0, 0
+    return 0, found

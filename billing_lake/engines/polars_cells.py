@@ -5,11 +5,29 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from billing_lake.domain.cells import TIMESTAMP_FORMATS
+from billing_lake.domain.naming import origins
+from billing_lake.domain.periods import MOMENT, UTC_END
 from billing_lake.domain.schemas import parse_decimal
 
 if TYPE_CHECKING:
     import polars as pl
+
+
+_WITHOUT_ZONE = (
+    "%Y-%m-%dT%H:%M:%S%.f",
+    "%Y-%m-%d %H:%M:%S%.f",
+    "%Y-%m-%dT%H:%M",
+    "%Y-%m-%d %H:%M",
+    "%Y-%m-%d",
+)
+_USUAL = (
+    "%Y-%m-%dT%H:%M:%S%.fZ",
+    "%Y-%m-%d %H:%M:%S%.f",
+    "%Y-%m-%d %H:%M:%S%.f+00:00",
+    "%Y-%m-%dT%H:%M:%S%.f",
+    "%Y-%m-%d",
+)
+"""Spellings in which whole columns are written, likeliest first, as chrono patterns."""
 
 
 def cell_names(columns: Sequence[str]) -> list[str]:
@@ -17,16 +35,22 @@ def cell_names(columns: Sequence[str]) -> list[str]:
     return [f"cell {position}" for position in range(len(columns))]
 
 
-def text(name: str, columns: Sequence[str]) -> pl.Expr:
-    """Return the text of the column ``name``: its cell, or the first cell that is not NULL where several were merged."""
+def text(name: str, columns: tuple[str, ...]) -> pl.Expr:
+    """Return the text of the column ``name``; see `Origin`. The query raises where cells that must agree do not."""
     import polars as pl
 
-    cells = [
-        pl.col(cell)
-        for cell, column in zip(cell_names(columns), columns, strict=True)
-        if column == name
-    ]
-    return cells[0] if len(cells) == 1 else pl.coalesce(cells)
+    origin = origins(columns)[name]
+    cells = [pl.col(f"cell {position}") for position in origin.cells]
+    if len(cells) == 1:
+        return cells[0]
+    first = pl.coalesce([*map(filled, cells), *cells])
+    if origin.further is not None:
+        own = filled(pl.col(f"cell {origin.further}"))
+        return pl.when(own != first).then(own)
+    if origin.agree:
+        differ = pl.any_horizontal([filled(cell) != first for cell in cells])
+        return pl.coalesce(_refused(pl.when(differ).then(first)), first)
+    return first
 
 
 def filled(cell: pl.Expr) -> pl.Expr:
@@ -50,18 +74,18 @@ def decimal(cell: pl.Expr, type_: str, *, strict: bool = True) -> pl.Expr:
 def moment(cell: pl.Expr, pattern: str | None = None, *, strict: bool = True) -> pl.Expr:
     """Return ``cell`` as a moment in UTC; where one is none, the query raises, or yields NULL unless ``strict``.
 
-    Without ``pattern`` any of the known spellings will do. Cells that none fits go once more through the last one, which then
-    raises for them alone.
+    With ``pattern`` it is the only spelling that is read, and quickly; without it every spelling is.
     """
     import polars as pl
 
     if pattern is not None:
         return _parsed(cell, pattern, strict=strict)
-    found = pl.coalesce([_parsed(cell, each, strict=False) for each in TIMESTAMP_FORMATS])
+    known = pl.when(cell.str.contains(rf"\A(?:{MOMENT})\z")).then(cell.str.replace(UTC_END, ""))
+    found = pl.coalesce([_parsed(known, each, strict=False) for each in _WITHOUT_ZONE])
     if not strict:
         return found
     left = pl.when(found.is_null()).then(cell)
-    return pl.coalesce(found, _parsed(left, TIMESTAMP_FORMATS[-1], strict=True))
+    return pl.coalesce(found, _parsed(_refused(left), _WITHOUT_ZONE[0], strict=False))
 
 
 def spelling_of(cells: pl.Series) -> str | None:
@@ -70,11 +94,18 @@ def spelling_of(cells: pl.Series) -> str | None:
 
     if cells.null_count() == len(cells):
         return None
-    for pattern in TIMESTAMP_FORMATS:
+    for pattern in _USUAL:
         found = cells.to_frame().select(_parsed(pl.first(), pattern, strict=False)).to_series()
         if found.null_count() == cells.null_count():
             return pattern
     return None
+
+
+def _refused(cell: pl.Expr) -> pl.Expr:
+    """Return text that is NULL wherever ``cell`` is; elsewhere the query raises."""
+    import polars as pl
+
+    return pl.concat_str(pl.lit("no number: "), cell).cast(pl.Int8).cast(pl.String)
 
 
 def _parsed(cell: pl.Expr, pattern: str, *, strict: bool) -> pl.Expr:

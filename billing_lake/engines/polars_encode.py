@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 from billing_lake.domain.cells import find_fault, unexplained
 from billing_lake.domain.dictionary import SOURCE_FILE, STRING, TIMESTAMP
 from billing_lake.domain.errors import ReportFileError, StorageWriteError, UnreadableFileError
+from billing_lake.domain.naming import origins
 from billing_lake.domain.sources import EncodedFile
-from billing_lake.engines.blocks import line_at, report_size, row_blocks
+from billing_lake.engines.blocks import line_at, report_size, row_blocks, without_padding
 from billing_lake.engines.digests import require_unchanged
 from billing_lake.engines.polars_access import is_s3_error, said
 from billing_lake.engines.polars_cells import cell_names, decimal, filled, moment, spelling_of, text
@@ -112,9 +113,11 @@ def _write_parquet(
 def _write_csv(files: Sequence[SourceFile], target: EncodeTarget, uri: str, access: Access) -> None:
     import polars as pl
 
-    def sink(spellings: Sequence[Mapping[str, str] | None]) -> None:
+    def sink(
+        spellings: Sequence[Mapping[str, str] | None], unpadded: Mapping[str, bytes | None]
+    ) -> None:
         rows = [
-            _scan(file, access).select(
+            access.scan_csv(unpadded.get(file.uri) or file.uri, cell_names(file.columns)).select(
                 _column(field, file, target.constants, spelling) for field in target.fields
             )
             for file, spelling in zip(files, spellings, strict=True)
@@ -122,11 +125,16 @@ def _write_csv(files: Sequence[SourceFile], target: EncodeTarget, uri: str, acce
         _sink(rows, target, uri, access)
 
     try:
-        sink([_spellings(file, target.fields, access) for file in files])
-    except pl.exceptions.PolarsError:
-        # Several spellings in one column and quoted empty numbers are legal and rare; the plan that takes
+        sink([_spellings(file, target.fields, access) for file in files], {})
+    except (pl.exceptions.PolarsError, OSError) as error:
+        if isinstance(error, OSError) and (error.errno is not None or is_s3_error(error)):
+            raise
+        # Several spellings in one column, quoted empty numbers and zeros behind a gzip are legal and rare; the plan that takes
         # them all costs a fifth more, so it is the second try, and its error is the one that counts.
-        sink([None] * len(files))
+        sink(
+            [None] * len(files),
+            {file.uri: without_padding(access.files, file.uri, file.name) for file in files},
+        )
 
 
 def _sink(rows: Sequence[pl.LazyFrame], target: EncodeTarget, uri: str, access: Access) -> None:
@@ -143,14 +151,11 @@ def _sink(rows: Sequence[pl.LazyFrame], target: EncodeTarget, uri: str, access: 
 
 def _spellings(file: SourceFile, fields: Sequence[Field], access: Access) -> dict[str, str]:
     """Return the pattern of each column of moments that all of its first cells fit."""
-    names = [one.name for one in fields if one.type == TIMESTAMP and one.name in file.columns]
-    head = _scan(file, access).head(_SAMPLE)
+    present = origins(file.columns)
+    names = [one.name for one in fields if one.type == TIMESTAMP and one.name in present]
+    head = access.scan_csv(file.uri, cell_names(file.columns)).head(_SAMPLE)
     cells = head.select(text(name, file.columns).alias(name) for name in names).collect()
     return {column.name: pattern for column in cells if (pattern := spelling_of(column))}
-
-
-def _scan(file: SourceFile, access: Access) -> pl.LazyFrame:
-    return access.scan_csv(file.uri, cell_names(file.columns))
 
 
 def _column(
@@ -164,7 +169,7 @@ def _column(
     constant = _constant(field, file, constants)
     if constant is not None:
         return constant
-    if field.name not in file.columns:
+    if field.name not in origins(file.columns):
         return pl.lit(None, polars_type(field.type)).alias(field.name)
     cell = text(field.name, file.columns)
     if field.type == STRING:

@@ -18,7 +18,7 @@ from billing_lake.domain.dictionary import (
     USAGE_START,
     is_cost,
 )
-from billing_lake.domain.profiles import NO_CURRENCY, Profile, merge
+from billing_lake.domain.profiles import NO_CURRENCY, Profile, merge, require_totals
 from billing_lake.engines.digests import local_digest
 from billing_lake.engines.polars_access import said
 from billing_lake.engines.polars_parquet import ParquetReport, open_reports
@@ -46,7 +46,7 @@ def profile_parquet(source: Source, access: Access, log: Log) -> Profile:
         profiles.append(found.in_file(report.file.name, digest))
         rows = sum(profile.rows for profile in profiles)
         log(f"profile: {len(profiles)} of {len(source.files)} files, {rows:,} rows")
-    return merge(profiles)
+    return require_totals(merge(profiles))
 
 
 def _profile_file(report: ParquetReport, types: Mapping[str, str]) -> Profile:

@@ -10,7 +10,6 @@ import hashlib
 import os
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime, timezone
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -25,8 +24,16 @@ from billing_lake.domain.dictionary import (
     is_cost,
 )
 from billing_lake.domain.errors import ReportFileError, shown
-from billing_lake.domain.periods import period_of_text
-from billing_lake.domain.profiles import NO_CURRENCY, Profile, add_counts, merge
+from billing_lake.domain.naming import origins
+from billing_lake.domain.periods import moment_of, period_of_text
+from billing_lake.domain.profiles import (
+    NO_CURRENCY,
+    Profile,
+    add_counts,
+    merge,
+    require_totals,
+    too_large,
+)
 from billing_lake.engines.blocks import Block, line_at, row_blocks
 from billing_lake.engines.polars_cells import cell_names, decimal, filled, text
 from billing_lake.engines.polars_rounding import rounded
@@ -58,7 +65,7 @@ def profile_reports(source: Source, access: Access, log: Log) -> Profile:
     # Twice as many as there are cores: a thread often waits for the one that holds Python's lock.
     workers = min(2 * (os.cpu_count() or 1), max(1, len(source.files)))
     with ThreadPoolExecutor(max_workers=workers) as pool:
-        return merge(pool.map(one, source.files))
+        return require_totals(merge(pool.map(one, source.files)))
 
 
 def _profile_file(reader: _Reader) -> Profile:
@@ -76,10 +83,11 @@ class _Reader:
         self.file = file
         self.types = types
         self.files = files
-        present = dict.fromkeys(file.columns)
+        present = origins(file.columns)
         self.numbers = [name for name in present if types[name] == DECIMAL]
         self.costs = [name for name in self.numbers if is_cost(name)]
-        self.texts = [name for name in (CURRENCY, USAGE_START, PERIOD_START) if name in present]
+        self.moments = [name for name in present if types[name] == TIMESTAMP]
+        self.texts = [*self.moments, *(name for name in (CURRENCY,) if name in present)]
 
     @cached_property
     def schema(self) -> dict[str, pl.DataType]:
@@ -109,6 +117,8 @@ class _Reader:
 def _profile_block(reader: _Reader, block: Block) -> Profile:
     import polars as pl
 
+    if block.is_broken:
+        raise _fault(reader, block, "a row does not end")
     try:
         rows = pl.scan_csv(block.data, has_header=False, schema=reader.schema)
         frame = rows.select(reader.columns).collect(engine="in-memory")
@@ -118,9 +128,10 @@ def _profile_block(reader: _Reader, block: Block) -> Profile:
         raise _fault(reader, block, str(error)) from error
     if block.separators != frame.height * (len(reader.file.columns) - 1):
         raise _fault(reader, block, "its rows differ in their number of cells")
-    usage = [_moment(cell) for cell in _cells(reader, block, frame, USAGE_START)]
+    moments = {name: _cells(reader, block, frame, name) for name in reader.moments}
+    usage = [_moment(cell) for cell in moments.get(USAGE_START, ())]
     periods: dict[str, int] = {}
-    for cell, count in _cells(reader, block, frame, PERIOD_START).items():
+    for cell, count in moments.get(PERIOD_START, {}).items():
         add_counts(periods, {period_of_text(cell) or cell: count})
     return Profile(
         rows=frame.height,
@@ -133,17 +144,36 @@ def _profile_block(reader: _Reader, block: Block) -> Profile:
 
 
 def _totals(reader: _Reader, frame: pl.DataFrame) -> dict[str, dict[str, Any]]:
-    """Return the totals of each currency; a block of one currency, nearly every one, is not grouped."""
+    """Return the totals of each currency."""
     import polars as pl
 
     currencies = _distinct(reader, frame, CURRENCY)
     if len(currencies) == 1:
         (currency,) = currencies
-        return {currency or NO_CURRENCY: frame.select(reader.sums).row(0, named=True)}
-    # An empty text is no currency either, and must not become a second group of the same name.
-    known = filled(pl.col(CURRENCY)).alias(CURRENCY)
-    groups = frame.group_by(known).agg(reader.sums).to_dicts()
-    return {group.pop(CURRENCY) or NO_CURRENCY: group for group in groups}
+        return {currency or NO_CURRENCY: _sums(reader, frame)}
+    # An empty text is no currency either, and must not become a second group of the same name. Sums of groups are taken one
+    # by one, because Polars notices only then that one is too large.
+    known = filled(pl.col(CURRENCY))
+    return {
+        currency or NO_CURRENCY: _sums(reader, frame.filter(known.eq_missing(currency)))
+        for currency in {each or None for each in currencies}
+    }
+
+
+def _sums(reader: _Reader, frame: pl.DataFrame) -> dict[str, Any]:
+    import polars as pl
+
+    try:
+        return frame.select(reader.sums).row(0, named=True)
+    except pl.exceptions.PolarsError as error:
+        if "overflow" not in str(error):
+            raise
+        for name, total in zip(reader.costs, reader.sums, strict=True):
+            try:
+                frame.select(total)
+            except pl.exceptions.PolarsError:
+                raise too_large(name, reader.file.name) from error
+        raise
 
 
 def _rounded(reader: _Reader, frame: pl.DataFrame) -> dict[str, int]:
@@ -175,8 +205,8 @@ def _cells(reader: _Reader, block: Block, frame: pl.DataFrame, name: str) -> dic
 @lru_cache(maxsize=1 << 16)
 def _moment(cell: str) -> str:
     """Return a report's moment in ISO 8601, UTC."""
-    moment = datetime.fromisoformat(cell[: len("2025-03-01T00:00:00")])
-    return moment.replace(tzinfo=timezone.utc).isoformat()
+    found = moment_of(cell)
+    return "" if found is None else found.isoformat()
 
 
 def _fault(reader: _Reader, block: Block, reason: str) -> ReportFileError:

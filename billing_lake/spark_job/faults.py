@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING, cast
 
 from billing_lake.domain.cells import find_fault, unexplained
 from billing_lake.domain.errors import (
+    BadValueError,
     ReportFileError,
     TruncatedFileError,
     UnclosedQuoteError,
     UnreadableFileError,
 )
+from billing_lake.domain.records import row_end
 from billing_lake.spark_job.hadoop import same_path
 from billing_lake.spark_job.java import causes, said
 from billing_lake.spark_job.sql import faults
@@ -70,7 +72,17 @@ def report_fault(
             search(one, types, hadoop)
         except ReportFileError as fault:
             return fault
+    place = named_place(error, suspects)
+    if place is not None:
+        return misfit(place, types)
     return unexplained(", ".join(one.file.name for one in suspects[:3]), said(error))
+
+
+def misfit(place: Place, types: Mapping[str, str]) -> BadValueError:
+    """Return the error for the cell at ``place``, whose line cannot be told."""
+    what = f"The value is no {types.get(place.column, 'cell').replace(' ', '')}"
+    file = None if place.input is None else place.input.file.name
+    return BadValueError(what, file=file, column=place.column, value=place.value)
 
 
 def search(file: Input, types: Mapping[str, str], hadoop: Hadoop) -> None:
@@ -87,7 +99,7 @@ def search(file: Input, types: Mapping[str, str], hadoop: Hadoop) -> None:
             for block in _blocks(cast("BinaryIO", text), name):
                 rows = block
                 if header:
-                    end = _row_end(block)
+                    end = row_end(block) or len(block)
                     rows, header = block[end:], False
                     line += block.count(b"\n", 0, end)
                 find_fault(rows, line, file.file.columns, types, name)
@@ -125,12 +137,3 @@ def _last_row_end(data: bytes) -> int:
             return cut
         end = cut - 1
     return 0
-
-
-def _row_end(data: bytes) -> int:
-    end = 0
-    while (found := data.find(b"\n", end)) >= 0:
-        end = found + 1
-        if data.count(b'"', 0, end) % 2 == 0:
-            return end
-    return len(data)

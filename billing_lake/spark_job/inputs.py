@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 _LEAST_PER_TASK = 16 << 20
 """Compressed bytes below which another task costs more than it saves."""
 
+WITH_POLARS = "Load this period with the engine polars"
+
 PATH = "input_file_name()"
 """SQL for the path of a row's file; `_metadata.file_path` would copy every row once more."""
 
@@ -129,7 +131,7 @@ def complete(rows: DataFrame, inputs: Sequence[Input]) -> DataFrame:
     if len(rows.inputFiles()) != len(inputs):
         names = ", ".join(one.file.name for one in inputs[:3])
         what = "Spark does not read every file: it takes those whose names begin with . or _ for hidden"
-        raise ReportFileError(what, file=names, remedy="Load this period with the engine polars")
+        raise ReportFileError(what, file=names, remedy=WITH_POLARS)
     return rows
 
 

@@ -21,8 +21,7 @@ from billing_lake.domain.dictionary import (
     USAGE_START,
     is_cost,
 )
-from billing_lake.domain.errors import LoadError
-from billing_lake.domain.profiles import NO_CURRENCY, Profile
+from billing_lake.domain.profiles import NO_CURRENCY, Profile, too_large
 from billing_lake.spark_job import sql
 from billing_lake.spark_job.parquet import Tables
 
@@ -33,7 +32,6 @@ if TYPE_CHECKING:
     from billing_lake.spark_job.reports import Reports
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
-_TOO_LARGE = "A total is too large for DECIMAL(38,18)"
 
 
 @dataclass(frozen=True)
@@ -127,8 +125,9 @@ def _profile(
         for n, name in enumerate(columns.numbers)
         if is_cost(name)
     }
-    if any(total is None for total in costs.values()):
-        raise LoadError(_TOO_LARGE, remedy="Look for the rows that cannot be right")
+    for name, total in costs.items():
+        if total is None:
+            raise too_large(name, row["file"] or None)
     found = Profile(
         rows=row["rows"],
         totals={row["currency"] or NO_CURRENCY: costs},

@@ -10,13 +10,13 @@ from collections.abc import Callable
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from billing_lake.domain.cells import unexplained
-from billing_lake.domain.errors import BadValueError, BillingLakeError
-from billing_lake.domain.profiles import Profile, merge
+from billing_lake.domain.errors import BillingLakeError, ReportFileError
+from billing_lake.domain.profiles import Profile, merge, require_totals
 from billing_lake.spark_job.encoding import make_folder, write_rows
-from billing_lake.spark_job.faults import Place, named_place, report_fault, search
+from billing_lake.spark_job.faults import Place, misfit, named_place, report_fault, search
 from billing_lake.spark_job.hadoop import Hadoop
 from billing_lake.spark_job.inputs import (
+    WITH_POLARS,
     cores,
     local_digest,
     open_inputs,
@@ -64,10 +64,9 @@ def profile(spark: SparkSession, source: Source, log: Log) -> Profile:
         digests = {
             one.file.name: "" if source.of_table else local_digest(one, hadoop) for one in inputs
         }
-        _check(own, source, inputs, hadoop, log)
         parts: list[Profile] = []
         done = 0
-        for group in _groups(own, source, inputs, hadoop):
+        for group in _groups(own, source, inputs, hadoop, log):
             parts += profile_rows(group, source)
             done += len(group.inputs)
             log(
@@ -76,7 +75,8 @@ def profile(spark: SparkSession, source: Source, log: Log) -> Profile:
     if source.of_table:
         return merge(parts)
     # Files without rows are in no group.
-    return merge([*(Profile().in_file(name, digests[name]) for name in digests), *parts])
+    empty = (Profile().in_file(name, digests[name]) for name in digests)
+    return require_totals(merge([*empty, *parts]))
 
 
 def encode(
@@ -101,8 +101,7 @@ def encode(
     own = own_session(spark, tasks)
     with _named(own, source, inputs, hadoop, log):
         with job(spark, f"billing-lake check {target.stem} {uuid.uuid4().hex}"):
-            _check(own, source, inputs, hadoop, log)
-            groups = list(_groups(own, source, inputs, hadoop))
+            groups = list(_groups(own, source, inputs, hadoop, log))
         files = write_rows(
             own, groups, target, hadoop, log, verify=lambda: require_unchanged(inputs, hadoop)
         )
@@ -113,30 +112,32 @@ def encode(
     return files
 
 
-def _check(
-    spark: SparkSession, source: Source, inputs: Sequence[Input], hadoop: Hadoop, log: Log
-) -> None:
-    """Look at the raw lines of report files; see `reports`."""
-    if source.format != "csv.gz":
-        return
-    types = {column.name: column.type for column in source.columns}
-    suspects = check_lines(spark, inputs)
-    for suspect in suspects:
-        log(f"{suspect.input.file.name} is read again, row by row: its lines look damaged")
-        search(suspect.input, types, hadoop)
-        if suspect.open_quote or suspect.not_utf8:
-            reason = "its quotes do not match" if suspect.open_quote else "it is not UTF-8"
-            raise unexplained(suspect.input.file.name, reason)
-    log(f"the lines of {len(inputs)} files are whole")
-
-
 def _groups(
-    spark: SparkSession, source: Source, inputs: Sequence[Input], hadoop: Hadoop
+    spark: SparkSession, source: Source, inputs: Sequence[Input], hadoop: Hadoop, log: Log
 ) -> Iterator[Reports | Tables]:
     if source.format == "parquet":
         yield from read_tables(spark, inputs, hadoop, of_table=source.of_table)
     else:
-        yield from read_reports(spark, inputs)
+        yield from read_reports(spark, inputs, _checked(spark, source, inputs, hadoop, log))
+
+
+def _checked(
+    spark: SparkSession, source: Source, inputs: Sequence[Input], hadoop: Hadoop, log: Log
+) -> Sequence[Input]:
+    """Look at the raw lines of report files; return those in which a carriage return at a row's end is part of a cell."""
+    types = {column.name: column.type for column in source.columns}
+    lines = check_lines(spark, inputs)
+    for one in lines:
+        if one.is_suspect:
+            log(
+                f"{one.input.file.name} is read row by row: it has cells of several lines, or faults"
+            )
+            search(one.input, types, hadoop)
+        if one.quoted_return and one.windows:
+            what = "Cells at a row's end end with a carriage return, and so do the lines: Spark cannot tell which is which"
+            raise ReportFileError(what, remedy=WITH_POLARS, file=one.input.file.name)
+    log(f"the lines of {len(inputs)} files are whole")
+    return [one.input for one in lines if one.quoted_return]
 
 
 @contextmanager
@@ -158,9 +159,7 @@ def _named(
             raise report_fault(error, suspects, types, hadoop) from error
         if place is None:
             raise damaged(said(error), inputs, of_table=source.of_table) from error
-        what = f"The value is no {types.get(place.column, 'cell').replace(' ', '')}"
-        file = None if place.input is None else place.input.file.name
-        raise BadValueError(what, file=file, column=place.column, value=place.value) from error
+        raise misfit(place, types) from error
 
 
 def _suspects(

@@ -2,8 +2,8 @@
 
 Spark's CSV reader is fast and lenient. What it is told to do here: keep empty text apart from NULL, refuse rows of the wrong width
 and a quote that closes in the middle of a cell, take cells of any size. What it cannot be told: that blank lines are rows, that
-bytes which are no UTF-8 are faults, and that a quote which is still open where the file ends has swallowed rows. `check_lines`
-counts those in the raw lines, which costs a fraction of parsing them.
+bytes which are no UTF-8 are faults, that a quote stands in the middle of a cell or is still open where the file ends.
+`check_lines` counts those in the raw lines, which costs a fraction of parsing them.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import uuid
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from billing_lake.domain.naming import origins
 from billing_lake.spark_job import sql
 from billing_lake.spark_job.hadoop import same_path
 from billing_lake.spark_job.inputs import (
@@ -25,24 +26,30 @@ from billing_lake.spark_job.inputs import (
 from billing_lake.spark_job.java import java_errors
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
     from pyspark.sql import Column, DataFrame, SparkSession
 
 
+_WHOLE_LINE = r"""\A[^"]*+(?:(?<=\A|,)"[^"]*+(?:""[^"]*+)*+"(?=,|\r?\z)[^"]*+)*+\z"""
+"""A line in which each quote opens at a cell's start, is doubled, or closes at a cell's end; none is open at its own."""
+
+
 @dataclass(frozen=True)
-class Suspect:
-    """A file whose lines may hide a fault.
+class Lines:
+    """What the raw lines of a file say.
 
     Attributes:
         input: The file.
-        open_quote: Its quotes are an odd number.
-        not_utf8: It has bytes that are no UTF-8.
+        is_suspect: Whether they may hide a fault from the CSV reader.
+        windows: Whether some end as lines of Windows do, behind a cell without quotes.
+        quoted_return: Whether some end with a carriage return in quotes, which is a cell's own.
     """
 
     input: Input
-    open_quote: bool
-    not_utf8: bool
+    is_suspect: bool
+    windows: bool
+    quoted_return: bool
 
 
 @dataclass(frozen=True)
@@ -54,12 +61,14 @@ class Reports:
         columns: Column name of each cell.
         rows: Their rows: the cells as text by position. A row with another number of them makes a query fail.
         path: SQL for the path of a row's file.
+        keep_return: Whether a carriage return at a row's end belongs to its last cell.
     """
 
     inputs: Sequence[Input]
     columns: Sequence[str]
     rows: DataFrame
     path: str = PATH
+    keep_return: bool = False
 
     def spread(self, tasks: int) -> Reports:
         """Return the same rows in ``tasks`` tasks. They go where their hash says: for round robin Spark would sort them."""
@@ -78,16 +87,22 @@ class Reports:
 
     def text(self, name: str) -> str:
         """Return SQL for the text of the column ``name``."""
-        last = len(self.columns) - 1
-        cells = [
-            # The line end of Windows, where only some lines have it.
-            f"CASE WHEN endswith(c{n}, '\\r') THEN left(c{n}, length(c{n}) - 1) ELSE c{n} END"
-            if n == last
-            else f"c{n}"
-            for n, column in enumerate(self.columns)
-            if column == name
-        ]
-        return sql.first_text(cells)
+        origin = origins(tuple(self.columns))[name]
+        cells = [self._cell(position) for position in origin.cells]
+        if origin.further is not None:
+            own = sql.filled(self._cell(origin.further))
+            return f"CASE WHEN {own} != {sql.first_text(cells)} THEN {own} END"
+        return sql.agreed(cells, name, self.path) if origin.agree else sql.first_text(cells)
+
+    def _cell(self, position: int) -> str:
+        cell = f"c{position}"
+        if position < len(self.columns) - 1 or self.keep_return:
+            return cell
+        # Lines end with a line feed for Spark, so that quoted cells keep theirs; the rest of the line end of Windows is here.
+        return (
+            f"CASE WHEN {cell} = '\\r' THEN NULL "
+            f"WHEN endswith({cell}, '\\r') THEN left({cell}, length({cell}) - 1) ELSE {cell} END"
+        )
 
     def value(self, name: str, type_: str) -> str:
         """Return SQL for the column ``name`` as ``type_``; fails for a cell that does not fit."""
@@ -100,15 +115,17 @@ class Reports:
         )
 
 
-def read_reports(spark: SparkSession, inputs: Sequence[Input]) -> Iterator[Reports]:
-    """Yield ``inputs`` by their columns."""
-    by_columns: dict[tuple[str, ...], list[Input]] = {}
+def read_reports(
+    spark: SparkSession, inputs: Sequence[Input], keep_return: Collection[Input] = ()
+) -> Iterator[Reports]:
+    """Yield ``inputs`` by their columns, those of ``keep_return`` apart; see `Reports`."""
+    groups: dict[tuple[tuple[str, ...], bool], list[Input]] = {}
     for one in inputs:
-        by_columns.setdefault(one.file.columns, []).append(one)
-    for columns, group in by_columns.items():
+        groups.setdefault((one.file.columns, one in keep_return), []).append(one)
+    for (columns, keeps), group in groups.items():
         for start in range(0, len(group), PER_PLAN):
             some = group[start : start + PER_PLAN]
-            yield Reports(some, columns, _rows(spark, some, len(columns)))
+            yield Reports(some, columns, _rows(spark, some, len(columns)), keep_return=keeps)
 
 
 def first_unreadable(spark: SparkSession, inputs: Sequence[Input]) -> Input | None:
@@ -125,8 +142,8 @@ def first_unreadable(spark: SparkSession, inputs: Sequence[Input]) -> Input | No
     return None
 
 
-def check_lines(spark: SparkSession, inputs: Sequence[Input]) -> list[Suspect]:
-    """Return the files whose raw lines show what the CSV reader would not."""
+def check_lines(spark: SparkSession, inputs: Sequence[Input]) -> list[Lines]:
+    """Return what the raw lines of each file show and the CSV reader would not; files without lines are left out."""
     lines = reading(spark.read).text([one.file.uri for one in inputs], lineSep="\n")
     found = (
         complete(lines, inputs)
@@ -136,24 +153,21 @@ def check_lines(spark: SparkSession, inputs: Sequence[Input]) -> list[Suspect]:
         .collect()
     )
     by_path = {one.path: one for one in inputs}
-    return [
-        Suspect(by_path[same_path(path)], open_quote=bool(quotes % 2), not_utf8=bool(wrong))
-        for path, blank, quotes, wrong in found
-        if blank or quotes % 2 or wrong
-    ]
+    return [Lines(by_path[same_path(path)], *map(bool, counts)) for path, *counts in found]
 
 
 def _line_counts() -> list[Column]:
     from pyspark.sql import functions as f
 
     # Splitting decodes. Putting the parts together again gives other bytes where some were no UTF-8.
-    parts = "split(value, '\"', -1)"
+    no_utf8 = "array_join(split(value, '\"', -1), '\"') != value"
+    stray = f"instr(value, '\"') > 0 AND NOT value RLIKE {sql.pattern(_WHOLE_LINE)}"
     counts = (
-        "count_if(value = '' OR value = '\\r')",
-        f"sum(size({parts}) - 1)",
-        f"count_if(array_join({parts}, '\"') != value)",
+        f"value = '' OR value = '\\r' OR instr(value, '\\r,') > 0 OR {no_utf8} OR ({stray})",
+        "endswith(value, '\\r') AND NOT endswith(value, '\"\\r')",
+        "endswith(value, '\\r\"') OR endswith(value, '\\r\"\\r')",
     )
-    return [f.expr(count) for count in counts]
+    return [f.expr(f"count_if({count})") for count in counts]
 
 
 def _rows(spark: SparkSession, inputs: Sequence[Input], width: int) -> DataFrame:
@@ -164,6 +178,8 @@ def _rows(spark: SparkSession, inputs: Sequence[Input], width: int) -> DataFrame
         header=True,
         enforceSchema=True,
         multiLine=True,
+        # Left to itself, Spark takes the first line end that it meets for that of the file, and changes those in quotes.
+        lineSep="\n",
         encoding="UTF-8",
         sep=",",
         quote='"',

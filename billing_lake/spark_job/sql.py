@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 from billing_lake.domain.dictionary import STRING, TIMESTAMP
+from billing_lake.domain.periods import MOMENT, UTC_END
 from billing_lake.domain.schemas import MAX_PRECISION, parse_decimal
 
 FAULT = "billing-lake-fault"
@@ -28,9 +29,12 @@ _NUMBER = rf"\A(?:{_DIGITS}|(?=.{{1,{_LONGEST_EXPONENTIAL}}}\z){_DIGITS}[eE][+-]
 _ZERO = r"\A[+-]?[0.]+[eE].*\z"
 """A number of zeros alone, with an exponent."""
 
-_MOMENT = (
-    r"\A[0-9]{4}-[0-9]{2}-[0-9]{2}(?:[T ][0-9]{2}:[0-9]{2}:[0-9]{2}(?:[.][0-9]{1,9}+)?+Z?+)?+\z"
+_USUAL_MOMENT = (
+    r"\A[1-9][0-9]{3}-[0-9]{2}-[0-9]{2}"
+    r"(?:[T ](?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:[.][0-9]{1,9}+)?+Z?+)?+\z"
 )
+"""The spellings of nearly all moments; the others cost more to read."""
+_ANY_MOMENT = rf"\A(?:{MOMENT})\z"
 _EXPONENTS = {9: "[1-9]", 6: "[1-6]", 12: "1[0-2]", 15: "1[3-5]"}
 """By how many decimals an exponent adds at most: those exponents, as a pattern."""
 _SIMPLE = {
@@ -65,8 +69,15 @@ def spark_type(type_: str) -> str:
 
 
 def first_text(cells: Sequence[str]) -> str:
-    """Return the first of ``cells`` that is not NULL."""
-    return cells[0] if len(cells) == 1 else f"coalesce({', '.join(cells)})"
+    """Return the first of ``cells`` that holds something; where none does, the first that is not NULL."""
+    if len(cells) == 1:
+        return cells[0]
+    return f"coalesce({', '.join([*map(filled, cells), *cells])})"
+
+
+def filled(cell: str) -> str:
+    """Return the text ``cell``, NULL where it is empty."""
+    return f"nullif({cell}, '')"
 
 
 def converted(cell: str, type_: str) -> str:
@@ -85,8 +96,12 @@ def _moment(cell: str) -> str:
     Spark's cast takes more spellings, so the cell is matched first. The session is in UTC: without its Z the cell says the same,
     and Spark takes its time to find out what zone Z may be.
     """
-    moment = f"CAST(replace({cell}, 'Z', '') AS TIMESTAMP)"
-    return f"CASE WHEN {cell} RLIKE {_pattern(_MOMENT)} THEN {moment} END"
+    usual = f"CAST(replace({cell}, 'Z', '') AS TIMESTAMP)"
+    other = f"CAST(regexp_replace({cell}, {pattern(UTC_END)}, '') AS TIMESTAMP)"
+    return (
+        f"CASE WHEN {cell} RLIKE {pattern(_USUAL_MOMENT)} THEN {usual} "
+        f"WHEN {cell} RLIKE {pattern(_ANY_MOMENT)} THEN {other} END"
+    )
 
 
 def checked(value: str, filled: str, shown: str, type_: str, column: str, path: str) -> str:
@@ -100,10 +115,23 @@ def checked(value: str, filled: str, shown: str, type_: str, column: str, path: 
         column: The column's name, for the error.
         path: SQL for the path of the row's file, for the error.
     """
+    fault = f"CAST({_raised(shown, column, path)} AS {spark_type(type_)})"
+    return f"coalesce({value}, CASE WHEN {filled} THEN {fault} END)"
+
+
+def agreed(cells: Sequence[str], column: str, path: str) -> str:
+    """Return what those of ``cells`` say that hold something; the query fails where they differ."""
+    first = first_text(cells)
+    differ = " OR ".join(f"{filled(cell)} != {first}" for cell in cells)
+    return (
+        f"CASE WHEN {differ} THEN CAST({_raised(first, column, path)} AS STRING) ELSE {first} END"
+    )
+
+
+def _raised(shown: str, column: str, path: str) -> str:
     start = literal(f"{FAULT}{_SEPARATOR}{column}")
     message = f"concat_ws({literal(_SEPARATOR)}, {start}, {path}, substr({shown}, 1, {_SHOWN}), '')"
-    fault = f"CAST(raise_error({message}) AS {spark_type(type_)})"
-    return f"coalesce({value}, CASE WHEN {filled} THEN {fault} END)"
+    return f"raise_error({message})"
 
 
 def faults(message: str) -> list[str] | None:
@@ -117,7 +145,7 @@ def decimal(cell: str, precision: int, scale: int) -> str:
     type_ = f"DECIMAL({precision},{scale})"
     careful = f"CASE WHEN {_is_number(cell)} THEN {_half_even(cell, precision, scale)} END"
     return (
-        f"CASE WHEN {cell} RLIKE {_pattern(_usual(precision, scale))} THEN CAST({cell} AS {type_}) "
+        f"CASE WHEN {cell} RLIKE {pattern(_usual(precision, scale))} THEN CAST({cell} AS {type_}) "
         f"WHEN {cell} != '' THEN {careful} END"
     )
 
@@ -132,13 +160,13 @@ def is_rounded(cell: str, scale: int) -> str:
     fine = _half_even(cell, MAX_PRECISION, scale + _FURTHER)
     differs = f"CAST({kept} AS DECIMAL({MAX_PRECISION},{scale + _FURTHER})) != {fine}"
     return (
-        f"CASE WHEN {cell} RLIKE {_pattern(_usual(MAX_PRECISION, scale))} THEN false "
+        f"CASE WHEN {cell} RLIKE {pattern(_usual(MAX_PRECISION, scale))} THEN false "
         f"WHEN {_is_number(cell)} THEN {differs} ELSE false END"
     )
 
 
 def _is_number(cell: str) -> str:
-    return f"octet_length({cell}) <= {_LONGEST_NUMBER} AND {cell} RLIKE {_pattern(_NUMBER)}"
+    return f"octet_length({cell}) <= {_LONGEST_NUMBER} AND {cell} RLIKE {pattern(_NUMBER)}"
 
 
 @lru_cache
@@ -166,7 +194,7 @@ def _half_even(cell: str, precision: int, scale: int) -> str:
     Spark rounds half up, which differs in ties alone, and only in those with an even digit before the 5: there it becomes a 0.
     Nor does Spark take a zero with a large exponent: it becomes a 0 too, because both groups are empty then.
     """
-    even = f"regexp_replace({cell}, {_pattern(f'{_tie(scale)}|{_ZERO}')}, '$10$2')"
+    even = f"regexp_replace({cell}, {pattern(f'{_tie(scale)}|{_ZERO}')}, '$10$2')"
     return f"CAST({even} AS DECIMAL({precision},{scale}))"
 
 
@@ -191,6 +219,6 @@ def _tie(scale: int) -> str:
     return rf"\A(?=[+-]?(?:{'|'.join(kinds)})\z)([^eE]*)5([0.]*(?:[eE].*)?)\z"
 
 
-def _pattern(pattern: str) -> str:
+def pattern(regex: str) -> str:
     """Return a regular expression of this program, which has no quotes, as a SQL literal."""
-    return "'" + pattern.replace("\\", "\\\\") + "'"
+    return "'" + regex.replace("\\", "\\\\") + "'"

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from billing_lake.domain import errors
+from billing_lake.domain.naming import column_names
 from billing_lake.engines.base import Engine
 from billing_lake.sample.files import MINIMAL_HEADER, minimal_row
 from billing_lake_tests.engines.world import csv_text, encode, report, source_of
@@ -42,6 +43,36 @@ def line(**cells: str) -> str:
         (line(start="yesterday"), errors.BadValueError, "yesterday"),
         (line(start="2025-02-30T00:00:00Z"), errors.BadValueError, "2025-02-30"),
         (line(period_start="2025-13-01"), errors.BadValueError, "2025-13-01"),
+        (line(cost="\u0663"), errors.BadValueError, "line_item_unblended_cost"),
+        (line(start="\u0662025-03-01"), errors.BadValueError, "line_item_usage_start_date"),
+        (line(start="0000-01-01T00:00:00Z"), errors.BadValueError, "line_item_usage_start_date"),
+        (line(start="2025-03-01T05:00:00+01:00"), errors.BadValueError, "not in UTC"),
+        (line(start="2025-03-01 05:00:00 CET"), errors.BadValueError, "not in UTC"),
+        (
+            line(product="P").replace(",P,", ',"a"b"c",'),
+            errors.UnclosedQuoteError,
+            "line_item_product_code",
+        ),
+        (
+            line(product="P").replace(",P,", ',"a" ,'),
+            errors.UnclosedQuoteError,
+            "line_item_product_code",
+        ),
+        (
+            line(product="P").replace(",P,", ',5" disk,'),
+            errors.UnclosedQuoteError,
+            "line_item_product_code",
+        ),
+        (
+            line(product="P").replace(",P,", ',7",'),
+            errors.UnclosedQuoteError,
+            "line_item_product_code",
+        ),
+        (
+            line(product="P").replace(",P,", ",P\r,"),
+            errors.ReportFileError,
+            "line_item_product_code",
+        ),
     ],
 )
 def test_a_faulty_row_is_named_by_file_and_line(
@@ -67,6 +98,18 @@ def test_a_value_in_a_column_that_no_profile_reads_stops_the_encoding(
         encode(engine, source, tmp_path / "out")
     assert (caught.value.line, caught.value.value) == (3, value)
     assert list((tmp_path / "out").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "end", ["0000-01-01T00:00:00Z", "2025-3-1T0:00:00Z", "2025-03-01T23:59:60Z", "+2025-03-01"]
+)
+def test_a_moment_in_an_unknown_spelling_is_loaded_by_no_engine(
+    engine: Engine, tmp_path: Path, end: str
+) -> None:
+    source = source_of(report(tmp_path / "bad.csv.gz", broken(line(end=end))))
+    with pytest.raises(errors.BadValueError, match="line_item_usage_end_date") as caught:
+        (engine.profile(source), encode(engine, source, tmp_path / "out"))
+    assert (caught.value.line, caught.value.value) == (3, end)
 
 
 def test_a_quote_that_never_closes_is_named(engine: Engine, tmp_path: Path) -> None:
@@ -102,6 +145,49 @@ def test_latin_1_bytes_are_named_with_their_line(engine: Engine, tmp_path: Path)
     with pytest.raises(errors.EncodingError, match="0xe9") as caught:
         encode(engine, source, tmp_path / "out")
     assert caught.value.line == 3
+
+
+def test_stray_quotes_in_two_rows_do_not_make_one_row_of_them(
+    engine: Engine, tmp_path: Path
+) -> None:
+    row = line(product="P").replace(",P,", ',7",')
+    source = source_of(report(tmp_path / "bad.csv.gz", broken(f"{row}\n{line()}\n{row}")))
+    with pytest.raises(errors.UnclosedQuoteError) as caught:
+        engine.profile(source)
+    assert (caught.value.line, caught.value.column) == (3, "line_item_product_code")
+
+
+@pytest.mark.parametrize(
+    ("column", "values"),
+    [
+        ("line_item_unblended_cost", ("1", "2")),
+        ("line_item_currency_code", ("USD", "EUR")),
+        ("line_item_usage_start_date", ("2025-03-01", "2025-03-02")),
+    ],
+)
+def test_a_row_that_states_two_amounts_currencies_or_dates_stops_the_load(
+    engine: Engine, tmp_path: Path, column: str, values: tuple[str, str]
+) -> None:
+    header = (*MINIMAL_HEADER, column, "tag")
+    position = column_names(MINIMAL_HEADER, "header").index(column)
+    rows = [[*minimal_row(), "", "t"] for _ in range(2)]
+    rows[1][position], rows[1][-2] = values
+    source = source_of(report(tmp_path / "bad.csv.gz", csv_text(rows, header)), header=header)
+    for act in (engine.profile, lambda s: encode(engine, s, tmp_path / "out")):
+        with pytest.raises(errors.BadValueError, match=f"cells {position + 1} and") as caught:
+            act(source)
+        assert (caught.value.line, caught.value.column) == (3, column)
+        assert caught.value.value == " | ".join(values)
+
+
+def test_a_total_that_no_table_can_hold_is_named_by_its_column(
+    engine: Engine, tmp_path: Path
+) -> None:
+    for currencies in (("USD", "USD"), ("USD", "USD", "EUR")):
+        rows = [minimal_row(cost="9" * 20, currency=currency) for currency in currencies]
+        with pytest.raises(errors.LoadError, match="too large for DECIMAL") as caught:
+            engine.profile(source_of(report(tmp_path / "bad.csv.gz", csv_text(rows))))
+        assert caught.value.column == "line_item_unblended_cost"
 
 
 def cut(content: bytes) -> bytes:

@@ -82,24 +82,35 @@ def test_cells_that_lose_digits_are_counted_by_column(engine: Engine, tmp_path: 
         "2025-03-01 05:00:00.0",
         "2025-03-01 05:00:00",
         "2025-03-01T05:00:00",
+        "2025-03-01 05:00:00+00:00",
+        "2025-03-01T05:00:00+0000",
+        "2025-03-01 05:00:00.123 UTC",
+        "2025-03-01 05:00:00 +00:00",
+        "2025-03-01T05:00:00-00",
+        "2025-03-01 05:00:00Z",
+        "2025-03-01 05:00",
+        "2025-03-01T05:00Z",
     ],
 )
 def test_every_spelling_of_a_moment_is_the_same_moment_in_utc(
     engine: Engine, tmp_path: Path, text: str
 ) -> None:
     assert fits(text, TIMESTAMP)
-    found = encoded_column(
-        engine, tmp_path, csv_text([minimal_row(start=text)]), "line_item_usage_start_date"
-    )
-    assert found == [datetime(2025, 3, 1, 5, tzinfo=timezone.utc)]
+    content = csv_text([minimal_row(start=text)])
+    found = encoded_column(engine, tmp_path, content, "line_item_usage_start_date")
+    five = datetime(2025, 3, 1, 5, tzinfo=timezone.utc)
+    assert [one.replace(microsecond=0) for one in found] == [five]
+    profile = engine.profile(source_of(tmp_path / "report.csv.gz"))
+    assert profile.first_usage == five.isoformat()
 
 
 def test_spellings_may_differ_from_row_to_row(engine: Engine, tmp_path: Path) -> None:
-    starts = ["2025-03-01T05:00:00Z"] * 1_200 + ["2025-03-01 05:00:00.0", "", "2025-03-01"]
+    spellings = ["2025-03-01 05:00:00.0", "2025-03-01 05:00+00:00", "", "2025-03-01"]
+    starts = ["2025-03-01T05:00:00Z"] * 1_200 + spellings
     content = csv_text([minimal_row(start=start) for start in starts])
     found = encoded_column(engine, tmp_path, content, "line_item_usage_start_date")
     five, midnight = (datetime(2025, 3, 1, hour, tzinfo=timezone.utc) for hour in (5, 0))
-    assert found == [five] * 1_201 + [None, midnight]
+    assert found == [five] * 1_202 + [None, midnight]
 
 
 def test_a_date_without_time_is_midnight(engine: Engine, tmp_path: Path) -> None:
@@ -185,14 +196,115 @@ def test_a_gzip_of_several_members_is_read_to_its_end(engine: Engine, tmp_path: 
     assert sum(file.rows for file in encode(engine, source, tmp_path / "out")) == 2
 
 
-def test_merged_columns_take_the_first_cell_that_is_not_null(
-    engine: Engine, tmp_path: Path
-) -> None:
-    header = (*MINIMAL_HEADER, "resourceTags/user:Cost Center", "resourceTags/user:cost-center")
-    rows = [(*minimal_row(), "a", "b"), (*minimal_row(), "", "b"), (*minimal_row(), "", "")]
+def test_zeros_behind_a_gzip_change_nothing(tmp_path: Path) -> None:
+    import gzip
+
+    path = tmp_path / "r.csv.gz"
+    first, second = csv_text([minimal_row()]), csv_text([minimal_row()]).split("\n", 1)[1]
+    for zeros in (1, 3, 512, 3 << 20):
+        members = gzip.compress(first.encode()) + gzip.compress(second.encode())
+        path.write_bytes(members + bytes(zeros))
+        source = source_of(path)
+        assert PolarsEngine().profile(source).rows == 2
+        (file,) = encode(PolarsEngine(), source, tmp_path / f"out {zeros}")
+        assert file.rows == 2
+
+
+TAGS = (
+    "resourceTags/user:Cost Center",
+    "resourceTags/user:CostCenter",
+    "resourceTags/user:cost-center",
+)
+TAG = "resource_tags_user_cost_center"
+
+
+def test_tags_that_share_a_name_keep_each_value_of_a_row(engine: Engine, tmp_path: Path) -> None:
+    header = (*MINIMAL_HEADER, *TAGS)
+    tags = [
+        ("a", "b", "c"),
+        ("", "b", "c"),
+        ("a", "a", ""),
+        ("", "", "c"),
+        ("a", "b", "b"),
+        ("",) * 3,
+    ]
+    # Empty texts in quotes hold nothing either.
+    content = csv_text([(*minimal_row(), *row) for row in tags], header).replace(",,b", ',"",b')
+    source = source_of(report(tmp_path / "r.csv.gz", content), header=header)
+    (file,) = encode(engine, source, tmp_path / "out")
+    table = pq.read_table(file.uri)
+    found = zip(*(table[name].to_pylist() for name in (TAG, f"{TAG}__2", f"{TAG}__3")), strict=True)
+    assert list(found) == [
+        ("a", "b", "c"),
+        ("b", None, "c"),
+        ("a", None, None),
+        ("c", None, None),
+        ("a", "b", "b"),
+        (None, None, None),
+    ]
+
+
+def test_amounts_under_one_name_may_be_stated_twice(engine: Engine, tmp_path: Path) -> None:
+    header = (*MINIMAL_HEADER, "line_item_unblended_cost", "line_item_currency_code")
+    rows = [(*minimal_row(cost="1"), "1", "USD"), (*minimal_row(cost=""), "2", "")]
     source = source_of(report(tmp_path / "r.csv.gz", csv_text(rows, header)), header=header)
     (file,) = encode(engine, source, tmp_path / "out")
-    assert pq.read_table(file.uri)["resource_tags_user_cost_center"].to_pylist() == ["a", "b", None]
+    assert pq.read_table(file.uri)[COST].to_pylist() == [Decimal(1), Decimal(2)]
+    assert engine.profile(source).totals["USD"][COST] == Decimal(3)
+
+
+def test_tags_of_any_script_are_columns_of_their_own(engine: Engine, tmp_path: Path) -> None:
+    tags = {
+        "環境": "prod",
+        "部署": "sales",
+        "Région": "Paris",
+        "R gion": "x",
+        "Straße": "y",
+        "งาน": "z",
+    }
+    header = (*MINIMAL_HEADER, *(f"resourceTags/user:{tag}" for tag in tags))
+    content = csv_text([(*minimal_row(), *tags.values())], header)
+    source = source_of(report(tmp_path / "r.csv.gz", content), header=header)
+    (file,) = encode(engine, source, tmp_path / "out")
+    (row,) = pq.read_table(file.uri).to_pylist()
+    assert {name: value for name, value in row.items() if name.startswith("resource_tags_")} == {
+        "resource_tags_user_環境": "prod",
+        "resource_tags_user_部署": "sales",
+        "resource_tags_user_région": "Paris",
+        "resource_tags_user_r_gion": "x",
+        "resource_tags_user_straße": "y",
+        "resource_tags_user_งาน": "z",
+    }
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"], ids=["unix", "windows"])
+def test_line_ends_in_quoted_cells_are_kept(engine: Engine, tmp_path: Path, end: str) -> None:
+    products = ["x\r\ny", "x\ny", "x\ry", "x\r", "\n"]
+    lines = csv_text([minimal_row(product="PRODUCT") for _ in products]).replace("\n", end)
+    for product in products:
+        lines = lines.replace("PRODUCT", f'"{product}"', 1)
+    assert encoded_column(engine, tmp_path, lines, "line_item_product_code") == products
+
+
+def test_a_carriage_return_in_quotes_at_the_end_of_a_row_is_kept(
+    engine: Engine, tmp_path: Path
+) -> None:
+    header = (*MINIMAL_HEADER, "resourceTags/user:a")
+    rows = [(*minimal_row(), tag) for tag in ("x\r", "y", "")]
+    source = source_of(report(tmp_path / "r.csv.gz", csv_text(rows, header)), header=header)
+    (file,) = encode(engine, source, tmp_path / "out")
+    assert pq.read_table(file.uri)["resource_tags_user_a"].to_pylist() == ["x\r", "y", None]
+
+
+def test_line_ends_may_differ_from_line_to_line(engine: Engine, tmp_path: Path) -> None:
+    header = (*MINIMAL_HEADER, "resourceTags/user:a")
+    lines = csv_text([(*minimal_row(), tag) for tag in ("", "b", "c", "d")], header).split("\n")
+    ends = ["\r\n", "\r\n", "\n", "\r\n", ""]
+    content = "".join(line + end for line, end in zip(lines, ends, strict=False))
+    source = source_of(report(tmp_path / "r.csv.gz", content), header=header)
+    (file,) = encode(engine, source, tmp_path / "out")
+    assert engine.profile(source).rows == 4
+    assert pq.read_table(file.uri)["resource_tags_user_a"].to_pylist() == [None, "b", "c", "d"]
 
 
 def test_two_currencies_are_kept_apart(engine: Engine, tmp_path: Path) -> None:

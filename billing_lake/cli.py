@@ -10,6 +10,7 @@ import click
 from billing_lake import __version__
 from billing_lake.commands.demo import demo
 from billing_lake.commands.query import query
+from billing_lake.commands.relocate import relocate
 from billing_lake.commands.sample import sample
 from billing_lake.commands.terminal import PanelGroup
 
@@ -26,6 +27,7 @@ def main(*, debug: bool) -> None:
 
 main.add_command(demo)
 main.add_command(query)
+main.add_command(relocate)
 main.add_command(sample)
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from billing_lake.catalogs.local_place import require_made_here
 from billing_lake.deployments.base import HOME_SETTING, LAKE_RESOURCE
 from billing_lake.domain.errors import ConfigurationError, shown
 
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     from billing_lake.io.values import ValueStore
     from billing_lake.storage.base import Storage
 
+DEMO_MARK = "demo.txt"
+"""File in the folder of a lake that the demo made."""
+
 
 @dataclass(frozen=True)
 class LocalLake:
@@ -33,6 +37,12 @@ class LocalLake:
     """
 
     home: Path
+
+    @cached_property
+    def _here(self) -> Path:
+        """The home, once it is sure that no table is catalogued elsewhere: asked for before anything is read or written."""
+        require_made_here(self.home)
+        return self.home
 
     @cached_property
     def storage(self) -> Storage:
@@ -56,14 +66,14 @@ class LocalLake:
         """The Hive-style tables: `warehouse/hive/`."""
         from billing_lake.catalogs.hive import HiveTables
 
-        return HiveTables(self.home / "warehouse" / "hive", self.home / "catalog" / "hive.db")
+        return HiveTables(self._here / "warehouse" / "hive", self._here / "catalog" / "hive.db")
 
     @cached_property
     def crawled(self) -> CrawledTables:
         """The tables over raw files, in the Hive catalog's database."""
         from billing_lake.catalogs.crawled import CrawledTables
 
-        return CrawledTables(self.home / "catalog" / "hive.db")
+        return CrawledTables(self._here / "catalog" / "hive.db")
 
     @cached_property
     def values(self) -> ValueStore:
@@ -96,6 +106,7 @@ class LocalLake:
         from billing_lake.catalogs.crawled import require_crawler
 
         require_crawler(crawler)
+        require_made_here(self.home)
 
     def engine(self, log: Log, context: RunContext | None = None) -> Engine:  # noqa: ARG002  # needs no run
         """Return Polars in this process."""
@@ -110,8 +121,8 @@ class LocalLake:
             name,
             {
                 "type": "sql",
-                "uri": f"sqlite:///{self.home}/catalog/{name}.db",
-                "warehouse": f"file://{self.home}/warehouse/{name}",
+                "uri": f"sqlite:///{self._here}/catalog/{name}.db",
+                "warehouse": f"file://{self._here}/warehouse/{name}",
             },
         )
 
@@ -130,7 +141,19 @@ def local_lake(environment: Mapping[str, str]) -> LocalLake:
 
 
 def home_folder(environment: Mapping[str, str]) -> Path:
-    """Return the folder of a lake on this machine.
+    """Return the folder of the lake on this machine: the demo's where none is named, and only the demo has made one.
+
+    Raises:
+        ConfigurationError: It is a file.
+    """
+    home = own_home(environment)
+    demo = demo_home(home)
+    stands_in = not environment.get(HOME_SETTING) and not home.exists() and is_demo(demo)
+    return demo if stands_in else home
+
+
+def own_home(environment: Mapping[str, str]) -> Path:
+    """Return the folder of the lake that is the user's own, whether there is a lake yet or not.
 
     Raises:
         ConfigurationError: It is a file.
@@ -143,3 +166,13 @@ def home_folder(environment: Mapping[str, str]) -> Path:
         what = f"{HOME_SETTING} is {shown(home)!r}, which is a file"
         raise ConfigurationError(what, remedy="Set it to a folder that may be written to")
     return home
+
+
+def demo_home(home: Path) -> Path:
+    """Return the folder of the demo's lake, beside ``home`` unless that is the demo's itself."""
+    return home if is_demo(home) else home.with_name(f"{home.name}-demo")
+
+
+def is_demo(home: Path) -> bool:
+    """Say whether the demo made the lake in ``home``."""
+    return (home / DEMO_MARK).is_file()

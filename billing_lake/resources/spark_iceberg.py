@@ -12,6 +12,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from billing_lake.catalogs.local_place import require_made_here
 from billing_lake.resources.jars import ICEBERG_IN_SQLITE, jar_files
 
 CATALOGS = ("iceberg", "s3tables")
@@ -51,7 +52,9 @@ def jar_settings(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
 
 
 def _main() -> None:
-    settings = jar_settings() | catalog_settings(Path(sys.argv[1]).absolute())
+    home = Path(sys.argv[1]).absolute()
+    require_made_here(home)
+    settings = jar_settings() | catalog_settings(home)
     sys.stdout.writelines(f"{name} {value}\n" for name, value in settings.items())
 
 

@@ -2,10 +2,7 @@
 # Wants Python 3.10 to 3.13 (PYTHON=python3.12 picks one) and make.
 
 PYTHON ?= python3
-# Where tables, catalogs and the Dagster instance of `make dev` are kept.
-BILLING_LAKE_HOME ?= $(CURDIR)/lake
-export BILLING_LAKE_HOME
-# Dagster reports usage to its makers unless told not to; dagster.yaml says so for `make dev`, this for the rest.
+# Dagster reports usage to its makers unless told not to; the instance's dagster.yaml says so for `make dev`, this for the rest.
 export DAGSTER_DISABLE_TELEMETRY := 1
 
 SHELL := /bin/bash
@@ -33,10 +30,10 @@ help: ## List the targets
 demo: $(SET) ## Make three months of sample deliveries, load and prove them, show the lake
 	@$(BIN)/billing-lake demo
 
+# The lake is fixed here: a run that is started later must not open another one because a folder was made meanwhile.
 dev: $(SET) ## Open the Dagster UI on the lake's own instance (PORT=3000)
-	@mkdir -p "$$BILLING_LAKE_HOME/dagster"
-	@cp dagster.yaml "$$BILLING_LAKE_HOME/dagster/dagster.yaml"
-	@DAGSTER_HOME="$$(cd "$$BILLING_LAKE_HOME/dagster" && pwd)" PYTHONWARNINGS='ignore:Function `dev_command` is superseded' \
+	@export DAGSTER_HOME="$$($(BIN)/billing-lake dagster-home)" && export BILLING_LAKE_HOME="$${DAGSTER_HOME%/dagster}" && \
+		echo "The lake is $$BILLING_LAKE_HOME" && PYTHONWARNINGS='ignore:Function `dev_command` is superseded' \
 		$(BIN)/dagster dev -w workspace.yaml $(if $(PORT),-p $(PORT))
 
 test: $(DEV) ## Run the tests (ARGS="-k name" passes anything to pytest)
@@ -77,7 +74,7 @@ COMPILE = $(UV) pip compile --quiet --upgrade --universal --python-version 3.10 
 	--generate-hashes --no-strip-extras --no-annotate --no-emit-index-url --no-emit-find-links \
 	--custom-compile-command "make requirements"
 
-# The installer has an environment of its own, so that .venv holds exactly what a set lists. pip checks its hash.
+# The installer has an environment of its own. pip checks its hash.
 $(UV): requirements/uv.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(None if (3, 10) <= v < (3, 14) else \
 		f"Billing Lake runs on Python 3.10 to 3.13; this is {v[0]}.{v[1]}. Try: make PYTHON=python3.12 ...")'
@@ -91,13 +88,13 @@ $(UV): requirements/uv.txt
 # as nothing but a source archive: it is built with the setuptools that requirements/build.txt pins and installs first.
 WHEELS := --only-binary :all: --no-binary pyspark --no-build-isolation --require-hashes
 
-# $(1): the sets. Where uv cannot reach an index that pip is set up for (a company's mirror), pip does the same, more slowly.
+# $(1): the sets. What somebody else put into the environment (dagster-postgres, say) stays there. Where uv cannot reach an index that pip is set up for (a company's mirror), pip does the same, more slowly.
 define install
 	@test -x $(BIN)/python || $(UV) venv --quiet --no-python-downloads --python .tools/bin/python $(VENV)
 	$(if $(filter spark dev,$(1)),@test -d $(VENV)/lib/*/site-packages/pyspark || \
 		echo "Setting up Spark (once: a download of 300 MB) ...")
 	@{ $(UV) pip install --quiet --python $(BIN)/python $(WHEELS) -r requirements/build.txt && \
-		$(UV) pip sync --quiet --python $(BIN)/python $(WHEELS) $(1:%=requirements/%.txt); } || { \
+		$(UV) pip install --quiet --python $(BIN)/python $(WHEELS) $(1:%=-r requirements/%.txt); } || { \
 		echo "uv could not install the packages; trying pip ..."; \
 		$(BIN)/python -m ensurepip >/dev/null; \
 		$(PIP) -r requirements/build.txt; \

@@ -9,6 +9,7 @@ import click
 
 from billing_lake import __version__
 from billing_lake.commands.demo import demo
+from billing_lake.commands.instance import dagster_home
 from billing_lake.commands.query import query
 from billing_lake.commands.relocate import relocate
 from billing_lake.commands.sample import sample
@@ -21,10 +22,12 @@ from billing_lake.commands.terminal import PanelGroup
 def main(*, debug: bool) -> None:
     """Cloud billing exports as tables that a finance team can trust.
 
-    The lake is the folder BILLING_LAKE_HOME, or ./lake where that is not set.
+    The lake is the folder BILLING_LAKE_HOME, or ./lake where that is not set; as long as that is not there either, the demo's,
+    ./lake-demo.
     """
 
 
+main.add_command(dagster_home)
 main.add_command(demo)
 main.add_command(query)
 main.add_command(relocate)

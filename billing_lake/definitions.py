@@ -11,6 +11,9 @@ import dagster as dg
 
 import billing_lake.defs
 from billing_lake.assets.export import knowingly
+from billing_lake.components.demo_export import demo_export
+from billing_lake.deployments import chosen_deployment
+from billing_lake.deployments.local import home_folder, is_demo
 from billing_lake.domain.errors import ConfigurationError, shown
 
 # Dagster warns of what it calls itself: for every project with asset checks, and in every run of a Glue job.
@@ -28,7 +31,7 @@ _DEFS_MODULE = "billing_lake_exports"
 
 @dg.definitions
 def defs() -> dg.Definitions:
-    """Load everything in the folder of exports.
+    """Load everything in the folder of exports; for the demo's lake, the demo's export and nothing else.
 
     `dg.load_from_defs_folder` does this too, and then imports every component of every installed package, for the UI's pages
     about components: all of dagster-aws and boto3, in each process, whatever the deployment.
@@ -36,7 +39,10 @@ def defs() -> dg.Definitions:
     folder = exports_folder(environ)
     tree = dg.ComponentTree.from_module(folder, Path(folder.__path__[0]).parent)
     with knowingly(dg.BetaWarning, dg.PreviewWarning, DeprecationWarning):
-        found = tree.build_defs(tree.defs_module_path)
+        if chosen_deployment(environ) != "aws" and is_demo(home_folder(environ)):
+            found = demo_export().build_defs(tree.load_context)
+        else:
+            found = tree.build_defs(tree.defs_module_path)
     return dg.Definitions.merge(
         found, dg.Definitions(executor=dg.in_process_executor, component_tree=tree)
     )

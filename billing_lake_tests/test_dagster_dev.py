@@ -67,7 +67,7 @@ class Dev:
 def dagster_dev(home: Path, variables: dict[str, str]) -> Iterator[Dev]:
     """Run `dagster dev` as `make dev` does, with the export's sensor switched on."""
     home.mkdir()
-    shutil.copy(ROOT / "dagster.yaml", home)
+    shutil.copy(ROOT / "billing_lake" / "commands" / "dagster.yaml", home)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import dagster as dg
 import pytest
 
 import billing_lake
@@ -19,10 +20,17 @@ from billing_lake.deployments import (
     LocalLake,
     open_lake,
 )
+from billing_lake.deployments.local import DEMO_MARK, demo_home, home_folder
 from billing_lake.domain.errors import ConfigurationError
 
 ROOT = Path(billing_lake.__file__).parent.parent
 EXPORT = "cost_and_usage"
+
+
+@pytest.fixture(autouse=True)
+def _no_lake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep the checkout's own lakes out of it."""
+    monkeypatch.setenv(HOME_SETTING, str(tmp_path / "none"))
 
 
 def test_the_code_location_is_what_the_documentation_says() -> None:
@@ -79,7 +87,37 @@ def test_every_deployment_has_a_lake_of_its_own() -> None:
     assert set(_LAKES) == set(get_args(Deployment))
 
 
-def test_the_home_of_a_lake_is_absolute_and_a_folder(tmp_path: Path) -> None:
+def test_the_demo_s_lake_stands_in_until_there_is_one_or_one_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    demo, own = tmp_path / "lake-demo", tmp_path / "lake"
+    demo.mkdir()
+    assert home_folder({}) == own
+    (demo / DEMO_MARK).write_text("")
+    assert home_folder({}) == demo
+    assert home_folder({HOME_SETTING: "lake"}) == own
+    own.mkdir()
+    assert home_folder({}) == own
+    assert demo_home(own) == demo == demo_home(demo)
+
+
+def test_the_code_location_of_the_demo_s_lake_is_the_demo_s_export_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / DEMO_MARK).write_text("")
+    monkeypatch.setenv(HOME_SETTING, str(tmp_path))
+    repository = defs().get_repository_def()
+    raw_reports = repository.assets_defs_by_key[dg.AssetKey([EXPORT, "raw_reports"])]
+    assert raw_reports.partitions_def is not None
+    assert raw_reports.partitions_def.get_partition_keys() == ["2025-01", "2025-02", "2025-03"]
+    assert {key.path[0] for key in repository.assets_defs_by_key} == {EXPORT}
+
+
+def test_the_home_of_a_lake_is_absolute_and_a_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     lake = open_lake({HOME_SETTING: os.path.relpath(tmp_path / "x")})
     assert lake == LocalLake(tmp_path / "x")
     assert open_lake({}) == LocalLake(Path.cwd() / "lake")

@@ -13,6 +13,7 @@ import dagster as dg
 
 from billing_lake.catalogs.base import Crawler
 from billing_lake.domain.layouts import ExportLocation
+from billing_lake.domain.periods import next_period
 from billing_lake.domain.sources import PeriodKey
 
 TableOutput = Literal["hive", "iceberg", "s3_table"]
@@ -36,6 +37,7 @@ class Export:
         location: Where it is delivered to.
         outputs: Tables that it is loaded into, in the order of `TABLE_OUTPUTS`.
         start: First billing period.
+        end: Last billing period; None for an export that goes on.
         namespace: Namespace of its tables.
         owners: Owners of its assets.
         single_run_backfill: Whether a backfill of a range is one run.
@@ -45,6 +47,7 @@ class Export:
     location: ExportLocation
     outputs: tuple[TableOutput, ...] = TABLE_OUTPUTS
     start: str = "2024-01"
+    end: str | None = None
     namespace: str = "billing"
     owners: tuple[str, ...] = ()
     single_run_backfill: bool = True
@@ -68,6 +71,11 @@ class Export:
     @cached_property
     def partitions(self) -> dg.MonthlyPartitionsDefinition:
         """Its billing periods, the open month included: one object for all assets, so that backfills are not split."""
+        if self.end is not None:
+            after = next_period(self.end)
+            return dg.MonthlyPartitionsDefinition(
+                start_date=self.start, end_date=after, fmt="%Y-%m"
+            )
         return dg.MonthlyPartitionsDefinition(start_date=self.start, fmt="%Y-%m", end_offset=1)
 
     def key(self, asset: str) -> dg.AssetKey:

@@ -2,22 +2,26 @@
 
 The story has what makes billing data hard: a month that is delivered again with other costs and one file fewer, and a
 column that was not there before. Months and figures are the same on every machine and every day.
+
+It keeps to a lake of its own, beside the user's, with an export of its own: whatever a user loads, no demo touches it.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import shlex
 import sys
+from collections.abc import Mapping
 from contextlib import ExitStack, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from billing_lake.commands.home import local_lake, require_sample, require_writable
+from billing_lake.commands.home import own_home, require_writable
 from billing_lake.commands.terminal import console, kept_stdout, programs_write_to
-from billing_lake.domain.errors import BillingLakeError, LoadError
+from billing_lake.domain.errors import BillingLakeError, ConfigurationError, LoadError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -29,10 +33,10 @@ if TYPE_CHECKING:
     from billing_lake.deployments import LocalLake
     from billing_lake.sample import SampleSpec
 
-COMPONENT = "cost_and_usage"
-"""The example export: a folder of `defs/`."""
-
 LOG = "demo.log"
+
+_ABOUT = """This is the lake of `billing-lake demo`: sample data, which every demo writes anew. Delete it whenever you like.
+"""
 
 
 @click.command(short_help="Load three months of sample deliveries, and prove them.")
@@ -42,15 +46,15 @@ LOG = "demo.log"
 def demo(rows: int) -> None:
     """Make three months of sample deliveries, load them through Dagster, prove the tables and show what they hold.
 
-    It may be run again: the same deliveries then replace themselves.
+    The lake is one of its own, `<lake>-demo`. It may be run again: the same deliveries then replace themselves.
     """
     with kept_stdout() as stream:
         out = console(stream)
         out.print("[bold]Billing Lake[/]: three months of sample deliveries, loaded and proved")
         with out.status("Starting Dagster …"):
+            asked, own = dict(os.environ), own_home()
             _hurry_spark()
-            lake = local_lake()
-        require_writable(lake.home)
+            lake = _open(own)
         log = lake.home / LOG
         with log.open("w", encoding="utf-8") as file, ExitStack() as quiet:
             # Dagster writes its log to the terminal, and so does Spark; there is more of it than anybody wants to read.
@@ -62,7 +66,34 @@ def demo(rows: int) -> None:
             except LoadError as error:
                 raise _with_log(error, log) from error
         _report(out, lake, project.export, story)
-        _next(out, lake, project.export, log)
+        _next(out, own, lake, project.export.table, log, _needed(asked, lake.home))
+
+
+def _open(own: Path) -> LocalLake:
+    """Make the demo's lake beside ``own``, or open the one that an earlier demo made.
+
+    Raises:
+        ConfigurationError: There is a folder that no demo made.
+    """
+    from billing_lake.catalogs.relocation import relocate
+    from billing_lake.deployments import HOME_SETTING, LocalLake, open_lake
+    from billing_lake.deployments.local import DEMO_MARK, demo_home, is_demo
+
+    home = demo_home(own)
+    if not is_demo(home):
+        if home.is_dir() and any(home.iterdir()):
+            what = "The demo keeps to a lake of its own, and did not make what is in this folder"
+            remedy = "Move the folder away, or set BILLING_LAKE_HOME to another one"
+            raise ConfigurationError(what, file=str(home), remedy=remedy)
+        require_writable(home)
+        (home / DEMO_MARK).write_text(_ABOUT, encoding="utf-8")
+    require_writable(home)
+    # The demo's lake follows the checkout that it lies in, wherever that is moved to.
+    relocate(home, log=lambda _: None)
+    os.environ[HOME_SETTING] = str(home)
+    lake = open_lake()
+    assert isinstance(lake, LocalLake)  # noqa: S101  # `own_home` refuses the others
+    return lake
 
 
 def _hurry_spark() -> None:
@@ -109,10 +140,11 @@ def _load(out: Console, lake: LocalLake, rows: int) -> tuple[Project, list[Told]
 
     with out.status("Starting Dagster …"):
         from billing_lake.commands.demo_runs import Project
+        from billing_lake.sample import OwnSamples
 
-        project = Project(lake.home, COMPONENT)
-    for chapter in chapters():
-        require_sample(lake.home / "landing", project.export.location, chapter.period)
+        project = Project(lake.home)
+    samples = OwnSamples(lake.home / "landing", project.export.location.prefix)
+    samples.require()
     columns = (
         SpinnerColumn(finished_text="[green]✓[/]"),
         TextColumn("{task.description}"),
@@ -128,7 +160,8 @@ def _tell(
     out: Console, bars: Progress, lake: LocalLake, project: Project, chapter: Chapter, rows: int
 ) -> Told:
     from billing_lake.commands.demo_report import Told
-    from billing_lake.sample import write_delivery
+    from billing_lake.sample import OwnSamples, write_delivery
+    from billing_lake.storage.deliveries import resolve_delivery
 
     label = f"{chapter.period} {'restated' if chapter.restatement else 'first'}"
     task = bars.add_task(label, total=project.steps + 1, step="writing the delivery")
@@ -138,13 +171,15 @@ def _tell(
         sample_spec(project.export, rows),
         restatement=chapter.restatement,
         extra_tags=chapter.extra_tags,
+        own=OwnSamples(lake.home / "landing", project.export.location.prefix),
     )
     bars.advance(task)
 
     def tick(step: str, done: int) -> None:
         bars.update(task, step=step, advance=done)
 
-    run = project.run(chapter.period, tick)
+    found = resolve_delivery(lake.storage, project.export.location, chapter.period)
+    run = project.run(found, tick)
     done = f"{delivery.rows:,} rows, {len(delivery.files)} files, {len(run.loads)} tables"
     bars.update(task, step=done)
     if not out.is_terminal:
@@ -171,31 +206,54 @@ def _report(out: Console, lake: LocalLake, export: Export, story: list[Told]) ->
         report.print_services(out, lake_sql, export.table)
 
 
-def _next(out: Console, lake: LocalLake, export: Export, log: Path) -> None:
+def _next(out: Console, own: Path, lake: LocalLake, table: str, log: Path, shell: str) -> None:
     from billing_lake.commands.demo_report import heading
-    from billing_lake.deployments import DEPLOYMENT_SETTING, HOME_SETTING, chosen_deployment
 
     called = Path(sys.argv[0])
-    command = str(called) if called.name == "billing-lake" else "billing-lake"
-    if called.is_absolute() and called.is_relative_to(Path.cwd()):
-        command = str(called.relative_to(Path.cwd()))
-    where = export.location
+    command = _near(called) if called.name == "billing-lake" else "billing-lake"
     heading(out, "Next")
     lines = [
-        ("See the runs, tables and checks", "make dev, then http://localhost:3000"),
-        ("Ask the tables", f"{command} query --named cost-by-day --period 2025-03"),
-        ("", f'{command} query "SELECT * FROM {export.table} LIMIT 3"'),  # noqa: S608 -- shown, not run
-        ("Load your own report", f"copy it below {lake.home / 'landing' / where.folder}"),
-        ("", f"describe it in billing_lake/defs/{COMPONENT}/defs.yaml ({where.layout} now)"),
-        ("", f"materialize {export.name} for its months in the UI, or switch its sensor on"),
-        ("Dagster's log of this", str(log)),
+        ("See the runs, tables and checks", f"{shell}make dev", "then http://localhost:3000"),
+        ("Ask the tables", f"{shell}{command} query --named cost-by-day --period 2025-03", ""),
+        ("", f'{shell}{command} query "SELECT * FROM {table} LIMIT 3"', ""),  # noqa: S608 -- shown, not run
+        ("Dagster's log of this", _near(log), ""),
+        ("Be rid of all this", f"rm -r {_near(lake.home)}", ""),
     ]
-    settings = []
-    if (chosen := chosen_deployment(os.environ)) != "local":
-        settings.append(f"{DEPLOYMENT_SETTING}={chosen}")
-    if lake.home != Path("lake").absolute():
-        settings.append(f"{HOME_SETTING}={lake.home}")
-    if settings:
-        lines.insert(0, ("First", f"export {' '.join(settings)}"))
-    for title, text in lines:
-        out.print(f"  {title:<33}{text}", soft_wrap=True, markup=False)
+    for title, text, then in lines:
+        out.print(f"  {title:<33}{text}{then and f', {then}'}", soft_wrap=True, markup=False)
+    heading(
+        out, f"Load a report of your own, here called acme, into a lake of your own, {_near(own)}"
+    )
+    for line in own_report(_near(own)):
+        out.print(f"  {line}", soft_wrap=True, markup=False)
+
+
+def own_report(home: str) -> tuple[str, ...]:
+    """Return the commands that lead from the demo to a report of one's own, in the lake at ``home``."""
+    export = "{type: billing_lake.components.BillingExport, attributes: {name: acme, layout: loose, prefix: acme}}"
+    landing, folder = f"{home}/landing/acme", "billing_lake/defs/acme"
+    return (
+        f"mkdir -p {landing} {folder}",
+        f"cp YOUR_FILES.csv.gz {landing}",
+        f"echo '{export}' > {folder}/defs.yaml",
+        "make dev    # then Jobs, acme_load, and the months; for reports with manifests see docs/operation.md",
+    )
+
+
+def _near(path: Path) -> str:
+    """Return a path as one types it here."""
+    here = Path.cwd()
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)
+
+
+def _needed(environment: Mapping[str, str], home: Path) -> str:
+    """Return what has to stand before a command so that it works on the demo's lake."""
+    from billing_lake.deployments import DEPLOYMENT_SETTING, HOME_SETTING, chosen_deployment
+    from billing_lake.deployments.local import home_folder
+
+    settings: dict[str, str] = {}
+    if (chosen := chosen_deployment(environment)) != "local":
+        settings[DEPLOYMENT_SETTING] = chosen
+    if home_folder(environment) != home:
+        settings[HOME_SETTING] = _near(home)
+    return "".join(f"{name}={shlex.quote(value)} " for name, value in settings.items())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import time
 import uuid
 from collections.abc import Callable, Iterable, Mapping
@@ -12,14 +11,20 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+from dagster._core.definitions.repository_definition import SINGLETON_REPOSITORY_NAME
+from dagster._core.storage.tags import REPOSITORY_LABEL_TAG
 
-import billing_lake
 from billing_lake.assets.export import TABLE_ASSETS, Export, TableOutput
-from billing_lake.components import BillingExport
+from billing_lake.commands.instance import prepare_instance
+from billing_lake.components.demo_export import demo_export
+from billing_lake.definitions import defs
+from billing_lake.domain.deliveries import Delivery
 from billing_lake.domain.errors import LoadError
 from billing_lake.jobs.load import load_job_name
+from billing_lake.sensors.runs import run_tags
 
-_ROOT = Path(billing_lake.__file__).parent.parent
+_CODE_LOCATION = f"{SINGLETON_REPOSITORY_NAME}@billing_lake"
+"""What the user interface knows runs of this project by: its timeline and its pages of jobs show no others."""
 
 Tick = Callable[[str, int], None]
 """Told the name of a step when it starts, with 0, and when it is done, with 1."""
@@ -59,32 +64,26 @@ class Run:
 
 
 class Project:
-    """The project's definitions, and the Dagster instance of the lake at ``home``.
+    """The demo's definitions, and the Dagster instance of the lake at ``home``.
 
     Args:
         home: Folder of the lake.
-        component: Folder of the export below `defs/`.
     """
 
-    def __init__(self, home: Path, component: str) -> None:
-        self._folder = home / "dagster"
-        self._folder.mkdir(parents=True, exist_ok=True)
-        settings = _ROOT / "dagster.yaml"
-        if settings.exists():
-            shutil.copyfile(settings, self._folder / settings.name)
+    def __init__(self, home: Path) -> None:
+        self._folder = prepare_instance(home)
         os.environ["DAGSTER_HOME"] = str(self._folder)
         os.environ.setdefault("DAGSTER_DISABLE_TELEMETRY", "1")
-        tree = dg.ComponentTree.for_project(_ROOT)
-        loaded = tree.load_component(component)
-        if not isinstance(loaded, BillingExport):
-            msg = f"defs/{component} is a {type(loaded).__name__}, not a BillingExport"
-            raise TypeError(msg)
-        self.export: Export = loaded.export
-        self._job = tree.build_defs().resolve_job_def(load_job_name(self.export))
+        self.export: Export = demo_export().export
+        self._job = defs().resolve_job_def(load_job_name(self.export))
         self.steps = len(self._job.nodes)
 
-    def run(self, period: str, tick: Tick) -> Run:
-        """Load one billing period, and prove it.
+    def run(self, delivery: Delivery, tick: Tick) -> Run:
+        """Load one billing period, and prove it; the run has the tags of one that the sensor asked for.
+
+        Args:
+            delivery: What is there for the billing period.
+            tick: Is told how the run gets on.
 
         Raises:
             LoadError: The run failed.
@@ -104,11 +103,18 @@ class Project:
         with dg.DagsterInstance.from_config(str(self._folder)) as instance:
             instance.add_event_listener(run_id, listen)
             result = self._job.execute_in_process(
-                partition_key=period, instance=instance, run_id=run_id, raise_on_error=False
+                partition_key=delivery.period,
+                instance=instance,
+                run_id=run_id,
+                raise_on_error=False,
+                tags={
+                    **run_tags(self.export, delivery),
+                    REPOSITORY_LABEL_TAG: _CODE_LOCATION,
+                },
             )
         events = result.all_events
         if not result.success:
-            raise LoadError(f"The run for {period} failed. {_failure(events)}")
+            raise LoadError(f"The run for {delivery.period} failed. {_failure(events)}")
         return Run(
             loads=tuple(self._loads(events)),
             evaluations=tuple(_evaluations(events)),

@@ -9,10 +9,11 @@ from typing import get_args
 
 import click
 
-from billing_lake.commands.home import local_lake, require_sample, require_writable
+from billing_lake.commands.home import own_home, require_writable
 from billing_lake.commands.terminal import console
 from billing_lake.domain.layouts import ExportLocation
 from billing_lake.domain.periods import is_period, next_period
+from billing_lake.sample.own import OwnSamples
 from billing_lake.sample.spec import Layout, SampleSpec
 
 _RANGE = re.compile(r"(?P<first>[^.]+?)(?:\.\.(?P<last>[^.]+))?")
@@ -99,9 +100,9 @@ def sample(
 ) -> None:
     """Write sample deliveries: realistic accounts, services, tags and commitments, the same for the same options.
 
-    The example export finds what the defaults write.
+    They go into a folder of their own: one with a file that is no sample is refused.
     """
-    folder = root or local_lake().home / "landing"
+    folder = root or own_home() / "landing"
     require_writable(folder)
     try:
         spec = SampleSpec(
@@ -117,13 +118,18 @@ def sample(
     except ValueError as error:
         raise click.UsageError(str(error)) from error
     location = ExportLocation("sample", layout, prefix, report)
-    for month in months:
-        require_sample(folder, location, month)
-    _write(folder, spec, months, restatement, extra_tags)
+    own = OwnSamples(folder, location.prefix)
+    own.require()
+    _write(folder, own, spec, months, restatement, extra_tags)
 
 
 def _write(
-    folder: Path, spec: SampleSpec, months: list[str], restatement: int, extra_tags: tuple[str, ...]
+    folder: Path,
+    own: OwnSamples,
+    spec: SampleSpec,
+    months: list[str],
+    restatement: int,
+    extra_tags: tuple[str, ...],
 ) -> None:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -149,6 +155,7 @@ def _write(
                     restatement=restatement,
                     extra_tags=extra_tags,
                     progress=lambda rows, task=task: progress.advance(task, rows),  # type: ignore[misc]
+                    own=own,
                 )
             except ValueError as error:
                 raise click.UsageError(str(error)) from error

@@ -4,7 +4,14 @@ import re
 from typing import Annotated, Any, cast, get_args
 
 import dagster as dg
-from pydantic import BaseModel, Field, PrivateAttr, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    Field,
+    PrivateAttr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 
 from billing_lake.assets.crawler_table import build_crawler_table
 from billing_lake.assets.export import TABLE_OUTPUTS, Export, TableOutput
@@ -135,6 +142,14 @@ class BillingExport(dg.Component, dg.Model, dg.Resolvable):
             text=r"\d{4}-(0[1-9]|1[0-2])",
         ),
     ] = "2024-01"
+    end: Annotated[
+        str,
+        _setting(
+            "Last billing period, `YYYY-MM`, of an export that is delivered no longer; the open month unless given.",
+            "2025-03",
+            text=r"|\d{4}-(0[1-9]|1[0-2])",
+        ),
+    ] = ""
     namespace: Annotated[
         str,
         _setting(
@@ -226,10 +241,10 @@ class BillingExport(dg.Component, dg.Model, dg.Resolvable):
             raise ValueError(msg)
         return value
 
-    @field_validator("start")
+    @field_validator("start", "end")
     @classmethod
-    def _is_period(cls, value: str) -> str:
-        if not is_period(value):
+    def _is_period(cls, value: str, field: ValidationInfo) -> str:
+        if not is_period(value) and (value or field.field_name == "start"):
             msg = f"{value!r} is no billing period; write it YYYY-MM, in quotes"
             raise ValueError(msg)
         return value
@@ -310,6 +325,7 @@ class BillingExport(dg.Component, dg.Model, dg.Resolvable):
             ),
             outputs=tuple(output for output in TABLE_OUTPUTS if output in self.outputs),
             start=self.start,
+            end=self.end or None,
             namespace=self.namespace,
             owners=tuple(self.owners),
             single_run_backfill=self.single_run_backfill,

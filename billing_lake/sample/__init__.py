@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from billing_lake.sample.own import OwnSamples
 from billing_lake.sample.spec import SampleDelivery, SampleSpec
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-__all__ = ["SampleDelivery", "SampleSpec", "write_delivery"]
+__all__ = ["OwnSamples", "SampleDelivery", "SampleSpec", "write_delivery"]
 
 
 def write_delivery(
@@ -26,8 +27,9 @@ def write_delivery(
     restatement: int = 0,
     extra_tags: Sequence[str] = (),
     progress: Callable[[int], None] | None = None,
+    own: OwnSamples | None = None,
 ) -> SampleDelivery:
-    """Write one delivery of one month under `root`.
+    """Write one delivery of one month under `root`, whatever lies there; `OwnSamples.require` looks before.
 
     The same arguments write the same bytes. Memory does not grow with the number of rows.
 
@@ -39,6 +41,7 @@ def write_delivery(
             service's costs corrected, new line-item ids, an invoice id, one report file fewer and a new assembly id.
         extra_tags: Tag columns that this delivery has in addition, as `user:Project`.
         progress: Called with the number of rows just written, after each batch.
+        own: Learns of each file before it takes its name.
 
     Returns:
         What was written, with exact totals.
@@ -47,7 +50,14 @@ def write_delivery(
         ValueError: if `period`, `restatement`, `extra_tags` or the spec's columns make no sense.
     """
     from billing_lake.sample import deliveries
+    from billing_lake.sample.files import nothing
 
     return deliveries.write(
-        root, period, spec, restatement=restatement, extra_tags=extra_tags, progress=progress
+        root,
+        period,
+        spec,
+        restatement=restatement,
+        extra_tags=extra_tags,
+        progress=progress,
+        note=nothing if own is None else own.note,
     )

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from billing_lake.sample.files import Note
     from billing_lake.sample.spec import Month, SampleSpec
 
 _EXTRA_SHARE = 0.6
@@ -53,6 +54,7 @@ def write(
     restatement: int,
     extra_tags: Sequence[str],
     progress: Callable[[int], None] | None,
+    note: Note,
 ) -> SampleDelivery:
     """Write one delivery; see `billing_lake.sample.write_delivery`."""
     if restatement < 0:
@@ -68,7 +70,7 @@ def write(
     sums: Counter[str] = Counter()
     tags = {**dict.fromkeys(extra, _EXTRA_SHARE), **dict.fromkeys(padding, _PADDING_SHARE)}
     frames = _frames(spec, month, header, tags, restatement, sums)
-    _write_files(keys.files, header, spec.rows, frames, progress)
+    _write_files(keys.files, header, spec.rows, frames, progress, note)
     for path in keys.stale:
         path.unlink()
     for path in keys.manifests:
@@ -81,6 +83,7 @@ def write(
             assembly_id=version,
             report=spec.report,
             account=PAYER,
+            note=note,
         )
     return SampleDelivery(
         period=period,
@@ -196,11 +199,12 @@ def _write_files(
     rows: int,
     frames: Iterable[pl.DataFrame],
     progress: Callable[[int], None] | None,
+    note: Note,
 ) -> None:
     edges = [number * rows // len(paths) for number in range(len(paths) + 1)]
     waiting = iter(frames)
     for path, first, last in zip(paths, edges, edges[1:], strict=False):
-        with report_writer(path) as stream:
+        with report_writer(path, note) as stream:
             stream.write(f"{record(header)}\n".encode())
             missing = last - first
             while missing:

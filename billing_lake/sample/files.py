@@ -17,10 +17,17 @@ from billing_lake.sample.columns import manifest_columns
 from billing_lake.sample.spec import month_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
+    Note = Callable[[Path], None]
+
 _LEVEL = 1
+
+
+def nothing(_: Path) -> None:
+    """Note nothing."""
+
 
 _MINIMAL: Mapping[str, tuple[str, str]] = MappingProxyType(
     {
@@ -111,6 +118,7 @@ def write_manifest(
     assembly_id: str = "20250403T040211Z",
     report: str = "cost-and-usage",
     account: str = "004512345678",
+    note: Note = nothing,
     **fields: Any,
 ) -> Path:
     """Write a legacy manifest.
@@ -124,6 +132,7 @@ def write_manifest(
         assembly_id: The delivery's version.
         report: The report's name.
         account: The account that owns the report.
+        note: Is given the complete file, before it takes its name.
         fields: Further fields, or other values for those above, under their JSON names.
 
     Returns:
@@ -148,7 +157,7 @@ def write_manifest(
         "additionalArtifactKeys": [],
         **fields,
     }
-    with appearing(path) as hidden:
+    with appearing(path, note) as hidden:
         hidden.write_text(
             json.dumps(content, indent=2, ensure_ascii=False), encoding="utf-8", newline="\n"
         )
@@ -156,21 +165,22 @@ def write_manifest(
 
 
 @contextmanager
-def report_writer(path: Path) -> Iterator[IO[bytes]]:
+def report_writer(path: Path, note: Note = nothing) -> Iterator[IO[bytes]]:
     """A stream into a `csv.gz` that appears under its name when it is complete; it is compressed in another thread."""
-    with appearing(path) as hidden:
+    with appearing(path, note) as hidden:
         stream = igzip_threaded.open(hidden, "wb", compresslevel=_LEVEL, threads=1)  # type: ignore[no-untyped-call]
         with stream:
             yield cast("IO[bytes]", stream)
 
 
 @contextmanager
-def appearing(path: Path) -> Iterator[Path]:
-    """A hidden file beside `path` that takes its name at the end, or goes away when something fails."""
+def appearing(path: Path, note: Note = nothing) -> Iterator[Path]:
+    """A hidden file beside `path` that takes its name at the end, or goes away when something fails; `note` sees it before."""
     path.parent.mkdir(parents=True, exist_ok=True)
     hidden = path.with_name(f".{path.name}.partial")
     try:
         yield hidden
+        note(hidden)
         hidden.replace(path)
     finally:
         hidden.unlink(missing_ok=True)

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 
 import dagster as dg
@@ -12,13 +18,16 @@ from click.testing import Result
 from billing_lake.commands.demo import chapters
 from billing_lake.commands.lake_sql import LakeSql
 from billing_lake.commands.results import as_text
+from billing_lake.components.demo_export import demo_export
 from billing_lake.deployments import LocalLake
+from billing_lake.deployments.local import DEMO_MARK
 from billing_lake.sample import SampleDelivery, SampleSpec, write_delivery
-from billing_lake_tests.commands.conftest import TABLE, Runner
+from billing_lake_tests.commands.conftest import MARCH, TABLE, Runner, write_report
 
 # Dagster's own, where it reads defs.yaml.
 pytestmark = pytest.mark.filterwarnings("ignore:`parse_obj_as` is deprecated")
 
+ROOT = Path(__file__).parents[2]
 ROWS = 300
 PERIODS = ["2025-01", "2025-02", "2025-03"]
 
@@ -26,18 +35,60 @@ PERIODS = ["2025-01", "2025-02", "2025-03"]
 @dataclass
 class Demo:
     home: Path
+    own: Path
     first: Result
     second: Result
+    followed: str
+    own_files: dict[Path, bytes]
     deliveries: list[SampleDelivery]
+
+
+_LOAD = """
+from billing_lake.definitions import defs
+print(sorted(job.name for job in defs().resolve_all_job_defs() if job.name.endswith("_load")))
+done = defs().resolve_job_def("acme_load").execute_in_process(partition_key="2025-03")
+print("loaded", done.success)
+"""
+
+
+def follow(checkout: Path, commands: Sequence[str]) -> str:
+    """Do in a fresh checkout what the demo advises, with a report of one's own; the click in the browser is a program."""
+    for name in ("billing_lake", "pyproject.toml"):
+        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
+        copy(ROOT / name, checkout / name)
+    write_report(checkout / "bill 1.csv.gz", "2025-03", MARCH, thin=True)
+    *shell, dev = commands
+    assert dev.strip().startswith("make dev ")
+    script = "\n".join(("set -eu", *shell)).replace("YOUR_FILES.csv.gz", "*.csv.gz")
+    environment = {k: v for k, v in os.environ.items() if k != "BILLING_LAKE_HOME"}
+    environment |= {"PYTHONPATH": str(checkout)}
+    subprocess.run(["bash", "-c", script], cwd=checkout, env=environment, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", _LOAD],
+        cwd=checkout,
+        env=environment,
+        check=True,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    )
+    return done.stdout
+
+
+def files_of(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Demo:
-    home = tmp_path_factory.mktemp("demo") / "lake"
+    own = tmp_path_factory.mktemp("demo") / "lake"
     patch = pytest.MonkeyPatch()
     patch.setenv("DAGSTER_HOME", "/nonexistent")
-    run = Runner(home)
+    run = Runner(own)
     first = run("demo", "--rows", str(ROWS))
+    commands = first.stdout.splitlines()[-4:]
+    output = follow(own.parent, commands)
+    before = files_of(own)
     second = run("demo", "--rows", str(ROWS))
     patch.undo()
     spec = SampleSpec(layout="create-new", rows=ROWS)
@@ -48,7 +99,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Demo:
         )
         for one in chapters()
     ]
-    return Demo(home, first, second, deliveries)
+    return Demo(own.with_name("lake-demo"), own, first, second, output, before, deliveries)
 
 
 def test_it_works_the_first_and_the_second_time(demo: Demo) -> None:
@@ -113,16 +164,64 @@ def test_every_table_holds_the_latest_delivery_of_each_month(demo: Demo) -> None
 
 def test_the_instance_that_make_dev_opens_has_the_runs_partitions_and_checks(demo: Demo) -> None:
     with dg.DagsterInstance.from_config(str(demo.home / "dagster")) as instance:
-        runs = instance.get_runs()
+        # The user interface asks for runs by this tag.
+        runs = instance.get_runs(
+            dg.RunsFilter(tags={".dagster/repository": "__repository__@billing_lake"})
+        )
         assert len(runs) == 8
+        assert [run.tags["billing_lake/delivery_version"] for run in reversed(runs)] == [
+            delivery.version for delivery in (*demo.deliveries, *demo.deliveries)
+        ]
+        assert {run.tags["billing_lake/export"] for run in runs} == {"cost_and_usage"}
         assert {run.status for run in runs} == {dg.DagsterRunStatus.SUCCESS}
         assert {run.tags["dagster/partition"] for run in runs} == set(PERIODS)
         key = dg.AssetKey(["cost_and_usage", "iceberg_table"])
         assert instance.get_materialized_partitions(key) == set(PERIODS)
+        # Nothing of the graph is grey.
+        assert demo_export().export.partitions.get_partition_keys() == PERIODS
         checks = instance.event_log_storage.get_latest_asset_check_execution_by_key(
             [dg.AssetCheckKey(key, "equals_delivery")]
         )
         assert len(checks) == 1
+
+
+def test_its_advice_leads_to_a_report_of_one_s_own_which_the_next_demo_leaves_alone(
+    demo: Demo,
+) -> None:
+    assert "['acme_load'" in demo.followed
+    assert "loaded True" in demo.followed
+    with LakeSql(LocalLake(demo.own)) as lake_sql:
+        for name in ("billing.acme", "s3tables.billing.acme", "hive.billing.acme"):
+            sql = f"SELECT line_item_currency_code, count(*), sum(line_item_unblended_cost) FROM {name} GROUP BY ALL ORDER BY ALL"
+            assert list(lake_sql.ask(sql).rows()) == [
+                ("EUR", 1, Decimal("1.1")),
+                ("USD", len(MARCH) - 1, Decimal("94.600000000000000001")),
+            ]
+        assert "billing.cost_and_usage" not in {table.name for table in lake_sql.tables}
+    assert files_of(demo.own) == demo.own_files
+
+
+def test_it_writes_nothing_into_a_folder_that_no_demo_made(tmp_path: Path) -> None:
+    mine = tmp_path / "lake-demo" / "mine.txt"
+    mine.parent.mkdir()
+    mine.write_text("mine")
+    result = Runner(tmp_path / "lake")("demo", "--rows", "50")
+    assert result.exit_code == 2
+    assert "did not make what is in this folder" in result.stderr
+    assert list(tmp_path.rglob("*")) == [mine.parent, mine]
+
+
+def test_it_writes_nothing_where_somebody_put_a_bill_into_its_lake(tmp_path: Path) -> None:
+    home = tmp_path / "lake-demo"
+    bill = home / "landing/billing/cost-and-usage/20250301-20250401/cost-and-usage-Manifest.json"
+    bill.parent.mkdir(parents=True)
+    bill.write_text("{}")
+    (home / DEMO_MARK).write_text("")
+    # The demo's lake may be named itself, as somebody does who looked into it.
+    result = Runner(home)("demo", "--rows", "50")
+    assert result.exit_code == 2
+    assert "there is a file that is no sample" in result.stderr
+    assert [path for path in (home / "landing").rglob("*") if path.is_file()] == [bill]
 
 
 def test_a_run_that_fails_is_one_panel_with_the_reason_and_the_log(
@@ -134,7 +233,7 @@ def test_a_run_that_fails_is_one_panel_with_the_reason_and_the_log(
         raise StorageWriteError("The disk is full", file="x.parquet")
 
     monkeypatch.setattr("billing_lake.catalogs.hive.HiveTables.replace_period", broken)
-    result = Runner(tmp_path)("demo", "--rows", "50")
+    result = Runner(tmp_path / "lake")("demo", "--rows", "50")
     assert result.exit_code == 1
     assert "The disk is full" in result.stderr
     assert "demo.log" in result.stderr.replace("\n", "").replace("│", "").replace(" ", "")

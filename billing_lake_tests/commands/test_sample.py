@@ -67,19 +67,48 @@ def test_a_restatement_has_a_new_version_and_one_file_fewer(tmp_path: Path) -> N
     assert not (tmp_path / "home").exists()
 
 
-@pytest.mark.filterwarnings("ignore:`parse_obj_as` is deprecated")
-def test_a_delivery_that_is_no_sample_is_never_overwritten(tmp_path: Path) -> None:
-    manifest = (
-        tmp_path / "landing/billing/cost-and-usage/20250301-20250401/cost-and-usage-Manifest.json"
-    )
-    manifest.parent.mkdir(parents=True)
-    for text in ('{"account": "999999999999"}', "no json", "[]"):
-        manifest.write_text(text)
-        for command in (("sample", "--months", "2025-03"), ("demo",)):
-            result = Runner(tmp_path)(*command)
-            assert result.exit_code == 2, result.output
-            assert "no sample" in result.stderr
-        assert [manifest] == [path for path in (tmp_path / "landing").rglob("*") if path.is_file()]
+@pytest.mark.parametrize("layout", ["create-new", "overwrite", "loose"])
+def test_samples_are_refused_in_a_folder_with_a_file_that_is_no_sample(
+    tmp_path: Path, layout: str
+) -> None:
+    run = Runner(tmp_path)
+    options = ("sample", "--rows", "20", "--layout", layout, "--prefix", "bills/of-a-team")
+    assert run(*options).exit_code == 0
+    assert run(*options, "--restatement", "1").exit_code == 0
+    folder = tmp_path / "landing" / "bills"
+    sample = min(folder.rglob("*.csv.gz"))
+    before = sample.read_bytes()
+    for foreign in (folder / "mine.csv.gz", sample):
+        # A file of one's own may have the name of a sample, too.
+        foreign.write_bytes(b"mine")
+        files = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+        result = run(*options)
+        assert result.exit_code == 2, result.output
+        assert "there is a file that is no sample" in result.stderr
+        assert files == {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+        foreign.unlink()
+    sample.write_bytes(before)
+    assert run(*options).exit_code == 0
+
+
+def test_a_kill_between_two_samples_does_not_make_strangers_of_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = Runner(tmp_path)
+    written: list[Path] = []
+
+    def replace(hidden: Path, path: Path) -> Path:
+        if len(written) == 2:
+            raise KeyboardInterrupt
+        written.append(path)
+        return real(hidden, path)
+
+    real = Path.replace
+    monkeypatch.setattr(Path, "replace", replace)
+    assert run("sample", "--rows", "20").exit_code != 0
+    monkeypatch.undo()
+    assert [path.exists() for path in written] == [True, True]
+    assert run("sample", "--rows", "20").exit_code == 0
 
 
 def test_options_that_make_no_sense_are_refused(tmp_path: Path) -> None:

@@ -131,6 +131,8 @@ def _metadata(
         # As text: a snapshot id has more digits than a number in a browser keeps.
         snapshot_id=None if commit.snapshot_id is None else str(commit.snapshot_id),
         generation=commit.generation,
+        # What a reader of Iceberg files is given, where the folder in `dagster/uri` says nothing to it.
+        iceberg_metadata=commit.metadata_location,
         files=commit.files,
         bytes=commit.size,
         bytes_read=crawl.delivery.size if loaded.encoded_here else 0,

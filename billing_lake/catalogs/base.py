@@ -50,6 +50,7 @@ class Commit:
         replaced_version: Delivery version that the period held before; None where it was never loaded.
         snapshot_id: The Iceberg snapshot; None for a Hive-style table.
         generation: The folder of the files of a Hive-style table; None for an Iceberg table, and where several were made.
+        metadata_location: The Iceberg metadata file that was current after the commit; None for a Hive-style table.
     """
 
     table: str
@@ -60,6 +61,7 @@ class Commit:
     replaced_version: str | None
     snapshot_id: int | None = None
     generation: str | None = None
+    metadata_location: str | None = None
 
 
 class TableCatalog(Protocol):

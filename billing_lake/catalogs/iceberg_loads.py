@@ -309,6 +309,7 @@ def landed(table: Table, load: Load) -> Commit:
                 replaced_rows=int(_summary(snapshot).get("deleted-records", "0")),
                 replaced_version=None if load.whole else before,
                 snapshot_id=snapshot.snapshot_id,
+                metadata_location=table.metadata_location,
             )
         if said is not None:
             before = said.get(DELIVERY_VERSION)

@@ -124,8 +124,10 @@ def demo(home: Path, **settings: str) -> str:
 
 
 def test_the_demo_tells_the_same_and_nothing_of_spark(tmp_path: Path) -> None:
-    assert f"export {DEPLOYMENT_SETTING}=local_spark" in demo(tmp_path)
-    assert "Starting Spark on local[*]" in (tmp_path / "demo.log").read_text()
+    home = tmp_path / "lake-demo"
+    told = demo(tmp_path / "lake")
+    assert f"{DEPLOYMENT_SETTING}=local_spark {HOME_SETTING}={home} make dev" in told
+    assert "Starting Spark on local[*]" in (home / "demo.log").read_text()
 
 
 def test_the_master_may_be_a_cluster_that_sees_the_lakes_folder(tmp_path: Path) -> None:
@@ -137,5 +139,5 @@ def test_the_master_may_be_a_cluster_that_sees_the_lakes_folder(tmp_path: Path) 
         }
         environment = {MASTER: master, SETTINGS: json.dumps(settings)}
         demo(tmp_path / "lake", SPARK_LOCAL_IP="127.0.0.1", **environment)
-        assert f"Starting Spark on {master}" in (tmp_path / "lake" / "demo.log").read_text()
+        assert f"Starting Spark on {master}" in (tmp_path / "lake-demo" / "demo.log").read_text()
         assert "Launching executor" in (tmp_path / "master.log").read_text()

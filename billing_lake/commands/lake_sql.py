@@ -165,20 +165,27 @@ class LakeSql:
             self._connection.execute(f"ATTACH ':memory:' AS {quoted(catalog)}")
         self._connection.execute(f"USE {quoted(DEFAULT_CATALOG)}")
         for table in lake.iceberg.tables():
-            self._make_view(
-                DEFAULT_CATALOG, table, lake.iceberg.fields(table), _iceberg(lake.iceberg, table)
-            )
+            location, source = _iceberg(lake.iceberg, table)
+            fields = lake.iceberg.fields(table)
+            self._make_view(DEFAULT_CATALOG, table, fields, source, location)
         for table in lake.s3_tables.tables():
-            self._make_view(
-                "s3tables", table, lake.s3_tables.fields(table), _iceberg(lake.s3_tables, table)
-            )
+            location, source = _iceberg(lake.s3_tables, table)
+            fields = lake.s3_tables.fields(table)
+            self._make_view("s3tables", table, fields, source, location)
         for table in lake.hive.tables():
-            self._make_view("hive", table, lake.hive.fields(table), _hive(lake.hive, table))
+            source, location = _hive(lake.hive, table), lake.hive.uri(table)
+            self._make_view("hive", table, lake.hive.fields(table), source, location)
 
     def _make_view(
-        self, catalog: str, table: str, fields: Sequence[Field] | None, source: str | None
+        self,
+        catalog: str,
+        table: str,
+        fields: Sequence[Field] | None,
+        source: str | None,
+        location: str,
     ) -> None:
-        view = LakeTable(catalog=catalog, table=table, columns=tuple(f.name for f in fields or ()))
+        names = tuple(field.name for field in fields or ())
+        view = LakeTable(catalog=catalog, table=table, columns=names, location=location)
         schema = ".".join(quoted(part) for part in (catalog, *parts(table)[:-1]))
         try:
             have = self._columns(source) if source else frozenset()
@@ -240,12 +247,12 @@ def _lock(connection: duckdb.DuckDBPyConnection, warehouse: Path) -> None:
     connection.execute("SET lock_configuration = true")
 
 
-def _iceberg(catalog: IcebergTables, table: str) -> str | None:
-    """Return what SQL reads an Iceberg table from: the metadata file that the catalog names now."""
+def _iceberg(catalog: IcebergTables, table: str) -> tuple[str, str | None]:
+    """Return the metadata file that the catalog names now, and what SQL reads; None where the table is empty."""
     opened = catalog.load(table)
-    if opened.current_snapshot() is None:
-        return None
-    return f"iceberg_scan({literal(opened.metadata_location)})"
+    location = opened.metadata_location
+    empty = opened.current_snapshot() is None
+    return location, None if empty else f"iceberg_scan({literal(location)})"
 
 
 def _hive(catalog: HiveTables, table: str) -> str | None:

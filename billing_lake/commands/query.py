@@ -125,6 +125,11 @@ def _list(lake_sql: TableSql, out: Console) -> None:
         # Who would have to ask money for a count says none, and an empty column tells nothing.
         headings, types, rows = headings[:-1], types[:-1], [row[:-1] for row in rows]
     out.print(rows_table(headings, types, rows))
+    located = {table.name: table.location for table, _ in tables if table.location is not None}
+    for name, location in located.items():
+        # Not in the table: a path that is cut or broken cannot be copied.
+        line = f" {name:<{max(map(len, located))}}   {location}"
+        out.print(line, soft_wrap=True, markup=False, highlight=False)
     described = [(name, one.description) for name, one in NAMED_QUERIES.items()]
     out.print(rows_table(("named query", "answers"), ("", ""), described))
 

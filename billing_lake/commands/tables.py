@@ -23,11 +23,13 @@ class LakeTable:
         catalog: The database that it is in, one of `CATALOGS`.
         table: Its name in the lake's catalog.
         columns: Names of its columns.
+        location: What readers of files are given: an Iceberg table's present metadata file, a Hive table's folder.
     """
 
     catalog: str
     table: str
     columns: tuple[str, ...]
+    location: str | None = None
 
     @property
     def name(self) -> str:

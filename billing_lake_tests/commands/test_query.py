@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from decimal import Decimal
 from io import StringIO
 from pathlib import Path
@@ -126,6 +127,15 @@ def test_describe_and_show_work(run: Runner) -> None:
 def test_list_names_tables_and_queries(run: Runner) -> None:
     out = run("query", "--list").stdout
     assert all(name in out for name in (*SISTERS, "cost-by-service", "untagged"))
+
+
+def test_list_tells_what_readers_of_files_are_given(run: Runner, lake: LocalLake) -> None:
+    shown = dict(re.findall(r"^ (\S+) +(\S*/.*)$", run("query", "--list").stdout, re.MULTILINE))
+    assert shown == {
+        TABLE: lake.iceberg.load(TABLE).metadata_location,
+        f"s3tables.{TABLE}": lake.s3_tables.load(TABLE).metadata_location,
+        f"hive.{TABLE}": lake.hive.uri(TABLE),
+    }
 
 
 @pytest.mark.parametrize(

@@ -80,7 +80,7 @@ def copied(original: Original, tmp_path: Path) -> World:
 
 
 def copy(home: Path, to: Path) -> Path:
-    return Path(shutil.copytree(home, to))
+    return Path(shutil.copytree(home, to, symlinks=True))
 
 
 def quiet(_: str) -> None:

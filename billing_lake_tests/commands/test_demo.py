@@ -53,9 +53,9 @@ print("loaded", done.success)
 
 def follow(checkout: Path, commands: Sequence[str]) -> str:
     """Do in a fresh checkout what the demo advises, with a report of one's own; the click in the browser is a program."""
-    for name in ("billing_lake", "pyproject.toml"):
-        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
-        copy(ROOT / name, checkout / name)
+    without = shutil.ignore_patterns("cost_and_usage", "__pycache__")
+    shutil.copytree(ROOT / "billing_lake", checkout / "billing_lake", ignore=without)
+    shutil.copy(ROOT / "pyproject.toml", checkout)
     write_report(checkout / "bill 1.csv.gz", "2025-03", MARCH, thin=True)
     *shell, dev = commands
     assert dev.strip().startswith("make dev ")

@@ -231,8 +231,8 @@ class HiveTables:
                 raise
             self._show(table)
             self._show(f"{table}{BEFORE}{before}")
-        for key, partition in old.items():
-            self._remove_outlived(partition, made[key].folder)
+        for key, generation in made.items():
+            self._remove_outlived(old.get(key), generation.folder)
         return Commit(
             table=table,
             rows=sum(encoded.rows for encoded in periods.values()),
@@ -420,7 +420,7 @@ class HiveTables:
                     gone = (k for k in found if k.export == export and k not in made)
                     for key in gone:
                         remove_partition(db, table, key)
-                    return {key: one for key, one in found.items() if key in made}
+                    return {key: one for key, one in found.items() if key.export == export}
             if time.monotonic() > deadline:
                 what = f"Other writers kept switching table {table}, {attempt + 1} times"
                 raise CommitConflictError(what)

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from billing_lake.catalogs.base import TableCatalog
+from billing_lake.catalogs.base import Commit, TableCatalog
 from billing_lake.domain.errors import (
     ConfigurationError,
     DeliveryChangedError,
@@ -146,6 +146,58 @@ def test_a_table_says_which_delivery_each_period_holds_and_forgets_it_with_its_r
     assert catalog.held(TABLE, "cur") == {}
     assert catalog.create(TABLE, FIELDS)
     assert catalog.held(TABLE, "cur") == {}
+
+
+def rebuild(
+    catalog: TableCatalog, periods: dict[str, Encoded], verify: Callable[[], None] = lambda: None
+) -> Commit:
+    return catalog.rebuild(
+        TABLE,
+        "cur",
+        periods,
+        properties={period: {"billing-lake.run-id": "run-2"} for period in periods},
+        verify=verify,
+        before="now",
+    )
+
+
+@everywhere
+def test_a_rebuild_exchanges_columns_and_all_rows_of_the_export_or_nothing(
+    catalog: TableCatalog, tmp_path: Path
+) -> None:
+    have = catalog.evolve(TABLE, plan(FIELDS, (*COLUMNS, Column("measure", "long")))) or ()
+    for key, rows in ((MARCH, 1), (APRIL, 2)):
+        load(catalog, encode(tmp_path / "staging", key, (rows,), fields=have), key)
+    fields = catalog.plan_rebuild(TABLE, (*COLUMNS, Column("measure", "string"))).fields
+    assert fields[-1] == Field("measure", "string", 8)
+    new = encode(tmp_path / "staging", rows=(5, 1), version="v2", fields=fields)
+    with pytest.raises(DeliveryChangedError):
+        rebuild(catalog, {"2025-03": new}, changed)
+    assert catalog.fields(TABLE) == have
+    assert [count(catalog.files(TABLE, key)) for key in (MARCH, APRIL)] == [1, 2]
+    commit = rebuild(catalog, {"2025-03": new})
+    assert (commit.rows, commit.files, commit.replaced_rows) == (6, 2, 3)
+    assert catalog.fields(TABLE) == fields
+    assert catalog.periods(TABLE, "cur") == ("2025-03",)
+    assert catalog.held(TABLE, "cur") == {"2025-03": new.identity}
+    assert count(catalog.files(TABLE, MARCH)) == 6
+    old = encode(tmp_path / "staging", fields=have)
+    with pytest.raises(FieldIdMismatchError):
+        load(catalog, old)
+    load(catalog, encode(tmp_path / "staging", APRIL, (3,), fields=fields), APRIL)
+    assert [count(catalog.files(TABLE, key)) for key in (MARCH, APRIL)] == [6, 3]
+
+
+@everywhere
+def test_the_files_of_a_commit_are_found_behind_the_next_one(
+    catalog: TableCatalog, tmp_path: Path
+) -> None:
+    first = load(catalog, encode(tmp_path / "staging", rows=(2, 3)))
+    second = load(catalog, encode(tmp_path / "staging", rows=(4,), version="v2"))
+    for commit, rows, version in ((first, 5, "v1"), (second, 4, "v2")):
+        source = catalog.files(TABLE, MARCH, commit)
+        assert (count(source), versions(source)) == (rows, {version})
+    assert versions(catalog.files(TABLE, MARCH)) == {"v2"}
 
 
 @everywhere

@@ -349,6 +349,58 @@ def test_generations_that_a_kill_left_behind_are_removed_when_they_are_old_enoug
     assert world.data() == kept
 
 
+def test_no_data_lies_in_the_tables_folder_once_a_lake_of_an_earlier_version_was_loaded_again(
+    world: GlueWorld, tables: GlueHiveTables
+) -> None:
+    folder = tables.uri(world.table)
+    before = world.encode(folder=f"{folder}/billing_period=2025-03/0123abcd", rows=(3,))
+    world.load(tables, before)
+    assert world.athena() == {file.uri for file in before.files}
+    world.load(tables, world.encode(rows=(4,), version="v2"))
+    assert world.count(tables.files(world.table, MARCH)) == 4
+    assert before.files[0].uri in world.data(), "a reader may still be reading it"
+    world.load(tables, world.encode(rows=(5,), version="v3"))
+    assert not [uri for uri in world.data() if uri.startswith(f"{folder}/")]
+    assert len(world.data()) == 2
+    assert tables.remove_orphans(world.table, timedelta(seconds=-2)) == ()
+
+
+@pytest.mark.parametrize("verb", ["UpdateTable", "BatchUpdatePartition", "BatchDeletePartition"])
+def test_a_rebuild_that_breaks_off_leaves_a_table_and_the_next_one_ends_it(
+    world: GlueWorld, tables: GlueHiveTables, verb: str
+) -> None:
+    have = tables.evolve(world.table, plan(FIELDS, (*COLUMNS, Column("measure", "long"))))
+    world.load(tables, world.encode(rows=(3,), fields=have))
+    world.load(tables, world.encode(APRIL, rows=(2,), fields=have), APRIL)
+    fields = tables.plan_rebuild(world.table, (*COLUMNS, Column("measure", "string"))).fields
+    new = world.encode(rows=(7,), version="v2", fields=fields)
+
+    def rebuild(stamp: str) -> None:
+        tables.rebuild(
+            world.table,
+            "cur",
+            {"2025-03": new},
+            properties={"2025-03": {}},
+            verify=lambda: None,
+            before=stamp,
+        )
+
+    world.aws.glue.fail_next(verb, "AccessDeniedException", "not you")
+    with pytest.raises(StorageWriteError, match=f"glue:{verb}"):
+        rebuild("1")
+    assert world.athena()
+    assert world.count(tables.files(world.table, MARCH)) in (3, 7)
+    rebuild("2")
+    assert tables.fields(world.table) == fields
+    assert world.count(tables.files(world.table, MARCH)) == 7
+    assert world.partition(APRIL) is None
+    columns = world.partition()["StorageDescriptor"]["Columns"]
+    assert columns == world.entry()["StorageDescriptor"]["Columns"]
+    before = f"{world.table}__before_1"
+    assert [world.count(tables.files(before, key)) for key in (MARCH, APRIL)] == [3, 2]
+    assert tables.fields(before) == have
+
+
 def test_dropping_one_of_two_names_for_the_same_files_keeps_the_files(
     world: GlueWorld, tables: GlueHiveTables
 ) -> None:

@@ -36,7 +36,7 @@ def open_catalog(name: str, properties: Mapping[str, str]) -> Catalog:
         what = "pyiceberg cannot write below a folder with '#', '?' or ';' in its path"
         raise ConfigurationError(what, remedy="Put the lake elsewhere", file=warehouse)
     if properties.get("type") in {"glue", "rest"}:
-        _require_credentials(properties)
+        _require_credentials_for(properties)
     if not properties.get("uri", "").startswith("sqlite:"):
         return _with_time_outs(load_catalog(name, **properties))
     with writing(properties["uri"]):
@@ -69,10 +69,18 @@ def _open_sqlite(name: str, properties: Mapping[str, str]) -> Catalog:
     return load_catalog(name, **properties)
 
 
-def _require_credentials(properties: Mapping[str, str]) -> None:
+def _require_credentials_for(properties: Mapping[str, str]) -> None:
     # pyiceberg signs with what boto3 finds, and fails on an attribute of None where that is nothing.
-    if properties["type"] == "rest" and properties.get("rest.sigv4-enabled") != "true":
-        return
+    if properties["type"] != "rest" or properties.get("rest.sigv4-enabled") == "true":
+        require_credentials()
+
+
+def require_credentials() -> None:
+    """Make sure that boto3 finds credentials.
+
+    Raises:
+        ConfigurationError: It does not.
+    """
     import boto3
 
     if boto3.Session().get_credentials() is None:

@@ -126,6 +126,11 @@ class AthenaSql:
         rows: list[tuple[str, ...]] = list(zip(answer.columns, answer.types, strict=True))
         return Result(("column_name", "column_type"), ("VARCHAR", "VARCHAR"), iter([rows]))
 
+    def periods(self, table: LakeTable) -> tuple[str, ...]:
+        """Return the billing periods of the table's export; the catalog knows them without a query."""
+        export = table.table.rpartition(".")[2].removesuffix("_static")
+        return self._catalog(table.catalog).periods(table.table, export)
+
     def count(self, table: LakeTable) -> None:  # noqa: ARG002
         """Say nothing: to count is a query that costs money."""
         return

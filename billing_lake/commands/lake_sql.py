@@ -11,6 +11,8 @@ functions that reach beyond its arguments, and DuckDB is shut off from every fil
 from __future__ import annotations
 
 import json
+import os
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from importlib.resources import files
@@ -25,6 +27,7 @@ from billing_lake.commands.tables import (
     LakeTable,
     Result,
     choose,
+    close_to,
     parts,
     quoted,
 )
@@ -65,6 +68,10 @@ _TYPES = {
 
 _BATCH = 1_000
 
+_INTERRUPTED = "Query interrupted"
+_NO_TABLE = re.compile(r"Table with name (\S+) does not exist!")
+_SUGGESTION = re.compile(r'\nDid you mean "[^"]*"\?')
+
 
 class LakeSql:
     """A connection to the tables of ``lake`` as they are now; a context manager.
@@ -92,7 +99,9 @@ class LakeSql:
         self.close()
 
     def close(self) -> None:
-        """Close the connection."""
+        """Close the connection, and end a query that is at work."""
+        # To close waits for the threads of a query, which do not hear of Ctrl-C by themselves.
+        self._connection.interrupt()
         self._connection.close()
 
     def table(self, name: str | None = None) -> LakeTable:
@@ -107,6 +116,11 @@ class LakeSql:
     def count(self, table: LakeTable) -> int:
         """Return the number of the table's rows."""
         return int(next(self.ask(f"SELECT count(*) FROM {table.identifier}").rows())[0])  # noqa: S608
+
+    def periods(self, table: LakeTable) -> tuple[str, ...]:
+        """Return the billing periods that the table holds rows of, in order."""
+        sql = f"SELECT DISTINCT billing_period FROM {table.identifier} ORDER BY ALL"  # noqa: S608
+        return tuple(row[0] for row in self.ask(sql).rows())
 
     def ask(self, sql: str) -> Result:
         """Run one SELECT.
@@ -150,15 +164,29 @@ class LakeSql:
             with self._errors():
                 self._connection.extract_statements(sql)
         if tree["error"] or len(tree["statements"]) != 1:
-            what = "`query` takes one SELECT statement and only reads"
-            raise QueryError(what, remedy="PIVOT works where its values are listed with IN")
+            raise self._no_select(sql)
         forbidden = sorted(_table_functions(tree) - _TABLE_FUNCTIONS)
         if forbidden:
             what = f"`query` reads the lake's tables only; it does not call {', '.join(forbidden)}"
             raise QueryError(what, remedy=self.hint())
 
+    def _no_select(self, sql: str) -> QueryError:
+        with self._errors():
+            kinds = [statement.type.name for statement in self._connection.extract_statements(sql)]
+        what = "`query` takes one SELECT statement and only reads"
+        if not kinds:
+            remedy = f"Write one. {self.hint()}"
+        elif "PIVOT" in sql.upper() and kinds == ["CREATE", "SELECT"]:
+            # DuckDB looks for the values first, with a statement of its own.
+            remedy = "PIVOT works where its values are listed with IN"
+        elif len(kinds) > 1:
+            remedy = f"These are {len(kinds)} statements: ask them one at a time"
+        else:
+            remedy = f"This is {kinds[0]}; loads and jobs change tables, never a query"
+        return QueryError(what, remedy=remedy)
+
     def _errors(self) -> _Translated:
-        return _Translated(self.hint)
+        return _Translated(self.hint, lambda: [table.name for table in self.tables])
 
     def _make_views(self, lake: LocalLake) -> None:
         for catalog in CATALOGS:
@@ -204,17 +232,33 @@ class LakeSql:
 
 
 class _Translated:
-    """Turns DuckDB's errors inside the block into a `QueryError`."""
+    """Turns DuckDB's errors inside the block into a `QueryError`; what interrupts a query goes through."""
 
-    def __init__(self, hint: Callable[[], str]) -> None:
-        self._hint = hint
+    def __init__(self, hint: Callable[[], str], names: Callable[[], Sequence[str]]) -> None:
+        self._hint, self._names = hint, names
 
     def __enter__(self) -> None:
         return None
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, RuntimeError) and str(error) == _INTERRUPTED:
+            raise KeyboardInterrupt from error
+        if isinstance(error, duckdb.OutOfMemoryException):
+            what = (
+                "The query needs more than half of this machine's memory, which is what it may take"
+            )
+            remedy = "Ask for fewer rows or columns, or group them before they are joined or sorted"
+            raise QueryError(what, remedy=remedy) from error
         if isinstance(error, duckdb.Error):
-            raise QueryError(str(error).strip(), remedy=self._hint()) from error
+            raise QueryError(self._said(str(error).strip()), remedy=self._hint()) from error
+
+    def _said(self, text: str) -> str:
+        """Return DuckDB's words; where they are about a table, with a suggestion from the lake and none of DuckDB's own."""
+        found = _NO_TABLE.search(text)
+        if found is None:
+            return text
+        meant = close_to(found[1], self._names()).removeprefix("; d")
+        return _SUGGESTION.sub(f"\nD{meant}" if meant else "", text)
 
 
 def literal(text: str) -> str:
@@ -229,6 +273,9 @@ def _connect() -> duckdb.DuckDBPyConnection:
             "autoload_known_extensions": False,
             # A name in SQL must never mean a variable of this program.
             "python_enable_replacements": False,
+            "memory_limit": f"{_half_of_memory()}KiB",
+            # What does not fit is an error, not a folder of temporary files that grows in the working directory.
+            "temp_directory": "",
         }
     )
     # The extensions come as packages, built for this very DuckDB; iceberg needs avro.
@@ -239,6 +286,11 @@ def _connect() -> duckdb.DuckDBPyConnection:
         )
     connection.execute("SET TimeZone = 'UTC'")
     return connection
+
+
+def _half_of_memory() -> int:
+    """Return half of this machine's memory in KiB."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") >> 11
 
 
 def _lock(connection: duckdb.DuckDBPyConnection, warehouse: Path) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from billing_lake.domain.dictionary import CURRENCY, USAGE_START
+from billing_lake.domain.errors import QueryError
 
 UNBLENDED = "line_item_unblended_cost"
 
@@ -26,6 +27,9 @@ _PRODUCT = "line_item_product_code"
 _DESCRIPTION = "line_item_line_item_description"
 _TAGGABLE = ("Usage", "DiscountedUsage", "SavingsPlanCoveredUsage")
 _USER_TAG = "resource_tags_user_"
+_TAG_MAP = "resource_tags"
+_ACCOUNT = "line_item_usage_account_id"
+_SERVICE = ("product_servicecode", _PRODUCT, "product_product_name")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,9 +46,26 @@ class Subject:
     columns: Collection[str]
     period: str | None = None
 
+    @property
+    def name(self) -> str:
+        """The table, as people write it."""
+        return self.table.replace('"', "")
+
     def has(self, *columns: str) -> bool:
         """Say whether the table has all of ``columns``."""
         return all(column in self.columns for column in columns)
+
+    def require(self, *columns: str) -> None:
+        """Refuse to answer for a table that lacks one of ``columns``.
+
+        Raises:
+            QueryError: It does.
+        """
+        for column in columns:
+            if not self.has(column):
+                what = f"The query needs a column that {self.name} has not"
+                remedy = "Have the export deliver the column, or write the SQL for the columns that there are; --sql shows it"
+                raise QueryError(what, column=column, remedy=remedy)
 
     def text(self, column: str) -> str:
         """Return the column, or NULL where the table lacks it."""
@@ -108,6 +129,8 @@ def amortised_cost(subject: Subject) -> str:
 
 def service(subject: Subject) -> str:
     """Return the expression of a line's service: the product's name on the marketplace, else its service code."""
+    if not any(map(subject.has, _SERVICE)):
+        subject.require(*_SERVICE)
     code = ", ".join(
         f"nullif({subject.text(column)}, '')" for column in ("product_servicecode", _PRODUCT)
     )
@@ -119,13 +142,38 @@ def service(subject: Subject) -> str:
 
 
 def untagged(subject: Subject) -> str:
-    """Return the condition of a line that carries none of the user's tags."""
+    """Return the condition of a line that carries none of the user's tags.
+
+    Raises:
+        QueryError: The table has no column for tags, which says nothing about whether there are tags.
+    """
     tags = sorted(column for column in subject.columns if column.startswith(_USER_TAG))
-    return " AND ".join(f"""coalesce("{tag}", '') = ''""" for tag in tags) or "true"
+    if tags:
+        return " AND ".join(f"""coalesce("{tag}", '') = ''""" for tag in tags)
+    what = f"The query needs a column for each of your tags, and {subject.name} has none"
+    remedy = (
+        f"CUR 2.0 keeps all tags of a line in {_TAG_MAP}, as JSON text, which this query does not read; in SQL, "
+        f"json_extract_string({_TAG_MAP}, '$.user_team') is the tag `team`"
+        if subject.has(_TAG_MAP)
+        else "Activate your cost allocation tags in the billing console and have the export include resource tags; "
+        "months that are delivered afterwards have them"
+    )
+    raise QueryError(what, column=f"{_USER_TAG}…", remedy=remedy)
+
+
+def _account(subject: Subject) -> str:
+    subject.require(_ACCOUNT)
+    return _ACCOUNT
+
+
+def _day(subject: Subject) -> str:
+    subject.require(USAGE_START)
+    return f"CAST({USAGE_START} AS DATE)"
 
 
 def _by(heading: str, grouped: Callable[[Subject], str], order: str) -> Callable[[Subject], str]:
     def sql(subject: Subject) -> str:
+        subject.require(UNBLENDED, CURRENCY)
         return f"""
             SELECT {grouped(subject)} AS {heading}, {subject.text(CURRENCY)} AS currency,
                 sum({subject.amount(UNBLENDED)}) AS unblended_cost,
@@ -138,8 +186,9 @@ def _by(heading: str, grouped: Callable[[Subject], str], order: str) -> Callable
 
 
 def _untagged_by_service(subject: Subject) -> str:
+    subject.require(UNBLENDED, CURRENCY, _TYPE)
     kinds = ", ".join(f"'{kind}'" for kind in _TAGGABLE)
-    usage = f"{_TYPE} IN ({kinds})" if subject.has(_TYPE) else "true"
+    usage = f"{_TYPE} IN ({kinds})"
     return f"""
         SELECT service, currency,
             coalesce(sum(cost) FILTER (untagged), 0) AS untagged_cost, sum(cost) AS cost,
@@ -163,13 +212,13 @@ NAMED_QUERIES = {
         "Unblended and amortised cost of each account",
         _by(
             "account",
-            lambda subject: subject.text("line_item_usage_account_id"),
+            _account,
             "unblended_cost DESC, account",
         ),
     ),
     "cost-by-day": NamedQuery(
         "Unblended and amortised cost of each day (UTC)",
-        _by("day", lambda _: f"CAST({USAGE_START} AS DATE)", "day, currency"),
+        _by("day", _day, "day, currency"),
     ),
     "untagged": NamedQuery(
         "Amortised cost of usage that carries none of your tags, by service",

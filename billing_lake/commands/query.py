@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
+from itertools import chain
+from textwrap import dedent
 from typing import TYPE_CHECKING
 
 import click
 
 from billing_lake.commands.named_queries import NAMED_QUERIES, Subject
 from billing_lake.commands.terminal import console
+from billing_lake.domain.errors import QueryError
 from billing_lake.domain.periods import is_period
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from billing_lake.commands.tables import TableSql
+    from billing_lake.commands.tables import LakeTable, Result, TableSql
+
+_MAX_PERIODS = 24
 
 _NAMES = "\n".join(f"  {name:<17}{query.description}" for name, query in NAMED_QUERIES.items())
 
@@ -22,7 +28,8 @@ _HELP = f"""Ask the lake's tables in SQL (DuckDB's dialect; one SELECT, which on
 
 billing.cost_and_usage is the Iceberg table; its sisters are hive.billing.cost_and_usage and
 s3tables.billing.cost_and_usage. On AWS the same SQL is translated and sent to Athena, which asks
-money for what it reads.
+money for what it reads. On this machine a query may take half of the memory and writes nothing to
+disk; Ctrl-C ends it.
 
 \b
 Named queries (--named):
@@ -49,7 +56,10 @@ def _period(_: click.Context, __: click.Parameter, value: str | None) -> str | N
 @click.option(
     "--period", callback=_period, help="Billing period of a named query; all unless given."
 )
-@click.option("--table", help="Table of a named query; the Iceberg table unless given.")
+@click.option(
+    "--table",
+    help="Table of a named query, its namespace may be left out; the Iceberg table unless given.",
+)
 @click.option(
     "--deployment",
     help="Where the lake is: local, local_spark or aws; BILLING_LAKE_DEPLOYMENT unless given.",
@@ -63,6 +73,7 @@ def _period(_: click.Context, __: click.Parameter, value: str | None) -> str | N
     show_default=True,
     help="CSV and JSON write every row; decimals exactly, in JSON as strings.",
 )
+@click.option("--sql", "show_sql", is_flag=True, help="Show the SQL of a named query; ask nothing.")
 @click.option(
     "--limit",
     type=click.IntRange(min=0),
@@ -79,13 +90,14 @@ def query(
     *,
     listing: bool,
     format_: str,
+    show_sql: bool,
     limit: int,
 ) -> None:
     """Run the command."""
     if sum((sql is not None, named is not None, listing)) != 1:
         raise click.UsageError("Give one of: SQL in quotes, --named, --list")
-    if named is None and (period or table):
-        raise click.UsageError("--period and --table belong to --named")
+    if named is None and (period or table or show_sql):
+        raise click.UsageError("--period, --table and --sql belong to --named")
 
     from billing_lake.commands.lakes import open_tables
     from billing_lake.commands.results import print_table, write_csv, write_json
@@ -95,14 +107,21 @@ def query(
             _list(lake_sql, console())
             return
         asked = named_sql(lake_sql, named, period, table) if named is not None else sql
+        if show_sql:
+            click.echo(dedent(asked or "").strip())
+            return
         _say_broken(lake_sql)
         result = lake_sql.ask(asked or "")
+        if period is not None:
+            result = _of_period(lake_sql, lake_sql.table(table), period, result)
         if format_ == "csv":
             write_csv(result, sys.stdout)
         elif format_ == "json":
             write_json(result, sys.stdout)
         else:
-            print_table(result, console(), limit)
+            print_table(result, console(), limit, cents=named is not None)
+            if named is not None:
+                click.echo("Rounded to cents; --format csv and json give every digit.", err=True)
 
 
 def named_sql(
@@ -112,6 +131,23 @@ def named_sql(
     about = lake_sql.table(table)
     subject = Subject(table=about.identifier, columns=frozenset(about.columns), period=period)
     return NAMED_QUERIES[named].sql(subject)
+
+
+def _of_period(lake_sql: TableSql, table: LakeTable, period: str, result: Result) -> Result:
+    """Return ``result``, which may be empty only where the table holds the billing period.
+
+    Raises:
+        QueryError: It does not; the message says which ones it holds.
+    """
+    first = next(result.batches, None)
+    if first is not None:
+        return replace(result, batches=chain([first], result.batches))
+    held = lake_sql.periods(table)
+    if period not in held:
+        listed = ", ".join(held[-_MAX_PERIODS:]) or "none"
+        what = f"{table.name} holds no row of the billing period {period}"
+        raise QueryError(what, remedy=f"Load it, or choose one that is there: {listed}")
+    return result
 
 
 def _list(lake_sql: TableSql, out: Console) -> None:

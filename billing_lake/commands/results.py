@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from billing_lake.commands.tables import Result
 
 _CELL = 200
+_FOLDED = 24
 _NUMBERS = (
     "DECIMAL", "DOUBLE", "FLOAT", "REAL", "HUGEINT", "BIGINT", "INTEGER", "SMALLINT", "TINYINT"
 )  # fmt: skip
@@ -47,21 +48,25 @@ def write_json(result: Result, out: TextIO) -> None:
     out.write("[]\n" if before == "[\n" else "\n]\n")
 
 
-def print_table(result: Result, console: Console, limit: int) -> None:
-    """Print the first ``limit`` rows, all for 0, as a table, or row by row where they are too wide for the terminal."""
-    from rich.measure import Measurement
+def print_table(result: Result, console: Console, limit: int, *, cents: bool = False) -> None:
+    """Print the first ``limit`` rows, all for 0, as a table, or row by row where they are too wide for the terminal.
 
+    Where ``cents``, decimals are rounded to two places.
+    """
     rows = list(islice(result.rows(), limit + 1 if limit else None))
     more = bool(limit) and len(rows) > limit
     rows = rows[:limit] if limit else rows
+    if cents:
+        rows = [tuple(map(_in_cents, row)) for row in rows]
     table = rows_table(result.columns, result.types, rows)
-    options = console.options.update(max_width=1_000_000)
-    needed = Measurement.get(console, options, table).maximum
+    folded = rows_table(result.columns, result.types, rows, fold_at=_FOLDED)
     if not console.is_terminal:
-        console.width = max(console.width, needed)
+        console.width = max(console.width, _needed(table, console))
         console.print(table)
-    elif needed <= console.width:
+    elif _needed(table, console) <= console.width:
         console.print(table)
+    elif _needed(folded, console) <= console.width:
+        console.print(folded)
     else:
         for one in _records(result, rows):
             console.print(one)
@@ -73,23 +78,34 @@ def print_table(result: Result, console: Console, limit: int) -> None:
 
 
 def rows_table(
-    columns: Sequence[str], types: Sequence[str], rows: Sequence[Sequence[Any]]
+    columns: Sequence[str],
+    types: Sequence[str],
+    rows: Sequence[Sequence[Any]],
+    *,
+    fold_at: int | None = None,
 ) -> RenderableType:
-    """Return rows as a table, numbers to the right."""
+    """Return rows as a table, numbers to the right; ``fold_at`` is the width at which text goes on in the next line."""
     from rich import box
     from rich.table import Table
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
     for name, kind in zip(columns, types, strict=True):
         right = kind.startswith(_NUMBERS)
-        table.add_column(shown(name), justify="right" if right else "left", overflow="fold")
+        table.add_column(
+            shown(name),
+            justify="right" if right else "left",
+            overflow="fold",
+            max_width=None if right else fold_at,
+        )
     for row in rows:
         table.add_row(*map(_cell, row))
     return table
 
 
 def as_text(value: Any) -> str:
-    """Return a value in full: decimals without trailing zeros or exponent, moments in ISO 8601."""
+    """Return a value in full: decimals without trailing zeros or exponent, moments in ISO 8601, `true` and `false`."""
+    if isinstance(value, bool):
+        return str(value).lower()
     if isinstance(value, Decimal):
         text = format(value, "f")
         text = text.rstrip("0").rstrip(".") if "." in text else text
@@ -99,6 +115,16 @@ def as_text(value: Any) -> str:
     if isinstance(value, (list, dict, tuple)):
         return json.dumps(_json(value), ensure_ascii=False)
     return str(value)
+
+
+def _needed(table: RenderableType, console: Console) -> int:
+    from rich.measure import Measurement
+
+    return Measurement.get(console, console.options.update(max_width=1_000_000), table).maximum
+
+
+def _in_cents(value: Any) -> Any:
+    return f"{value:,.2f}" if isinstance(value, Decimal) else value
 
 
 def _json(value: Any) -> Any:

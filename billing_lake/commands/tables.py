@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Protocol
 
-from billing_lake.domain.errors import TableError
+from billing_lake.domain.errors import TableError, shown
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -77,6 +78,9 @@ class TableSql(Protocol):
 
     def __exit__(self, *_: object) -> None: ...
 
+    def periods(self, table: LakeTable) -> tuple[str, ...]:
+        """Return the billing periods that the table holds rows of, in order."""
+
     def table(self, name: str | None = None) -> LakeTable:
         """Return the table ``name``, or the lake's only one for an export where no name is given.
 
@@ -118,7 +122,7 @@ def choose(
 
     Args:
         names: Gives the names of a catalog's tables.
-        name: What was asked for; the lake's only table for an export where it is None.
+        name: What was asked for, with or without its namespace; the lake's only table for an export where it is None.
         hint: Says which tables there are.
         empty: What to do where there are none.
 
@@ -126,15 +130,55 @@ def choose(
         TableError: There is no such table, or there are several.
     """
     if name is not None:
-        for catalog in CATALOGS:
-            for table in names(catalog):
-                if name in (table_name(catalog, table), f"{catalog}.{table}"):
-                    return catalog, table
-        raise TableError(f"There is no table {name}", remedy=hint())
+        return _named(names, name, hint)
     for catalog in CATALOGS:
-        found = [table for table in names(catalog) if not table.endswith("_static")]
+        found = [table for table in names(catalog) if _is_of_export(table)]
         if len(found) == 1:
             return catalog, found[0]
         if found:
-            raise TableError("The lake has tables of several exports", remedy=hint())
+            what = f"The lake has tables of several exports: {', '.join(found)}"
+            raise TableError(what, remedy=f"Choose one, for example --table {parts(found[0])[1]}")
     raise TableError("The lake has no tables yet", remedy=empty)
+
+
+def close_to(name: str, names: Iterable[str]) -> str:
+    """Return a question for the name among ``names`` that somebody may have meant; empty where none is like it."""
+    whole = {one.casefold(): one for one in names}
+    # A name is often written without its namespace, or with another one.
+    last = {one.rpartition(".")[2].casefold(): one for one in whole.values()}
+    for written, known in ((name, whole), (name.rpartition(".")[2], last)):
+        found = get_close_matches(written.casefold(), known, n=1)
+        if found:
+            return f"; did you mean {known[found[0]]}?"
+    return ""
+
+
+def _named(
+    names: Callable[[str], tuple[str, ...]], name: str, hint: Callable[[], str]
+) -> tuple[str, str]:
+    every = [(catalog, table) for catalog in CATALOGS for table in names(catalog)]
+    for spelled in (_in_full, _without_namespace):
+        found = [pair for pair in every if name in spelled(*pair)]
+        # One table stands in several catalogs, the first of which is meant; two namespaces are two tables.
+        if len({table for _, table in found}) > 1:
+            listed = ", ".join(dict.fromkeys(table for _, table in found))
+            what = f"There are several tables {shown(name)}: {listed}"
+            raise TableError(what, remedy="Write its namespace, too")
+        if found:
+            return found[0]
+    meant = close_to(name, (table_name(*pair) for pair in every))
+    raise TableError(f"There is no table {shown(name)}{meant}", remedy=hint())
+
+
+def _in_full(catalog: str, table: str) -> tuple[str, str]:
+    return table_name(catalog, table), f"{catalog}.{table}"
+
+
+def _without_namespace(catalog: str, table: str) -> tuple[str, str]:
+    name = parts(table)[1]
+    return table_name(catalog, name), f"{catalog}.{name}"
+
+
+def _is_of_export(table: str) -> bool:
+    """Say whether a table is an export's own: no static files, and nothing that a rebuild works on or left."""
+    return not table.endswith("_static") and "__" not in table

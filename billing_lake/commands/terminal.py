@@ -20,6 +20,8 @@ PIPED_WIDTH = 110
 
 EXIT_FAILED = 1
 EXIT_MISCONFIGURED = 2
+EXIT_INTERRUPTED = 130
+"""What a shell expects of a program that Ctrl-C ended."""
 
 
 class PanelGroup(click.Group):
@@ -29,6 +31,9 @@ class PanelGroup(click.Group):
         """Run the command that was asked for."""
         try:
             return super().invoke(ctx)
+        except KeyboardInterrupt:
+            click.echo("Interrupted", err=True)
+            ctx.exit(EXIT_INTERRUPTED)
         except BillingLakeError as error:
             if ctx.params.get("debug"):
                 raise

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from billing_lake.commands.lake_sql import LakeSql, literal
-from billing_lake.commands.named_queries import UNBLENDED, Subject, amortised_cost, untagged
+from billing_lake.commands.named_queries import UNBLENDED, Subject, amortised_cost
 from billing_lake.commands.results import as_text
 from billing_lake.commands.tables import quoted
 from billing_lake.deployments import LocalLake
@@ -76,7 +76,6 @@ def test_a_table_without_commitment_columns_falls_back_to_the_unblended_cost() -
         table="t", columns={UNBLENDED, "line_item_line_item_type", "savings_plan_used_commitment"}
     )
     assert amortised_cost(half) == "coalesce(line_item_unblended_cost, 0)"
-    assert untagged(thin) == "true"
 
 
 def test_a_column_that_an_older_partition_lacks_is_null_there(run: Runner) -> None:
@@ -234,9 +233,11 @@ def test_identifiers_and_literals_are_quoted() -> None:
         (Decimal("0E-18"), "0"),
         (Decimal("-0.000"), "0"),
         (Decimal("-1.50"), "-1.5"),
+        (True, "true"),
+        (False, "false"),
     ],
 )
-def test_decimals_are_exact_without_noise(value: Decimal, text: str) -> None:
+def test_values_are_exact_without_noise(value: Decimal | bool, text: str) -> None:  # noqa: FBT001 - a case
     assert as_text(value) == text
 
 

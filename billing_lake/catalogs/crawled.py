@@ -10,7 +10,6 @@ from pathlib import Path
 
 from billing_lake.catalogs.base import Crawler, check_name
 from billing_lake.catalogs.local_db import LocalDatabase
-from billing_lake.catalogs.placing import writing
 from billing_lake.domain.crawls import Crawl
 from billing_lake.domain.errors import ConfigurationError
 
@@ -44,7 +43,7 @@ class CrawledTables:
             json.dumps(crawl.to_json()),
             datetime.now(timezone.utc).isoformat(),
         )
-        with writing(str(self._database.path)), self._database.changing() as db:
+        with self._database.changing() as db:
             db.execute(
                 "DELETE FROM crawled WHERE export = ? AND period = ?",
                 (delivery.export, delivery.period),
@@ -59,7 +58,7 @@ class CrawledTables:
 
     def drop(self, name: str) -> None:
         """Drop a crawled table; the raw files stay. Nothing happens where there is none."""
-        with writing(str(self._database.path)), self._database.changing() as db:
+        with self._database.changing() as db:
             db.execute("DELETE FROM crawled WHERE name = ?", (name,))
 
     def names(self) -> tuple[str, ...]:

@@ -18,7 +18,6 @@ from __future__ import annotations
 import itertools
 import json
 import logging
-import sqlite3
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
@@ -61,6 +60,7 @@ from billing_lake.catalogs.placing import (
     writing,
 )
 from billing_lake.domain.errors import (
+    BillingLakeError,
     CommitConflictError,
     SchemaChangeError,
     SnapshotGoneError,
@@ -108,7 +108,7 @@ class HiveTables:
         """Create an empty table; return False where it exists already."""
         check_columns(fields)
         row = (check_table(table), json.dumps(fields_to_json(fields)))
-        with writing(str(self._database.path)), self._database.changing() as db:
+        with self._database.changing() as db:
             return db.execute("INSERT OR IGNORE INTO tables VALUES (?, ?)", row).rowcount > 0
 
     def evolve(self, table: str, plan: SchemaPlan) -> tuple[Field, ...]:
@@ -117,7 +117,7 @@ class HiveTables:
         Files of older partitions stay as they are; readers get NULL for a column that a file lacks.
         """
         check_columns(plan.fields)
-        with writing(str(self._database.path)), self._database.changing() as db:
+        with self._database.changing() as db:
             have = require(db, check_table(table))
             merged = plan_schema(have, [Column(field.name, field.type) for field in plan.fields])
             if merged.diff.incompatible:
@@ -147,7 +147,7 @@ class HiveTables:
         try:
             with self._database.reading() as db:
                 partition = partition_of(db, table, key)
-        except sqlite3.Error as error:
+        except BillingLakeError as error:
             log.warning("left %s for the orphan clean-up: %s", folder, error)
             return
         if partition is None or folder.name not in (partition.location, partition.previous):
@@ -306,7 +306,7 @@ class HiveTables:
         Raises:
             TableError: There is no such table.
         """
-        with writing(str(self._database.path)), self._database.changing() as db:
+        with self._database.changing() as db:
             require(db, check_table(table))
             db.execute("DELETE FROM partitions WHERE table_name = ?", (table,))
             db.execute("DELETE FROM tables WHERE name = ?", (table,))

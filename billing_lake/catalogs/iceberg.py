@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, BinaryIO, cast
 
-from billing_lake.catalogs.aws_refusals import aws_answers, was_refused
+from billing_lake.catalogs.aws_refusals import was_refused
 from billing_lake.catalogs.base import (
     EXPORT,
     PERIOD,
@@ -46,6 +46,7 @@ from billing_lake.catalogs.placing import (
     files_below,
     is_old,
     local_path,
+    reading,
     remove_tree,
     writing,
 )
@@ -105,7 +106,7 @@ class IcebergTables:
         Raises:
             TableError: There is no such table.
         """
-        with aws_answers(self._warehouse):
+        with reading(self._warehouse):
             return _load(self._catalog(), table)
 
     def fields(self, table: str) -> tuple[Field, ...] | None:
@@ -113,7 +114,7 @@ class IcebergTables:
         from pyiceberg.exceptions import NoSuchIcebergTableError, NoSuchTableError
 
         check_table(table)
-        with aws_answers(self._warehouse):
+        with reading(self._warehouse):
             try:
                 return fields_of(self._catalog().load_table(table))
             except NoSuchIcebergTableError:
@@ -236,7 +237,7 @@ class IcebergTables:
         snapshot = None if commit is None else commit.snapshot_id
         if snapshot is not None and opened.snapshot_by_id(snapshot) is None:
             raise SnapshotGoneError(f"Table {table} has no snapshot {snapshot} any more")
-        with aws_answers(self._warehouse):
+        with reading(self._warehouse):
             scan = opened.scan(row_filter=of_period(check_key(key)), snapshot_id=snapshot)
             tasks = list(scan.plan_files())
             columns = scan.projection().fields
@@ -253,7 +254,7 @@ class IcebergTables:
     def periods(self, table: str, export: str) -> tuple[str, ...]:
         """Return the billing periods of the export that hold rows, in order."""
         opened = self.load(table)
-        with aws_answers(self._warehouse):
+        with reading(self._warehouse):
             tasks = opened.scan(row_filter=equals(EXPORT, export)).plan_files()
             return tuple(sorted({str(task.file.partition[1]) for task in tasks}))
 
@@ -285,7 +286,7 @@ class IcebergTables:
 
     def tables(self) -> tuple[str, ...]:
         """Return the names of all tables, in order."""
-        with aws_answers(self._warehouse):
+        with reading(self._warehouse):
             return tuple(sorted(self._tables()))
 
     def remove_orphans(self, table: str, older_than: timedelta = SAFE_AGE) -> tuple[str, ...]:

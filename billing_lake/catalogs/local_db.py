@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+from billing_lake.catalogs.placing import reading, writing
+
 _PATIENCE = 60.0
 
 _SCHEMA = """
@@ -52,14 +54,22 @@ class LocalDatabase:
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
-        """Open a connection for the block; what it reads was committed."""
-        with closing(self._connect()) as connection:
+        """Open a connection for the block; what it reads was committed.
+
+        Raises:
+            StorageReadError: The database cannot be read.
+        """
+        with reading(str(self.path)), closing(self._connect()) as connection:
             yield connection
 
     @contextmanager
     def changing(self) -> Iterator[sqlite3.Connection]:
-        """Open a transaction that no other writer can come between; it commits when the block ends well."""
-        with closing(self._connect()) as connection:
+        """Open a transaction that no other writer can come between; it commits when the block ends well.
+
+        Raises:
+            StorageWriteError: The database takes nothing: full, read-only, locked for a minute, no database at all.
+        """
+        with writing(str(self.path)), closing(self._connect()) as connection:
             connection.execute("BEGIN IMMEDIATE")
             try:
                 yield connection

@@ -19,7 +19,13 @@ from datetime import timedelta
 from pathlib import Path
 
 from billing_lake.catalogs.aws_refusals import aws_answers
-from billing_lake.domain.errors import StorageWriteError, shown
+from billing_lake.domain.errors import (
+    BillingLakeError,
+    LoadError,
+    StorageReadError,
+    StorageWriteError,
+    shown,
+)
 
 log = logging.getLogger(__name__)
 
@@ -30,8 +36,7 @@ _SILENCE = 10.0
 _UNTOLD = 256 * 1024 * 1024
 _WORTH_A_LINE = 1.0
 
-_REFUSALS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
-_S3_REFUSALS = {errno.EIO, errno.ENOENT, errno.ESTALE, errno.EINVAL}
+_LONG = 400
 NO_LINK = {errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP, errno.ENOSYS}
 """What a file system says that has no hard links, or none from here to there."""
 
@@ -105,31 +110,49 @@ def _megabytes(size: int) -> str:
 
 @contextmanager
 def writing(place: str) -> Iterator[None]:
-    """Turn a refusal of the storage (full, read-only, closed to us) within the block into a `StorageWriteError`.
+    """Turn whatever the storage or the catalog's database refuses within the block into a `StorageWriteError`.
 
-    What AWS refuses gets its name as in `aws_answers`.
+    What AWS refuses gets its name as in `aws_answers`. A file of this machine that is missing is no refusal: a `LoadError`,
+    after which a load may try with files of its own.
     """
-    with aws_answers(place), _disk_and_database(place):
+    with _named_faults(place, _write_fault), aws_answers(place):
         yield
 
 
 @contextmanager
-def _disk_and_database(place: str) -> Iterator[None]:
+def reading(place: str) -> Iterator[None]:
+    """Turn whatever storage or database does not give within the block into a `StorageReadError`; else as `writing`."""
+    with _named_faults(place, _read_fault), aws_answers(place):
+        yield
+
+
+@contextmanager
+def _named_faults(place: str, named: Callable[[str, str], BillingLakeError]) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        in_s3 = str(error.filename).startswith("s3:") and error.errno in _S3_REFUSALS
-        if error.errno not in _REFUSALS and not in_s3:
-            raise
-        what = f"The storage refuses a write: {error.strerror or os.strerror(error.errno or 0)}"
-        raise StorageWriteError(what, file=str(error.filename or place)) from error
+        file = str(error.filename or place)
+        here = not file.startswith("s3:")
+        if here and (isinstance(error, FileNotFoundError) and named is _write_fault):
+            raise LoadError("A file that is needed is not there", file=file) from error
+        # pyiceberg and pyarrow raise errors without a number, or without a text.
+        said = error.strerror or str(error) or os.strerror(error.errno or errno.EIO)
+        raise named(shown(said, _LONG), file) from error
     except Exception as error:
-        # SQLAlchemy wraps SQLite's own error: locked for a minute, full, read-only, cannot be opened.
+        # SQLAlchemy wraps SQLite's own error.
         refusal = getattr(error, "orig", error)
-        if not isinstance(refusal, sqlite3.OperationalError):
+        # These two, and no class below them: locked for a minute, full, read-only, cannot be opened; and no database at all.
+        if type(refusal) not in (sqlite3.OperationalError, sqlite3.DatabaseError):
             raise
-        what = f"The catalog's database refuses a write: {shown(refusal)}"
-        raise StorageWriteError(what, file=place) from error
+        raise named(f"the catalog's database: {shown(refusal)}", place) from error
+
+
+def _write_fault(said: str, file: str) -> BillingLakeError:
+    return StorageWriteError(f"The storage refuses a write: {said}", file=file)
+
+
+def _read_fault(said: str, file: str) -> BillingLakeError:
+    return StorageReadError(f"The storage cannot be read: {said}", file=file)
 
 
 def files_below(folder: Path) -> Iterator[Path]:

@@ -252,6 +252,13 @@ class SnapshotGoneError(TableError):
     remedy = "Nothing has to be done: what is there now was proved by the load that brought it"
 
 
+class StorageReadError(TableError):
+    """The lake's storage, or the database of its catalog, cannot be read: the disk, its permissions, somebody's lock."""
+
+    passes = True
+    remedy = "Repair the access or the disk, then run it again; no table was changed"
+
+
 class ConfirmationError(TableError):
     """A destructive job was not confirmed."""
 

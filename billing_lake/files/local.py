@@ -7,6 +7,7 @@ import io
 import logging
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,7 +30,7 @@ class LocalFiles:
 
     def open(self, uri: str) -> BinaryIO:
         """See `Files.open`."""
-        return Path(uri).open("rb")
+        return open_regular(Path(uri))
 
     def size(self, uri: str) -> int:
         """See `Files.size`."""
@@ -104,6 +105,19 @@ class LocalFiles:
             log.warning("could not remove %s: %s", uri, error)
 
 
+def open_regular(path: Path) -> BinaryIO:
+    """Open a file for reading, which must be one: to open a pipe would wait for somebody who writes into it.
+
+    Raises:
+        OSError: It cannot be opened, or is something else.
+    """
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise OSError(errno.EINVAL, "This is no regular file", str(path))
+    return os.fdopen(handle, "rb")
+
+
 class _Writer(io.RawIOBase):
     """A file that is being written, and what the disk refused: libraries make their own errors of that, or hide it."""
 
@@ -139,9 +153,9 @@ def _below(folder: Path) -> Iterator[FileInfo]:
         for name in names:
             path = Path(parent, name)
             try:
-                stat = path.stat()
+                found = path.stat()
             except FileNotFoundError:
                 continue  # it vanished since the folder was listed
             if not name.startswith("."):
-                modified = datetime.fromtimestamp(stat.st_mtime, timezone.utc)
-                yield FileInfo(uri=str(path), size=stat.st_size, modified=modified)
+                modified = datetime.fromtimestamp(found.st_mtime, timezone.utc)
+                yield FileInfo(uri=str(path), size=found.st_size, modified=modified)

@@ -5,12 +5,21 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import BinaryIO
 
 from billing_lake.domain.deliveries import StoredObject
-from billing_lake.domain.errors import ConfigurationError, ReportFileError, shown
+from billing_lake.domain.errors import (
+    ConfigurationError,
+    ReportFileError,
+    UnreadableFileError,
+    shown,
+)
+from billing_lake.domain.layouts import is_manifest, is_report_file
+from billing_lake.files.local import open_regular
 from billing_lake.storage.errors import naming_errors, unreadable
 
 _log = logging.getLogger(__name__)
@@ -52,9 +61,7 @@ class LocalStorage:
         """Open a file for reading."""
         path = self._inside(key)
         with naming_errors(key):
-            if path.exists() and not path.is_file():
-                raise ReportFileError("This is no file", file=key)
-            return path.open("rb")
+            return open_regular(path)
 
     def stat(self, key: str) -> StoredObject | None:
         """Return the file at ``key``, or None where there is none."""
@@ -64,7 +71,7 @@ class LocalStorage:
 
     def _inside(self, key: str) -> Path:
         """Return the path of ``key``, links resolved, if it lies below the root."""
-        path = (self.root / key).resolve()
+        path = _resolved(self.root / key, key)
         if ".." in key.split("/") or not path.is_relative_to(self.root):
             remedy = "Nothing outside the storage's folder is ever read; put the file itself in its place"
             raise ReportFileError("The path leads out of the storage", remedy=remedy, file=key)
@@ -75,13 +82,40 @@ class LocalStorage:
             key = f"{prefix}{entry.name}"
             if entry.is_dir(follow_symlinks=False):
                 yield from self._walk(folder / entry.name, f"{key}/")
-            elif entry.is_symlink() and not Path(entry.path).resolve().is_relative_to(self.root):
-                _log.warning("%s links to a file outside %s; it is not read", shown(key), self.root)
+            elif not entry.is_file(follow_symlinks=False) and (reason := self._reason(entry)):
+                _log.warning("%s: %s; it is not read", shown(key), reason)
+                # A month without a file that belongs to it is another month: what counts is not left out, and whoever
+                # opens it hears the reason.
+                if is_report_file(key) or is_manifest(key):
+                    with suppress(FileNotFoundError):
+                        yield _in_place_of_a_file(key, entry, reason)
             elif entry.is_file():
                 try:
                     yield _stored(key, Path(entry.path).resolve(), entry.stat())
                 except FileNotFoundError:
                     continue  # it vanished since the folder was listed
+
+    def _reason(self, entry: os.DirEntry[str]) -> str:
+        """Return why a link, or what is neither a file nor a folder, cannot stand for a file; empty where it can."""
+        if not entry.is_symlink():
+            return "This is no regular file"
+        try:
+            path = Path(entry.path).resolve(strict=True)
+        except FileNotFoundError:
+            return "This links to a file that is not there"
+        except (OSError, RuntimeError):
+            # Until Python 3.12 a link that leads back to itself is a RuntimeError.
+            return "This link cannot be followed"
+        if not path.is_relative_to(self.root):
+            return f"This links to a file outside {self.root}"
+        return "" if path.is_file() or path.is_dir() else "This links to what is no regular file"
+
+
+def _resolved(path: Path, key: str) -> Path:
+    try:
+        return path.resolve()
+    except (OSError, RuntimeError) as error:
+        raise UnreadableFileError("A link on the way leads back to itself", file=key) from error
 
 
 def _entries(folder: Path, prefix: str) -> list[os.DirEntry[str]]:
@@ -103,6 +137,13 @@ def _is_text(name: str) -> bool:
         _log.warning("%s is no UTF-8 file name; the file is not read", shown(name))
         return False
     return True
+
+
+def _in_place_of_a_file(key: str, entry: os.DirEntry[str], reason: str) -> StoredObject:
+    # With one byte: one that is empty would be waited for.
+    return replace(
+        _stored(key, Path(entry.path), entry.stat(follow_symlinks=False)), size=1, etag=reason
+    )
 
 
 def _stored(key: str, path: Path, stat: os.stat_result) -> StoredObject:

@@ -23,6 +23,7 @@ from billing_lake.domain.errors import (
     MissingColumnError,
     NoDeliveryError,
     PeriodMismatchError,
+    ReportFileError,
 )
 from billing_lake.domain.layouts import ExportLocation
 from billing_lake.domain.naming import Merge
@@ -228,7 +229,9 @@ def test_a_listed_file_that_links_out_of_the_storage_is_never_read(
     first, *_ = deliver(root)
     first.rename(root.parent / "secret")
     first.symlink_to(root.parent / "secret")
-    assert "not there" in find_deliveries(storage, CREATE_NEW).waiting["2025-03"]
+    delivery = find_deliveries(storage, CREATE_NEW).deliveries["2025-03"]
+    with pytest.raises(ReportFileError, match="leads out of the storage"):
+        read_source(storage, delivery)
 
 
 def test_a_copy_of_a_bucket_is_read_where_the_export_names_the_bucket(

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 from datetime import datetime
 from pathlib import Path
 
 import pytest
 
-from billing_lake.domain.errors import ConfigurationError, DeliveryChangedError, ReportFileError
+from billing_lake.domain.errors import (
+    BillingLakeError,
+    ConfigurationError,
+    DeliveryChangedError,
+    ReportFileError,
+)
 from billing_lake.storage.base import Storage
 from billing_lake.storage.local import LocalStorage
 from billing_lake_tests.storage.world import put
@@ -97,6 +103,41 @@ def test_what_is_no_file_is_left_out(root: Path) -> None:
     assert keys(LocalStorage(root)) == ["a"]
 
 
+@pytest.mark.parametrize("name", ["a.csv.gz", "daily-Manifest.json"])
+@pytest.mark.parametrize("kind", ["pipe", "socket", "dangling", "loop", "outside", "to a pipe"])
+def test_what_stands_in_the_place_of_a_report_and_is_no_file_is_refused_by_name(
+    root: Path, monkeypatch: pytest.MonkeyPatch, name: str, kind: str
+) -> None:
+    path = put(root / "a/b", b"x").with_name(name)
+    storage = LocalStorage(root)
+    # The name of a socket has room for some hundred characters.
+    monkeypatch.chdir(path.parent)
+    with socket.socket(socket.AF_UNIX) as listening:
+        if kind == "pipe":
+            os.mkfifo(path)
+        elif kind == "socket":
+            listening.bind(name)
+        elif kind == "to a pipe":
+            os.mkfifo(path.with_name("pipe"))
+            path.symlink_to("pipe")
+        else:
+            outside = put(root.parent / "outside", b"x")
+            path.symlink_to({"dangling": "nowhere", "loop": name, "outside": outside}[kind])
+        # It is listed, so that no month does without it, and refused by whoever opens it.
+        assert {file.key: file.size for file in storage.list("a/")} == {"a/b": 1, f"a/{name}": 1}
+        for look in (storage.open, storage.read):
+            with pytest.raises(BillingLakeError, match=name):
+                look(f"a/{name}")
+
+
+def test_a_hard_link_is_a_file_like_any_other(root: Path) -> None:
+    outside = put(root.parent / "outside", b"x")
+    put(root / "a", b"y")
+    os.link(outside, root / "b.csv.gz")
+    assert LocalStorage(root).read("b.csv.gz") == b"x"
+    assert keys(LocalStorage(root)) == ["a", "b.csv.gz"]
+
+
 @pytest.mark.parametrize("key", ["../secret", "a/../../secret", "/etc/passwd", "a/../b"])
 def test_a_key_that_leads_out_of_the_root_is_refused(root: Path, key: str) -> None:
     put(root.parent / "secret", b"x")
@@ -161,7 +202,7 @@ def test_a_file_that_vanished_is_named(root: Path) -> None:
 
 def test_a_folder_cannot_be_opened(root: Path) -> None:
     put(root / "a/b", b"x")
-    with pytest.raises(ReportFileError, match=r"no file \(file a\)"):
+    with pytest.raises(ReportFileError, match=r"no regular file \(file a\)"):
         LocalStorage(root).open("a")
 
 

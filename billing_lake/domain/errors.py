@@ -255,7 +255,6 @@ class SnapshotGoneError(TableError):
 class StorageReadError(TableError):
     """The lake's storage, or the database of its catalog, cannot be read: the disk, its permissions, somebody's lock."""
 
-    passes = True
     remedy = "Repair the access or the disk, then run it again; no table was changed"
 
 

@@ -122,7 +122,7 @@ def test_what_stands_in_the_place_of_a_report_and_is_no_file_is_refused_by_name(
             path.symlink_to("pipe")
         else:
             outside = put(root.parent / "outside", b"x")
-            path.symlink_to({"dangling": "nowhere", "loop": name, "outside": outside}[kind])
+            path.symlink_to({"dangling": "nowhere", "loop": name, "outside": str(outside)}[kind])
         # It is listed, so that no month does without it, and refused by whoever opens it.
         assert {file.key: file.size for file in storage.list("a/")} == {"a/b": 1, f"a/{name}": 1}
         for look in (storage.open, storage.read):

@@ -127,11 +127,15 @@ def chapters() -> tuple[Chapter, ...]:
 
 def sample_spec(export: Export, rows: int) -> SampleSpec:
     """Return what the sample deliveries of ``export`` look like."""
+    from billing_lake.domain.layouts import plain
     from billing_lake.sample import SampleSpec
 
     where = export.location
     return SampleSpec(
-        layout=where.layout, prefix=where.prefix, report=where.report or "cost-and-usage", rows=rows
+        layout=where.layout,
+        prefix=plain(where.prefix),
+        report=where.report or "cost-and-usage",
+        rows=rows,
     )
 
 

@@ -118,11 +118,12 @@ class BillingExport(dg.Component, dg.Model, dg.Resolvable):
         ),
     ] = ""
     bucket: Annotated[
-        str,
+        str | list[str],
         _setting(
-            "Bucket that the provider writes to, as the manifests state it. Needed where the landing folder is a copy of "
-            "a bucket; the folder's own name unless given.",
+            "Bucket that the provider writes to, as the manifests state it; a list where a report moved from one to another. "
+            "Needed where the landing folder is a copy of a bucket; the landing bucket's or folder's own name unless given.",
             "acme-billing-exports",
+            ["acme-billing-2023", "acme-billing-exports"],
         ),
     ] = ""
     outputs: Annotated[
@@ -321,7 +322,7 @@ class BillingExport(dg.Component, dg.Model, dg.Resolvable):
             raise self.origin.fault
         return Export(
             location=ExportLocation(
-                self.name, self.layout, self.prefix, self.report, self.bucket, self.quiet_seconds
+                self.name, self.layout, self.prefix, self.report, self._buckets, self.quiet_seconds
             ),
             outputs=tuple(output for output in TABLE_OUTPUTS if output in self.outputs),
             start=self.start,
@@ -331,6 +332,11 @@ class BillingExport(dg.Component, dg.Model, dg.Resolvable):
             single_run_backfill=self.single_run_backfill,
             crawler=self.crawler,
         )
+
+    @property
+    def _buckets(self) -> tuple[str, ...]:
+        named = [self.bucket] if isinstance(self.bucket, str) else self.bucket
+        return tuple(bucket for bucket in named if bucket)
 
     @property
     def definitions(self) -> dg.Definitions:

@@ -116,6 +116,22 @@ class Findings:
     waiting: Mapping[str, str] = field(default_factory=dict)
     broken: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What stands in the way of deliveries, a line for each reason with all that it holds up."""
+        return (
+            *_grouped(self.waiting, "waits", "wait"),
+            *_grouped(self.broken, "is broken", "are broken"),
+        )
+
+
+def _grouped(reasons: Mapping[str, str], one: str, many: str) -> Iterable[str]:
+    places: dict[str, list[str]] = {}
+    for place, reason in sorted(reasons.items()):
+        places.setdefault(reason, []).append(place)
+    for reason, held in places.items():
+        yield f"{', '.join(held)} {one if len(held) == 1 else many}: {reason}"
+
 
 def require_settled(delivery: Delivery, quiet_seconds: int, now: datetime) -> None:
     """Refuse a delivery whose keys are written again while that is going on: new and old files would be mixed.

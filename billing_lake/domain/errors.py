@@ -69,6 +69,16 @@ class ConfigurationError(BillingLakeError):
     passes = True
 
 
+class NoFolderError(ConfigurationError):
+    """The export's folder is not there."""
+
+    remedy = "Set `prefix` and `report` to the folders that the provider writes to, or put the export's files there"
+
+
+class WrongLayoutError(ConfigurationError):
+    """What lies in the export's folder is laid out in another way than its setting says."""
+
+
 class DeliveryError(BillingLakeError):
     """Something is wrong with a delivery as a whole."""
 
@@ -96,6 +106,19 @@ class UnsettledDeliveryError(IncompleteDeliveryError):
     )
 
 
+class UnusableFilesError(DeliveryError):
+    """Files of the export cannot be used, and it cannot be told which billing period they belong to."""
+
+    passes = True
+    remedy = "Repair or replace the file, or move it out of the export's folder; until then nothing of it is loaded"
+
+
+class SameFilesError(DeliveryError):
+    """Two loose files of one billing period are the same file twice."""
+
+    remedy = "Remove one of them: every report file below a loose folder counts"
+
+
 class BrokenManifestError(DeliveryError):
     """The manifest cannot be understood."""
 
@@ -111,13 +134,19 @@ class ForeignKeyInManifestError(BrokenManifestError):
 class PeriodMismatchError(DeliveryError):
     """Rows or manifest speak of another billing period than the folder does."""
 
-    remedy = "Move the file to the folder of its period, or have the period delivered again"
+    remedy = "Have the period delivered again; move nothing within an export that a provider writes"
 
 
 class MixedPeriodsError(PeriodMismatchError):
     """One loose file holds rows of several billing periods."""
 
     remedy = "Split the file, one billing period each; a period is replaced as a whole"
+
+
+class RowsElsewhereError(MixedPeriodsError):
+    """Rows of a billing period lie in a loose file that begins with another one."""
+
+    passes = True
 
 
 class DeliveryChangedError(DeliveryError):

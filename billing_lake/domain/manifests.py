@@ -17,14 +17,26 @@ from billing_lake.domain.errors import (
     PeriodMismatchError,
     shown,
 )
-from billing_lake.domain.layouts import READ_FORMATS, ExportLocation, is_report_file, is_safe_key
+from billing_lake.domain.kinds import SET_GZIP
+from billing_lake.domain.layouts import (
+    READ_FORMATS,
+    ExportLocation,
+    is_report_file,
+    is_safe_key,
+    plain,
+)
 from billing_lake.domain.periods import period_of_range
 
 MAX_MANIFEST = 32 * 1024 * 1024
 """Largest manifest that is read, in bytes; those of the largest organisations have some hundred kilobytes."""
 
 _MAX_VERSION = 256
-_EXPECTED = (("compression", "gzip"), ("contentType", "text/csv"), ("charset", "utf-8"))
+_SET_GZIP = f"{SET_GZIP}, then have the period delivered again"
+_EXPECTED = (
+    ("compression", "gzip", _SET_GZIP),
+    ("contentType", "text/csv", _SET_GZIP),
+    ("charset", "utf-8", "Have the provider deliver the period in UTF-8"),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +47,7 @@ class Manifest:
         assembly_id: Id of the delivery.
         period: Billing period.
         bucket: Bucket that the delivery lies in.
-        keys: Report files, no leading slash.
+        keys: Report files, as plain keys.
         columns: Header cells that it promises, `category/name`; empty where it states none.
     """
 
@@ -83,7 +95,7 @@ def parse_manifest(data: bytes, key: str) -> Manifest:
 
 
 def check_manifest(
-    manifest: Manifest, export: ExportLocation, *, period: str, bucket: str, key: str
+    manifest: Manifest, export: ExportLocation, *, period: str, buckets: Sequence[str], key: str
 ) -> None:
     """Refuse a manifest that does not agree with the place where it lies.
 
@@ -91,7 +103,7 @@ def check_manifest(
         manifest: The manifest.
         export: The export that it belongs to.
         period: Billing period of the folder that it lies in.
-        bucket: Bucket that it lies in.
+        buckets: Buckets that it may speak of.
         key: Its key, for errors.
 
     Raises:
@@ -101,9 +113,10 @@ def check_manifest(
     if manifest.period != period:
         what = f"The manifest speaks of {manifest.period} and lies in the folder of {period}"
         raise PeriodMismatchError(what, file=key)
-    if manifest.bucket != bucket:
-        what = f"The manifest speaks of the bucket {shown(manifest.bucket)!r} and lies in {shown(bucket)!r}"
-        raise ForeignKeyInManifestError(what, file=key)
+    if manifest.bucket not in buckets:
+        known = ", ".join(repr(shown(bucket)) for bucket in buckets)
+        what = f"The manifest speaks of the bucket {shown(manifest.bucket)!r}, and this export is delivered to {known}"
+        raise ForeignKeyInManifestError(what, file=key, remedy=_other_bucket(manifest.bucket))
     for listed in manifest.keys:
         if not is_safe_key(listed) or not listed.startswith(export.folder):
             what = "The manifest lists a file outside the export's folder"
@@ -111,6 +124,14 @@ def check_manifest(
         if not listed.startswith(export.period_folder(period)):
             what = f"The manifest lists a file outside the folder of {period}"
             raise PeriodMismatchError(what, file=key, value=listed)
+
+
+def _other_bucket(bucket: str) -> str:
+    named = shown(bucket)
+    return (
+        f"If this is a copy of that bucket, set `bucket: {named}` in the export's defs.yaml; if the report moved, list both, "
+        f"`bucket: [{named}, <the other>]`; if neither is so, find out who wrote this manifest"
+    )
 
 
 def _load(data: bytes, key: str) -> dict[str, Any]:
@@ -139,13 +160,13 @@ def _refuse_half_characters(value: dict[str, Any], key: str) -> None:
 
 
 def _refuse_other_formats(value: dict[str, Any], key: str) -> None:
-    for name, expected in _EXPECTED:
+    for name, expected, remedy in _EXPECTED:
         found = value.get(name)
         if found is not None and str(found).lower() != expected:
             what = (
                 f"The manifest's {name} is not {expected}; what is read is {READ_FORMATS} in UTF-8"
             )
-            raise BrokenManifestError(what, file=key, value=str(found))
+            raise BrokenManifestError(what, file=key, value=str(found), remedy=remedy)
 
 
 def _text(value: dict[str, Any], name: str, key: str) -> str:
@@ -171,12 +192,12 @@ def _keys(value: dict[str, Any], key: str) -> tuple[str, ...]:
     listed = value.get("reportKeys")
     if not isinstance(listed, list) or not listed:
         raise BrokenManifestError("The manifest lists no report files", file=key)
-    # An export without a prefix writes its keys with a leading slash.
-    keys = [item.removeprefix("/") if isinstance(item, str) else "" for item in listed]
+    # An export without a prefix, or with one that ends with a slash, writes keys with empty parts.
+    keys = [plain(item) if isinstance(item, str) else "" for item in listed]
     for raw, report in zip(listed, keys, strict=True):
         if not is_report_file(report):
             what = f"The manifest lists a file of another kind; what is read is {READ_FORMATS}"
-            raise BrokenManifestError(what, file=key, value=str(raw))
+            raise BrokenManifestError(what, file=key, value=str(raw), remedy=_SET_GZIP)
     _refuse_twice(keys, key)
     return tuple(keys)
 

@@ -135,11 +135,9 @@ class Rebuilder:
 
     def _deliveries(self, leave_behind: Sequence[str]) -> dict[str, Delivery]:
         findings = find_deliveries(self.lake.storage, self.export.location)
-        unusable = {**findings.waiting, **findings.broken}
-        if unusable:
-            listed = "; ".join(f"{place}: {reason}" for place, reason in unusable.items())
+        if findings.notes:
             raise DeliveryError(
-                f"Not every delivery can be used. {listed}",
+                f"Not every delivery can be used. {'; '.join(findings.notes)}",
                 remedy="Repair or remove what is broken, wait for what is incomplete, then run the job again",
             )
         deliveries = self._loadable(findings)

@@ -128,10 +128,7 @@ def decide(
             tick.requests.append(delivery)
         else:
             tick.later += 1
-    tick.notes += [
-        *(f"{period} waits: {reason}" for period, reason in sorted(findings.waiting.items())),
-        *(f"{place} is broken: {reason}" for place, reason in sorted(findings.broken.items())),
-    ]
+    tick.notes += findings.notes
     outside = sorted(findings.deliveries.keys() - allowed)
     if outside:
         tick.notes.append(

@@ -15,8 +15,19 @@ class Storage(Protocol):
     def bucket(self) -> str:
         """Name of the bucket, as manifests state it."""
 
-    def list(self, prefix: str) -> Sequence[StoredObject]:
-        """Return every file whose key begins with ``prefix`` (empty, or a folder with a slash at its end), by key."""
+    def list(self, prefix: str, *, hidden: bool = False) -> Sequence[StoredObject]:
+        """Return every file whose key begins with ``prefix`` (empty, or a folder with a slash at its end), by key.
+
+        Args:
+            prefix: The folder.
+            hidden: Whether files and folders below it count whose names begin with a dot.
+        """
+
+    def names(self, folder: str) -> Sequence[str] | None:
+        """Return what lies directly in ``folder``, in order, folders with a slash at their end; None where it is not there."""
+
+    def address(self, key: str) -> str:
+        """Return where ``key`` is, for people: an absolute path, or `s3://bucket/key`."""
 
     def read(self, key: str) -> bytes:
         """Return the bytes of a small file."""

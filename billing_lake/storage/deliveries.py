@@ -6,41 +6,30 @@ All rules are in `domain.layouts` and `domain.manifests`; this joins them with w
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime, timezone
-from functools import lru_cache
 from itertools import islice
 
-from billing_lake.domain.deliveries import (
-    Delivery,
-    Findings,
-    StoredObject,
-    fingerprint,
-    require_settled,
-)
-from billing_lake.domain.dictionary import type_of
+from billing_lake.domain.deliveries import Delivery, Findings, StoredObject, require_settled
+from billing_lake.domain.dictionary import PERIOD_START, type_of
 from billing_lake.domain.errors import (
     BillingLakeError,
     ConfigurationError,
     DeliveryChangedError,
     IncompleteDeliveryError,
     NoDeliveryError,
-    PeriodMismatchError,
+    UnusableFilesError,
     shown,
 )
+from billing_lake.domain.kinds import named, unread_kind
 from billing_lake.domain.layouts import (
+    READ_FORMATS,
     ExportLocation,
     by_period,
     is_manifest,
     is_report_file,
-    is_side_file,
+    plain,
 )
-from billing_lake.domain.manifests import (
-    Manifest,
-    check_manifest,
-    parse_manifest,
-    require_manifest_size,
-)
+from billing_lake.domain.manifests import check_manifest, require_manifest_size
 from billing_lake.domain.naming import (
     Merge,
     column_names,
@@ -48,15 +37,16 @@ from billing_lake.domain.naming import (
     require_columns,
     require_promised,
 )
-from billing_lake.domain.periods import is_period
+from billing_lake.domain.periods import folder_of, is_period
 from billing_lake.domain.schemas import Column
 from billing_lake.domain.sources import Source, SourceFile, union_columns
 from billing_lake.storage.base import Storage
 from billing_lake.storage.errors import naming_errors
-from billing_lake.storage.headers import read_header, read_period
+from billing_lake.storage.headers import read_header
+from billing_lake.storage.looking import Looked, listed, manifest_of
+from billing_lake.storage.loose import MAX_IGNORED, look_loose
+from billing_lake.storage.places import astray, foreign_files, missing_folder
 
-_MAX_IGNORED = 20
-_MAX_NAMED = 3
 _MAX_PERIODS = 24
 
 # A file that vanishes between listing and reading is a delivery in motion, not a broken one.
@@ -88,14 +78,21 @@ def resolve_delivery(storage: Storage, export: ExportLocation, period: str) -> D
 
     Raises:
         NoDeliveryError: There is none; the message lists the periods that have one.
+        NoFolderError: The export's folder is not there.
+        WrongLayoutError: What lies there is laid out in another way.
+        UnusableFilesError: Files cannot be used that could belong to it.
         IncompleteDeliveryError: It is not complete yet.
         DeliveryError: Its manifest cannot be used.
         ConfigurationError: ``period`` is no billing period.
     """
     found = _current(storage, export, period)
-    if found is None:
-        raise _no_delivery(export, period, find_deliveries(storage, export))
-    return found
+    if found is not None:
+        return found
+    looked = _look(storage, export, None)
+    unusable = [error for place, error in looked.errors.items() if not is_period(place)]
+    if unusable and not looked.deliveries:
+        raise unusable[0]
+    raise _no_delivery(export, period, _findings(looked))
 
 
 def verify_unchanged(storage: Storage, export: ExportLocation, delivery: Delivery) -> None:
@@ -138,24 +135,39 @@ def read_source(storage: Storage, delivery: Delivery) -> tuple[Source, tuple[Mer
     return Source(format="csv.gz", files=tuple(files), columns=columns), tuple(merged)
 
 
-@dataclass
-class _Looked:
-    """Deliveries, and what stood in the way of others, by period or key."""
+def read_periods(storage: Storage, delivery: Delivery) -> Source:
+    """Return the files of ``delivery`` with the one column that states their rows' billing periods, for a quick look."""
+    files = []
+    for file in delivery.files:
+        with storage.open(file.key) as stream, naming_errors(file.key):
+            names = column_names(read_header(stream, file.key), file.key)
+        columns = tuple(
+            name if name == PERIOD_START else f"column_{number}"
+            for number, name in enumerate(names)
+        )
+        files.append(SourceFile(uri=file.uri, name=file.key, columns=columns))
+    typed = [[Column(name, type_of(name)) for name in file.columns] for file in files]
+    return Source(format="csv.gz", files=tuple(files), columns=union_columns(typed))
 
-    deliveries: dict[str, Delivery] = field(default_factory=dict)
-    errors: dict[str, BillingLakeError] = field(default_factory=dict)
 
-
-def _look(storage: Storage, export: ExportLocation, only: str | None) -> _Looked:
+def _look(storage: Storage, export: ExportLocation, only: str | None) -> Looked:
     if export.layout == "loose":
-        return _look_loose(storage, export, only)
-    return _look_manifests(storage, export, only)
+        looked = look_loose(storage, export, only)
+    else:
+        looked = _look_manifests(storage, export, only)
+    if only is None and not looked.deliveries and not looked.errors:
+        missing = missing_folder(storage, export)
+        if missing is not None:
+            looked.errors[export.folder or "/"] = missing
+    return looked
 
 
 def _current(storage: Storage, export: ExportLocation, period: str) -> Delivery | None:
     """Return the period's delivery, None where nothing speaks of one, or raise what stands in its way."""
     _require_period(period)
     looked = _look(storage, export, period)
+    if looked.blocked is not None:
+        raise looked.blocked
     if period in looked.errors:
         raise looked.errors[period]
     return looked.deliveries.get(period)
@@ -167,7 +179,7 @@ def _require_period(text: str) -> None:
         raise ConfigurationError(what, remedy="Write it YYYY-MM")
 
 
-def _findings(looked: _Looked) -> Findings:
+def _findings(looked: Looked) -> Findings:
     waiting: dict[str, str] = {}
     broken: dict[str, str] = {}
     for place, error in looked.errors.items():
@@ -176,15 +188,21 @@ def _findings(looked: _Looked) -> Findings:
     return Findings(deliveries=looked.deliveries, waiting=waiting, broken=broken)
 
 
-def _look_manifests(storage: Storage, export: ExportLocation, only: str | None) -> _Looked:
-    looked = _Looked()
-    listed = storage.list(export.folder if only is None else export.period_folder(only))
-    for period, files in sorted(by_period(export, listed).items()):
-        _look_period(storage, export, period, files, looked)
-    for file in listed:
-        if _is_astray(export, file.key):
-            what = f"A manifest lies in no billing period's folder, where {export.layout} puts it"
-            looked.errors[file.key] = PeriodMismatchError(what, file=file.key)
+def _look_manifests(storage: Storage, export: ExportLocation, only: str | None) -> Looked:
+    looked = Looked()
+    files = listed(storage, export, "" if only is None else f"{folder_of(only)}/")
+    if only is not None and not files:
+        # The folder of a period, too, may have a key with an empty part before it.
+        files = listed(storage, export)
+    for period, there in sorted(by_period(export, files).items()):
+        if only in (None, period):
+            _look_period(storage, export, period, there, looked)
+    if only is None:
+        looked.errors.update((str(error.file), error) for error in astray(export, files))
+        if not looked.deliveries and not looked.errors:
+            foreign = foreign_files(storage, export, files)
+            if foreign is not None:
+                looked.errors[export.folder or "/"] = foreign
     return looked
 
 
@@ -193,10 +211,10 @@ def _look_period(
     export: ExportLocation,
     period: str,
     files: Sequence[StoredObject],
-    looked: _Looked,
+    looked: Looked,
 ) -> None:
     try:
-        delivery = _from_manifest(storage, export, period, {file.key: file for file in files})
+        delivery = _from_manifest(storage, export, period, _by_plain_key(files, period))
     except BillingLakeError as error:
         looked.errors[period] = error
         return
@@ -204,8 +222,15 @@ def _look_period(
         looked.deliveries[period] = delivery
 
 
-def _is_astray(export: ExportLocation, key: str) -> bool:
-    return is_manifest(key) and not is_side_file(key) and export.period_of_key(key) is None
+def _by_plain_key(files: Sequence[StoredObject], period: str) -> dict[str, StoredObject]:
+    found: dict[str, StoredObject] = {}
+    for file in files:
+        first = found.setdefault(plain(file.key), file)
+        if first.key != file.key:
+            what = f"Two files of {period} differ in slashes alone: {shown(first.key)} and {shown(file.key)}"
+            remedy = "Remove the one that is not of this export, or choose a `prefix` that holds one of them"
+            raise UnusableFilesError(what, file=file.key, remedy=remedy)
+    return found
 
 
 def _from_manifest(
@@ -217,19 +242,21 @@ def _from_manifest(
     if pinned is None:
         reports = sum(map(is_report_file, files))
         if not reports:
+            _refuse_other_kinds(period, files)
             return None
         what = f"{reports} report files of {period} are there and no manifest that commits them"
         raise IncompleteDeliveryError(what, file=key)
     require_manifest_size(pinned.size, key)
-    manifest = _manifest(_Pinned(pinned.uri, pinned.etag, key, storage))
-    check_manifest(manifest, export, period=period, bucket=export.bucket or storage.bucket, key=key)
+    manifest = manifest_of(storage, pinned)
+    buckets = export.buckets or (storage.bucket,)
+    check_manifest(manifest, export, period=period, buckets=buckets, key=pinned.key)
     _require_complete(manifest.keys, files, key)
     delivery = Delivery(
         export=export.name,
         period=period,
         version=manifest.assembly_id,
         layout=export.layout,
-        files=tuple(files[listed] for listed in manifest.keys),
+        files=tuple(files[one] for one in manifest.keys),
         manifest=pinned,
         columns=manifest.columns,
         ignored=_beside(key, manifest.keys, files),
@@ -242,6 +269,14 @@ def _now() -> datetime:
     return datetime.now(timezone.utc)
 
 
+def _refuse_other_kinds(period: str, files: Iterable[str]) -> None:
+    others = [key for key in files if unread_kind(key) is not None]
+    if others:
+        kind = unread_kind(others[0])
+        what = f"{len(others)} files of {period} are of a kind that is not read, {named(others)}; what is read is {READ_FORMATS}"
+        raise UnusableFilesError(what, file=others[0], remedy=kind.remedy if kind else None)
+
+
 def _require_complete(
     listed: Sequence[str], files: Mapping[str, StoredObject], manifest: str
 ) -> None:
@@ -249,7 +284,7 @@ def _require_complete(
     empty = [key for key in listed if key in files and files[key].size == 0]
     for keys, state in ((absent, "not there"), (empty, "empty")):
         if keys:
-            what = f"{len(keys)} of the {len(listed)} files that the manifest lists are {state}: {_named(keys)}"
+            what = f"{len(keys)} of the {len(listed)} files that the manifest lists are {state}: {named(keys)}"
             raise IncompleteDeliveryError(what, file=manifest)
 
 
@@ -262,72 +297,11 @@ def _beside(manifest: str, listed: Sequence[str], files: Iterable[str]) -> tuple
         for key in sorted(files)
         if key not in members and _folder(key) in folders and not is_manifest(key)
     )
-    return tuple(islice(beside, _MAX_IGNORED))
+    return tuple(islice(beside, MAX_IGNORED))
 
 
 def _folder(key: str) -> str:
     return key.rpartition("/")[0]
-
-
-def _look_loose(storage: Storage, export: ExportLocation, only: str | None) -> _Looked:
-    looked = _Looked()
-    periods: dict[str, list[StoredObject]] = {}
-    ignored = []
-    for file in storage.list(export.folder):
-        if not is_report_file(file.key):
-            ignored.append(file.key)
-            continue
-        try:
-            stated = _stated_period(_Pinned(file.uri, file.etag, file.key, storage))
-        except BillingLakeError as error:
-            looked.errors[file.key] = error
-        else:
-            periods.setdefault(stated, []).append(file)
-    beside = tuple([*looked.errors, *ignored][:_MAX_IGNORED])
-    for period in sorted(periods if only is None else periods.keys() & {only}):
-        looked.deliveries[period] = _from_loose(export, period, periods[period], beside)
-    return looked
-
-
-def _from_loose(
-    export: ExportLocation, period: str, files: Sequence[StoredObject], ignored: tuple[str, ...]
-) -> Delivery:
-    version = fingerprint(f"{file.key} {file.size} {file.etag}" for file in files)
-    return Delivery(
-        export=export.name,
-        period=period,
-        version=f"loose-{version}",
-        layout=export.layout,
-        files=tuple(files),
-        ignored=ignored,
-    )
-
-
-@dataclass(frozen=True)
-class _Pinned:
-    """A file, equal to another one when its content is."""
-
-    uri: str
-    etag: str
-    key: str = field(compare=False)
-    storage: Storage = field(compare=False)
-
-
-# A sensor asks every minute and pinned content never changes: no file is read twice for what it says.
-@lru_cache(maxsize=1_000)
-def _manifest(file: _Pinned) -> Manifest:
-    manifest = parse_manifest(file.storage.read(file.key), file.key)
-    now = file.storage.stat(file.key)
-    if now is None or now.etag != file.etag:
-        what = "The manifest was replaced while it was being read"
-        raise DeliveryChangedError(what, file=file.key)
-    return manifest
-
-
-@lru_cache(maxsize=10_000)
-def _stated_period(file: _Pinned) -> str:
-    with file.storage.open(file.key) as stream, naming_errors(file.key):
-        return read_period(stream, file.key)
 
 
 def _no_delivery(export: ExportLocation, period: str, findings: Findings) -> NoDeliveryError:
@@ -341,7 +315,7 @@ def _no_delivery(export: ExportLocation, period: str, findings: Findings) -> NoD
     if findings.waiting:
         what = f"{what}; {', '.join(sorted(findings.waiting)[-_MAX_PERIODS:])} wait to be completed"
     if findings.broken:
-        what = f"{what}; unusable are {_named(sorted(findings.broken))}"
+        what = f"{what}; unusable are {named(sorted(findings.broken))}"
     return NoDeliveryError(what, file=export.folder or "/")
 
 
@@ -353,9 +327,4 @@ def _change(old: Delivery, new: Delivery) -> str:
         for d in (old, new)
     )
     changed = sorted(k for k in {*before, *after} if before.get(k) != after.get(k))
-    return _named(changed) or "the order of its files"
-
-
-def _named(keys: Sequence[str]) -> str:
-    more = f" and {len(keys) - _MAX_NAMED} more" if len(keys) > _MAX_NAMED else ""
-    return ", ".join(shown(key) for key in keys[:_MAX_NAMED]) + more
+    return named(changed) or "the order of its files"

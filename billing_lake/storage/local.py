@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timezone
@@ -18,9 +18,13 @@ from billing_lake.domain.errors import (
     UnreadableFileError,
     shown,
 )
-from billing_lake.domain.layouts import is_manifest, is_report_file
+from billing_lake.domain.layouts import is_manifest, is_report_file, plain
 from billing_lake.files.local import open_regular
 from billing_lake.storage.errors import naming_errors, unreadable
+
+LANDING_SETTING = "BILLING_LAKE_LANDING"
+"""Environment variable with the folder that exports are delivered to, on this machine; `landing` in the lake's folder where
+it is not set."""
 
 _log = logging.getLogger(__name__)
 
@@ -46,11 +50,29 @@ class LocalStorage:
             what = f"The storage's root is no folder: {shown(self.root)}"
             raise ConfigurationError(what, remedy="Choose a folder")
 
-    def list(self, prefix: str) -> list[StoredObject]:
-        """Return every file whose key begins with ``prefix``, by key; empty where there is no such folder."""
-        folder = prefix.rpartition("/")[0]
-        found = self._walk(self._inside(folder), f"{folder}/" if folder else "")
-        return sorted((o for o in found if o.key.startswith(prefix)), key=lambda o: o.key)
+    def list(self, prefix: str, *, hidden: bool = False) -> list[StoredObject]:
+        """Return every file whose key begins with ``prefix``, by key; empty where there is no such folder.
+
+        A folder holds `a//b` of a bucket as `a/b`, which is what copies of buckets make of it.
+        """
+        folder, _, start = prefix.rpartition("/")
+        folder = f"{path}/" if (path := plain(folder)) else ""
+        found = self._walk(self._inside(path), folder, hidden=hidden)
+        return sorted(
+            (o for o in found if o.key.startswith(f"{folder}{start}")), key=lambda o: o.key
+        )
+
+    def names(self, folder: str) -> Sequence[str] | None:
+        """Return what lies directly in ``folder``; None where it is not there."""
+        path = self._inside(plain(folder))
+        if not path.is_dir():
+            return None
+        found = _entries(path, folder, hidden=True)
+        return sorted(f"{one.name}/" if one.is_dir() else one.name for one in found)
+
+    def address(self, key: str) -> str:
+        """Return the absolute path of ``key``."""
+        return f"{self.root}/{key}"
 
     def read(self, key: str) -> bytes:
         """Return the bytes of a small file."""
@@ -73,15 +95,18 @@ class LocalStorage:
         """Return the path of ``key``, links resolved, if it lies below the root."""
         path = _resolved(self.root / key, key)
         if ".." in key.split("/") or not path.is_relative_to(self.root):
-            remedy = "Nothing outside the storage's folder is ever read; put the file itself in its place"
+            remedy = (
+                f"Nothing outside {shown(self.root)} is ever read: put the file itself in its place, or set "
+                f"{LANDING_SETTING} to the folder that the files lie in"
+            )
             raise ReportFileError("The path leads out of the storage", remedy=remedy, file=key)
         return path
 
-    def _walk(self, folder: Path, prefix: str) -> Iterator[StoredObject]:
-        for entry in _entries(folder, prefix):
+    def _walk(self, folder: Path, prefix: str, *, hidden: bool) -> Iterator[StoredObject]:
+        for entry in _entries(folder, prefix, hidden=hidden):
             key = f"{prefix}{entry.name}"
             if entry.is_dir(follow_symlinks=False):
-                yield from self._walk(folder / entry.name, f"{key}/")
+                yield from self._walk(folder / entry.name, f"{key}/", hidden=hidden)
             elif not entry.is_file(follow_symlinks=False) and (reason := self._reason(entry)):
                 _log.warning("%s: %s; it is not read", shown(key), reason)
                 # A month without a file that belongs to it is another month: what counts is not left out, and whoever
@@ -118,11 +143,11 @@ def _resolved(path: Path, key: str) -> Path:
         raise UnreadableFileError("A link on the way leads back to itself", file=key) from error
 
 
-def _entries(folder: Path, prefix: str) -> list[os.DirEntry[str]]:
+def _entries(folder: Path, prefix: str, *, hidden: bool) -> list[os.DirEntry[str]]:
     """Return what lies in ``folder``, as far as it can be named in a key."""
     try:
         with os.scandir(folder) as entries:
-            visible = [entry for entry in entries if not entry.name.startswith(".")]
+            visible = [entry for entry in entries if hidden or not entry.name.startswith(".")]
     except (FileNotFoundError, NotADirectoryError):
         return []
     except OSError as error:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import timezone
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -34,7 +35,7 @@ class S3Storage:
         self._clients = clients
         self._files = S3Files(clients)
 
-    def list(self, prefix: str) -> list[StoredObject]:
+    def list(self, prefix: str, *, hidden: bool = False) -> list[StoredObject]:
         """Return every file whose key begins with ``prefix``, by key.
 
         Raises:
@@ -42,42 +43,59 @@ class S3Storage:
             ReportFileError: S3 does not answer.
         """
         folder = len(prefix.rpartition("/")[0])
-        try:
+        with self._listing(prefix):
             found = [
                 _stored(self.bucket, one["Key"], int(one["Size"]), one)
                 for one in self._files.listed(self.bucket, prefix)
-                if not _is_hidden(one["Key"][folder:])
+                if hidden or not _is_hidden(one["Key"][folder:])
             ]
+        return sorted(found, key=lambda file: file.key)
+
+    def names(self, folder: str) -> Sequence[str] | None:
+        """Return what lies directly in ``folder``, the first thousand; None where nothing does, but in the bucket itself."""
+        with self._listing(folder), s3_errors(self.address(folder)):
+            page = self._clients.client("s3").list_objects_v2(
+                Bucket=self.bucket, Prefix=folder, Delimiter="/"
+            )
+        keys = [one["Prefix"] for one in page.get("CommonPrefixes", ())]
+        keys += [one["Key"] for one in page.get("Contents", ())]
+        names = sorted(key[len(folder) :] for key in keys if key != folder)
+        return names if names or not folder else None
+
+    def address(self, key: str) -> str:
+        """Return the URI of ``key``."""
+        return f"s3://{self.bucket}/{key}"
+
+    @contextmanager
+    def _listing(self, prefix: str) -> Iterator[None]:
+        try:
+            yield
         except (FileNotFoundError, PermissionError) as error:
             what = f"Bucket {shown(self.bucket)} cannot be listed: {error.strerror}"
             remedy = f"Set {_SETTING} to the bucket that exports deliver to, and allow its listing"
-            raise ConfigurationError(what, remedy=remedy, file=self._uri(prefix)) from error
+            raise ConfigurationError(what, remedy=remedy, file=self.address(prefix)) from error
         except OSError as error:
             raise unreadable(error, prefix) from error
-        return sorted(found, key=lambda file: file.key)
 
     def read(self, key: str) -> bytes:
         """Return the bytes of a small file."""
         with naming_errors(key):
-            return self._files.read(self._uri(key))
+            return self._files.read(self.address(key))
 
     def open(self, key: str) -> BinaryIO:
         """Open a file for reading."""
         with naming_errors(key):
-            return self._files.open(self._uri(key))
+            return self._files.open(self.address(key))
 
     def stat(self, key: str) -> StoredObject | None:
         """Return the file at ``key``, or None where there is none."""
         with naming_errors(key):
             try:
-                with s3_errors(self._uri(key)):
+                with s3_errors(self.address(key)):
                     head = self._clients.client("s3").head_object(Bucket=self.bucket, Key=key)
             except FileNotFoundError:
                 return None
         return _stored(self.bucket, key, int(head["ContentLength"]), head)
-
-    def _uri(self, key: str) -> str:
-        return f"s3://{self.bucket}/{key}"
 
 
 def _stored(bucket: str, key: str, size: int, told: Mapping[str, Any]) -> StoredObject:

@@ -131,6 +131,7 @@ def test_months_loaded_one_run_each_are_skipped_alike(world: Make) -> None:
 @pytest.mark.parametrize("load", ["one month", "a range"])
 def test_an_export_without_any_delivery_is_no_month_to_skip(world: Make, load: str) -> None:
     lake = world(outputs=["iceberg"])
+    (lake.landing / "billing/daily").mkdir(parents=True)
     result = lake.load("2025-02") if load == "one month" else lake.load_range(*MONTHS[:2])
     assert not result.success
     assert "NoDeliveryError: " in failure(result, f"{EXPORT}__raw_reports")
@@ -265,9 +266,9 @@ def test_a_range_of_any_length_looks_at_the_folder_once_for_what_is_not_there(
     looked: list[str] = []
     look = LocalStorage.list
 
-    def counting(storage: LocalStorage, prefix: str) -> Any:
+    def counting(storage: LocalStorage, prefix: str, **options: Any) -> Any:
         looked.append(prefix)
-        return look(storage, prefix)
+        return look(storage, prefix, **options)
 
     monkeypatch.setattr(LocalStorage, "list", counting)
     assert lake.load_range(MONTHS[0], MONTHS[-1], assets=["raw_reports"]).success

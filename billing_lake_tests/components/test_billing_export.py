@@ -62,6 +62,16 @@ def test_a_layout_with_a_manifest_needs_the_reports_name() -> None:
         _ = resolved(report="").export
 
 
+@pytest.mark.parametrize(
+    ("written", "buckets"),
+    [("", ()), ("one", ("one",)), (["old", "new"], ("old", "new")), ([], ())],
+)
+def test_the_bucket_is_one_name_or_a_list_where_a_report_moved(
+    written: object, buckets: tuple[str, ...]
+) -> None:
+    assert resolved(bucket=written).export.location.buckets == buckets
+
+
 def test_every_setting_says_what_it_is_for() -> None:
     model = BillingExport.get_model_cls()
     assert model

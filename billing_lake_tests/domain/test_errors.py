@@ -71,4 +71,6 @@ def test_what_may_pass_is_told_from_what_lies_in_the_delivery() -> None:
         "UnsettledDeliveryError",
         "DeliveryChangedError",
         "UnreadableFileError",
+        "UnusableFilesError",
+        "RowsElsewhereError",
     }

@@ -12,6 +12,7 @@ from billing_lake.domain.layouts import (
     is_report_file,
     is_safe_key,
     is_side_file,
+    plain,
 )
 from billing_lake_tests.domain.test_deliveries import stored
 
@@ -22,6 +23,42 @@ CUR = ExportLocation("cur", "create-new", "billing", "daily")
 def test_slashes_around_a_prefix_mean_nothing(prefix: str) -> None:
     assert ExportLocation("cur", "overwrite", prefix, "r").folder == "a/b/r/"
     assert ExportLocation("cur", "loose", prefix).folder == "a/b/"
+
+
+@pytest.mark.parametrize(
+    ("prefix", "folders"),
+    [
+        ("", ("r/", "/r/")),
+        ("a", ("a/r/",)),
+        ("a/", ("a/r/", "a//r/")),
+        ("/a", ("a/r/", "/a/r/")),
+        ("a//b", ("a/b/r/", "a//b/r/")),
+    ],
+)
+def test_a_report_is_looked_for_where_its_provider_writes_it_for_such_a_prefix(
+    prefix: str, folders: tuple[str, ...]
+) -> None:
+    assert ExportLocation("cur", "create-new", prefix, "r").folders == folders
+
+
+@pytest.mark.parametrize(
+    ("prefix", "folders"),
+    [("", ("",)), ("/", ("",)), ("a", ("a/",)), ("a/", ("a/",)), ("/a/", ("a/", "/a/"))],
+)
+def test_loose_files_are_looked_for_below_the_prefix_alone(
+    prefix: str, folders: tuple[str, ...]
+) -> None:
+    assert ExportLocation("cur", "loose", prefix).folders == folders
+
+
+@pytest.mark.parametrize("key", ["/a/b", "a//b", "//a///b", "a/b"])
+def test_a_plain_key_is_how_a_folder_of_a_machine_holds_it(key: str) -> None:
+    assert plain(key) == "a/b"
+
+
+def test_a_key_with_empty_parts_lies_in_the_same_folder_as_its_plain_key() -> None:
+    key = "billing//daily/20250301-20250401/daily-00001.csv.gz"
+    assert CUR.period_of_key(key) == "2025-03"
 
 
 @pytest.mark.parametrize("prefix", ["", "/"])
@@ -57,7 +94,6 @@ def test_a_key_belongs_to_the_period_whose_folder_it_lies_in(key: str, period: s
         ("create-new", "billing", ""),
         ("overwrite", "billing", "a/b"),
         ("overwrite", "../x", "r"),
-        ("loose", "a//b", ""),
         ("loose", "a/./b", ""),
         ("loose", "a\\b", ""),
         ("loose", "a\0b", ""),
@@ -112,7 +148,9 @@ def test_a_key_with_tricks_is_not_safe(key: str) -> None:
     assert not is_safe_key(key)
 
 
-@pytest.mark.parametrize("key", ["a", "a/b c/d.csv.gz", "a..b/c", "ä/日本"])
+@pytest.mark.parametrize(
+    "key", ["a", "a/b c/d.csv.gz", "a..b/c", "ä/日本", "a+b/.c", "a\u00a0b", "\u3000", "می\u200cخ"]
+)
 def test_a_plain_key_is_safe(key: str) -> None:
     assert is_safe_key(key)
 

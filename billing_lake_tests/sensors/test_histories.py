@@ -29,7 +29,12 @@ from billing_lake.catalogs.base import TableCatalog
 from billing_lake.components import BillingExport
 from billing_lake.deployments import Lake, LocalLake
 from billing_lake.domain.deliveries import Delivery, Layout
-from billing_lake.domain.errors import IncompleteDeliveryError, NoDeliveryError, TableError
+from billing_lake.domain.errors import (
+    IncompleteDeliveryError,
+    NoDeliveryError,
+    NoFolderError,
+    TableError,
+)
 from billing_lake.domain.schemas import Field
 from billing_lake.domain.sources import Encoded, EncodedFile
 from billing_lake.sensors.new_reports import MOST_ATTEMPTS, Look, held_by_all, look
@@ -267,7 +272,7 @@ class History:
         """Load a month as a run does; False where it fails."""
         try:
             delivery = resolve_delivery(self.lake.storage, self.export.location, period)
-        except (NoDeliveryError, IncompleteDeliveryError):
+        except (NoDeliveryError, NoFolderError, IncompleteDeliveryError):
             return False
         hive, table, key = self.lake.hive, self.export.table, self.export.period_key(period)
         hive.create(table, FIELDS)

@@ -13,11 +13,15 @@ from billing_lake.domain.deliveries import Findings
 from billing_lake.domain.errors import (
     ConfigurationError,
     DeliveryChangedError,
+    NoFolderError,
     ReportFileError,
+    UnusableFilesError,
 )
 from billing_lake.domain.layouts import ExportLocation
 from billing_lake.domain.periods import next_period
+from billing_lake.engines.polars_engine import PolarsEngine
 from billing_lake.files.aws import AwsClients
+from billing_lake.files.s3 import S3Files
 from billing_lake.storage.deliveries import (
     find_deliveries,
     read_source,
@@ -81,6 +85,17 @@ def any_landing(
     return landing
 
 
+@pytest.fixture
+def aws_like(
+    aws: Aws, aws_environment: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Landing:
+    """A bucket of a server that takes keys with empty parts, as AWS does; SeaweedFS cleans them."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", aws.glue_url)
+    landing = Landing(f"moto-{aws.new_bucket()}", tmp_path / "moto")
+    landing.s3.create_bucket(Bucket=landing.bucket)
+    return landing
+
+
 def test_a_listing_is_whole_and_by_key_whatever_the_servers_order_and_pages(
     any_landing: Landing,
 ) -> None:
@@ -124,7 +139,7 @@ def test_folder_markers_and_what_a_dot_hides_are_left_out(any_landing: Landing) 
 
 
 def test_a_bucket_shows_the_same_deliveries_as_a_folder(any_landing: Landing) -> None:
-    location = replace(CREATE_NEW, bucket=any_landing.root.name)
+    location = replace(CREATE_NEW, buckets=(any_landing.root.name,))
     any_landing.deliver(version="v1", chunks=3)
     any_landing.deliver(version="v2", chunks=2)
     any_landing.deliver("2025-04")
@@ -166,13 +181,116 @@ def test_a_delivery_that_moves_is_noticed(landing: Landing) -> None:
 def test_loose_files_are_found_by_the_period_in_them(landing: Landing) -> None:
     landing.put("billing/one.csv.gz", csv_gz([row("2025-03")]))
     landing.put("billing/two.csv.gz", csv_gz([row("2025-04")]))
-    landing.put("billing/bad.csv.gz", b"no gzip")
     findings = find_deliveries(landing.storage, LOOSE)
     assert {p: [f.key for f in d.files] for p, d in findings.deliveries.items()} == {
         "2025-03": ["billing/one.csv.gz"],
         "2025-04": ["billing/two.csv.gz"],
     }
-    assert list(findings.broken) == ["billing/bad.csv.gz"]
+
+
+def test_loose_files_in_a_bucket_are_refused_as_those_in_a_folder(landing: Landing) -> None:
+    for key, data in (
+        ("same/a.csv.gz", csv_gz([row()])),
+        ("same/b.csv.gz", csv_gz([row()])),
+        ("other/a.csv.gz", csv_gz([row(line_item="1")])),
+        ("other/b.csv.gz", csv_gz([row(line_item="2")])),
+        ("bad/a.csv.gz", csv_gz([row()])),
+        ("bad/b.csv.gz", b"no gzip"),
+        ("cut/a.csv.gz", csv_gz([row()])),
+        ("cut/b.csv.gz", csv_gz([row()])[:30]),
+        ("tree/x/data/BILLING_PERIOD=2025-03/a.csv.gz", csv_gz([row()])),
+        ("tree/x/metadata/BILLING_PERIOD=2025-03/x-Manifest.json", b"{}"),
+    ):
+        landing.put(key, data)
+        put(landing.root / key, data)
+    folder = LocalStorage(landing.root)
+    for prefix in ("same", "other", "bad", "cut", "tree"):
+        export = replace(LOOSE, prefix=prefix)
+        found = find_deliveries(landing.storage, export)
+        there, here = (_kinds(one) for one in (found, find_deliveries(folder, export)))
+        assert there == here
+        assert bool(found.deliveries) is (prefix == "other")
+        assert bool(found.waiting) is (prefix == "cut")
+        assert bool(found.broken) is (prefix in ("same", "bad", "tree"))
+
+
+def _kinds(findings: Findings) -> object:
+    return list(findings.deliveries), findings.waiting, findings.broken
+
+
+def test_a_folder_that_is_not_in_the_bucket_is_named_with_what_is_there(
+    any_landing: Landing,
+) -> None:
+    any_landing.deliver()
+    any_landing.put("notes.txt")
+    wrong = replace(CREATE_NEW, prefix="bilings")
+    with pytest.raises(NoFolderError) as caught:
+        resolve_delivery(any_landing.storage, wrong, "2025-03")
+    bucket = any_landing.bucket
+    assert caught.value.what == (
+        f"There is no folder s3://{bucket}/bilings/cur/; in s3://{bucket}/ there are: billing/, notes.txt"
+    )
+    assert list(find_deliveries(any_landing.storage, wrong).broken) == ["bilings/cur/"]
+    wrong = replace(CREATE_NEW, report="daily")
+    with pytest.raises(NoFolderError, match=f"in s3://{bucket}/billing/ there are: cur/"):
+        resolve_delivery(any_landing.storage, wrong, "2025-03")
+
+
+@pytest.mark.parametrize(
+    ("written", "prefix"),
+    [
+        ("/cur", ""),
+        ("cur", ""),
+        ("cur/123456789012//cur", "cur/123456789012/"),
+        ("a b/cur", "a b"),
+        ("a+b/x.y/cur", "a+b/x.y"),
+        ("Région/部署/cur", "Région/部署"),
+        ("50%/~x/cur", "50%/~x"),
+        (".dot/cur", ".dot"),
+    ],
+)
+def test_keys_are_read_as_they_are(aws_like: Landing, written: str, prefix: str) -> None:
+    folder = f"{written}/20250301-20250401"
+    key = f"{folder}/v1/cur-00001.csv.gz"
+    *_, manifest = deliver(aws_like.root, reportKeys=[key], bucket="b")
+    data = csv_gz([row()])
+    aws_like.put(f"{folder}/cur-Manifest.json", manifest.read_bytes())
+    aws_like.put(key, data)
+    aws_like.put("other/cur/20250301-20250401/v1/cur-00001.csv.gz", data)
+    export = ExportLocation("cur", "create-new", prefix, "cur", ("b",))
+    delivery = resolve_delivery(aws_like.storage, export, "2025-03")
+    (file,) = delivery.files
+    assert (file.key, file.uri) == (key, f"s3://{aws_like.bucket}/{key}")
+    assert find_deliveries(aws_like.storage, export).deliveries == {"2025-03": delivery}
+    source, _ = read_source(aws_like.storage, delivery)
+    files = S3Files(aws_like.clients)
+    engine = PolarsEngine(files=files, options=aws_like.clients.polars_options())
+    assert engine.profile(source).rows == 1
+    verify_unchanged(aws_like.storage, export, delivery)
+
+
+def test_a_prefix_that_lacks_its_slash_is_told_so(aws_like: Landing) -> None:
+    aws_like.put("cur/123//cur/20250301-20250401/cur-Manifest.json")
+    export = ExportLocation("cur", "create-new", "cur/123", "cur")
+    with pytest.raises(NoFolderError, match="let `prefix` end with a slash"):
+        resolve_delivery(aws_like.storage, export, "2025-03")
+
+
+def test_two_reports_that_differ_in_slashes_alone_are_not_mixed(aws_like: Landing) -> None:
+    for start in ("cur", "/cur"):
+        aws_like.put(f"{start}/20250301-20250401/cur-Manifest.json")
+    export = ExportLocation("cur", "create-new", "", "cur")
+    with pytest.raises(UnusableFilesError, match="differ in slashes alone"):
+        resolve_delivery(aws_like.storage, export, "2025-03")
+
+
+def test_a_report_whose_name_begins_with_a_dot_is_read(landing: Landing) -> None:
+    key = "billing/.cur/20250301-20250401/.cur-00001.csv.gz"
+    *_, manifest = deliver(landing.root, reportKeys=[key], bucket="b")
+    landing.put(key, csv_gz([row()]))
+    landing.put("billing/.cur/20250301-20250401/.cur-Manifest.json", manifest.read_bytes())
+    export = ExportLocation("cur", "overwrite", "billing", ".cur", ("b",))
+    assert resolve_delivery(landing.storage, export, "2025-03").period == "2025-03"
 
 
 @pytest.mark.parametrize("layout", ["manifests", "loose"])

@@ -21,8 +21,8 @@ HEADER = (
 )
 
 
-def row(period: str = "2025-03") -> tuple[str, ...]:
-    return ("i", f"{period}-01T00:00:00Z", f"{period}-02T00:00:00Z", "USD", "1.5")
+def row(period: str = "2025-03", line_item: str = "i") -> tuple[str, ...]:
+    return (line_item, f"{period}-01T00:00:00Z", f"{period}-02T00:00:00Z", "USD", "1.5")
 
 
 def csv_gz(rows: Sequence[Sequence[str]], header: Sequence[str] = HEADER) -> bytes:

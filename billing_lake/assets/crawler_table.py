@@ -6,6 +6,7 @@ import dagster as dg
 
 from billing_lake.assets import markdown
 from billing_lake.assets.export import Export
+from billing_lake.assets.loose import refuse_rows_elsewhere
 from billing_lake.assets.metadata import column_schema, engine_facts, present, totals
 from billing_lake.assets.periods import Event, Outcome, each_period
 from billing_lake.assets.progress import progress
@@ -40,6 +41,7 @@ def build_crawler_table(export: Export) -> dg.AssetsDefinition:
         def crawl(period: str) -> Outcome[Crawl]:
             delivery = billing_lake.values.get(export.key("raw_reports").path, period, Delivery)
             found = crawl_delivery(billing_lake, engine, delivery)
+            refuse_rows_elsewhere(billing_lake, engine, export.location, delivery, log)
             billing_lake.crawled.register(found, export.crawler, log)
             return Outcome(found, {**_metadata(found), **engine_facts(facts_of(engine))})
 

@@ -163,6 +163,8 @@ def _totals(reader: _Reader, frame: pl.DataFrame) -> dict[str, dict[str, Any]]:
 def _sums(reader: _Reader, frame: pl.DataFrame) -> dict[str, Any]:
     import polars as pl
 
+    if not reader.sums:
+        return {}  # a source may have no costs, and a frame without columns has no rows
     try:
         return frame.select(reader.sums).row(0, named=True)
     except pl.exceptions.PolarsError as error:

@@ -1,0 +1,67 @@
+"""Rows of a billing period in the loose files of another one: found before anything is loaded without them.
+
+The first row of a loose file says for which period it is read, so a file that begins with March and goes on with April
+belongs to March, where its profile refuses it. April would be short of these rows, and nothing in its own files shows it.
+So the load of a loose period looks at the others' files too, once: what was seen to hold rows of its own period alone is
+remembered, and not read again until it changes.
+
+Knows no Dagster.
+"""
+
+from __future__ import annotations
+
+from billing_lake.deployments import Lake
+from billing_lake.domain.deliveries import Delivery
+from billing_lake.domain.errors import ReportFileError, RowsElsewhereError, UnusableFilesError
+from billing_lake.domain.layouts import ExportLocation
+from billing_lake.engines.base import Engine, Log
+from billing_lake.storage.deliveries import read_periods
+from billing_lake.storage.loose import other_periods
+
+_SEEN = "loose_files_of_one_period"
+
+
+def refuse_rows_elsewhere(
+    lake: Lake, engine: Engine, location: ExportLocation, delivery: Delivery, log: Log
+) -> None:
+    """Refuse a loose delivery of which rows lie in files that begin with another period.
+
+    Args:
+        lake: The lake.
+        engine: What reads the files that no load has seen as a whole.
+        location: The export.
+        delivery: A delivery whose own files hold rows of its period alone.
+        log: Is told what is read.
+
+    Raises:
+        RowsElsewhereError: There are such rows.
+        UnusableFilesError: A file that could hold some cannot be read to its end.
+    """
+    if location.layout != "loose":
+        return
+    key = (location.name, _SEEN)
+    seen = {*lake.values.periods(key)}
+    if delivery.identity not in seen:
+        lake.values.write(key, delivery.identity, delivery)
+    for other in other_periods(lake.storage, location, delivery.period):
+        if other.identity not in seen:
+            log(f"{delivery.period}: looking for its rows in the files of {other.period}")
+            if _look_into(lake, engine, other, delivery.period):
+                lake.values.write(key, other.identity, other)
+
+
+def _look_into(lake: Lake, engine: Engine, other: Delivery, period: str) -> bool:
+    """Say whether all rows of ``other`` are of its own period; refuse rows of ``period``."""
+    try:
+        profile = engine.profile(read_periods(lake.storage, other))
+    except ReportFileError as error:
+        what = f"A file of {other.period} could hold rows of {period} and cannot be read to its end: {error}"
+        raise UnusableFilesError(what, file=error.file) from error
+    for name, file in profile.files.items():
+        if period in file.periods:
+            what = (
+                f"{file.periods[period]:,} rows of {period} lie in a file that begins with {other.period}; {period} would be "
+                "loaded without them"
+            )
+            raise RowsElsewhereError(what, file=name)
+    return {*profile.periods} <= {other.period}

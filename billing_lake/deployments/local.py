@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from billing_lake.catalogs.local_place import require_made_here
 from billing_lake.deployments.base import HOME_SETTING, LAKE_RESOURCE
 from billing_lake.domain.errors import ConfigurationError, shown
+from billing_lake.storage.local import LANDING_SETTING
 
 if TYPE_CHECKING:
     from billing_lake.catalogs.base import Crawler
@@ -34,9 +35,16 @@ class LocalLake:
 
     Attributes:
         home: The folder, absolute.
+        elsewhere: Folder that exports are delivered to, absolute; `landing/` in the lake's folder unless given.
     """
 
     home: Path
+    elsewhere: Path | None = field(default=None, kw_only=True)
+
+    @property
+    def landing(self) -> Path:
+        """Folder that exports are delivered to."""
+        return self.elsewhere or self.home / "landing"
 
     @cached_property
     def _here(self) -> Path:
@@ -46,10 +54,10 @@ class LocalLake:
 
     @cached_property
     def storage(self) -> Storage:
-        """Where exports are delivered to: `landing/`."""
+        """Where exports are delivered to: `landing/`, or the folder that the environment names."""
         from billing_lake.storage.local import LocalStorage
 
-        return LocalStorage(self.home / "landing")
+        return LocalStorage(self.landing)
 
     @cached_property
     def iceberg(self) -> IcebergTables:
@@ -135,9 +143,9 @@ def local_lake(environment: Mapping[str, str]) -> LocalLake:
     """Return the lake in the folder that the environment names.
 
     Raises:
-        ConfigurationError: It is a file.
+        ConfigurationError: It is a file, or the landing folder cannot be one.
     """
-    return LocalLake(home_folder(environment))
+    return LocalLake(home_folder(environment), elsewhere=landing_folder(environment))
 
 
 def home_folder(environment: Mapping[str, str]) -> Path:
@@ -176,3 +184,21 @@ def demo_home(home: Path) -> Path:
 def is_demo(home: Path) -> bool:
     """Say whether the demo made the lake in ``home``."""
     return (home / DEMO_MARK).is_file()
+
+
+def landing_folder(environment: Mapping[str, str]) -> Path | None:
+    """Return the landing folder that is not in the lake's own folder, where the environment names one.
+
+    Raises:
+        ConfigurationError: It is not absolute, or a file.
+    """
+    named = environment.get(LANDING_SETTING)
+    # The demo keeps to its own folder, whatever else is set.
+    if not named or is_demo(home_folder(environment)):
+        return None
+    landing = Path(named).expanduser()
+    if not landing.is_absolute() or (landing.exists() and not landing.is_dir()):
+        what = f"{LANDING_SETTING} is {shown(named)!r}, which is {'a file' if landing.is_absolute() else 'not absolute'}"
+        remedy = "Set it to the absolute path of the folder that exports are delivered to"
+        raise ConfigurationError(what, remedy=remedy)
+    return Path(os.path.normpath(landing))

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from billing_lake.deployments.base import LAKE_RESOURCE
-from billing_lake.deployments.local import LocalLake, home_folder
+from billing_lake.deployments.local import LocalLake, home_folder, landing_folder
 from billing_lake.resources.spark import SparkResource, spark_defaults
 
 if TYPE_CHECKING:
@@ -44,13 +44,14 @@ class LocalSparkLake(LocalLake):
 
     def resources(self) -> dict[str, Any]:
         """Return what Dagster gives to assets: this lake, and the session that a run may configure."""
-        home = self.home
+        home, elsewhere = self.home, self.elsewhere
 
         @dg.resource(
             required_resource_keys={SPARK_RESOURCE}, description="The lake, loaded by Spark"
         )
         def lake(context: dg.InitResourceContext) -> LocalSparkLake:
-            return LocalSparkLake(home, getattr(context.resources, SPARK_RESOURCE))
+            spark = getattr(context.resources, SPARK_RESOURCE)
+            return LocalSparkLake(home, spark, elsewhere=elsewhere)
 
         # "At launch": otherwise a run that configures one field would lose what the environment says of the others.
         set_fields = self.spark.model_dump(include=self.spark.model_fields_set)
@@ -66,4 +67,8 @@ def local_spark_lake(environment: Mapping[str, str]) -> LocalSparkLake:
     Raises:
         ConfigurationError: A setting cannot be right.
     """
-    return LocalSparkLake(home_folder(environment), SparkResource(**spark_defaults(environment)))
+    return LocalSparkLake(
+        home_folder(environment),
+        SparkResource(**spark_defaults(environment)),
+        elsewhere=landing_folder(environment),
+    )

@@ -1,0 +1,59 @@
+"""A lake on this machine: what the environment says of its folders."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from billing_lake.deployments import DEPLOYMENT_SETTING, HOME_SETTING, LocalLake, open_lake
+from billing_lake.deployments.base import LAKE_RESOURCE
+from billing_lake.domain.errors import ConfigurationError
+from billing_lake.domain.layouts import ExportLocation
+from billing_lake.storage.deliveries import resolve_delivery
+from billing_lake.storage.local import LANDING_SETTING
+from billing_lake_tests.storage.world import deliver, put
+
+
+def opened(deployment: str, home: Path, landing: str | None = None) -> LocalLake:
+    settings = {DEPLOYMENT_SETTING: deployment, HOME_SETTING: str(home)}
+    lake = open_lake(settings if landing is None else {**settings, LANDING_SETTING: landing})
+    assert isinstance(lake, LocalLake)
+    return lake
+
+
+@pytest.mark.parametrize("deployment", ["local", "local_spark"])
+def test_exports_are_delivered_into_the_lakes_folder_or_to_the_one_that_is_set(
+    tmp_path: Path, deployment: str
+) -> None:
+    home, bill = tmp_path / "lake", tmp_path / "a bill"
+    assert opened(deployment, home).landing == home / "landing"
+    assert opened(deployment, home, "").landing == home / "landing"
+    deliver(bill)
+    lake = opened(deployment, home, str(bill))
+    assert lake.landing == bill
+    export = ExportLocation("cur", "create-new", "billing", "cur")
+    delivery = resolve_delivery(lake.storage, export, "2025-03")
+    assert Path(delivery.files[0].uri).is_relative_to(bill)
+    assert not home.exists()
+
+
+def test_the_lake_that_a_run_gets_reads_the_folder_that_is_set(tmp_path: Path) -> None:
+    lake = opened("local_spark", tmp_path / "lake", str(tmp_path / "bill"))
+    with dg.build_resources(lake.resources()) as resources:
+        given = getattr(resources, LAKE_RESOURCE)
+        assert (given.home, given.landing) == (tmp_path / "lake", tmp_path / "bill")
+
+
+@pytest.mark.parametrize("landing", ["bill", "./bill", "../bill", "s3://bucket"])
+def test_a_landing_folder_that_depends_on_where_one_stands_is_refused(
+    tmp_path: Path, landing: str
+) -> None:
+    with pytest.raises(ConfigurationError, match=rf"^{LANDING_SETTING} is .* not absolute"):
+        opened("local", tmp_path, landing)
+
+
+def test_a_landing_folder_that_is_a_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=rf"^{LANDING_SETTING} is .* a file"):
+        opened("local", tmp_path, str(put(tmp_path / "bill", b"")))

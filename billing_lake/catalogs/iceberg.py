@@ -500,7 +500,7 @@ def _load(catalog: Catalog, table: str) -> Table:
         raise  # something else has the name
     except NoSuchTableError as error:
         what = f"There is no table {table}"
-        raise TableError(what) from error
+        raise TableError(what, remedy="Load its billing periods; that makes it") from error
 
 
 def _plain(uri: str) -> str:

@@ -4,10 +4,16 @@ import dagster as dg
 from pydantic import Field
 
 from billing_lake.assets import markdown
+from billing_lake.assets.export import TABLE_ASSETS
 from billing_lake.assets.periods import named_failures
 from billing_lake.deployments import Lake
 from billing_lake.domain.dictionary import KNOWN_COLUMNS
-from billing_lake.domain.errors import ConfirmationError, TableError, shown
+from billing_lake.domain.errors import (
+    ConfigurationError,
+    ConfirmationError,
+    TableError,
+    shown,
+)
 from billing_lake.domain.schemas import Column, lake_columns, plan
 from billing_lake.domain.schemas import Field as TableField
 
@@ -42,8 +48,12 @@ def create_table(lake: Lake, table: str) -> str:
     """Make an empty S3 table with the defined schema, and its namespace; return what was done, in words.
 
     Raises:
+        ConfigurationError: The name has no namespace.
         TableError: The table exists with other types.
     """
+    if "." not in table:
+        what = f"{shown(table)!r} has no namespace"
+        raise ConfigurationError(what, remedy=f"Write billing.{shown(table)}")
     fields = defined_schema()
     if lake.s3_tables.create(table, fields):
         return f"Made {table} with {len(fields)} columns"
@@ -110,6 +120,11 @@ def delete_s3_table(
     """Remove the S3 table of the run config."""
     with named_failures():
         done = delete_table(billing_lake, config.table, config.confirm)
+    # What Dagster and the lake know of the table's months went with it: the asset is as before its first load.
+    key = dg.AssetKey([config.table.rpartition(".")[2], TABLE_ASSETS["s3_table"]])
+    context.instance.wipe_assets([key])
+    for period in billing_lake.values.periods(key.path):
+        billing_lake.values.remove(key.path, period)
     context.log.info("%s", done)
     context.add_output_metadata({"result": done})
 

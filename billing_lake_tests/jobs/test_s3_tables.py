@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import dagster as dg
+
 from billing_lake.domain.schemas import Column, lake_columns, plan
 from billing_lake.jobs.s3_tables import defined_schema
 from billing_lake_tests.assets.test_load import op_config
-from billing_lake_tests.lakes import TABLE, World, failure
+from billing_lake_tests.lakes import EXPORT, TABLE, World, failure
 
 Make = Callable[..., World]
 
@@ -60,3 +62,25 @@ def test_a_table_is_deleted_only_when_its_name_is_typed_as_confirmation(world: M
     assert lake.lake.s3_tables.fields(TABLE) is None
     gone = message(lake, "s3_table_delete", table=TABLE, confirm=TABLE)
     assert gone.startswith("TableError: There is no S3 table")
+
+
+def test_a_name_without_a_namespace_is_said_with_one_that_has_it(world: Make) -> None:
+    text = message(world(), "s3_table_create", table="mytable")
+    assert "'mytable' has no namespace. Write billing.mytable" in text
+
+
+def test_after_a_table_was_deleted_its_asset_is_as_before_and_its_checks_say_what_to_do(
+    world: Make,
+) -> None:
+    lake = world(outputs=["iceberg", "s3_table"])
+    lake.deliver("2025-03")
+    assert lake.load("2025-03").success
+    key = dg.AssetKey([EXPORT, "s3_table"])
+    assert lake.instance.get_materialized_partitions(key) == {"2025-03"}
+    message(lake, "s3_table_delete", table=TABLE, confirm=TABLE)
+    assert lake.instance.get_materialized_partitions(key) == set()
+    assert lake.instance.get_latest_materialization_event(key) is None
+    assert lake.lake.values.periods(key.path) == ()
+    result = lake.run("__ASSET_JOB", assets=["s3_table"], partition_key="2025-03")
+    assert result.success
+    assert lake.profile("s3_table", "2025-03").rows > 0

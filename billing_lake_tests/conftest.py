@@ -29,6 +29,8 @@ LONGEST = (
     "test_local_spark.py",
     "test_killed_loads.py",
     "test_demo.py",
+    "test_own_project.py",
+    "test_docs.py",
 )
 
 

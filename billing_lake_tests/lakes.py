@@ -19,6 +19,7 @@ from billing_lake.deployments import Lake, LocalLake
 from billing_lake.deployments.base import LAKE_RESOURCE
 from billing_lake.domain.profiles import Profile
 from billing_lake.domain.sources import PeriodKey
+from billing_lake.jobs.s3_tables import s3_table_create, s3_table_delete
 from billing_lake.sample import SampleDelivery, SampleSpec, write_delivery
 
 EXPORT = "costs"
@@ -89,6 +90,7 @@ class World:
         return dg.Definitions.merge(
             self.component.definitions,
             dg.Definitions(
+                jobs=[s3_table_create, s3_table_delete],
                 resources={LAKE_RESOURCE: lake},
                 executor=dg.in_process_executor,
             ),

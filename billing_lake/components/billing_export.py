@@ -1,6 +1,7 @@
 """The component `BillingExport`: one configured export becomes its assets, checks, sensor and jobs."""
 
 import re
+from collections.abc import Sequence
 from typing import Annotated, Any, cast, get_args
 
 import dagster as dg
@@ -355,12 +356,7 @@ class BillingExport(dg.Component, dg.Model, dg.Resolvable):
                 *(build_table_proofs(export, output) for output in export.outputs),
                 *([build_static_proofs(export)] if static else []),
             ],
-            jobs=[
-                build_load_job(export),
-                build_rebuild_job(export),
-                build_orphans_job(export),
-                *([s3_table_create, s3_table_delete] if "s3_table" in export.outputs else []),
-            ],
+            jobs=[build_load_job(export), build_rebuild_job(export), build_orphans_job(export)],
             sensors=[
                 build_new_reports(
                     export,
@@ -372,9 +368,12 @@ class BillingExport(dg.Component, dg.Model, dg.Resolvable):
         )
 
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
-        """Build the export's definitions, and the lake that it shares with the project's other exports."""
+        """Build the export's definitions, and what it shares with the project's other exports."""
+        exports = [self]
         if self.origin is not None:
-            fault = self.origin.fault or self._namesakes(context)
+            found = context.component_tree.get_all_components(BillingExport)
+            exports = [one for one in found if one.origin is None or one.origin.fault is None]
+            fault = self.origin.fault or self._namesakes(exports)
             if fault is not None:
                 return not_loaded(fault, self.origin.place)
         try:
@@ -382,15 +381,21 @@ class BillingExport(dg.Component, dg.Model, dg.Resolvable):
         except ConfigurationError as error:
             # Not wrapped by Dagster, so that the sentence comes first.
             raise ExportNotLoadedError(error.what, remedy=error.how) from error
-        return dg.Definitions.merge(self.definitions, dg.Definitions(resources=resources))
+        # One of the exports brings the jobs that belong to none: Dagster refuses two jobs of one name.
+        names = [one.name for one in exports]
+        having = [one.name for one in exports if "s3_table" in one.outputs]
+        first = next((name for name in having if names.count(name) == 1), None)
+        jobs = [s3_table_create, s3_table_delete] if first == self.name else []
+        return dg.Definitions.merge(
+            self.definitions, dg.Definitions(jobs=jobs, resources=resources)
+        )
 
-    def _namesakes(self, context: dg.ComponentLoadContext) -> ExportNotLoadedError | None:
+    def _namesakes(self, exports: Sequence["BillingExport"]) -> ExportNotLoadedError | None:
         """Say which exports of the project have this one's name: which of them is meant cannot be known, so none is loaded."""
-        exports = context.component_tree.get_all_components(BillingExport)
         places = sorted(
-            other.origin.place.at("name")
-            for other in exports
-            if other.origin is not None and other.origin.fault is None and other.name == self.name
+            one.origin.place.at("name")
+            for one in exports
+            if one.origin is not None and one.name == self.name
         )
         if len(places) == 1:
             return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import dagster as dg
 import pytest
 import yaml
 
+from billing_lake import definitions as code_location
 from billing_lake.components import BillingExport
 from billing_lake.domain.errors import ConfigurationError
 from billing_lake_tests.lakes import EXPORT, World
@@ -156,3 +158,71 @@ def test_files_of_the_settings_are_the_default_of_the_static_table(tmp_path: Pat
     lake = World(tmp_path, {"static_files": ["archive/a.csv.gz"]})
     asset = lake.definitions.resolve_assets_def(dg.AssetKey([EXPORT, "iceberg_static"]))
     assert asset.op.config_schema.default_value == {"files": ["archive/a.csv.gz"]}
+
+
+def exports_folder(folder: Path, **exports: str) -> dg.Definitions:
+    """Load a folder of exports, each given by the lines of its settings, as the code location does."""
+    for name, settings in exports.items():
+        (folder / name).mkdir(parents=True)
+        text = f"type: billing_lake.components.BillingExport\n\nattributes:\n{settings}"
+        (folder / name / "defs.yaml").write_text(text)
+    module = code_location.exports_folder({code_location.DEFS_SETTING: str(folder)})
+    tree = dg.ComponentTree.from_module(module, folder.parent)
+    return tree.build_defs(tree.defs_module_path)
+
+
+def description(definitions: dg.Definitions, name: str) -> str:
+    """Return what stands in place of an export that is not loaded."""
+    key = dg.AssetKey(["not_loaded", name])
+    (spec,) = (spec for spec in definitions.resolve_all_asset_specs() if spec.key == key)
+    return str(spec.description)
+
+
+GOOD = "  name: good\n  layout: loose\n"
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ("  name: my-bill\n  layout: loose\n", "line 4). `name`: Name of the export"),
+        ("  name: bad\n  layout: createnew\n", "line 5). `layout`: How the provider"),
+        ("  name: bad\n  layout: loose\n  outputs: iceberg\n", "line 6). `outputs`: Tables"),
+        ("  name: bad\n  layout: loose\n  owner: [x]\n", "line 6). Write `owners`"),
+        ("  name: bad\n", "`layout` is missing"),
+        ("  name: bad\n  layout: overwrite\n", "line 4). Set `report`"),
+        ("  name: bad\n  layout: loose\n  owners: [x]\n", "line 6). `owners`: Owners"),
+        ("  name: bad\n  layout: loose\n  prefix: ../x\n", "line 6). Name folders only"),
+    ],
+)
+def test_a_wrong_export_says_file_line_setting_and_remedy_and_the_others_stay(
+    tmp_path: Path, settings: str, sentence: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    definitions = exports_folder(tmp_path / "defs", good=GOOD, wrong=settings)
+    repository = definitions.get_repository_def()
+    assert "good_load" in {job.name for job in repository.get_all_jobs()}
+    assert "good_new_reports" in {sensor.name for sensor in repository.sensor_defs}
+    said = description(definitions, "wrong")
+    assert str(tmp_path / "defs" / "wrong" / "defs.yaml") in said
+    assert sentence in said
+    sensor = repository.get_sensor_def("wrong_not_loaded")
+    assert sensor.default_status == dg.DefaultSensorStatus.RUNNING
+    with pytest.raises(ConfigurationError, match=re.escape(sentence)):
+        sensor(dg.build_sensor_context())
+
+    monkeypatch.setenv("DAGSTER_IS_DEFS_VALIDATION_CLI", "1")
+    with pytest.raises(ConfigurationError, match=re.escape(sentence)):
+        exports_folder(tmp_path / "again", good=GOOD, wrong=settings)
+
+
+def test_exports_of_one_name_are_said_with_their_files_and_none_of_them_is_loaded(
+    tmp_path: Path,
+) -> None:
+    other = GOOD.replace("good", "other")
+    definitions = exports_folder(tmp_path / "defs", one=GOOD, other=other, two=GOOD)
+    jobs = {job.name for job in definitions.get_repository_def().get_all_jobs()}
+    assert {"other_load", "s3_table_create"} <= jobs
+    assert "good_load" not in jobs
+    for name in ("one", "two"):
+        for file in ("one", "two"):
+            place = f"{tmp_path / 'defs' / file / 'defs.yaml'}, line 4"
+            assert place in description(definitions, name)

@@ -1,0 +1,117 @@
+"""The documentation: its commands work, and its table of settings is whole."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import billing_lake
+from billing_lake.components import BillingExport
+from billing_lake.deployments import LocalLake
+from billing_lake.sample import write_delivery
+from billing_lake_tests.lakes import SPEC
+
+ROOT = Path(billing_lake.__file__).parents[1]
+PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+EXPORT = "cost_and_usage"
+PERIODS = ("2025-01", "2025-02", "2025-03")
+MATERIALIZE = (
+    ".venv/bin/dagster asset materialize -m billing_lake.definitions --select 'group:<export>'"
+)
+
+RUN = (
+    f"{MATERIALIZE} --partition 2025-03",
+    f"{MATERIALIZE} --partition-range '2025-01...2025-03'",
+    ".venv/bin/billing-lake query --named cost-by-service --period 2025-03",
+    "billing-lake query --list",
+)
+"""Commands that are run here, in this order."""
+
+ELSEWHERE = {
+    "dg list components": "test_own_project.py",
+    "dg scaffold defs billing_lake.components.BillingExport acme --layout create-new --prefix billing --report daily": (
+        "test_own_project.py"
+    ),
+    "dg check defs": "test_own_project.py",
+    "dagster dev -m billing_lake.definitions": "serves until it is stopped; test_own_project.py loads the same",
+    "billing-lake demo": "test_demo.py",
+    "billing-lake query --deployment aws --named cost-by-service --period 2025-03": "needs AWS",
+}
+"""Commands that are not run here, and why."""
+
+_COMMAND = re.compile(r"(?:\w+=\S+ )*(?:\.venv/bin/|billing-lake |dagster |dg |make )")
+
+
+def commands() -> set[str]:
+    """Return every command that the pages name."""
+    found = set()
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        fences = re.findall(r"```(\w*)\n(.*?)```", text, re.DOTALL)
+        blocks = [block for language, block in fences if not language]
+        inline = re.findall(r"`([^`\n]+)`", re.sub(r"```.*?```", "", text, flags=re.DOTALL))
+        for line in (*(line for block in blocks for line in block.splitlines()), *inline):
+            command = re.sub(r"\s+#.*", "", line).strip()
+            if _COMMAND.match(command) and not command.endswith("/python"):
+                found.add(command)
+    return found
+
+
+def test_every_command_is_run_or_said_to_be_run_elsewhere() -> None:
+    assert {one for one in commands() if "make " not in one} == {*RUN, *ELSEWHERE}
+
+
+def test_every_target_of_make_exists() -> None:
+    (phony,) = re.findall(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    targets = {one.rpartition("make ")[2].split()[0] for one in commands() if "make " in one}
+    assert targets
+    assert targets <= {*phony.split()}
+
+
+def test_the_commands_of_the_pages_load_and_show_what_they_say(tmp_path: Path) -> None:
+    lake = LocalLake(tmp_path / "lake")
+    for period in PERIODS:
+        write_delivery(lake.home / "landing", period, replace(SPEC, report="cost-and-usage"))
+    (tmp_path / "dagster").mkdir()
+    environment = {name: value for name, value in os.environ.items() if "BILLING_LAKE" not in name}
+    environment |= {
+        "BILLING_LAKE_HOME": str(lake.home),
+        "DAGSTER_HOME": str(tmp_path / "dagster"),
+        "DAGSTER_DISABLE_TELEMETRY": "1",
+    }
+    said = []
+    for command in RUN:
+        first, *rest = shlex.split(command.replace("<export>", EXPORT))
+        program = str(Path(sys.executable).parent / Path(first).name)
+        done = subprocess.run(
+            [program, *rest], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, f"{command}\n{done.stdout[-3_000:]}\n{done.stderr[-3_000:]}"
+        said.append(done.stdout + done.stderr)
+    for catalog in (lake.hive, lake.iceberg, lake.s3_tables):
+        assert catalog.periods(f"billing.{EXPORT}", EXPORT) == PERIODS
+    assert "equals_delivery" in said[0]
+    assert "AmazonEC2" in said[2]
+
+    pages = (ROOT / "docs" / "operation.md").read_text(encoding="utf-8")
+    snippets = re.findall(r"```python\n(.*?)```", pages, re.DOTALL)
+    (removal,) = (snippet for snippet in snippets if "open_lake()" in snippet)
+    program = "\n".join(line.removeprefix("   ") for line in removal.splitlines())
+    program = program.replace("acme", EXPORT)
+    subprocess.run([sys.executable, "-c", program], cwd=ROOT, env=environment, check=True)
+    for catalog in (lake.hive, lake.iceberg, lake.s3_tables):
+        assert catalog.tables() == ()
+    assert not list(lake.files.list(f"{lake.values.root}/{EXPORT}"))
+
+
+def test_the_table_of_settings_has_each_setting_once() -> None:
+    text = (ROOT / "docs" / "operation.md").read_text(encoding="utf-8")
+    table = text[text.index("| setting | value | default |") : text.index("## Loading")]
+    assert sorted(re.findall(r"^\| `(\w+)`", table, re.MULTILINE)) == sorted(
+        BillingExport.model_fields
+    )

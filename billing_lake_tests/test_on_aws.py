@@ -249,9 +249,11 @@ def test_tables_are_made_rebuilt_and_deleted_by_their_jobs(world: Make) -> None:
     assert lake.load_range("2025-01", "2025-02").success
     assert lake.run(f"{EXPORT}_rebuild_iceberg_table").success
     assert_tables_equal(lake, *deliveries)
-    for catalog in catalogs(lake):
-        old = [name for name in catalog.tables() if "__before_" in name]
-        assert len([name for name in old if name.startswith(lake.namespace)]) == 1
+    hive = [name for name in lake.lake.hive.tables() if name.startswith(f"{lake.table}__before_")]
+    assert len(hive) == 1
+    for catalog in (lake.lake.iceberg, lake.lake.s3_tables):
+        tags = [name for name in catalog.load(lake.table).refs() if name.startswith("before_")]
+        assert len(tags) == 1
     unconfirmed = op_config("delete_s3_table", table=lake.table)
     assert not lake.run("s3_table_delete", config=unconfirmed).success
     config = op_config("delete_s3_table", table=lake.table, confirm=lake.table)

@@ -17,6 +17,7 @@ from billing_lake.catalogs.glue_schemas import hive_type, parquet_storage
 from billing_lake.domain.crawls import Crawl
 from billing_lake.domain.deliveries import StoredObject
 from billing_lake.domain.errors import ConfigurationError
+from billing_lake.domain.naming import first_of
 from billing_lake.domain.sources import SourceFile
 from billing_lake.files.base import Files
 
@@ -139,7 +140,8 @@ def _columns(crawl: Crawl, header: Sequence[str]) -> tuple[dict[str, str], ...]:
             number += 1
             distinct = f"{name}__{number}"
         taken.add(distinct)
-        comment = type_ if distinct == name else f"{type_}; counts where {name} is empty"
+        first = first_of(name)
+        comment = type_ if distinct == first else f"{type_}; counts where {first} is empty"
         columns.append({"Name": distinct, "Type": "string", "Comment": comment[:_COMMENT]})
     return tuple(columns)
 

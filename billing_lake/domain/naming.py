@@ -183,10 +183,10 @@ def origins(columns: tuple[str, ...]) -> Mapping[str, Origin]:
     """Return where each column of a file gets its values from, by the column names of its cells."""
     groups: dict[str, list[int]] = {}
     for position, name in enumerate(columns):
-        groups.setdefault(_first_of(name), []).append(position)
+        groups.setdefault(first_of(name), []).append(position)
     found: dict[str, Origin] = {}
     for position, name in enumerate(columns):
-        cells = tuple(groups[_first_of(name)])
+        cells = tuple(groups[first_of(name)])
         further = position if name != columns[cells[0]] else None
         found.setdefault(name, Origin(cells, len(cells) > 1 and _must_agree(name), further))
     return MappingProxyType(found)
@@ -196,11 +196,12 @@ def merges(header: Sequence[str], names: Sequence[str]) -> tuple[Merge, ...]:
     """Return the groups of header cells that share a column name."""
     groups: dict[str, list[str]] = {}
     for raw, name in zip(header, names, strict=True):
-        groups.setdefault(_first_of(name), []).append(raw)
+        groups.setdefault(first_of(name), []).append(raw)
     return tuple(Merge(name, tuple(raw)) for name, raw in groups.items() if len(raw) > 1)
 
 
-def _first_of(name: str) -> str:
+def first_of(name: str) -> str:
+    """Return the name of the column that has the first value of the cells that ``name`` shares: `tag` for `tag__2`."""
     return name.partition(_FURTHER)[0]
 
 
@@ -249,4 +250,4 @@ def require_promised(header: Sequence[str], promised: Sequence[str], file: str) 
 def unlisted_columns(names: Sequence[str], promised: Sequence[str]) -> tuple[str, ...]:
     """Return those of the columns ``names`` that a manifest, which promises the header cells ``promised``, does not list."""
     listed = {_shortened(canonical(normalise(raw))) for raw in promised}
-    return tuple(name for name in names if listed and _first_of(name) not in listed)
+    return tuple(name for name in names if listed and first_of(name) not in listed)

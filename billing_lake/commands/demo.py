@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from billing_lake.commands.home import own_home, require_writable
+from billing_lake.commands.home import own_home, own_landing, require_writable
 from billing_lake.commands.terminal import console, kept_stdout, programs_write_to
 from billing_lake.domain.errors import BillingLakeError, ConfigurationError, LoadError
 
@@ -52,7 +52,7 @@ def demo(rows: int) -> None:
         out = console(stream)
         out.print("[bold]Billing Lake[/]: three months of sample deliveries, loaded and proved")
         with out.status("Starting Dagster …"):
-            asked, own = dict(os.environ), own_home()
+            asked, own, landing = dict(os.environ), own_home(), own_landing()
             _hurry_spark()
             lake = _open(own)
         log = lake.home / LOG
@@ -66,7 +66,8 @@ def demo(rows: int) -> None:
             except LoadError as error:
                 raise _with_log(error, log) from error
         _report(out, lake, project.export, story)
-        _next(out, own, lake, project.export.table, log, _needed(asked, lake.home))
+        _next(out, lake, project.export.table, log, _needed(asked, lake.home))
+        _own(out, own, landing)
 
 
 def _open(own: Path) -> LocalLake:
@@ -210,7 +211,7 @@ def _report(out: Console, lake: LocalLake, export: Export, story: list[Told]) ->
         report.print_services(out, lake_sql, export.table)
 
 
-def _next(out: Console, own: Path, lake: LocalLake, table: str, log: Path, shell: str) -> None:
+def _next(out: Console, lake: LocalLake, table: str, log: Path, shell: str) -> None:
     from billing_lake.commands.demo_report import heading
 
     called = Path(sys.argv[0])
@@ -225,20 +226,25 @@ def _next(out: Console, own: Path, lake: LocalLake, table: str, log: Path, shell
     ]
     for title, text, then in lines:
         out.print(f"  {title:<33}{text}{then and f', {then}'}", soft_wrap=True, markup=False)
+
+
+def _own(out: Console, home: Path, landing: Path) -> None:
+    from billing_lake.commands.demo_report import heading
+
     heading(
-        out, f"Load a report of your own, here called acme, into a lake of your own, {_near(own)}"
+        out, f"Load a report of your own, here called acme, into a lake of your own, {_near(home)}"
     )
-    for line in own_report(_near(own)):
+    for line in own_report(_near(landing)):
         out.print(f"  {line}", soft_wrap=True, markup=False)
 
 
-def own_report(home: str) -> tuple[str, ...]:
-    """Return the commands that lead from the demo to a report of one's own, in the lake at ``home``."""
+def own_report(landing: str) -> tuple[str, ...]:
+    """Return the commands that lead from the demo to a report of one's own, put down in the folder ``landing``."""
     export = "{type: billing_lake.components.BillingExport, attributes: {name: acme, layout: loose, prefix: acme}}"
-    landing, folder = f"{home}/landing/acme", "billing_lake/defs/acme"
+    bill, folder = f"{landing}/acme", "billing_lake/defs/acme"
     return (
-        f"mkdir -p {landing} {folder}",
-        f"cp YOUR_FILES.csv.gz {landing}",
+        f"mkdir -p {bill} {folder}",
+        f"cp YOUR_FILES.csv.gz {bill}",
         f"echo '{export}' > {folder}/defs.yaml",
         "make dev    # then Jobs, acme_load, and the months; for reports with manifests see docs/operation.md",
     )

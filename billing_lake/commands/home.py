@@ -27,6 +27,18 @@ def own_home() -> Path:
     return local.own_home(os.environ)
 
 
+def own_landing() -> Path:
+    """Return the folder that exports of the user's own lake are delivered to.
+
+    Raises:
+        ConfigurationError: As `own_home`, or the landing folder that the environment names cannot be one.
+    """
+    from billing_lake.deployments import local
+
+    home = own_home()
+    return local.landing_folder(os.environ) or home / "landing"
+
+
 def existing_lake(lake: LocalLake) -> LocalLake:
     """Return ``lake``, which must have been loaded before: looking must not make one.
 

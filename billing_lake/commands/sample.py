@@ -9,7 +9,7 @@ from typing import get_args
 
 import click
 
-from billing_lake.commands.home import own_home, require_writable
+from billing_lake.commands.home import own_landing, require_writable
 from billing_lake.commands.terminal import console
 from billing_lake.domain.layouts import ExportLocation
 from billing_lake.domain.periods import is_period, next_period
@@ -102,7 +102,7 @@ def sample(
 
     They go into a folder of their own: one with a file that is no sample is refused.
     """
-    folder = root or own_home() / "landing"
+    folder = root or own_landing()
     require_writable(folder)
     try:
         spec = SampleSpec(

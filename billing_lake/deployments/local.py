@@ -149,14 +149,17 @@ def local_lake(environment: Mapping[str, str]) -> LocalLake:
 
 
 def home_folder(environment: Mapping[str, str]) -> Path:
-    """Return the folder of the lake on this machine: the demo's where none is named, and only the demo has made one.
+    """Return the folder of the lake on this machine.
+
+    It is the demo's where neither a lake nor a landing folder is named, and only the demo has made one.
 
     Raises:
         ConfigurationError: It is a file.
     """
     home = own_home(environment)
     demo = demo_home(home)
-    stands_in = not environment.get(HOME_SETTING) and not home.exists() and is_demo(demo)
+    named = environment.get(HOME_SETTING) or environment.get(LANDING_SETTING)
+    stands_in = not named and not home.exists() and is_demo(demo)
     return demo if stands_in else home
 
 

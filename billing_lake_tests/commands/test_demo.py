@@ -53,7 +53,7 @@ print("loaded", done.success)
 
 def follow(checkout: Path, commands: Sequence[str]) -> str:
     """Do in a fresh checkout what the demo advises, with a report of one's own; the click in the browser is a program."""
-    without = shutil.ignore_patterns("cost_and_usage", "__pycache__")
+    without = shutil.ignore_patterns("__pycache__")
     shutil.copytree(ROOT / "billing_lake", checkout / "billing_lake", ignore=without)
     shutil.copy(ROOT / "pyproject.toml", checkout)
     write_report(checkout / "bill 1.csv.gz", "2025-03", MARCH, thin=True)

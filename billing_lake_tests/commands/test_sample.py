@@ -8,7 +8,7 @@ import pytest
 from billing_lake.commands.sample import parse_months
 from billing_lake.domain.layouts import ExportLocation
 from billing_lake.storage.deliveries import resolve_delivery
-from billing_lake.storage.local import LocalStorage
+from billing_lake.storage.local import LANDING_SETTING, LocalStorage
 from billing_lake_tests.commands.conftest import Runner
 
 
@@ -51,6 +51,16 @@ def test_deliveries_are_written_where_an_export_finds_them(tmp_path: Path, layou
     location = ExportLocation("any", layout, "x", "daily")  # type: ignore[arg-type]
     for period in ("2025-01", "2025-02"):
         assert len(resolve_delivery(storage, location, period).files) == 2
+
+
+def test_samples_go_where_the_lake_looks_for_deliveries(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(LANDING_SETTING, str(tmp_path / "bill"))
+    result = Runner(tmp_path / "home")("sample", "--rows", "10", "--months", "2025-01")
+    assert result.exit_code == 0, result.output
+    location = ExportLocation("any", "create-new", "billing", "cost-and-usage")
+    assert resolve_delivery(LocalStorage(tmp_path / "bill"), location, "2025-01").files
 
 
 def test_a_restatement_has_a_new_version_and_one_file_fewer(tmp_path: Path) -> None:

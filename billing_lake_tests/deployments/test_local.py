@@ -9,6 +9,7 @@ import pytest
 
 from billing_lake.deployments import DEPLOYMENT_SETTING, HOME_SETTING, LocalLake, open_lake
 from billing_lake.deployments.base import LAKE_RESOURCE
+from billing_lake.deployments.local import DEMO_MARK, home_folder
 from billing_lake.domain.errors import ConfigurationError
 from billing_lake.domain.layouts import ExportLocation
 from billing_lake.storage.deliveries import resolve_delivery
@@ -57,3 +58,15 @@ def test_a_landing_folder_that_depends_on_where_one_stands_is_refused(
 def test_a_landing_folder_that_is_a_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match=rf"^{LANDING_SETTING} is .* a file"):
         opened("local", tmp_path, str(put(tmp_path / "bill", b"")))
+
+
+def test_the_demos_lake_keeps_to_its_own_folder_and_stands_in_for_none_whose_landing_folder_is_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    put(tmp_path / "lake-demo" / DEMO_MARK, b"")
+    bill = str(tmp_path / "bill")
+    assert home_folder({}) == tmp_path / "lake-demo"
+    assert home_folder({LANDING_SETTING: bill}) == tmp_path / "lake"
+    demo = opened("local", tmp_path / "lake-demo", bill)
+    assert demo.landing == tmp_path / "lake-demo" / "landing"

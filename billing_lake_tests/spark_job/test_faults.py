@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from billing_lake.domain.errors import RaggedRowError, TruncatedFileError
+from billing_lake.domain.errors import RaggedRowError, ReportFileError, TruncatedFileError
 from billing_lake.sample.files import minimal_row
 from billing_lake.spark_job import faults
 from billing_lake.spark_job.program import profile
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
     from pyspark.sql import SparkSession
 
-    from billing_lake.domain.errors import ReportFileError
     from billing_lake.spark_job.inputs import Input
 
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
@@ -56,3 +55,13 @@ def test_of_many_files_only_the_faulty_one_is_searched(
         profile(spark, source_of(*files), said.append)
     assert searched == ["c.csv.gz"]
     assert any("one of 4 files" in line for line in said)
+
+
+@pytest.mark.parametrize("zeros", [1, 3, 512])
+def test_zeros_behind_a_gzip_are_named_with_what_to_do(
+    spark: SparkSession, tmp_path: Path, zeros: int
+) -> None:
+    good, bad = (report(tmp_path / f"{name}.csv.gz", GOOD) for name in "ab")
+    bad.write_bytes(bad.read_bytes() + bytes(zeros))
+    with pytest.raises(ReportFileError, match=r"^Zero bytes follow .*b\.csv\.gz.*engine polars"):
+        profile(spark, source_of(good, bad), print)

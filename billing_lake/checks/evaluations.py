@@ -28,7 +28,13 @@ from billing_lake.assets.left_out import (
     left_out,
     raise_failures,
 )
-from billing_lake.domain.errors import BillingLakeError, SchemaChangeError
+from billing_lake.assets.periods import named_failures
+from billing_lake.domain.errors import (
+    BillingLakeError,
+    SchemaChangeError,
+    StorageReadError,
+    StorageWriteError,
+)
 
 _RECORDS = 5
 """Materializations of a period that are looked at for that of the run: more loads of it than ever run at once."""
@@ -88,15 +94,16 @@ class Checks:
         none.
 
         Raises:
-            dagster.Failure: A period failed, and no later step of the run is left to say so.
+            dagster.Failure: The lake cannot be looked at; or a period failed, and no later step of the run is left to say so.
         """
         selected = [spec for spec in self.specs if spec.key in context.selected_asset_check_keys]
         of_run = _periods(context)
         periods = of_run or self.known_periods()
-        if selected and selected[0].partitions_def is None:
-            yield from self._evaluate_whole(context, selected, periods)
-        else:
-            yield from self._evaluate_each(context, selected, periods)
+        with named_failures():
+            if selected and selected[0].partitions_def is None:
+                yield from self._evaluate_whole(context, selected, periods)
+            else:
+                yield from self._evaluate_each(context, selected, periods)
         for spec in selected:
             yield dg.Output(None, output_name=spec.get_python_identifier())
         if of_run:
@@ -186,6 +193,8 @@ def _periods(context: dg.AssetCheckExecutionContext) -> Sequence[str]:
 def _judged(judge: Judge, period: str, names: Sequence[str], made: Made) -> Mapping[str, Verdict]:
     try:
         return judge(period, names, made)
+    except (StorageReadError, StorageWriteError):
+        raise  # a disk or a database that refuses says nothing about the table
     except BillingLakeError as error:
         failed = Verdict(passed=False, description=f"{period}: {describe(error)}")
         return dict.fromkeys(names, failed)

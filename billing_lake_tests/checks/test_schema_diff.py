@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 
 import dagster as dg
+import pytest
 
 from billing_lake.domain.schemas import Column, Field, lake_columns, plan
 from billing_lake_tests.lakes import EXPORT, TABLE, World, verdicts
@@ -121,3 +123,27 @@ def run_checks(
             instance=lake.instance, partition_key=period, raise_on_error=False
         )
     )
+
+
+@pytest.mark.parametrize("catalog", ["iceberg", "hive"])
+def test_a_catalog_that_cannot_be_read_is_the_failure_of_the_step_and_no_verdict(
+    world: Callable[..., World], catalog: str
+) -> None:
+    lake = world()
+    lake.deliver("2025-03")
+    assert lake.load("2025-03").success
+    lake.deliver("2025-03", restatement=1)
+    database = lake.home / "catalog" / f"{catalog}.db"
+    whole = database.read_bytes()
+    for beside in (f"{database}-wal", f"{database}-shm"):
+        Path(beside).unlink(missing_ok=True)
+    database.write_bytes(b"This is no database" * 100)
+    result = World(lake.home, instance=lake.instance).load("2025-03")
+    assert not result.success
+    (failed,) = result.get_step_failure_events()
+    failure = failed.step_failure_data.user_failure_data
+    assert failure is not None
+    assert str(failure.description).startswith(("StorageReadError: ", "StorageWriteError: "))
+    assert verdicts(result) == {}
+    database.write_bytes(whole)
+    assert World(lake.home, instance=lake.instance).load("2025-03").success

@@ -68,7 +68,9 @@ class LocalStorage:
         if not path.is_dir():
             return None
         found = _entries(path, folder, hidden=True)
-        return sorted(f"{one.name}/" if one.is_dir() else one.name for one in found)
+        return sorted(
+            f"{one.name}/" if one.is_dir() else one.name for one in found if _is_text(one.name)
+        )
 
     def address(self, key: str) -> str:
         """Return the absolute path of ``key``."""
@@ -104,6 +106,9 @@ class LocalStorage:
 
     def _walk(self, folder: Path, prefix: str, *, hidden: bool) -> Iterator[StoredObject]:
         for entry in _entries(folder, prefix, hidden=hidden):
+            if not _is_text(entry.name):
+                _leave_out(prefix, entry)
+                continue
             key = f"{prefix}{entry.name}"
             if entry.is_dir(follow_symlinks=False):
                 yield from self._walk(folder / entry.name, f"{key}/", hidden=hidden)
@@ -144,7 +149,7 @@ def _resolved(path: Path, key: str) -> Path:
 
 
 def _entries(folder: Path, prefix: str, *, hidden: bool) -> list[os.DirEntry[str]]:
-    """Return what lies in ``folder``, as far as it can be named in a key."""
+    """Return what lies in ``folder``."""
     try:
         with os.scandir(folder) as entries:
             visible = [entry for entry in entries if hidden or not entry.name.startswith(".")]
@@ -152,14 +157,27 @@ def _entries(folder: Path, prefix: str, *, hidden: bool) -> list[os.DirEntry[str
         return []
     except OSError as error:
         raise unreadable(error, prefix) from error
-    return [entry for entry in visible if _is_text(entry.name)]
+    return visible
+
+
+def _leave_out(prefix: str, entry: os.DirEntry[str]) -> None:
+    """Leave out what has a name that no key can have.
+
+    Raises:
+        UnreadableFileError: Report files may be missing without it.
+    """
+    name = f"{prefix}{os.fsencode(entry.name).decode(errors='backslashreplace')}"
+    if entry.is_dir() or is_report_file(entry.name):
+        what = "Its name is no UTF-8, so what is in it cannot be named in a delivery"
+        remedy = "Rename it, or move it out of the landing folder"
+        raise UnreadableFileError(what, file=name, remedy=remedy)
+    _log.warning("%s is no UTF-8 file name; the file is not read", shown(name))
 
 
 def _is_text(name: str) -> bool:
     try:
         name.encode()
     except UnicodeEncodeError:
-        _log.warning("%s is no UTF-8 file name; the file is not read", shown(name))
         return False
     return True
 

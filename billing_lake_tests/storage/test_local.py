@@ -178,13 +178,25 @@ def test_the_root_itself_may_be_a_link(root: Path) -> None:
     assert keys(LocalStorage(root.parent / "link")) == ["a"]
 
 
-def test_a_name_that_is_no_utf8_is_left_out(root: Path) -> None:
-    put(root / "a", b"x")
+@pytest.mark.parametrize("kind", ["folder", "report file", "other file"])
+def test_nothing_is_listed_without_a_report_file_or_a_folder_whose_name_is_no_utf8(
+    root: Path, kind: str
+) -> None:
+    put(root / "a/b.csv.gz", b"x")
+    name = b"M\xe4rz.csv.gz" if kind == "report file" else b"M\xe4rz"
+    odd = Path(os.fsdecode(os.fsencode(root / "a") + b"/" + name))
     try:
-        Path(os.fsdecode(os.fsencode(root) + b"/b\xff")).touch()
+        odd.mkdir() if kind == "folder" else odd.touch()
     except OSError:
         pytest.skip("this file system takes no such name")
-    assert keys(LocalStorage(root)) == ["a"]
+    storage = LocalStorage(root)
+    assert storage.names("a") == ["b.csv.gz"]
+    if kind == "other file":
+        assert keys(storage) == ["a/b.csv.gz"]
+    else:
+        with pytest.raises(ReportFileError, match=r"no UTF-8") as refused:
+            keys(storage, "a/")
+        assert f"a/{name.decode(errors='backslashreplace')}" in str(refused.value)
 
 
 def test_files_are_read_and_opened(root: Path) -> None:

@@ -33,8 +33,8 @@ class LocalStorage:
     """Report files below a folder.
 
     Nothing outside the folder is ever read, whatever a key or a link says. Files and folders whose name begins with a dot
-    are left out (they are what copy tools write before they rename), and so are linked folders, which would show one file
-    under two keys.
+    are left out (they are what copy tools write before they rename). Linked folders are not walked, which would show one file
+    under two keys; one that leads elsewhere than into the listed folder is listed itself, as `link/`.
 
     Args:
         root: The folder; it may come into being later.
@@ -57,7 +57,8 @@ class LocalStorage:
         """
         folder, _, start = prefix.rpartition("/")
         folder = f"{path}/" if (path := plain(folder)) else ""
-        found = self._walk(self._inside(path), folder, hidden=hidden)
+        top = self._inside(path)
+        found = self._walk(top, folder, top, hidden=hidden)
         return sorted(
             (o for o in found if o.key.startswith(f"{folder}{start}")), key=lambda o: o.key
         )
@@ -69,7 +70,7 @@ class LocalStorage:
             return None
         found = _entries(path, folder, hidden=True)
         return sorted(
-            f"{one.name}/" if one.is_dir() else one.name for one in found if _is_text(one.name)
+            f"{one.name}/" if _is_folder(one) else one.name for one in found if _is_text(one.name)
         )
 
     def address(self, key: str) -> str:
@@ -104,26 +105,32 @@ class LocalStorage:
             raise ReportFileError("The path leads out of the storage", remedy=remedy, file=key)
         return path
 
-    def _walk(self, folder: Path, prefix: str, *, hidden: bool) -> Iterator[StoredObject]:
+    def _walk(
+        self, folder: Path, prefix: str, top: Path, *, hidden: bool
+    ) -> Iterator[StoredObject]:
         for entry in _entries(folder, prefix, hidden=hidden):
             if not _is_text(entry.name):
                 _leave_out(prefix, entry)
                 continue
             key = f"{prefix}{entry.name}"
             if entry.is_dir(follow_symlinks=False):
-                yield from self._walk(folder / entry.name, f"{key}/", hidden=hidden)
+                yield from self._walk(folder / entry.name, f"{key}/", top, hidden=hidden)
             elif not entry.is_file(follow_symlinks=False) and (reason := self._reason(entry)):
                 _log.warning("%s: %s; it is not read", shown(key), reason)
                 # A month without a file that belongs to it is another month: what counts is not left out, and whoever
                 # opens it hears the reason.
-                if is_report_file(key) or is_manifest(key):
+                end = "/" if _is_folder(entry) else ""
+                if end or is_report_file(key) or is_manifest(key):
                     with suppress(FileNotFoundError):
-                        yield _in_place_of_a_file(key, entry, reason)
+                        yield _in_place_of_a_file(f"{key}{end}", entry, reason)
             elif entry.is_file():
                 try:
                     yield _stored(key, Path(entry.path).resolve(), entry.stat())
                 except FileNotFoundError:
                     continue  # it vanished since the folder was listed
+            elif _is_folder(entry) and not Path(entry.path).resolve().is_relative_to(top):
+                with suppress(FileNotFoundError):
+                    yield _in_place_of_a_file(f"{key}/", entry, "This links to another folder")
 
     def _reason(self, entry: os.DirEntry[str]) -> str:
         """Return why a link, or what is neither a file nor a folder, cannot stand for a file; empty where it can."""
@@ -167,11 +174,18 @@ def _leave_out(prefix: str, entry: os.DirEntry[str]) -> None:
         UnreadableFileError: Report files may be missing without it.
     """
     name = f"{prefix}{os.fsencode(entry.name).decode(errors='backslashreplace')}"
-    if entry.is_dir() or is_report_file(entry.name):
+    if _is_folder(entry) or is_report_file(entry.name):
         what = "Its name is no UTF-8, so what is in it cannot be named in a delivery"
         remedy = "Rename it, or move it out of the landing folder"
         raise UnreadableFileError(what, file=name, remedy=remedy)
     _log.warning("%s is no UTF-8 file name; the file is not read", shown(name))
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False  # a link that leads back to itself
 
 
 def _is_text(name: str) -> bool:

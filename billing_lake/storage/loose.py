@@ -85,7 +85,8 @@ def _sort(storage: Storage, export: ExportLocation) -> _Sorted:
     found = _Sorted(blocked=_another_layout(export, files))
     for file in () if found.blocked else files:
         kind = unread_kind(file.key)
-        if is_report_file(file.key):
+        # A folder that is a link is listed with a size, the mark of a bucket's folder without.
+        if is_report_file(file.key) or (file.key.endswith("/") and file.size):
             try:
                 found.periods.setdefault(stated_period(storage, file), []).append(file)
             except BillingLakeError as error:

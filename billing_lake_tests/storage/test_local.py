@@ -156,7 +156,7 @@ def test_a_link_that_leads_out_of_the_root_is_neither_listed_nor_read(
     (root / "folder").symlink_to(root.parent)
     storage = LocalStorage(root)
     with caplog.at_level(logging.WARNING):
-        assert keys(storage) == ["a"]
+        assert keys(storage) == ["a", "folder/"]
     assert "link" in caplog.text
     for key in ("link", "folder/secret"):
         with pytest.raises(ReportFileError, match="leads out of the storage"):
@@ -170,6 +170,21 @@ def test_a_link_to_a_file_inside_is_that_file_and_a_linked_folder_is_not_walked(
     (root / "link").symlink_to(root / "a/b")
     (root / "loop").symlink_to(root)
     assert keys(LocalStorage(root)) == ["a/b", "link"]
+
+
+def test_a_linked_folder_is_listed_where_its_files_are_not(root: Path) -> None:
+    put(root / "a/b", b"x")
+    put(root / "elsewhere/c", b"x")
+    (root / "a/link").symlink_to(root / "elsewhere")
+    storage = LocalStorage(root)
+    assert keys(storage, "a/") == ["a/b", "a/link/"]
+    assert keys(storage) == ["a/b", "elsewhere/c"]
+
+
+def test_a_link_that_leads_back_to_itself_is_named_among_what_lies_in_a_folder(root: Path) -> None:
+    put(root / "a/b", b"x")
+    (root / "a/loop").symlink_to("loop")
+    assert LocalStorage(root).names("a") == ["b", "loop"]
 
 
 def test_the_root_itself_may_be_a_link(root: Path) -> None:

@@ -94,6 +94,20 @@ def test_a_loose_file_that_is_added_is_noticed(root: Path, storage: LocalStorage
         verify_unchanged(storage, LOOSE, delivery)
 
 
+@pytest.mark.parametrize("place", ["landing/elsewhere", "outside"])
+def test_a_linked_folder_could_hold_files_of_any_month_and_nothing_is_loaded_without_it(
+    root: Path, storage: LocalStorage, place: str
+) -> None:
+    put(root / "billing/good.csv.gz", GOOD)
+    (root / "billing/same").symlink_to(root / "billing")
+    assert keys(resolve_delivery(storage, LOOSE, "2025-03")) == ["billing/good.csv.gz"]
+    more = put(root.parent / place / "more.csv.gz", csv_gz([row(line_item="j")]))
+    (root / "billing/linked").symlink_to(more.parent)
+    error = refused(storage)
+    assert isinstance(error, UnusableFilesError)
+    assert error.file == "billing/linked/"
+
+
 @pytest.mark.parametrize(
     ("data", "reason"),
     [

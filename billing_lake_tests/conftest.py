@@ -31,6 +31,12 @@ LONGEST = (
     "test_demo.py",
     "test_own_project.py",
     "test_docs.py",
+    "test_histories.py",
+    "test_killed_rebuilds.py",
+    "test_refused_writes.py",
+    "test_operation_docs.py",
+    "test_table_proofs.py",
+    "test_relocation.py",
 )
 
 

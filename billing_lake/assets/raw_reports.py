@@ -40,8 +40,9 @@ def build_raw_reports(export: Export) -> dg.AssetsDefinition:
         with named_failures():
             # The first step of every run: what is not set or not open to us is said before anything is read.
             billing_lake.require(export.outputs, export.crawler)
+            storage = billing_lake.storage
 
-        current = _resolver(billing_lake.storage, export, several=len(context.partition_keys) > 1)
+        current = _resolver(storage, export, several=len(context.partition_keys) > 1)
 
         def resolve(period: str) -> Outcome[Delivery]:
             delivery = current(period)

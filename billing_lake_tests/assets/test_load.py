@@ -10,6 +10,7 @@ import dagster as dg
 import pytest
 
 from billing_lake.catalogs.base import TableCatalog
+from billing_lake.domain import errors
 from billing_lake.domain.profiles import Profile
 from billing_lake.domain.sources import PeriodKey
 from billing_lake.sample import SampleDelivery, SampleSpec
@@ -328,3 +329,24 @@ def test_a_crawler_that_the_deployment_has_not_is_said_before_anything_is_read(w
     text = failure(lake.load("2025-03"), f"{EXPORT}__raw_reports")
     assert text.startswith("ConfigurationError: `crawler` is 'glue'")
     assert "defs.yaml" in text
+
+
+@pytest.mark.parametrize(
+    "folder", ["landing", "catalog", "values", "warehouse", "warehouse/iceberg", "warehouse/hive"]
+)
+def test_a_file_in_a_folders_place_is_a_named_error(
+    world: Callable[..., World], folder: str
+) -> None:
+    lake = world()
+    if folder != "landing":
+        lake.deliver("2025-03")
+    (lake.home / folder).parent.mkdir(parents=True, exist_ok=True)
+    (lake.home / folder).write_bytes(b"")
+    result = lake.load("2025-03")
+    assert not result.success
+    (failed,) = result.get_step_failure_events()
+    failure = failed.step_failure_data.user_failure_data
+    assert failure is not None
+    error = getattr(errors, str(failure.metadata["error"].value))
+    assert issubclass(error, errors.BillingLakeError)
+    assert str(lake.home / folder) in str(failure.description)

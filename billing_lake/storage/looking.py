@@ -86,7 +86,7 @@ def _pinned(storage: Storage, file: StoredObject) -> _Pinned:
     return _Pinned(file.uri, file.etag, file.key, storage)
 
 
-# A sensor asks every minute and pinned content never changes: no file is read twice for what it says.
+# A sensor looks every few minutes, and pinned content never changes: no file is read twice for what it says.
 @lru_cache(maxsize=1_000)
 def _manifest(file: _Pinned) -> Manifest:
     manifest = parse_manifest(file.storage.read(file.key), file.key)

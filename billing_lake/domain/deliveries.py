@@ -24,6 +24,9 @@ class StoredObject:
         size: Bytes.
         etag: Content tag of the storage; a local folder has none and uses inode, size and time.
         modified: Time of the last change, ISO 8601 in UTC with microseconds.
+        touched: When a folder's file system last changed anything of the file, which no program can set: nanoseconds since 1970.
+            It tells within a load that a file was written to, and is no part of a delivery's identity, because it changes
+            with a new name or link, too. Empty elsewhere.
     """
 
     key: str
@@ -31,6 +34,7 @@ class StoredObject:
     size: int
     etag: str
     modified: str
+    touched: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

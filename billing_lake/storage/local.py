@@ -212,4 +212,5 @@ def _stored(key: str, path: Path, stat: os.stat_result) -> StoredObject:
         size=stat.st_size,
         etag=f"{stat.st_ino}-{stat.st_size}-{stat.st_mtime_ns}",
         modified=changed.isoformat(timespec="microseconds"),
+        touched=str(stat.st_ctime_ns),
     )

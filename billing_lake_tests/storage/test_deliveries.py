@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -400,3 +401,23 @@ def test_findings_can_be_told_as_json(root: Path, storage: LocalStorage) -> None
     deliver(root)
     delivery = find_deliveries(storage, CREATE_NEW).deliveries["2025-03"]
     assert Delivery.from_json(json.loads(json.dumps(delivery.to_json()))) == delivery
+
+
+@pytest.mark.parametrize("export", [CREATE_NEW, LOOSE])
+def test_a_file_that_is_written_to_during_a_load_is_noticed_with_its_size_and_time_kept(
+    root: Path, storage: LocalStorage, export: ExportLocation
+) -> None:
+    deliver(root, chunks=1)
+    if export == LOOSE:
+        for beside in root.rglob("*.json"):
+            beside.unlink()
+    delivery = resolve_delivery(storage, export, "2025-03")
+    path, pinned = Path(delivery.files[0].uri), delivery.files[0]
+    kept, data = path.stat(), path.read_bytes()
+    # The clock of a file system goes on in steps of some milliseconds.
+    while storage.stat(pinned.key) == pinned:
+        path.write_bytes(data)
+        os.utime(path, ns=(kept.st_atime_ns, kept.st_mtime_ns))
+    assert resolve_delivery(storage, export, "2025-03").identity == delivery.identity
+    with pytest.raises(DeliveryChangedError, match=r"written to while it was loaded.*csv\.gz"):
+        verify_unchanged(storage, export, delivery)

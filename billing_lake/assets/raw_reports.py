@@ -21,6 +21,8 @@ from billing_lake.domain.errors import NoDeliveryError
 from billing_lake.storage.base import Storage
 from billing_lake.storage.deliveries import find_deliveries, resolve_delivery
 
+_NAMED = 5
+
 
 def build_raw_reports(export: Export) -> dg.AssetsDefinition:
     """Build the asset for ``export``."""
@@ -67,6 +69,11 @@ def _resolver(storage: Storage, export: Export, *, several: bool) -> Callable[[s
     def findings() -> Findings:
         return find_deliveries(storage, location)
 
+    def unreached() -> str:
+        beyond = sorted(findings().deliveries.keys() - set(export.partitions.get_partition_keys()))
+        named = ", ".join(beyond[:_NAMED])
+        return f". Its deliveries of {named} are not between `start` and `end`" if beyond else ""
+
     def current(period: str) -> Delivery:
         if several and period in findings().deliveries:
             return findings().deliveries[period]
@@ -75,12 +82,12 @@ def _resolver(storage: Storage, export: Export, *, several: bool) -> Callable[[s
             and findings().deliveries
             and period not in {**findings().waiting, **findings().broken}
         ):
-            raise NothingToDo(f"Export {export.name} has no delivery for {period}")
+            raise NothingToDo(f"Export {export.name} has no delivery for {period}{unreached()}")
         try:
             return resolve_delivery(storage, location, period)
         except NoDeliveryError as error:
             if findings().deliveries or findings().waiting:
-                raise NothingToDo(str(error)) from error
+                raise NothingToDo(f"{error}{unreached()}") from error
             raise
 
     return current

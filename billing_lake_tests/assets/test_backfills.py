@@ -358,3 +358,20 @@ def test_a_run_that_goes_on_where_another_one_failed_knows_what_that_one_skipped
 
 def out_of_order(_: object) -> None:
     raise OSError("The step fails before it comes to any month")
+
+
+def test_a_skipped_month_is_told_of_deliveries_that_no_month_of_the_export_reaches(
+    world: Make,
+) -> None:
+    lake = world(outputs=["iceberg"], start="2025-02")
+    lake.deliver("2025-01")
+    for result in (lake.load("2025-02"), lake.load_range("2025-02", "2025-03")):
+        assert result.success
+        (event,) = (
+            one
+            for one in result.all_events
+            if one.event_type is dg.DagsterEventType.ASSET_OBSERVATION
+            and one.partition == "2025-02"
+        )
+        reason = str(event.asset_observation_data.asset_observation.metadata["reason"].value)
+        assert "Its deliveries of 2025-01 are not between `start` and `end`" in reason

@@ -98,10 +98,15 @@ def _verdict(lake: Lake, export: Export, crawl: Crawl) -> Verdict:
         return Verdict(
             passed=False, description=_ways_out(export, period, refused), metadata=metadata
         )
-    described = f"{len(rows)} changes that the tables follow" if rows else "No changes"
+    changed = len({column for _, column, *_ in rows})
+    described = "No changes"
+    if changed:
+        described = (
+            f"{changed} changed {'column' if changed == 1 else 'columns'}, which the tables follow"
+        )
     if crawl.unlisted:
         described += (
-            f"; the files have {len(crawl.unlisted)} columns that the manifest does not list, and they are loaded: "
+            f"; columns that the manifest does not list, and that are loaded ({len(crawl.unlisted)}): "
             f"{', '.join(crawl.unlisted[:_SHOWN])}"
         )
     return Verdict(

@@ -66,8 +66,8 @@ def demo(rows: int) -> None:
             except LoadError as error:
                 raise _with_log(error, log) from error
         _report(out, lake, project.export, story)
-        _next(out, lake, project.export.table, log, _needed(asked, lake.home))
-        _own(out, own, landing)
+        _next(out, lake, project.export.table, log, asked)
+        _own(out, own, landing, asked)
 
 
 def _open(own: Path) -> LocalLake:
@@ -211,11 +211,13 @@ def _report(out: Console, lake: LocalLake, export: Export, story: list[Told]) ->
         report.print_services(out, lake_sql, export.table)
 
 
-def _next(out: Console, lake: LocalLake, table: str, log: Path, shell: str) -> None:
+def _next(out: Console, lake: LocalLake, table: str, log: Path, asked: Mapping[str, str]) -> None:
     from billing_lake.commands.demo_report import heading
+    from billing_lake.deployments.local import home_folder
 
     called = Path(sys.argv[0])
     command = _near(called) if called.name == "billing-lake" else "billing-lake"
+    shell = _needed(asked, lake.home, home_folder(asked))
     heading(out, "Next")
     lines = [
         ("See the runs, tables and checks", f"{shell}make dev", "then http://localhost:3000"),
@@ -228,25 +230,33 @@ def _next(out: Console, lake: LocalLake, table: str, log: Path, shell: str) -> N
         out.print(f"  {title:<33}{text}{then and f', {then}'}", soft_wrap=True, markup=False)
 
 
-def _own(out: Console, home: Path, landing: Path) -> None:
+def _own(out: Console, home: Path, landing: Path, asked: Mapping[str, str]) -> None:
     from billing_lake.commands.demo_report import heading
+    from billing_lake.deployments import HOME_SETTING, local
 
     heading(
         out, f"Load a report of your own, here called acme, into a lake of your own, {_near(home)}"
     )
-    for line in own_report(_near(landing)):
+    default = local.own_home({**asked, HOME_SETTING: ""})
+    for line in own_report(_near(landing), _needed(asked, home, default)):
         out.print(f"  {line}", soft_wrap=True, markup=False)
 
 
-def own_report(landing: str) -> tuple[str, ...]:
-    """Return the commands that lead from the demo to a report of one's own, put down in the folder ``landing``."""
-    export = "{type: billing_lake.components.BillingExport, attributes: {name: acme, layout: loose, prefix: acme}}"
+def own_report(landing: str, shell: str) -> tuple[str, ...]:
+    """Return the commands that lead from the demo to a report of one's own.
+
+    Args:
+        landing: Folder that it is put into.
+        shell: The settings that must stand before a command so that it works on the lake of one's own.
+    """
+    attributes = '{name: acme, layout: loose, prefix: acme, start: "2024-01"}'
+    export = f"{{type: billing_lake.components.BillingExport, attributes: {attributes}}}"
     bill, folder = f"{landing}/acme", "billing_lake/defs/acme"
     return (
         f"mkdir -p {bill} {folder}",
         f"cp YOUR_FILES.csv.gz {bill}",
         f"echo '{export}' > {folder}/defs.yaml",
-        "make dev    # then Jobs, acme_load, and the months; for reports with manifests see docs/operation.md",
+        f"{shell}make dev    # Jobs, acme_load, months from `start` on; with manifests: docs/operation.md",
     )
 
 
@@ -256,14 +266,13 @@ def _near(path: Path) -> str:
     return str(path.relative_to(here) if path.is_relative_to(here) else path)
 
 
-def _needed(environment: Mapping[str, str], home: Path) -> str:
-    """Return what has to stand before a command so that it works on the demo's lake."""
+def _needed(environment: Mapping[str, str], home: Path, found: Path) -> str:
+    """Return what has to stand before a command that would work on the lake ``found``, so that it works on ``home``."""
     from billing_lake.deployments import DEPLOYMENT_SETTING, HOME_SETTING, chosen_deployment
-    from billing_lake.deployments.local import home_folder
 
     settings: dict[str, str] = {}
     if (chosen := chosen_deployment(environment)) != "local":
         settings[DEPLOYMENT_SETTING] = chosen
-    if home_folder(environment) != home:
+    if found != home:
         settings[HOME_SETTING] = _near(home)
     return "".join(f"{name}={shlex.quote(value)} " for name, value in settings.items())

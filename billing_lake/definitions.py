@@ -12,6 +12,7 @@ import dagster as dg
 import billing_lake.defs
 from billing_lake.assets.export import knowingly
 from billing_lake.components.demo_export import demo_export
+from billing_lake.components.faults import require_readable
 from billing_lake.deployments import chosen_deployment
 from billing_lake.deployments.local import home_folder, is_demo
 from billing_lake.domain.errors import ConfigurationError, shown
@@ -42,6 +43,7 @@ def defs() -> dg.Definitions:
         if chosen_deployment(environ) != "aws" and is_demo(home_folder(environ)):
             found = demo_export().build_defs(tree.load_context)
         else:
+            require_readable(tree.defs_module_path)
             found = tree.build_defs(tree.defs_module_path)
     return dg.Definitions.merge(
         found, dg.Definitions(executor=dg.in_process_executor, component_tree=tree)

@@ -11,7 +11,8 @@ import dagster as dg
 import pytest
 
 import billing_lake
-from billing_lake.definitions import defs
+from billing_lake.components.faults import ExportNotLoadedError
+from billing_lake.definitions import DEFS_SETTING, defs
 from billing_lake.deployments import (
     _LAKES,
     DEPLOYMENT_SETTING,
@@ -129,3 +130,28 @@ def test_the_home_of_a_lake_is_absolute_and_a_folder(
 def test_opening_a_lake_makes_no_files(tmp_path: Path) -> None:
     open_lake({HOME_SETTING: str(tmp_path / "lake")})
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("type: x\nattributes:\n  name: two\n   layout: loose\n", "no YAML: .* line 4"),
+        ("type: x\nattributes: {name: two\n", "no YAML: .* line 3"),
+        (
+            "type: billing_lake.components.BilingExport\nattributes: {}\n",
+            "`type` is 'billing_lake.components.BilingExport', which there is not .* line 1",
+        ),
+        ("attributes: {}\ntype: nowhere.Export\n", "`type` is 'nowhere.Export', .* line 2"),
+        ("type: \x00\n", "cannot be read"),
+    ],
+)
+def test_a_defs_yaml_that_dagster_cannot_read_is_named_with_its_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, says: str
+) -> None:
+    file = tmp_path / "defs" / "two" / "defs.yaml"
+    file.parent.mkdir(parents=True)
+    file.write_text(text)
+    monkeypatch.setenv(DEFS_SETTING, str(tmp_path / "defs"))
+    with pytest.raises(ExportNotLoadedError, match=says) as caught:
+        defs().get_repository_def()
+    assert caught.value.file == str(file)

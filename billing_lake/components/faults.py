@@ -14,9 +14,12 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
+from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import yaml
 from dagster.components.core.component_tree import ComponentTreeException
 from pydantic import BaseModel, PrivateAttr, ValidationError, create_model, model_validator
 
@@ -103,6 +106,48 @@ class Origin:
 
     place: Place
     fault: ExportNotLoadedError | None
+
+
+def require_readable(folder: Path) -> None:
+    """Refuse a folder with a `defs.yaml` that is no YAML, or that is of a type that there is not.
+
+    Dagster reads the files before it asks a component, and its own error begins with other things.
+
+    Raises:
+        ExportNotLoadedError: With file, line and remedy.
+    """
+    for file in sorted(folder.rglob("defs.yaml")):
+        try:
+            nodes = list(yaml.compose_all(file.read_text(encoding="utf-8"), Loader=yaml.SafeLoader))
+        except yaml.MarkedYAMLError as error:
+            line = None if error.problem_mark is None else error.problem_mark.line + 1
+            what = f"This is no YAML: {shown(error.problem)}"
+            remedy = "Mind the indentation, and a space behind each colon"
+            raise ExportNotLoadedError(what, file=str(file), line=line, remedy=remedy) from error
+        except (yaml.YAMLError, UnicodeError, OSError) as error:
+            what = f"The file cannot be read: {shown(error)}"
+            raise ExportNotLoadedError(what, file=str(file), remedy="Write it as UTF-8") from error
+        for node in nodes:
+            _require_type(node, str(file))
+
+
+def _require_type(node: yaml.Node | None, file: str) -> None:
+    pairs = node.value if isinstance(node, yaml.MappingNode) else []
+    found = next((value for key, value in pairs if key.value == "type"), None)
+    if not isinstance(found, yaml.ScalarNode):
+        return  # Dagster has other kinds of documents, and says itself what it misses
+    module, _, name = str(found.value).rpartition(".")
+    try:
+        known = bool(module) and hasattr(import_module(module), name)
+    except ImportError:
+        known = False
+    if not known:
+        raise ExportNotLoadedError(
+            f"`type` is {shown(found.value)!r}, which there is not",
+            file=file,
+            line=found.start_mark.line + 1,
+            remedy="Write `type: billing_lake.components.BillingExport`",
+        )
 
 
 def _explain(error: ValidationError, model: type[BaseModel]) -> tuple[str, str, str]:

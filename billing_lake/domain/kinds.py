@@ -37,6 +37,11 @@ _KINDS = (
         for end in (".bz2", ".xz", ".zst", ".7z")
     ),
     (".xlsx", "a workbook of Excel", "Save it as CSV and compress it with gzip"),
+    (
+        ".gz",
+        "gzip of another name",
+        "Let its name end with .csv.gz if it is a report, else move it out of the export's folder",
+    ),
 )
 _DATA_EXPORTS_FOLDER = re.compile(r"billing_period=\d{4}-\d{2}", re.IGNORECASE)
 _ATHENA_FOLDERS = re.compile(r"(?:^|/)year=\d{4}/month=\d{1,2}/")

@@ -23,6 +23,7 @@ from billing_lake.domain.kinds import (
         ("a/bill.csv.gzip", "gzipped CSV of another name"),
         ("a/bill.csv.bz2", "CSV compressed in another way than gzip"),
         ("a/bill.xlsx", "a workbook of Excel"),
+        ("a/march.gz", "gzip of another name"),
         ("a/bill.csv.gz", None),
         ("a/cost_and_usage_data_status/x.parquet", None),
         ("a/readme.md", None),

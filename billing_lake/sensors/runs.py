@@ -44,7 +44,7 @@ class Attempt:
 
     Attributes:
         ended: When.
-        lasting: What somebody has to mend before another run can succeed; None where that may pass by itself.
+        lasting: Whether somebody has to mend something before another run can succeed; otherwise it may pass by itself.
         what: What became of it.
     """
 

@@ -11,8 +11,8 @@ import dagster as dg
 
 import billing_lake.defs
 from billing_lake.assets.export import knowingly
+from billing_lake.components.broken_exports import require_readable
 from billing_lake.components.demo_export import demo_export
-from billing_lake.components.faults import require_readable
 from billing_lake.deployments import chosen_deployment
 from billing_lake.deployments.local import home_folder, is_demo
 from billing_lake.domain.errors import ConfigurationError, shown

@@ -192,7 +192,7 @@ def _source(home: Path) -> Any:
     from billing_lake.deployments import LocalLake
     from billing_lake.domain.layouts import ExportLocation
     from billing_lake.engines.digests import local_digest
-    from billing_lake.storage.deliveries import read_source, resolve_delivery
+    from billing_lake.landing.deliveries import read_source, resolve_delivery
 
     lake = LocalLake(home)
     location = ExportLocation(name="bench", layout="create-new", prefix="billing", report="daily")

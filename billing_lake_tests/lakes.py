@@ -13,7 +13,6 @@ from dagster._core.storage.tags import (
     ASSET_PARTITION_RANGE_START_TAG,
 )
 
-from billing_lake.catalogs.base import TableCatalog
 from billing_lake.components import BillingExport
 from billing_lake.deployments import Lake, LocalLake
 from billing_lake.deployments.base import LAKE_RESOURCE
@@ -21,6 +20,7 @@ from billing_lake.domain.profiles import Profile
 from billing_lake.domain.sources import PeriodKey
 from billing_lake.jobs.s3_tables import s3_table_create, s3_table_delete
 from billing_lake.sample import SampleDelivery, SampleSpec, write_delivery
+from billing_lake.tables.base import TableCatalog
 
 EXPORT = "costs"
 TABLE = f"billing.{EXPORT}"

@@ -11,7 +11,7 @@ import dagster as dg
 import pytest
 
 import billing_lake
-from billing_lake.components.faults import ExportNotLoadedError
+from billing_lake.components.broken_exports import ExportNotLoadedError
 from billing_lake.definitions import DEFS_SETTING, defs
 from billing_lake.deployments import (
     _LAKES,

@@ -12,10 +12,10 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from billing_lake.catalogs.base import DELIVERY_VERSION
 from billing_lake.domain.crawls import Crawl
 from billing_lake.domain.deliveries import Delivery
 from billing_lake.domain.profiles import Profile, compare
+from billing_lake.tables.base import DELIVERY_VERSION
 from billing_lake_tests.lakes import EXPORT, SPEC, World
 
 PERIOD = "2025-03"

@@ -16,11 +16,11 @@ import dagster as dg
 import polars as pl
 import pytest
 
-from billing_lake.catalogs.base import TableCatalog
 from billing_lake.domain.sources import PeriodKey
-from billing_lake_tests.catalogs.making import count
+from billing_lake.tables.base import TableCatalog
 from billing_lake_tests.jobs.test_rebuild import JOB, make_old_tables
 from billing_lake_tests.lakes import EXPORT, TABLE, World
+from billing_lake_tests.tables.making import count
 
 if TYPE_CHECKING:
     from typing_extensions import Self

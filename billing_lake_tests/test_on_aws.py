@@ -12,10 +12,10 @@ from datetime import datetime, timezone
 
 import pytest
 
-from billing_lake.catalogs.base import TableCatalog
 from billing_lake.domain.schemas import Column, plan
 from billing_lake.domain.sources import PeriodKey
 from billing_lake.sensors.new_reports import look
+from billing_lake.tables.base import TableCatalog
 from billing_lake_tests.assets.test_load import (
     assert_tables_equal,
     figures,

@@ -15,10 +15,10 @@ from typing import Any
 import duckdb
 import pytest
 
-from billing_lake.catalogs.relocation import relocate
 from billing_lake.deployments import LocalLake
 from billing_lake.domain.errors import ConfigurationError
 from billing_lake.domain.profiles import Profile
+from billing_lake.tables.relocation import relocate
 from billing_lake_tests.commands.conftest import Runner
 from billing_lake_tests.lakes import World
 

@@ -16,7 +16,7 @@ from billing_lake.domain.deliveries import Delivery
 from billing_lake.domain.errors import MixedPeriodsError, PeriodMismatchError
 from billing_lake.domain.profiles import Profile
 from billing_lake.engines.base import Engine, facts_of
-from billing_lake.storage.deliveries import read_source
+from billing_lake.landing.deliveries import read_source
 
 
 def build_crawler_table(export: Export) -> dg.AssetsDefinition:

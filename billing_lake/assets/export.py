@@ -11,10 +11,10 @@ from typing import Any, Literal, get_args
 
 import dagster as dg
 
-from billing_lake.catalogs.base import Crawler
 from billing_lake.domain.layouts import ExportLocation
 from billing_lake.domain.periods import next_period
 from billing_lake.domain.sources import PeriodKey
+from billing_lake.tables.base import Crawler
 
 TableOutput = Literal["hive", "iceberg", "s3_table"]
 """The tables that an export may be loaded into, in the order in which they are loaded."""

@@ -27,8 +27,8 @@ from billing_lake.domain.errors import (
 from billing_lake.domain.profiles import Profile, merge
 from billing_lake.domain.sources import Encoded, PeriodKey
 from billing_lake.engines.base import Engine
-from billing_lake.storage.base import Storage
-from billing_lake.storage.deliveries import read_source
+from billing_lake.landing.base import Storage
+from billing_lake.landing.deliveries import read_source
 
 
 class StaticFiles(dg.Config):

@@ -11,7 +11,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from billing_lake.assets.export import TableOutput
-from billing_lake.catalogs.base import BEFORE, DELIVERY_VERSION, Commit, TableCatalog
 from billing_lake.deployments import Lake
 from billing_lake.domain.crawls import Crawl
 from billing_lake.domain.deliveries import Delivery
@@ -29,7 +28,8 @@ from billing_lake.domain.layouts import ExportLocation
 from billing_lake.domain.schemas import Field, SchemaPlan, lake_columns, plan
 from billing_lake.domain.sources import Encoded, EncodedFile, EncodeTarget, PeriodKey
 from billing_lake.engines.base import Engine, Log, facts_of
-from billing_lake.storage.deliveries import verify_unchanged
+from billing_lake.landing.deliveries import verify_unchanged
+from billing_lake.tables.base import BEFORE, DELIVERY_VERSION, Commit, TableCatalog
 
 PROPERTY = "billing-lake."
 """What the names of a load's snapshot properties begin with."""

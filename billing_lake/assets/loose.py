@@ -15,8 +15,8 @@ from billing_lake.domain.deliveries import Delivery
 from billing_lake.domain.errors import ReportFileError, RowsElsewhereError, UnusableFilesError
 from billing_lake.domain.layouts import ExportLocation
 from billing_lake.engines.base import Engine, Log
-from billing_lake.storage.deliveries import read_periods
-from billing_lake.storage.loose import other_periods
+from billing_lake.landing.deliveries import read_periods
+from billing_lake.landing.loose import other_periods
 
 _SEEN = "loose_files_of_one_period"
 

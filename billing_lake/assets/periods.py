@@ -25,7 +25,7 @@ from billing_lake.assets.left_out import (
     raise_failures,
 )
 from billing_lake.domain.errors import BillingLakeError, CommitConflictError
-from billing_lake.io.values import ValueStore, ValueT
+from billing_lake.values import ValueStore, ValueT
 
 _ATTEMPTS = 3
 _CONFLICT_SECONDS = 5

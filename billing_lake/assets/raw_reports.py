@@ -18,8 +18,8 @@ from billing_lake.assets.periods import (
 from billing_lake.deployments import Lake
 from billing_lake.domain.deliveries import Delivery, Findings
 from billing_lake.domain.errors import NoDeliveryError
-from billing_lake.storage.base import Storage
-from billing_lake.storage.deliveries import find_deliveries, resolve_delivery
+from billing_lake.landing.base import Storage
+from billing_lake.landing.deliveries import find_deliveries, resolve_delivery
 
 _NAMED = 5
 

@@ -18,11 +18,11 @@ from billing_lake.assets.metadata import (
 )
 from billing_lake.assets.periods import Event, Outcome, each_period
 from billing_lake.assets.progress import progress
-from billing_lake.catalogs.base import Commit, TableCatalog
 from billing_lake.deployments import Lake
 from billing_lake.domain.crawls import Crawl
 from billing_lake.domain.errors import BillingLakeError
 from billing_lake.domain.sources import Encoded, PeriodKey
+from billing_lake.tables.base import Commit, TableCatalog
 
 _KINDS: Mapping[TableOutput, set[str]] = {
     "hive": {"hive", "parquet"},

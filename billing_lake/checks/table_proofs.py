@@ -17,7 +17,6 @@ from billing_lake.assets import markdown
 from billing_lake.assets.export import TABLE_ASSETS, Export, TableOutput, knowingly
 from billing_lake.assets.loading import catalog_of
 from billing_lake.assets.metadata import from_figures, present
-from billing_lake.catalogs.base import Commit
 from billing_lake.checks.evaluations import Checks, Event, Made, Verdict
 from billing_lake.deployments import Lake
 from billing_lake.domain.crawls import Crawl
@@ -25,6 +24,7 @@ from billing_lake.domain.errors import BillingLakeError, SnapshotGoneError
 from billing_lake.domain.profiles import Profile, compare
 from billing_lake.domain.quality import Quality
 from billing_lake.domain.sources import Source
+from billing_lake.tables.base import Commit
 
 EQUALS_DELIVERY = "equals_delivery"
 ONE_VERSION = "one_delivery_version"

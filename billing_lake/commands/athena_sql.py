@@ -25,7 +25,7 @@ from billing_lake.resources.athena_queries import (
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-    from billing_lake.catalogs.base import TableCatalog
+    from billing_lake.tables.base import TableCatalog
 
 GLUE_CATALOG = "AwsDataCatalog"
 HIVE_SUFFIX = "_hive"

@@ -76,9 +76,9 @@ def _open(own: Path) -> LocalLake:
     Raises:
         ConfigurationError: There is a folder that no demo made.
     """
-    from billing_lake.catalogs.relocation import relocate
     from billing_lake.deployments import HOME_SETTING, LocalLake, open_lake
     from billing_lake.deployments.local import DEMO_MARK, demo_home, is_demo
+    from billing_lake.tables.relocation import relocate
 
     home = demo_home(own)
     if not is_demo(home):
@@ -165,8 +165,8 @@ def _tell(
     out: Console, bars: Progress, lake: LocalLake, project: Project, chapter: Chapter, rows: int
 ) -> Told:
     from billing_lake.commands.demo_report import Told
+    from billing_lake.landing.deliveries import resolve_delivery
     from billing_lake.sample import OwnSamples, write_delivery
-    from billing_lake.storage.deliveries import resolve_delivery
 
     label = f"{chapter.period} {'restated' if chapter.restatement else 'first'}"
     task = bars.add_task(label, total=project.steps + 1, step="writing the delivery")

@@ -21,9 +21,9 @@ def dagster_home() -> None:
     For `dagster` and `dg`: export DAGSTER_HOME="$(billing-lake dagster-home)". Its settings are in the dagster.yaml there; once you
     have changed that file, it stays as it is.
     """
-    from billing_lake.catalogs.local_place import require_made_here
     from billing_lake.deployments import chosen_deployment
     from billing_lake.deployments.local import home_folder, own_home
+    from billing_lake.tables.local_place import require_made_here
 
     elsewhere = chosen_deployment(os.environ) == "aws"
     home = own_home(os.environ) if elsewhere else home_folder(os.environ)

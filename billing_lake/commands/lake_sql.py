@@ -37,9 +37,9 @@ from billing_lake.domain.schemas import Field, parse_decimal
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-    from billing_lake.catalogs.hive import HiveTables
-    from billing_lake.catalogs.iceberg import IcebergTables
     from billing_lake.deployments import LocalLake
+    from billing_lake.tables.hive import HiveTables
+    from billing_lake.tables.iceberg import IcebergTables
 
 _TABLE_FUNCTIONS = frozenset(
     (

@@ -52,10 +52,10 @@ def _athena(settings: Mapping[str, str]) -> TableSql:
         what = f"Queries on AWS need the package {error.name}, which is not installed"
         raise ConfigurationError(what, remedy='pip install "billing-lake[aws]"') from error
 
-    from billing_lake.catalogs.iceberg_opening import require_credentials
     from billing_lake.commands.athena_sql import AthenaSql
     from billing_lake.deployments.aws import aws_lake
     from billing_lake.resources.athena_queries import AthenaQueries
+    from billing_lake.tables.iceberg_opening import require_credentials
 
     lake = aws_lake(settings)
     # Once, before three catalogs and Athena each say it in words of their own.

@@ -19,10 +19,9 @@ from billing_lake.assets.export import TABLE_OUTPUTS, Export, TableOutput
 from billing_lake.assets.iceberg_static import build_iceberg_static
 from billing_lake.assets.raw_reports import build_raw_reports
 from billing_lake.assets.tables import build_table
-from billing_lake.catalogs.base import Crawler
 from billing_lake.checks.schema_diff import build_schema_diff
 from billing_lake.checks.table_proofs import build_static_proofs, build_table_proofs
-from billing_lake.components.faults import (
+from billing_lake.components.broken_exports import (
     ExportNotLoadedError,
     Origin,
     Place,
@@ -41,6 +40,7 @@ from billing_lake.jobs.orphans import build_orphans_job
 from billing_lake.jobs.rebuild import build_rebuild_job
 from billing_lake.jobs.s3_tables import s3_table_create, s3_table_delete
 from billing_lake.sensors.new_reports import build_new_reports
+from billing_lake.tables.base import Crawler
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,99}")
 

@@ -16,17 +16,17 @@ from billing_lake.deployments.aws_settings import AwsSettings
 from billing_lake.deployments.base import LAKE_RESOURCE
 
 if TYPE_CHECKING:
-    from billing_lake.catalogs.base import Crawler
-    from billing_lake.catalogs.glue_crawled import GlueCrawledTables
-    from billing_lake.catalogs.glue_hive import GlueHiveTables
-    from billing_lake.catalogs.iceberg import IcebergTables
     from billing_lake.deployments.base import RunContext
     from billing_lake.engines.base import Engine, Log, Reader
     from billing_lake.files.aws import AwsClients
     from billing_lake.files.s3 import S3Files
-    from billing_lake.io.values import ValueStore
+    from billing_lake.landing.s3 import S3Storage
     from billing_lake.resources.glue_settings import GlueWaits
-    from billing_lake.storage.s3 import S3Storage
+    from billing_lake.tables.base import Crawler
+    from billing_lake.tables.glue_crawled import GlueCrawledTables
+    from billing_lake.tables.glue_hive import GlueHiveTables
+    from billing_lake.tables.iceberg import IcebergTables
+    from billing_lake.values import ValueStore
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class AwsLake:
     @cached_property
     def storage(self) -> S3Storage:
         """Where exports are delivered to: the landing bucket."""
-        from billing_lake.storage.s3 import S3Storage
+        from billing_lake.landing.s3 import S3Storage
 
         return S3Storage(self.clients, self.settings.landing_bucket)
 
@@ -65,8 +65,8 @@ class AwsLake:
     @cached_property
     def iceberg(self) -> IcebergTables:
         """The Iceberg tables: `<warehouse>/iceberg/`, in the Glue Data Catalog."""
-        from billing_lake.catalogs.aws_catalogs import glue_catalog_properties
-        from billing_lake.catalogs.iceberg import IcebergTables
+        from billing_lake.tables.aws_catalogs import glue_catalog_properties
+        from billing_lake.tables.iceberg import IcebergTables
 
         warehouse = f"{self.settings.warehouse}/iceberg"
         return IcebergTables(
@@ -80,8 +80,8 @@ class AwsLake:
         Raises:
             ConfigurationError: No bucket is set.
         """
-        from billing_lake.catalogs.aws_catalogs import s3_tables_properties
-        from billing_lake.catalogs.iceberg import IcebergTables
+        from billing_lake.tables.aws_catalogs import s3_tables_properties
+        from billing_lake.tables.iceberg import IcebergTables
 
         arn = require_table_bucket(self.settings)
         properties = s3_tables_properties(self.clients, arn, self.settings.s3_tables_uri)
@@ -90,14 +90,14 @@ class AwsLake:
     @cached_property
     def hive(self) -> GlueHiveTables:
         """The Hive-style tables: `<warehouse>/hive/`, in the Glue Data Catalog."""
-        from billing_lake.catalogs.glue_hive import GlueHiveTables
+        from billing_lake.tables.glue_hive import GlueHiveTables
 
         return GlueHiveTables(self.files, f"{self.settings.warehouse}/hive")
 
     @cached_property
     def crawled(self) -> GlueCrawledTables:
         """The tables over raw files, in the Glue Data Catalog."""
-        from billing_lake.catalogs.glue_crawled import GlueCrawledTables
+        from billing_lake.tables.glue_crawled import GlueCrawledTables
 
         return GlueCrawledTables(
             self.files,
@@ -109,7 +109,7 @@ class AwsLake:
     @cached_property
     def values(self) -> ValueStore:
         """The values between assets: `<warehouse>/values/`."""
-        from billing_lake.io.values import ValueStore
+        from billing_lake.values import ValueStore
 
         return ValueStore(f"{self.settings.warehouse}/values", self.files)
 

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 if TYPE_CHECKING:
     import dagster as dg
 
-    from billing_lake.catalogs.base import CrawledCatalog, Crawler, HiveCatalog
-    from billing_lake.catalogs.iceberg import IcebergTables
     from billing_lake.engines.base import Engine, Log, Reader
     from billing_lake.files.base import Files
-    from billing_lake.io.values import ValueStore
-    from billing_lake.storage.base import Storage
+    from billing_lake.landing.base import Storage
+    from billing_lake.tables.base import CrawledCatalog, Crawler, HiveCatalog
+    from billing_lake.tables.iceberg import IcebergTables
+    from billing_lake.values import ValueStore
 
     RunContext = dg.AssetExecutionContext | dg.OpExecutionContext
 

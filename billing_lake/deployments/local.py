@@ -9,21 +9,21 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from billing_lake.catalogs.local_place import require_made_here
 from billing_lake.deployments.base import HOME_SETTING, LAKE_RESOURCE
 from billing_lake.domain.errors import ConfigurationError, shown
-from billing_lake.storage.local import LANDING_SETTING
+from billing_lake.landing.local import LANDING_SETTING
+from billing_lake.tables.local_place import require_made_here
 
 if TYPE_CHECKING:
-    from billing_lake.catalogs.base import Crawler
-    from billing_lake.catalogs.crawled import CrawledTables
-    from billing_lake.catalogs.hive import HiveTables
-    from billing_lake.catalogs.iceberg import IcebergTables
     from billing_lake.deployments.base import RunContext
     from billing_lake.engines.base import Engine, Log, Reader
     from billing_lake.files.base import Files
-    from billing_lake.io.values import ValueStore
-    from billing_lake.storage.base import Storage
+    from billing_lake.landing.base import Storage
+    from billing_lake.tables.base import Crawler
+    from billing_lake.tables.crawled_tables import CrawledTables
+    from billing_lake.tables.hive import HiveTables
+    from billing_lake.tables.iceberg import IcebergTables
+    from billing_lake.values import ValueStore
 
 DEMO_MARK = "demo.txt"
 """File in the folder of a lake that the demo made."""
@@ -55,7 +55,7 @@ class LocalLake:
     @cached_property
     def storage(self) -> Storage:
         """Where exports are delivered to: `landing/`, or the folder that the environment names."""
-        from billing_lake.storage.local import LocalStorage
+        from billing_lake.landing.local import LocalStorage
 
         return LocalStorage(self.landing)
 
@@ -72,21 +72,21 @@ class LocalLake:
     @cached_property
     def hive(self) -> HiveTables:
         """The Hive-style tables: `warehouse/hive/`."""
-        from billing_lake.catalogs.hive import HiveTables
+        from billing_lake.tables.hive import HiveTables
 
         return HiveTables(self._here / "warehouse" / "hive", self._here / "catalog" / "hive.db")
 
     @cached_property
     def crawled(self) -> CrawledTables:
         """The tables over raw files, in the Hive catalog's database."""
-        from billing_lake.catalogs.crawled import CrawledTables
+        from billing_lake.tables.crawled_tables import CrawledTables
 
         return CrawledTables(self._here / "catalog" / "hive.db")
 
     @cached_property
     def values(self) -> ValueStore:
         """The values between assets: `values/`."""
-        from billing_lake.io.values import ValueStore
+        from billing_lake.values import ValueStore
 
         return ValueStore(str(self.home / "values"), self.files)
 
@@ -111,7 +111,7 @@ class LocalLake:
 
     def require(self, outputs: Collection[str], crawler: Crawler) -> None:  # noqa: ARG002  # a folder has all of them
         """See `Lake.require`; a folder has every table, and one crawler."""
-        from billing_lake.catalogs.crawled import require_crawler
+        from billing_lake.tables.crawled_tables import require_crawler
 
         require_crawler(crawler)
         require_made_here(self.home)
@@ -123,7 +123,7 @@ class LocalLake:
         return PolarsEngine(log=log)
 
     def _iceberg_tables(self, name: str) -> IcebergTables:
-        from billing_lake.catalogs.iceberg import IcebergTables
+        from billing_lake.tables.iceberg import IcebergTables
 
         return IcebergTables(
             name,

@@ -9,16 +9,23 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from billing_lake.domain.cells import find_fault, unexplained
 from billing_lake.domain.dictionary import SOURCE_FILE, STRING, TIMESTAMP
 from billing_lake.domain.errors import ReportFileError, StorageWriteError, UnreadableFileError
 from billing_lake.domain.naming import origins
 from billing_lake.domain.sources import EncodedFile
+from billing_lake.domain.text_values import find_fault, unexplained
 from billing_lake.engines.blocks import line_at, report_size, row_blocks, without_padding
 from billing_lake.engines.digests import require_unchanged
 from billing_lake.engines.polars_access import is_s3_error, said
-from billing_lake.engines.polars_cells import cell_names, decimal, filled, moment, spelling_of, text
 from billing_lake.engines.polars_parquet import open_reports
+from billing_lake.engines.polars_parsing import (
+    cell_names,
+    decimal,
+    filled,
+    moment,
+    spelling_of,
+    text,
+)
 from billing_lake.engines.polars_schema import arrow_schema, polars_type
 
 if TYPE_CHECKING:

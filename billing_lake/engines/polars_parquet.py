@@ -15,7 +15,7 @@ from billing_lake.domain.dictionary import STRING, TIMESTAMP
 from billing_lake.domain.errors import BadValueError, ReportFileError, UnreadableFileError
 from billing_lake.domain.schemas import parse_decimal
 from billing_lake.engines.polars_access import said
-from billing_lake.engines.polars_cells import decimal, filled, moment
+from billing_lake.engines.polars_parsing import decimal, filled, moment
 from billing_lake.engines.polars_schema import polars_type
 
 if TYPE_CHECKING:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from billing_lake.domain.cells import unexplained
 from billing_lake.domain.dictionary import (
     CURRENCY,
     DECIMAL,
@@ -19,6 +18,7 @@ from billing_lake.domain.dictionary import (
     is_cost,
 )
 from billing_lake.domain.profiles import NO_CURRENCY, Profile, merge, require_totals
+from billing_lake.domain.text_values import unexplained
 from billing_lake.engines.digests import local_digest
 from billing_lake.engines.polars_access import said
 from billing_lake.engines.polars_parquet import ParquetReport, open_reports

@@ -13,7 +13,6 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
 
-from billing_lake.domain.cells import find_fault, fits, unexplained
 from billing_lake.domain.dictionary import (
     CURRENCY,
     DECIMAL,
@@ -34,8 +33,9 @@ from billing_lake.domain.profiles import (
     require_totals,
     too_large,
 )
+from billing_lake.domain.text_values import find_fault, fits, unexplained
 from billing_lake.engines.blocks import Block, line_at, row_blocks
-from billing_lake.engines.polars_cells import cell_names, decimal, filled, text
+from billing_lake.engines.polars_parsing import cell_names, decimal, filled, text
 from billing_lake.engines.polars_rounding import rounded
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from billing_lake.domain.periods import bounds
 from billing_lake.domain.profiles import NO_CURRENCY, Profile, merge
 from billing_lake.domain.quality import Quality
 from billing_lake.engines.polars_access import said
-from billing_lake.engines.polars_cells import filled
+from billing_lake.engines.polars_parsing import filled
 from billing_lake.engines.polars_schema import polars_type
 
 if TYPE_CHECKING:

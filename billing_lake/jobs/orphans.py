@@ -15,9 +15,9 @@ from billing_lake.assets.export import TABLE_ASSETS, Export
 from billing_lake.assets.loading import catalog_of
 from billing_lake.assets.periods import named_failures
 from billing_lake.assets.progress import progress
-from billing_lake.catalogs.base import BEFORE, REBUILT, TableCatalog
 from billing_lake.deployments import Lake
 from billing_lake.engines.base import Log
+from billing_lake.tables.base import BEFORE, REBUILT, TableCatalog
 
 
 class RemoveOrphans(dg.Config):

@@ -20,7 +20,6 @@ from billing_lake.assets.export import TABLE_ASSETS, Export, TableOutput
 from billing_lake.assets.loading import catalog_of, commit_properties, encode
 from billing_lake.assets.periods import named_failures
 from billing_lake.assets.progress import progress
-from billing_lake.catalogs.base import BEFORE, Commit
 from billing_lake.deployments import Lake
 from billing_lake.domain.crawls import Crawl
 from billing_lake.domain.deliveries import Delivery, Findings
@@ -40,7 +39,8 @@ from billing_lake.domain.schemas import Column, lake_columns, plan
 from billing_lake.domain.schemas import Field as TableField
 from billing_lake.domain.sources import Encoded, Source, SourceFile
 from billing_lake.engines.base import Engine, Log
-from billing_lake.storage.deliveries import find_deliveries
+from billing_lake.landing.deliveries import find_deliveries
+from billing_lake.tables.base import BEFORE, Commit
 
 _SHOWN = 5
 _ATTEMPTS = 5

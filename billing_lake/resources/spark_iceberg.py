@@ -12,8 +12,8 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from billing_lake.catalogs.local_place import require_made_here
 from billing_lake.resources.jars import ICEBERG_IN_SQLITE, jar_files
+from billing_lake.tables.local_place import require_made_here
 
 CATALOGS = ("iceberg", "s3tables")
 """Catalogs of a lake; the names are written in its databases, so Spark must use the same."""

@@ -16,12 +16,12 @@ from zlib import crc32
 
 import polars as pl
 
-from billing_lake.sample import columns, fleet, lines
+from billing_lake.sample import columns, lines, meters
 from billing_lake.sample.catalogue import PAYER
-from billing_lake.sample.cells import record
-from billing_lake.sample.closing import closing_rows, with_ids
 from billing_lake.sample.commitments import MONEY_SCALE, Ledger
+from billing_lake.sample.csv_text import record
 from billing_lake.sample.files import report_writer, write_manifest
+from billing_lake.sample.monthly_charges import closing_rows, with_ids
 from billing_lake.sample.spec import SampleDelivery, month_of
 
 if TYPE_CHECKING:
@@ -121,8 +121,12 @@ def _frames(
     key = (spec.seed, month.start.year * 12 + month.start.month)
     ids = crc32(f"{key} {restatement}".encode())
     if hourly:
-        meters = fleet.build(spec.seed, header, delivery, tags, correction=_correction(restatement))
-        for block in lines.blocks(meters, key, month, hourly, ledger if complete else None, ids):
+        hourly_meters = meters.build(
+            spec.seed, header, delivery, tags, correction=_correction(restatement)
+        )
+        for block in lines.blocks(
+            hourly_meters, key, month, hourly, ledger if complete else None, ids
+        ):
             sums.update(block.sums)
             yield block.frame
     if closing:

@@ -12,8 +12,8 @@ from typing import IO, TYPE_CHECKING, Any, cast
 
 from isal import igzip, igzip_threaded
 
-from billing_lake.sample.cells import record
 from billing_lake.sample.columns import manifest_columns
+from billing_lake.sample.csv_text import record
 from billing_lake.sample.spec import month_of
 
 if TYPE_CHECKING:

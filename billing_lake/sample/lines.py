@@ -15,8 +15,8 @@ import numpy as np
 import polars as pl
 
 from billing_lake.sample.commitments import MONEY_SCALE, QUARTERS, RESERVATIONS, SAVINGS_PLANS
-from billing_lake.sample.draws import Draws, Ints
-from billing_lake.sample.fleet import POOL_METERS, RESERVED_METERS
+from billing_lake.sample.meters import POOL_METERS, RESERVED_METERS
+from billing_lake.sample.random_values import Draws, Ints
 from billing_lake.sample.text import ids_text, numbers_text
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from billing_lake.sample.commitments import Ledger
-    from billing_lake.sample.fleet import Fleet
+    from billing_lake.sample.meters import Fleet
     from billing_lake.sample.spec import Month
 
 BLOCK = 32_768

@@ -11,7 +11,7 @@ import polars as pl
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from billing_lake.sample.draws import Ints, mixed
+from billing_lake.sample.random_values import Ints, mixed
 
 ID_LENGTH = 52
 _ALPHABET = np.frombuffer(b"abcdefghijklmnopqrstuvwxyz234567", dtype=np.uint8)

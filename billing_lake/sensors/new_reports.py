@@ -25,8 +25,8 @@ from billing_lake.deployments import Lake
 from billing_lake.domain.deliveries import Delivery, Findings
 from billing_lake.domain.errors import shown
 from billing_lake.jobs.load import load_job_name
+from billing_lake.landing.deliveries import find_deliveries
 from billing_lake.sensors.runs import Attempt, Runs, run_tags
-from billing_lake.storage.deliveries import find_deliveries
 
 MOST_ATTEMPTS = 6
 """Runs that are asked for, for one delivery."""

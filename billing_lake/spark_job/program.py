@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 from billing_lake.domain.errors import BillingLakeError, ReportFileError
 from billing_lake.domain.profiles import Profile, merge, require_totals
+from billing_lake.spark_job.bad_cells import Place, misfit, named_place, report_fault, search
 from billing_lake.spark_job.encoding import make_folder, write_rows
-from billing_lake.spark_job.faults import Place, misfit, named_place, report_fault, search
 from billing_lake.spark_job.hadoop import Hadoop
 from billing_lake.spark_job.inputs import (
     WITH_POLARS,

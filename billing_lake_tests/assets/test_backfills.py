@@ -19,13 +19,13 @@ from dagster._core.storage.tags import (
 )
 
 from billing_lake.assets import crawler_table, periods
-from billing_lake.catalogs.hive import HiveTables
-from billing_lake.catalogs.iceberg import IcebergTables
 from billing_lake.domain.errors import CommitConflictError, StorageWriteError
 from billing_lake.domain.schemas import Column, lake_columns, plan
 from billing_lake.domain.sources import PeriodKey
+from billing_lake.landing.local import LocalStorage
 from billing_lake.sample import SampleDelivery
-from billing_lake.storage.local import LocalStorage
+from billing_lake.tables.hive import HiveTables
+from billing_lake.tables.iceberg import IcebergTables
 from billing_lake_tests.assets.test_load import assert_tables_equal
 from billing_lake_tests.lakes import EXPORT, NO_CAPTURE, TABLE, World, failure, verdicts
 

@@ -9,11 +9,11 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from billing_lake.catalogs.base import TableCatalog
 from billing_lake.domain import errors
 from billing_lake.domain.profiles import Profile
 from billing_lake.domain.sources import PeriodKey
 from billing_lake.sample import SampleDelivery, SampleSpec
+from billing_lake.tables.base import TableCatalog
 from billing_lake_tests.lakes import EXPORT, TABLE, World, failure, verdicts
 
 OUTPUTS = ("hive", "iceberg", "s3_table")

@@ -14,7 +14,7 @@ from billing_lake.assets.loading import Loader
 from billing_lake.cli import main
 from billing_lake.deployments import LocalLake
 from billing_lake.domain.layouts import ExportLocation
-from billing_lake.storage.deliveries import resolve_delivery
+from billing_lake.landing.deliveries import resolve_delivery
 
 LOCATION = ExportLocation("cost_and_usage", "loose", "billing")
 TABLE = "billing.cost_and_usage"

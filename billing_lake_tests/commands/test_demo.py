@@ -235,7 +235,7 @@ def test_a_run_that_fails_is_one_panel_with_the_reason_and_the_log(
 
         raise StorageWriteError("The disk is full", file="x.parquet")
 
-    monkeypatch.setattr("billing_lake.catalogs.hive.HiveTables.replace_period", broken)
+    monkeypatch.setattr("billing_lake.tables.hive.HiveTables.replace_period", broken)
     result = Runner(tmp_path / "lake")("demo", "--rows", "50")
     assert result.exit_code == 1
     assert "The disk is full" in result.stderr

@@ -12,9 +12,9 @@ from billing_lake.deployments.base import LAKE_RESOURCE
 from billing_lake.deployments.local import DEMO_MARK, home_folder
 from billing_lake.domain.errors import ConfigurationError
 from billing_lake.domain.layouts import ExportLocation
-from billing_lake.storage.deliveries import resolve_delivery
-from billing_lake.storage.local import LANDING_SETTING
-from billing_lake_tests.storage.world import deliver, put
+from billing_lake.landing.deliveries import resolve_delivery
+from billing_lake.landing.local import LANDING_SETTING
+from billing_lake_tests.landing.world import deliver, put
 
 
 def opened(deployment: str, home: Path, landing: str | None = None) -> LocalLake:

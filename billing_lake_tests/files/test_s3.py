@@ -338,7 +338,7 @@ def test_a_key_is_taken_as_it_is(key: str) -> None:
 
 def test_nothing_heavy_is_imported_before_it_is_needed() -> None:
     code = (
-        "import sys, billing_lake.files.s3, billing_lake.files.aws, billing_lake.storage.s3;"
+        "import sys, billing_lake.files.s3, billing_lake.files.aws, billing_lake.landing.s3;"
         "assert not {'boto3', 'botocore'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -13,13 +13,13 @@ from billing_lake.assets import loading
 from billing_lake.assets.crawler_table import crawl_delivery
 from billing_lake.assets.export import TableOutput
 from billing_lake.assets.loading import catalog_of
-from billing_lake.catalogs.base import TableCatalog
 from billing_lake.domain.schemas import Column, Field, lake_columns, plan
 from billing_lake.domain.sources import PeriodKey
-from billing_lake.storage.deliveries import find_deliveries
+from billing_lake.landing.deliveries import find_deliveries
+from billing_lake.tables.base import TableCatalog
 from billing_lake_tests.assets.test_load import assert_tables_equal, op_config
-from billing_lake_tests.catalogs.making import count, encode
 from billing_lake_tests.lakes import EXPORT, TABLE, World, failure, verdicts
+from billing_lake_tests.tables.making import count, encode
 
 JOB = f"{EXPORT}_rebuild_iceberg_table"
 OP = f"{EXPORT}_rebuild"

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from billing_lake.sample.draws import Draws
+from billing_lake.sample.random_values import Draws
 from billing_lake.sample.text import ids_text, number_text, numbers_text
 
 MANTISSAS = st.integers(-(10**18), 10**18)

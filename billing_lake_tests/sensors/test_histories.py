@@ -25,7 +25,6 @@ from dagster._core.storage.tags import (
 
 from billing_lake.assets.export import Export
 from billing_lake.assets.loading import catalog_of
-from billing_lake.catalogs.base import TableCatalog
 from billing_lake.components import BillingExport
 from billing_lake.deployments import Lake, LocalLake
 from billing_lake.domain.deliveries import Delivery, Layout
@@ -37,11 +36,12 @@ from billing_lake.domain.errors import (
 )
 from billing_lake.domain.schemas import Field
 from billing_lake.domain.sources import Encoded, EncodedFile
+from billing_lake.landing.deliveries import resolve_delivery, verify_unchanged
 from billing_lake.sensors.new_reports import MOST_ATTEMPTS, Look, held_by_all, look
 from billing_lake.sensors.runs import run_tags
-from billing_lake.storage.deliveries import resolve_delivery, verify_unchanged
+from billing_lake.tables.base import TableCatalog
 from billing_lake_tests.lakes import World
-from billing_lake_tests.storage.world import csv_gz, deliver, put, row
+from billing_lake_tests.landing.world import csv_gz, deliver, put, row
 
 PERIODS = ("2025-02", "2025-03")
 CONTENTS = "ABC"

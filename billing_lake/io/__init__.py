@@ -1,1 +1,0 @@
-"""Keeps the small values that pass between assets, as JSON that a person can read."""

@@ -1,0 +1,335 @@
+"""Deliveries in a storage: find them, pin their files, read their headers, and tell when they change.
+
+All rules are in `domain.layouts` and `domain.manifests`; this joins them with what a storage lists.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timezone
+from itertools import islice
+
+from billing_lake.domain.deliveries import Delivery, Findings, StoredObject, require_settled
+from billing_lake.domain.dictionary import PERIOD_START, type_of
+from billing_lake.domain.errors import (
+    BillingLakeError,
+    ConfigurationError,
+    DeliveryChangedError,
+    IncompleteDeliveryError,
+    NoDeliveryError,
+    UnusableFilesError,
+    shown,
+)
+from billing_lake.domain.kinds import named, unread_kind
+from billing_lake.domain.layouts import (
+    READ_FORMATS,
+    ExportLocation,
+    by_period,
+    is_manifest,
+    is_report_file,
+    plain,
+)
+from billing_lake.domain.manifests import check_manifest, require_manifest_size
+from billing_lake.domain.naming import (
+    Merge,
+    column_names,
+    merges,
+    require_columns,
+    require_promised,
+)
+from billing_lake.domain.periods import folder_of, is_period
+from billing_lake.domain.schemas import Column
+from billing_lake.domain.sources import Source, SourceFile, union_columns
+from billing_lake.landing.base import Storage
+from billing_lake.landing.errors import naming_errors
+from billing_lake.landing.headers import read_header
+from billing_lake.landing.looking import Looked, listed, manifest_of
+from billing_lake.landing.loose import MAX_IGNORED, look_loose
+from billing_lake.landing.places import astray, foreign_files, missing_folder
+
+_MAX_PERIODS = 24
+
+# A file that vanishes between listing and reading is a delivery in motion, not a broken one.
+_TRANSIENT = (IncompleteDeliveryError, DeliveryChangedError)
+
+
+def find_deliveries(
+    storage: Storage, export: ExportLocation, *, only: str | None = None
+) -> Findings:
+    """Look for the current delivery of each billing period.
+
+    A period that waits, or whose manifest is broken, stops no other one: the findings say why.
+
+    Args:
+        storage: Where the export delivers to.
+        export: The export.
+        only: Look at this billing period alone, as far as the layout allows.
+
+    Raises:
+        ConfigurationError: ``only`` is no billing period.
+    """
+    if only is not None:
+        _require_period(only)
+    return _findings(_look(storage, export, only))
+
+
+def resolve_delivery(storage: Storage, export: ExportLocation, period: str) -> Delivery:
+    """Return the current delivery of a billing period.
+
+    Raises:
+        NoDeliveryError: There is none; the message lists the periods that have one.
+        NoFolderError: The export's folder is not there.
+        WrongLayoutError: What lies there is laid out in another way.
+        UnusableFilesError: Files cannot be used that could belong to it.
+        IncompleteDeliveryError: It is not complete yet.
+        DeliveryError: Its manifest cannot be used.
+        ConfigurationError: ``period`` is no billing period.
+    """
+    found = _current(storage, export, period)
+    if found is not None:
+        return found
+    looked = _look(storage, export, None)
+    unusable = [error for place, error in looked.errors.items() if not is_period(place)]
+    if unusable and not looked.deliveries:
+        raise unusable[0]
+    raise _no_delivery(export, period, _findings(looked))
+
+
+def verify_unchanged(storage: Storage, export: ExportLocation, delivery: Delivery) -> None:
+    """Refuse to go on with a delivery that is not the period's current one any more.
+
+    Raises:
+        DeliveryChangedError: A file or the manifest changed, the delivery vanished, or a newer one is there.
+    """
+    try:
+        now = _current(storage, export, delivery.period)
+    except BillingLakeError as error:
+        what = f"The delivery of {delivery.period} is being replaced: {error.what}"
+        raise DeliveryChangedError(what, file=error.file) from error
+    if now is None:
+        raise DeliveryChangedError(f"The delivery of {delivery.period} is not there any more")
+    if now.identity != delivery.identity:
+        what = f"The delivery of {delivery.period} changed: {_change(delivery, now)}"
+        raise DeliveryChangedError(what)
+    for before, after in zip(delivery.files, now.files, strict=True):
+        # A delivery that an earlier release pinned does not say when its files were touched.
+        if before.touched and before.touched != after.touched:
+            what = "The file was written to while it was loaded, with its size and time kept"
+            raise DeliveryChangedError(what, file=after.key)
+
+
+def read_source(storage: Storage, delivery: Delivery) -> tuple[Source, tuple[Merge, ...]]:
+    """Read the headers of a delivery's files.
+
+    Returns:
+        The files with their columns, as an engine takes them, and the header cells that share a column.
+
+    Raises:
+        ReportFileError: A file or its header cannot be read, or lacks a column that a report must have.
+    """
+    files, merged = [], dict[Merge, None]()
+    for file in delivery.files:
+        with storage.open(file.key) as stream, naming_errors(file.key):
+            header = read_header(stream, file.key)
+        names = column_names(header, file.key)
+        require_columns(names, file.key)
+        require_promised(header, delivery.columns, file.key)
+        files.append(SourceFile(uri=file.uri, name=file.key, columns=names))
+        merged.update(dict.fromkeys(merges(header, names)))
+    columns = union_columns([[Column(name, type_of(name)) for name in f.columns] for f in files])
+    return Source(format="csv.gz", files=tuple(files), columns=columns), tuple(merged)
+
+
+def read_periods(storage: Storage, delivery: Delivery) -> Source:
+    """Return the files of ``delivery`` with the one column that states their rows' billing periods, for a quick look."""
+    files = []
+    for file in delivery.files:
+        with storage.open(file.key) as stream, naming_errors(file.key):
+            names = column_names(read_header(stream, file.key), file.key)
+        columns = tuple(
+            name if name == PERIOD_START else f"column_{number}"
+            for number, name in enumerate(names)
+        )
+        files.append(SourceFile(uri=file.uri, name=file.key, columns=columns))
+    typed = [[Column(name, type_of(name)) for name in file.columns] for file in files]
+    return Source(format="csv.gz", files=tuple(files), columns=union_columns(typed))
+
+
+def _look(storage: Storage, export: ExportLocation, only: str | None) -> Looked:
+    if export.layout == "loose":
+        looked = look_loose(storage, export, only)
+    else:
+        looked = _look_manifests(storage, export, only)
+    if only is None and not looked.deliveries and not looked.errors:
+        missing = missing_folder(storage, export)
+        if missing is not None:
+            looked.errors[export.folder or "/"] = missing
+    return looked
+
+
+def _current(storage: Storage, export: ExportLocation, period: str) -> Delivery | None:
+    """Return the period's delivery, None where nothing speaks of one, or raise what stands in its way."""
+    _require_period(period)
+    looked = _look(storage, export, period)
+    if looked.blocked is not None:
+        raise looked.blocked
+    if period in looked.errors:
+        raise looked.errors[period]
+    return looked.deliveries.get(period)
+
+
+def _require_period(text: str) -> None:
+    if not is_period(text):
+        what = f"This is no billing period: {shown(text)!r}"
+        raise ConfigurationError(what, remedy="Write it YYYY-MM")
+
+
+def _findings(looked: Looked) -> Findings:
+    waiting: dict[str, str] = {}
+    broken: dict[str, str] = {}
+    for place, error in looked.errors.items():
+        group = waiting if isinstance(error, _TRANSIENT) else broken
+        group[place] = str(error)
+    return Findings(deliveries=looked.deliveries, waiting=waiting, broken=broken)
+
+
+def _look_manifests(storage: Storage, export: ExportLocation, only: str | None) -> Looked:
+    looked = Looked()
+    files = listed(storage, export, "" if only is None else f"{folder_of(only)}/")
+    if only is not None and not files:
+        # The folder of a period, too, may have a key with an empty part before it.
+        files = listed(storage, export)
+    for period, there in sorted(by_period(export, files).items()):
+        if only in (None, period):
+            _look_period(storage, export, period, there, looked)
+    if only is None:
+        looked.errors.update((str(error.file), error) for error in astray(export, files))
+        if not looked.deliveries and not looked.errors:
+            foreign = foreign_files(storage, export, files)
+            if foreign is not None:
+                looked.errors[export.folder or "/"] = foreign
+    return looked
+
+
+def _look_period(
+    storage: Storage,
+    export: ExportLocation,
+    period: str,
+    files: Sequence[StoredObject],
+    looked: Looked,
+) -> None:
+    try:
+        delivery = _from_manifest(storage, export, period, _by_plain_key(files, period))
+    except BillingLakeError as error:
+        looked.errors[period] = error
+        return
+    if delivery is not None:
+        looked.deliveries[period] = delivery
+
+
+def _by_plain_key(files: Sequence[StoredObject], period: str) -> dict[str, StoredObject]:
+    found: dict[str, StoredObject] = {}
+    for file in files:
+        first = found.setdefault(plain(file.key), file)
+        if first.key != file.key:
+            what = f"Two files of {period} differ in slashes alone: {shown(first.key)} and {shown(file.key)}"
+            remedy = "Remove the one that is not of this export, or choose a `prefix` that holds one of them"
+            raise UnusableFilesError(what, file=file.key, remedy=remedy)
+    return found
+
+
+def _from_manifest(
+    storage: Storage, export: ExportLocation, period: str, files: Mapping[str, StoredObject]
+) -> Delivery | None:
+    """Return the delivery that the period's manifest commits; None where nothing was delivered."""
+    key = export.manifest_key(period)
+    pinned = files.get(key)
+    if pinned is None:
+        reports = sum(map(is_report_file, files))
+        if not reports:
+            _refuse_other_kinds(period, files)
+            return None
+        what = f"{reports} report files of {period} are there and no manifest that commits them"
+        raise IncompleteDeliveryError(what, file=key)
+    require_manifest_size(pinned.size, key)
+    manifest = manifest_of(storage, pinned)
+    buckets = export.buckets or (storage.bucket,)
+    check_manifest(manifest, export, period=period, buckets=buckets, key=pinned.key)
+    _require_complete(manifest.keys, files, key)
+    delivery = Delivery(
+        export=export.name,
+        period=period,
+        version=manifest.assembly_id,
+        layout=export.layout,
+        files=tuple(files[one] for one in manifest.keys),
+        manifest=pinned,
+        columns=manifest.columns,
+        ignored=_beside(key, manifest.keys, files),
+    )
+    require_settled(delivery, export.quiet_seconds, _now())
+    return delivery
+
+
+def _now() -> datetime:
+    return datetime.now(timezone.utc)
+
+
+def _refuse_other_kinds(period: str, files: Iterable[str]) -> None:
+    others = [key for key in files if unread_kind(key) is not None]
+    if others:
+        kind = unread_kind(others[0])
+        what = f"{len(others)} files of {period} are of a kind that is not read, {named(others)}; what is read is {READ_FORMATS}"
+        raise UnusableFilesError(what, file=others[0], remedy=kind.remedy if kind else None)
+
+
+def _require_complete(
+    listed: Sequence[str], files: Mapping[str, StoredObject], manifest: str
+) -> None:
+    absent = [key for key in listed if key not in files]
+    empty = [key for key in listed if key in files and files[key].size == 0]
+    for keys, state in ((absent, "not there"), (empty, "empty")):
+        if keys:
+            what = f"{len(keys)} of the {len(listed)} files that the manifest lists are {state}: {named(keys)}"
+            raise IncompleteDeliveryError(what, file=manifest)
+
+
+def _beside(manifest: str, listed: Sequence[str], files: Iterable[str]) -> tuple[str, ...]:
+    """Return what lies beside a delivery's files and is not part of it; earlier assemblies' folders apart."""
+    folders = {_folder(key) for key in (manifest, *listed)}
+    members = {manifest, *listed}
+    beside = (
+        key
+        for key in sorted(files)
+        if key not in members and _folder(key) in folders and not is_manifest(key)
+    )
+    return tuple(islice(beside, MAX_IGNORED))
+
+
+def _folder(key: str) -> str:
+    return key.rpartition("/")[0]
+
+
+def _no_delivery(export: ExportLocation, period: str, findings: Findings) -> NoDeliveryError:
+    have = sorted(findings.deliveries, reverse=True)
+    what = f"Export {shown(export.name)} has no delivery for {period}"
+    if have:
+        more = f" and {len(have) - _MAX_PERIODS} earlier ones" if len(have) > _MAX_PERIODS else ""
+        what = f"{what}; it has {', '.join(have[:_MAX_PERIODS])}{more}"
+    else:
+        what = f"{what}, nor for any other period"
+    if findings.waiting:
+        what = f"{what}; {', '.join(sorted(findings.waiting)[-_MAX_PERIODS:])} wait to be completed"
+    if findings.broken:
+        what = f"{what}; unusable are {named(sorted(findings.broken))}"
+    return NoDeliveryError(what, file=export.folder or "/")
+
+
+def _change(old: Delivery, new: Delivery) -> str:
+    if old.manifest is not None and old.version != new.version:
+        return f"{shown(new.version)} took the place of {shown(old.version)}"
+    before, after = (
+        {o.key: (o.size, o.etag) for o in (*((d.manifest,) if d.manifest else ()), *d.files)}
+        for d in (old, new)
+    )
+    changed = sorted(k for k in {*before, *after} if before.get(k) != after.get(k))
+    return named(changed) or "the order of its files"

@@ -1,0 +1,127 @@
+"""What a look at an export's folder gathers, and what files say, remembered as long as their content stays."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+from billing_lake.domain.deliveries import Delivery, StoredObject
+from billing_lake.domain.errors import (
+    BillingLakeError,
+    DeliveryChangedError,
+    MissingColumnError,
+    ReportFileError,
+)
+from billing_lake.domain.kinds import kind_of_header
+from billing_lake.domain.layouts import ExportLocation
+from billing_lake.domain.manifests import Manifest, parse_manifest
+from billing_lake.landing.base import Storage
+from billing_lake.landing.errors import naming_errors
+from billing_lake.landing.headers import read_header, read_period
+
+_BLOCK = 1 << 20
+_GZIP_TRAILER = 8
+
+
+@dataclass
+class Looked:
+    """What a look found.
+
+    Attributes:
+        deliveries: Deliveries by billing period.
+        errors: What stood in the way of others, by period, or by key where no period can be told.
+        blocked: What stands in the way of every billing period.
+    """
+
+    deliveries: dict[str, Delivery] = field(default_factory=dict)
+    errors: dict[str, BillingLakeError] = field(default_factory=dict)
+    blocked: BillingLakeError | None = None
+
+
+@dataclass(frozen=True)
+class _Pinned:
+    """A file, equal to another one when its content is."""
+
+    uri: str
+    etag: str
+    key: str = field(compare=False)
+    storage: Storage = field(compare=False)
+
+
+def listed(storage: Storage, export: ExportLocation, below: str = "") -> list[StoredObject]:
+    """Return every file below the export's folder, or below the folder ``below`` in it, by key.
+
+    One listing, but for an export whose keys may have empty parts: two.
+    """
+    found = {
+        file.key: file
+        for folder in export.folders
+        for file in storage.list(f"{folder}{below}", hidden=export.hidden)
+    }
+    return [found[key] for key in sorted(found)]
+
+
+def manifest_of(storage: Storage, file: StoredObject) -> Manifest:
+    """Read the manifest ``file``."""
+    return _manifest(_pinned(storage, file))
+
+
+def stated_period(storage: Storage, file: StoredObject) -> str:
+    """Return the billing period that the first row of the loose ``file`` states."""
+    return _stated_period(_pinned(storage, file))
+
+
+def ending(storage: Storage, file: StoredObject) -> bytes:
+    """Return the last bytes of ``file``: where it is gzipped, check sum and size of what is in it."""
+    return _ending(_pinned(storage, file), file.size)
+
+
+def digest(storage: Storage, file: StoredObject) -> bytes:
+    """Return a hash of all bytes of ``file``."""
+    return _digest(_pinned(storage, file))
+
+
+def _pinned(storage: Storage, file: StoredObject) -> _Pinned:
+    return _Pinned(file.uri, file.etag, file.key, storage)
+
+
+# A sensor looks every few minutes, and pinned content never changes: no file is read twice for what it says.
+@lru_cache(maxsize=1_000)
+def _manifest(file: _Pinned) -> Manifest:
+    manifest = parse_manifest(file.storage.read(file.key), file.key)
+    now = file.storage.stat(file.key)
+    if now is None or now.etag != file.etag:
+        what = "The manifest was replaced while it was being read"
+        raise DeliveryChangedError(what, file=file.key)
+    return manifest
+
+
+@lru_cache(maxsize=10_000)
+def _stated_period(file: _Pinned) -> str:
+    with file.storage.open(file.key) as stream, naming_errors(file.key):
+        try:
+            return read_period(stream, file.key)
+        except MissingColumnError as error:
+            stream.seek(0)
+            kind = kind_of_header(read_header(stream, file.key))
+            if kind is None:
+                raise
+            what = f"This is a file of another kind: {kind.name}"
+            raise ReportFileError(what, file=file.key, line=1, remedy=kind.remedy) from error
+
+
+@lru_cache(maxsize=10_000)
+def _ending(file: _Pinned, size: int) -> bytes:
+    with file.storage.open(file.key) as stream, naming_errors(file.key):
+        stream.seek(max(0, size - _GZIP_TRAILER))
+        return stream.read(_GZIP_TRAILER)
+
+
+@lru_cache(maxsize=10_000)
+def _digest(file: _Pinned) -> bytes:
+    digest = hashlib.sha256()
+    with file.storage.open(file.key) as stream, naming_errors(file.key):
+        while block := stream.read(_BLOCK):
+            digest.update(block)
+    return digest.digest()

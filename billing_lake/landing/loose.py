@@ -1,0 +1,199 @@
+"""Loose files: every report file below a folder counts, and its first row says for which billing period.
+
+Nothing commits such a delivery, so all that could be part of it must be understood: a file that is left out would be
+money that is missing. A file that states no period could belong to any; while one is there, no period is a delivery.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from billing_lake.domain.deliveries import Delivery, StoredObject, fingerprint
+from billing_lake.domain.errors import (
+    BillingLakeError,
+    DeliveryChangedError,
+    EmptyFileError,
+    IncompleteDeliveryError,
+    ReportFileError,
+    SameFilesError,
+    TruncatedFileError,
+    UnusableFilesError,
+    WrongLayoutError,
+    shown,
+)
+from billing_lake.domain.kinds import kind_of_tree, named, several_deliveries, unread_kind
+from billing_lake.domain.layouts import (
+    READ_FORMATS,
+    ExportLocation,
+    is_manifest,
+    is_report_file,
+)
+from billing_lake.landing.base import Storage
+from billing_lake.landing.looking import Looked, digest, ending, listed, stated_period
+
+MAX_IGNORED = 20
+"""Most keys that a delivery names as ignored."""
+
+_MAX_REASONS = 3
+
+# Such a file has probably not arrived yet; any other one that cannot be used stays as it is.
+_ARRIVING = (EmptyFileError, TruncatedFileError, DeliveryChangedError)
+
+
+@dataclass
+class _Sorted:
+    """The files of a loose folder, each where it belongs."""
+
+    periods: dict[str, list[StoredObject]] = field(default_factory=dict)
+    errors: dict[str, BillingLakeError] = field(default_factory=dict)
+    ignored: list[str] = field(default_factory=list)
+    blocked: BillingLakeError | None = None
+
+
+def look_loose(storage: Storage, export: ExportLocation, only: str | None) -> Looked:
+    """Look at the files of an export without manifests; with ``only``, make the delivery of this billing period alone."""
+    found = _sort(storage, export)
+    if found.blocked is not None:
+        places = sorted(found.periods) or list(found.errors) or [str(found.blocked.file)]
+        return Looked(errors=dict.fromkeys(places, found.blocked), blocked=found.blocked)
+    looked = Looked()
+    for period in sorted(found.periods if only is None else found.periods.keys() & {only}):
+        try:
+            _refuse_same(storage, period, found.periods[period])
+        except BillingLakeError as error:
+            looked.errors[period] = error
+        else:
+            looked.deliveries[period] = _delivery(export, period, found)
+    return looked
+
+
+def other_periods(storage: Storage, export: ExportLocation, period: str) -> list[Delivery]:
+    """Return what lies beside the delivery of ``period`` in a loose folder: the files that begin with another one.
+
+    Raises:
+        BillingLakeError: A file cannot be used, see `look_loose`.
+    """
+    found = _sort(storage, export)
+    if found.blocked is not None:
+        raise found.blocked
+    return [_delivery(export, other, found) for other in sorted(found.periods.keys() - {period})]
+
+
+def _sort(storage: Storage, export: ExportLocation) -> _Sorted:
+    files = listed(storage, export)
+    found = _Sorted(blocked=_another_layout(export, files))
+    for file in () if found.blocked else files:
+        kind = unread_kind(file.key)
+        # A folder that is a link is listed with a size, the mark of a bucket's folder without.
+        if is_report_file(file.key) or (file.key.endswith("/") and file.size):
+            try:
+                found.periods.setdefault(stated_period(storage, file), []).append(file)
+            except BillingLakeError as error:
+                found.errors[file.key] = error
+        elif kind is not None:
+            what = f"This is {kind.name}, and what is read is {READ_FORMATS}"
+            found.errors[file.key] = UnusableFilesError(what, file=file.key, remedy=kind.remedy)
+        else:
+            found.ignored.append(file.key)
+    if found.errors:
+        found.blocked = _unusable(found.errors)
+    return found
+
+
+def _another_layout(
+    export: ExportLocation, files: Sequence[StoredObject]
+) -> WrongLayoutError | None:
+    manifests = [file.key for file in files if is_manifest(file.key)]
+    if manifests:
+        kind = kind_of_tree(manifests[0])
+        what = (
+            f"Manifests lie below the folder of loose files, {shown(export.folder or '/')}: it is a tree of {kind.name}, in "
+            "which several deliveries of a billing period may lie side by side, and loose files are added up"
+        )
+        remedy = f"{kind.remedy}. To load some of it, copy the report files of one delivery of each period to a folder of their own"
+        return WrongLayoutError(what, file=manifests[0], remedy=remedy)
+    several = several_deliveries(file.key for file in files if is_report_file(file.key))
+    if several:
+        place, *folders = several
+        what = (
+            f"The folder of one billing period holds {len(folders)} folders, {named(folders)}: probably as many deliveries, "
+            "and loose files are added up"
+        )
+        remedy = (
+            "Copy the report files of the current one to a folder of their own, and set `prefix` to that; if they are parts of "
+            "one delivery, give the folder above them another name"
+        )
+        return WrongLayoutError(what, file=place, remedy=remedy)
+    return None
+
+
+def _unusable(errors: Mapping[str, BillingLakeError]) -> BillingLakeError:
+    """Return one error for all files that could hold rows of any billing period."""
+    key, first = next(iter(errors.items()))
+    arriving = all(isinstance(error, _ARRIVING) for error in errors.values())
+    kind = IncompleteDeliveryError if arriving else UnusableFilesError
+    reasons = "; ".join(_reason(key, error) for key, error in [*errors.items()][:_MAX_REASONS])
+    more = f"; and {len(errors) - _MAX_REASONS:,} more" if len(errors) > _MAX_REASONS else ""
+    what = (
+        f"A loose file that cannot be read could hold rows of any billing period: {reasons}{more}"
+    )
+    if arriving:
+        remedy = (
+            "Wait until it has arrived, or remove it; until then nothing of the export is loaded"
+        )
+    else:
+        # What can be said of any file is no advice here: nobody delivers loose files again.
+        advice = "" if first.how == ReportFileError.remedy else f"{first.how}. "
+        remedy = f"{advice}{UnusableFilesError.remedy}"
+    return kind(
+        what,
+        file=key,
+        line=first.line,
+        column=first.column,
+        value=first.value,
+        remedy=remedy,
+    )
+
+
+def _reason(key: str, error: BillingLakeError) -> str:
+    place = f", line {error.line}" if error.line is not None else ""
+    return f"{shown(key)}{place}: {error.what}"
+
+
+def _refuse_same(storage: Storage, period: str, files: Iterable[StoredObject]) -> None:
+    """Refuse two files of the same bytes.
+
+    Sizes tell nearly all apart, and the check sum at a gzip's end the rest; only what agrees in both is read whole.
+    """
+    sizes: dict[int, list[StoredObject]] = {}
+    for file in files:
+        sizes.setdefault(file.size, []).append(file)
+    for alike in sizes.values():
+        known: dict[bytes, list[StoredObject]] = {}
+        for file in alike if len(alike) > 1 else ():
+            known.setdefault(ending(storage, file), []).append(file)
+        for suspects in known.values():
+            _refuse_same_bytes(storage, period, suspects)
+
+
+def _refuse_same_bytes(storage: Storage, period: str, files: Sequence[StoredObject]) -> None:
+    known: dict[bytes, str] = {}
+    for file in files if len(files) > 1 else ():
+        first = known.setdefault(digest(storage, file), file.key)
+        if first != file.key:
+            what = f"Two files of {period} are the same, byte for byte: {shown(first)} and {shown(file.key)}"
+            raise SameFilesError(what, file=file.key)
+
+
+def _delivery(export: ExportLocation, period: str, found: _Sorted) -> Delivery:
+    files = found.periods[period]
+    version = fingerprint(f"{file.key} {file.size} {file.etag}" for file in files)
+    return Delivery(
+        export=export.name,
+        period=period,
+        version=f"loose-{version}",
+        layout=export.layout,
+        files=tuple(files),
+        ignored=tuple(found.ignored[:MAX_IGNORED]),
+    )

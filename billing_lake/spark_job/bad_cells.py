@@ -1,0 +1,164 @@
+"""From a query that failed to the row that made it fail: the file is read again, slowly, by the rules of the domain.
+
+Bytes come through Hadoop and are unpacked in Python, so that this works wherever Spark reads, in bounded memory, and tells a
+damaged gzip from a damaged row.
+"""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
+
+from billing_lake.domain.errors import (
+    BadValueError,
+    ReportFileError,
+    TruncatedFileError,
+    UnclosedQuoteError,
+    UnreadableFileError,
+)
+from billing_lake.domain.records import row_end
+from billing_lake.domain.text_values import find_fault, unexplained
+from billing_lake.spark_job.hadoop import same_path
+from billing_lake.spark_job.inputs import WITH_POLARS
+from billing_lake.spark_job.java import causes, said
+from billing_lake.spark_job.sql import faults
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from typing import BinaryIO
+
+    from billing_lake.spark_job.hadoop import Hadoop
+    from billing_lake.spark_job.inputs import Input
+
+_BLOCK = 8 << 20
+_CHUNK = 1 << 16
+_GZIP = 16 + zlib.MAX_WBITS
+_LONGEST_ROW = 128 << 20
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a query of this program stopped at a cell.
+
+    Attributes:
+        column: The column.
+        input: The file; None where it cannot be told.
+        value: The cell.
+    """
+
+    column: str
+    input: Input | None
+    value: str
+
+
+def named_place(error: BaseException, inputs: Iterable[Input]) -> Place | None:
+    """Return where a query of this program stopped at a cell; None where something else failed."""
+    for cause in reversed(causes(error)):
+        found = faults(cause.message)
+        if found is not None:
+            column, path, value = found
+            every = list(inputs)
+            known = {one.path: one for one in every}
+            only = every[0] if len(every) == 1 else None
+            return Place(column, known.get(same_path(path), only), value)
+    return None
+
+
+def report_fault(
+    error: BaseException, suspects: Sequence[Input], types: Mapping[str, str], hadoop: Hadoop
+) -> ReportFileError:
+    """Return the fault in the first of ``suspects`` that has one: report files of which one made Spark fail with ``error``."""
+    for one in suspects:
+        try:
+            search(one, types, hadoop)
+        except ReportFileError as fault:
+            return fault
+    place = named_place(error, suspects)
+    if place is not None:
+        return misfit(place, types)
+    for one in suspects:
+        if is_padded(one, hadoop):
+            what = "Zero bytes follow the compressed data, and Spark does not read past them"
+            remedy = (
+                f"Write the file anew without them (gzip -dc OLD | gzip > NEW). Or: {WITH_POLARS}"
+            )
+            return ReportFileError(what, remedy=remedy, file=one.file.name)
+    return unexplained(", ".join(one.file.name for one in suspects[:3]), said(error))
+
+
+def misfit(place: Place, types: Mapping[str, str]) -> BadValueError:
+    """Return the error for the cell at ``place``, whose line cannot be told."""
+    what = f"The value is no {types.get(place.column, 'cell').replace(' ', '')}"
+    file = None if place.input is None else place.input.file.name
+    return BadValueError(what, file=file, column=place.column, value=place.value)
+
+
+def search(file: Input, types: Mapping[str, str], hadoop: Hadoop) -> None:
+    """Raise the first fault of a report file; return where there is none.
+
+    Raises:
+        ReportFileError: The fault, by its own class.
+    """
+    name = file.file.name
+    line = 1
+    header = True
+    try:
+        with hadoop.open(file.file.uri) as raw, gzip.open(raw) as text:
+            for block in _blocks(cast("BinaryIO", text), name):
+                rows = block
+                if header:
+                    end = row_end(block) or len(block)
+                    rows, header = block[end:], False
+                    line += block.count(b"\n", 0, end)
+                find_fault(rows, line, file.file.columns, types, name)
+                line += rows.count(b"\n")
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        what = f"The gzip stream is damaged or ends early: {error}"
+        raise TruncatedFileError(what, file=name) from error
+    except OSError as error:
+        what = f"The file cannot be read: {error.strerror or error}"
+        raise UnreadableFileError(what, file=name) from error
+
+
+def is_padded(file: Input, hadoop: Hadoop) -> bool:
+    """Say whether a gzip file goes on with zeros where its data ends: some tools fill a block up with them."""
+    member = zlib.decompressobj(_GZIP)
+    with hadoop.open(file.file.uri) as raw:
+        while data := raw.read(_CHUNK):
+            while data:
+                if member.eof:
+                    if data[0] == 0:
+                        return True
+                    member = zlib.decompressobj(_GZIP)
+                member.decompress(data)
+                data = member.unused_data
+    return False
+
+
+def _blocks(text: BinaryIO, name: str) -> Iterator[bytes]:
+    """Yield the text in blocks of whole rows; the last one may end within a quote."""
+    held = b""
+    while data := text.read(_BLOCK):
+        held += data
+        end = _last_row_end(held)
+        if end:
+            yield held[:end]
+            held = held[end:]
+        elif len(held) > _LONGEST_ROW:
+            what = f"A quote opens and does not close within {len(held):,} bytes"
+            raise UnclosedQuoteError(what, file=name)
+    if held:
+        yield held
+
+
+def _last_row_end(data: bytes) -> int:
+    end = len(data)
+    quoted = data.count(b'"') % 2 == 1
+    while cut := data.rfind(b"\n", 0, end) + 1:
+        quoted ^= data.count(b'"', cut, end) % 2 == 1
+        if not quoted:
+            return cut
+        end = cut - 1
+    return 0

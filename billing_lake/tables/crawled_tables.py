@@ -1,0 +1,81 @@
+"""Crawled tables: deliveries as tables over their raw files, for as long as a load needs them or a person looks into one."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable
+from datetime import datetime, timezone
+from pathlib import Path
+
+from billing_lake.domain.crawls import Crawl
+from billing_lake.domain.errors import ConfigurationError
+from billing_lake.tables.base import Crawler, check_name
+from billing_lake.tables.local_db import LocalDatabase
+
+_LOGGER = logging.getLogger(__name__)
+
+
+class CrawledTables:
+    """The crawled tables of a local lake.
+
+    Args:
+        database: SQLite file of the local catalog.
+    """
+
+    def __init__(self, database: Path) -> None:
+        self._database = LocalDatabase(database)
+
+    def register(
+        self,
+        crawl: Crawl,
+        crawler: Crawler = "built_in",
+        log: Callable[[str], None] = _LOGGER.info,
+    ) -> None:
+        """See `CrawledCatalog.register`; here is one crawler only."""
+        require_crawler(crawler)
+        delivery = crawl.delivery
+        log(f"{crawl.table}: {len(crawl.source.columns)} columns")
+        row = (
+            check_name(crawl.table, "a crawled table"),
+            check_name(delivery.export, "an export"),
+            delivery.period,
+            json.dumps(crawl.to_json()),
+            datetime.now(timezone.utc).isoformat(),
+        )
+        with self._database.changing() as db:
+            db.execute(
+                "DELETE FROM crawled WHERE export = ? AND period = ?",
+                (delivery.export, delivery.period),
+            )
+            db.execute("INSERT OR REPLACE INTO crawled VALUES (?, ?, ?, ?, ?)", row)
+
+    def get(self, name: str) -> Crawl | None:
+        """Return the crawl that is registered under ``name``, or None."""
+        with self._database.reading() as db:
+            row = db.execute("SELECT crawl FROM crawled WHERE name = ?", (name,)).fetchone()
+        return None if row is None else Crawl.from_json(json.loads(row["crawl"]))
+
+    def drop(self, name: str) -> None:
+        """Drop a crawled table; the raw files stay. Nothing happens where there is none."""
+        with self._database.changing() as db:
+            db.execute("DELETE FROM crawled WHERE name = ?", (name,))
+
+    def names(self) -> tuple[str, ...]:
+        """Return the names of all crawled tables, in order."""
+        with self._database.reading() as db:
+            return tuple(
+                row["name"] for row in db.execute("SELECT name FROM crawled ORDER BY name")
+            )
+
+
+def require_crawler(crawler: Crawler) -> None:
+    """Check that a lake on this machine has the crawler.
+
+    Raises:
+        ConfigurationError: It has not.
+    """
+    if crawler != "built_in":
+        what = f"`crawler` is {crawler!r}, which this deployment has not"
+        remedy = "Set `crawler: built_in` in the export's defs.yaml, or use the deployment `aws`"
+        raise ConfigurationError(what, remedy=remedy)

@@ -1,0 +1,193 @@
+"""The Glue Data Catalog's calls, with errors that an operator can act on.
+
+boto3 raises one class for everything. Here what a caller must decide about (not there, there already, changed meanwhile)
+has a class of its own, and what nobody can go on from says which action was refused, on what, and to whom.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from billing_lake.domain.errors import ConfigurationError, StorageWriteError, TableError, shown
+from billing_lake.files.aws import AwsClients
+from billing_lake.tables.base import backoff
+
+log = logging.getLogger(__name__)
+
+_DENIED = {
+    "AccessDenied",
+    "AccessDeniedException",
+    "ExpiredTokenException",
+    "GlueEncryptionException",
+    "InvalidSignatureException",
+    "UnrecognizedClientException",
+}
+_TRANSIENT = {
+    "OperationTimeoutException",
+    "ResourceNotReadyException",
+    "FederationSourceRetryableException",
+}
+"""Refusals that pass by themselves and that boto3 does not try again; what was asked for may have been done."""
+
+_CONCURRENT = "ConcurrentModificationException"
+"""To an update that states a version: it is another one. To anything else: Glue is busy with the same thing."""
+
+_TRIES = 6
+_SHOWN = 600
+
+
+class NotThere(LookupError):  # noqa: N818  # an answer, not a failure
+    """The catalog has no such thing."""
+
+
+class AlreadyThere(LookupError):  # noqa: N818  # the same
+    """The catalog has it already."""
+
+
+class Changed(LookupError):  # noqa: N818  # the same
+    """Somebody else changed it since it was looked at."""
+
+
+class Busy(LookupError):  # noqa: N818  # the same
+    """It works, and cannot be started or removed meanwhile."""
+
+
+_ANSWERS: Mapping[str, type[LookupError]] = {
+    "EntityNotFoundException": NotThere,
+    "AlreadyExistsException": AlreadyThere,
+    _CONCURRENT: Changed,
+    "CrawlerNotRunningException": NotThere,
+    "CrawlerRunningException": Busy,
+    "CrawlerStoppingException": Busy,
+}
+
+
+class GlueApi:
+    """Calls of the Glue Data Catalog.
+
+    Args:
+        clients: Where Glue is.
+    """
+
+    def __init__(self, clients: AwsClients) -> None:
+        self._clients = clients
+
+    @property
+    def region(self) -> str:
+        """The AWS region of the catalog."""
+        return str(self._clients.client("glue").meta.region_name)
+
+    def call(self, verb: str, subject: str, **parameters: Any) -> dict[str, Any]:
+        """Call Glue.
+
+        Args:
+            verb: Method of boto3's client.
+            subject: What it is done to, for messages.
+            parameters: Of the method.
+
+        Raises:
+            NotThere: There is no such thing.
+            AlreadyThere: There is one already.
+            Changed: Somebody else was faster.
+            Busy: A crawler is at work.
+            ConfigurationError: We may not look, or there are no credentials.
+            StorageWriteError: We may not change it, or Glue does not take the change.
+            TableError: Glue does not answer a question.
+        """
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        client = self._clients.client("glue")
+        for attempt in range(_TRIES):
+            try:
+                answer: dict[str, Any] = getattr(client, verb)(**parameters)
+            except ClientError as error:
+                code = error_code(error)
+                passing = code in _TRANSIENT or (code == _CONCURRENT and verb != "update_table")
+                if code in _ANSWERS and not passing:
+                    raise _ANSWERS[code](str(error)) from error
+                if passing and attempt + 1 < _TRIES:
+                    log.info("%s of %s: %s, trying again", verb, subject, code)
+                    time.sleep(backoff(attempt))
+                    continue
+                raise refusal(error, verb, subject) from error
+            except BotoCoreError as error:
+                raise refusal(error, verb, subject) from error
+            return answer
+        raise AssertionError  # pragma: no cover
+
+    def pages(self, verb: str, subject: str, result: str, **parameters: Any) -> Iterator[Any]:
+        """Yield everything that a call finds, page by page; nothing where what it looks into does not exist.
+
+        Args:
+            verb: Method of boto3's client.
+            subject: What is looked into, for messages.
+            result: Where the answer holds what was found.
+            parameters: Of the method.
+        """
+        more: dict[str, str] = {}
+        while True:
+            try:
+                answer = self.call(verb, subject, **parameters, **more)
+            except NotThere:
+                return
+            yield from answer[result]
+            if not answer.get("NextToken"):
+                return
+            more = {"NextToken": answer["NextToken"]}
+
+    def ensure_database(self, name: str) -> None:
+        """Create a database unless it exists."""
+        try:
+            self.call("get_database", f"database {name}", Name=name)
+        except NotThere:
+            given = {"Name": name, "Description": "Tables of Billing Lake"}
+            try:
+                self.call("create_database", f"database {name}", DatabaseInput=given)
+            except AlreadyThere:
+                return
+
+
+def error_code(error: BaseException) -> str:
+    """Return the code by which AWS names an error; empty where it does not come from AWS."""
+    return str(getattr(error, "response", {}).get("Error", {}).get("Code", ""))
+
+
+def refusal(
+    error: Exception, verb: str, subject: str, remedy: str | None = None
+) -> ConfigurationError | StorageWriteError | TableError:
+    """Return the error for a call that was refused for good.
+
+    Args:
+        error: What boto3 raised.
+        verb: Method of boto3's client.
+        subject: What it was done to.
+        remedy: What to do about missing rights.
+    """
+    action = f"glue:{''.join(part.capitalize() for part in verb.split('_'))}"
+    looking = verb.startswith(("get_", "list_"))
+    told = shown(error, _SHOWN)
+    if _no_rights(error):
+        what = f"AWS denies {action} on {subject}: {told}"
+        how = remedy or (
+            f"Allow {action} to the role (or user) that runs Billing Lake; where Lake Formation governs the catalog, grant it "
+            "there as well"
+        )
+        return (ConfigurationError if looking else StorageWriteError)(what, remedy=how)
+    what = f"Glue refuses {action} on {subject}: {told}"
+    if looking:
+        return TableError(what, remedy="Try again; no table was changed")
+    return StorageWriteError(what, remedy="Remove the cause, then load the period again")
+
+
+def _no_rights(error: Exception) -> bool:
+    from botocore.exceptions import (
+        CredentialRetrievalError,
+        NoCredentialsError,
+        PartialCredentialsError,
+    )
+
+    missing = (NoCredentialsError, PartialCredentialsError, CredentialRetrievalError)
+    return isinstance(error, missing) or error_code(error) in _DENIED

@@ -1,0 +1,322 @@
+"""Crawled tables in the Glue Data Catalog: deliveries as tables over their raw files, in a database of their own.
+
+The built-in crawler makes the table from what the lake knows of the delivery: a second, no cost. Glue's own crawler looks at
+the files as well (`glue_crawler`); its types are guesses, so the dictionary's take their place. Either way the table bears the
+delivery's name, which no other delivery has, and carries the crawl with it.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from billing_lake.domain.crawls import Crawl
+from billing_lake.domain.errors import (
+    BillingLakeError,
+    ConfigurationError,
+    CrawlerError,
+    TableError,
+)
+from billing_lake.files.s3 import S3Files
+from billing_lake.tables.base import DELIVERY_VERSION, Crawler, check_name
+from billing_lake.tables.data_files import writing
+from billing_lake.tables.glue_api import AlreadyThere, Changed, GlueApi, NotThere
+from billing_lake.tables.glue_crawler import ROLE_SETTING, CrawlerWaits, GlueCrawler
+from billing_lake.tables.glue_raw import (
+    RawPart,
+    folders_of,
+    raw_parameters,
+    raw_parts,
+    raw_storage,
+    strangers,
+)
+from billing_lake.tables.glue_schemas import LARGEST_VALUE
+
+_LOGGER = logging.getLogger(__name__)
+
+DATABASE = "billing_lake_crawled"
+"""The database of crawled tables, unless another one is given."""
+
+_LAKE = "billing-lake.lake"
+_EXPORT = "billing-lake.export"
+_PERIOD = "billing-lake.period"
+_CRAWL = "billing-lake.crawl"
+_CRAWL_AT = "billing-lake.crawl-at"
+_FOLDER = "billing-lake.folder"
+_PARTS = "billing-lake.parts"
+_TRIES = 10
+
+
+class GlueCrawledTables:
+    """The crawled tables of a lake on AWS.
+
+    Args:
+        files: The lake's files in S3, with the clients of AWS.
+        root: URI of the folder for what tables need beside the raw files, `s3://bucket/…/crawled`.
+        role: IAM role of Glue's crawlers, where they are used.
+        database: Glue database of the tables.
+        waits: How long to wait for Glue's crawlers.
+    """
+
+    def __init__(
+        self,
+        files: S3Files,
+        root: str,
+        *,
+        role: str | None = None,
+        database: str = DATABASE,
+        waits: CrawlerWaits | None = None,
+    ) -> None:
+        self._files = files
+        self._root = root.rstrip("/")
+        self._role = role
+        self._database = check_name(database, "a database of the Glue Data Catalog")
+        self._waits = waits or CrawlerWaits()
+        self._api = GlueApi(files.clients)
+
+    def register(
+        self,
+        crawl: Crawl,
+        crawler: Crawler = "built_in",
+        log: Callable[[str], None] = _LOGGER.info,
+    ) -> None:
+        """See `CrawledCatalog.register`.
+
+        Raises:
+            ConfigurationError: There is no such crawler, or its role is not set or cannot be used.
+            CrawlerError: Glue's crawler did not do what it should.
+            StorageWriteError: The catalog or the warehouse is closed to us.
+        """
+        check_name(crawl.table, "a crawled table")
+        check_name(crawl.delivery.export, "an export")
+        if crawler not in ("built_in", "glue"):
+            what = f"This deployment has no crawler {crawler!r}"
+            remedy = "Set `crawler` in the export's defs.yaml to `built_in` or `glue`"
+            raise ConfigurationError(what, remedy=remedy)
+        parts = raw_parts(crawl)
+        self._api.ensure_database(self._database)
+        with self._crawled(crawl, crawler, log) as found:
+            inputs = self._inputs(crawl, parts, found)
+            before, *_ = [self._put(given) for given in inputs]
+        log(
+            f"{crawl.table}: {len(crawl.source.columns)} columns, {len(crawl.source.files)} files, in the Glue database "
+            f"{self._database}"
+        )
+        if len(parts) > 1:
+            log(
+                f"{crawl.table}: the headers of the files differ in order, so each of {len(parts)} groups has a table: "
+                f"{', '.join(given['Name'] for given in inputs)}"
+            )
+        self._remove_others(crawl, before)
+        self._read_back(crawl, inputs[0], log)
+
+    def get(self, name: str) -> Crawl | None:
+        """Return the crawl that is registered under ``name``, or None."""
+        found = self._find(name)
+        if found is None or not self._is_ours(found):
+            return None
+        parameters = found["Parameters"]
+        if _CRAWL in parameters:
+            return Crawl.from_json(json.loads(parameters[_CRAWL]))
+        try:
+            return Crawl.from_json(json.loads(self._files.read(parameters[_CRAWL_AT])))
+        except FileNotFoundError:
+            return None  # dropped between the two looks
+
+    def drop(self, name: str) -> None:
+        """Drop a crawled table; the raw files stay. Nothing happens where there is none."""
+        found = self._find(name)
+        if found is None or not self._is_ours(found):
+            return
+        self._delete(name)
+        self._drop_parts(found, 1)
+        self._remove_folder(found)
+
+    def names(self) -> tuple[str, ...]:
+        """Return the names of all crawled tables, in order."""
+        return tuple(sorted(found["Name"] for found in self._all()))
+
+    @contextmanager
+    def _crawled(
+        self, crawl: Crawl, crawler: Crawler, log: Callable[[str], None]
+    ) -> Iterator[Mapping[str, Any] | None]:
+        """Give the table that Glue's crawler made; None where it was not asked."""
+        if crawler == "built_in":
+            yield None
+            return
+        if not self._role:
+            what = f"{ROLE_SETTING} is not set, and Glue's crawler needs a role"
+            remedy = "Set it to a role that glue.amazonaws.com may assume, or set `crawler: built_in` in the export's defs.yaml"
+            raise ConfigurationError(what, remedy=remedy)
+        folders = folders_of(crawl.source.files)
+        if len(folders) != 1:
+            what = f"The files of the delivery lie in {len(folders)} folders, and a Glue crawler makes a table of each"
+            raise CrawlerError(what)
+        hired = GlueCrawler(self._api, self._database, self._role, crawl.table, log, self._waits)
+        others = strangers(self._files, folders[0], crawl.source.files)
+        csv = crawl.source.format == "csv.gz"
+        with hired.table(folders[0], others, csv=csv) as found:
+            inferred = len(found["StorageDescriptor"]["Columns"])
+            log(
+                f"{crawl.table}: Glue's crawler found {inferred} columns; they get the dictionary's names and types"
+            )
+            yield found
+
+    def _inputs(
+        self, crawl: Crawl, parts: list[RawPart], found: Mapping[str, Any] | None
+    ) -> list[dict[str, Any]]:
+        delivery = crawl.delivery
+        # Of its own for each registration: whoever replaces the table removes what belonged to the one before.
+        folder = f"{self._root}/{crawl.table}/{uuid.uuid4().hex[:12]}"
+        own = {
+            _LAKE: self._root,
+            _EXPORT: delivery.export,
+            _PERIOD: delivery.period,
+            DELIVERY_VERSION: delivery.version,
+            _FOLDER: folder,
+        }
+        inputs = []
+        with writing(folder):
+            for number, part in enumerate(parts, start=1):
+                storage = raw_storage(crawl, part, self._files, f"{folder}/files-{number}")
+                parameters = {
+                    **(dict(found.get("Parameters", {})) if found else {}),
+                    **raw_parameters(crawl, part),
+                    **own,
+                }
+                if number == 1:
+                    parameters |= {_PARTS: str(len(parts)), **self._kept(crawl, folder)}
+                inputs.append(
+                    {
+                        "Name": crawl.table if number == 1 else _part_name(crawl.table, number),
+                        "Description": f"Raw report files of {delivery.export}, {delivery.period}, as delivered",
+                        "TableType": "EXTERNAL_TABLE",
+                        "PartitionKeys": [],
+                        "StorageDescriptor": storage,
+                        "Parameters": parameters,
+                    }
+                )
+        return inputs
+
+    def _kept(self, crawl: Crawl, folder: str) -> dict[str, str]:
+        """Return the parameter that keeps the crawl: itself, or where it lies if it is too large for one."""
+        text = json.dumps(crawl.to_json())
+        if len(text) <= LARGEST_VALUE:
+            return {_CRAWL: text}
+        self._files.write(f"{folder}/crawl.json", text.encode())
+        return {_CRAWL_AT: f"{folder}/crawl.json"}
+
+    def _put(self, given: Mapping[str, Any]) -> dict[str, Any] | None:
+        """Create a table, or make the one that is there the same; return what was there."""
+        name = given["Name"]
+        subject = f"table {self._database}.{name}"
+        for _ in range(_TRIES):
+            found = self._find(name)
+            try:
+                if found is None:
+                    self._api.call(
+                        "create_table", subject, DatabaseName=self._database, TableInput=given
+                    )
+                else:
+                    self._require_ours(found)
+                    version = {"VersionId": found["VersionId"]} if "VersionId" in found else {}
+                    self._api.call(
+                        "update_table",
+                        subject,
+                        DatabaseName=self._database,
+                        TableInput=given,
+                        SkipArchive=True,
+                        **version,
+                    )
+            except (AlreadyThere, NotThere, Changed) as error:
+                _LOGGER.info("%s was changed by another run, trying again: %s", subject, error)
+            else:
+                return found
+        raise TableError(f"Other runs kept changing {subject}", remedy="Load the period again")
+
+    def _remove_others(self, crawl: Crawl, before: Mapping[str, Any] | None) -> None:
+        """Remove the tables of earlier crawls of the same export and period, and what an earlier one of this name left."""
+        if before is not None:
+            self._drop_parts(before, len(raw_parts(crawl)))
+            self._remove_folder(before)
+        for found in list(self._all()):
+            same = (crawl.delivery.export, crawl.delivery.period)
+            parameters = found["Parameters"]
+            if found["Name"] != crawl.table and same == (parameters[_EXPORT], parameters[_PERIOD]):
+                self.drop(found["Name"])
+
+    def _read_back(
+        self, crawl: Crawl, given: Mapping[str, Any], log: Callable[[str], None]
+    ) -> None:
+        """Look whether a reader finds the table as it was registered; the load does not depend on it."""
+        reason = ""
+        try:
+            found = self._find(crawl.table)
+        except BillingLakeError as error:
+            reason = error.what
+        else:
+            if found is None:
+                reason = "the catalog does not show it"
+            elif _seen(found) != _seen(given):
+                reason = "the catalog shows other columns, or another place"
+        if reason:
+            log(
+                f"WARNING: {crawl.table} cannot be read through the catalog ({reason}). The load goes on: the report files "
+                "are read directly"
+            )
+
+    def _drop_parts(self, found: Mapping[str, Any], keep: int) -> None:
+        for number in range(max(keep, 1) + 1, int(found["Parameters"].get(_PARTS, 1)) + 1):
+            self._delete(_part_name(found["Name"], number))
+
+    def _remove_folder(self, found: Mapping[str, Any]) -> None:
+        folder = found["Parameters"].get(_FOLDER, "")
+        if folder.startswith(f"{self._root}/"):
+            self._files.remove_folder(folder)
+
+    def _delete(self, name: str) -> None:
+        subject = f"table {self._database}.{name}"
+        try:
+            self._api.call("delete_table", subject, DatabaseName=self._database, Name=name)
+        except NotThere:
+            return
+
+    def _find(self, name: str) -> dict[str, Any] | None:
+        subject = f"table {self._database}.{name}"
+        try:
+            answer = self._api.call("get_table", subject, DatabaseName=self._database, Name=name)
+        except NotThere:
+            return None
+        found: dict[str, Any] = answer["Table"]
+        return found
+
+    def _all(self) -> Iterator[dict[str, Any]]:
+        subject = f"database {self._database}"
+        found = self._api.pages("get_tables", subject, "TableList", DatabaseName=self._database)
+        return (table for table in found if self._is_ours(table))
+
+    def _is_ours(self, found: Mapping[str, Any]) -> bool:
+        """Say whether a table is one that this lake registered: not a part of one, not another lake's."""
+        parameters = found.get("Parameters", {})
+        return parameters.get(_LAKE) == self._root and _PARTS in parameters
+
+    def _require_ours(self, found: Mapping[str, Any]) -> None:
+        if found.get("Parameters", {}).get(_LAKE) != self._root:
+            raise TableError(
+                f"The Glue table {self._database}.{found['Name']} is not this lake's",
+                remedy="Remove it, or give one of the lakes another catalog: two share the database of crawled tables",
+            )
+
+
+def _part_name(name: str, number: int) -> str:
+    return f"{name[:240]}_part_{number}"
+
+
+def _seen(table: Mapping[str, Any]) -> tuple[str, list[tuple[str, str]]]:
+    storage = table.get("StorageDescriptor", {})
+    columns = [(one["Name"], one["Type"]) for one in storage.get("Columns", ())]
+    return str(storage.get("Location", "")).rstrip("/"), columns

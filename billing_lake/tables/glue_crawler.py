@@ -1,0 +1,259 @@
+"""The real Glue crawler, hired for one delivery and dismissed afterwards.
+
+A crawler that is kept and shared is a race: it looks at whatever lies in its target when it runs, and its newest table may
+be another run's. So each crawl has a crawler of its own: its name, its classifier and the prefix of its tables are like no
+other's, its target is the delivery's folder without what else lies there, and whatever happens, crawler, classifier and
+tables are removed at the end; what a killed process left is removed by a later crawl.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+from billing_lake.domain.errors import ConfigurationError, CrawlerError, StorageWriteError, shown
+from billing_lake.tables.base import backoff
+from billing_lake.tables.glue_api import AlreadyThere, Busy, GlueApi, NotThere, error_code
+from billing_lake.tables.glue_crawler_traces import (
+    DESCRIPTION,
+    CrawlerTraces,
+    forgotten,
+    new_crawler_name,
+)
+
+log = logging.getLogger(__name__)
+
+ROLE_SETTING = "BILLING_LAKE_GLUE_CRAWLER_ROLE"
+"""Setting with the IAM role that crawlers take on."""
+
+_SPECIAL = re.compile(r"([*?\[\]{}\\])")
+_SHOWN_TABLES = 10
+
+
+@dataclass(frozen=True, kw_only=True)
+class CrawlerWaits:
+    """Seconds to wait, for one thing and another.
+
+    Attributes:
+        poll: Between two questions how the crawler gets on.
+        limit: For the crawl as a whole; it is stopped then.
+        role: For a role that was made a moment ago to be known everywhere.
+        stop: For a crawler to stop, so that it can be removed.
+        told: Between two lines in the log.
+    """
+
+    poll: float = 5.0
+    limit: float = 1800.0
+    role: float = 60.0
+    stop: float = 120.0
+    told: float = 30.0
+
+
+class GlueCrawler:
+    """One crawl by Glue.
+
+    Args:
+        api: The catalog.
+        database: Where the crawler makes its table.
+        role: IAM role of the crawler.
+        name: What is crawled: part of the crawler's name.
+        told: Takes lines about progress.
+        waits: How long to wait.
+    """
+
+    def __init__(
+        self,
+        api: GlueApi,
+        database: str,
+        role: str,
+        name: str,
+        told: Callable[[str], None],
+        waits: CrawlerWaits,
+    ) -> None:
+        self.name = new_crawler_name(name)
+        self._api = api
+        self._database = database
+        self._traces = CrawlerTraces(
+            api, database, self.name, patience=waits.stop, pause=min(waits.poll, 2.0)
+        )
+        self._role = role
+        self._told = told
+        self._waits = waits
+
+    @contextmanager
+    def table(
+        self, folder: str, strangers: Sequence[str], *, csv: bool
+    ) -> Iterator[dict[str, Any]]:
+        """Crawl a folder and give the table that the crawler made; it is gone when the block ends.
+
+        Args:
+            folder: URI of the folder.
+            strangers: What in it is not to be crawled, relative to it.
+            csv: Whether the files are CSV with a header.
+
+        Raises:
+            CrawlerError: It failed, was stopped or too slow, or made no table or several.
+            ConfigurationError: Its role cannot be used.
+        """
+        for left in forgotten(self._api):
+            self._told(f"Glue crawler {left.name}: its run is gone, it is removed")
+            left.remove()
+        try:
+            self._crawl(folder, strangers, csv=csv)
+            yield self._found(folder)
+        finally:
+            self._traces.remove()
+
+    def _crawl(self, folder: str, strangers: Sequence[str], *, csv: bool) -> None:
+        try:
+            self._create(folder, strangers, csv=csv)
+            self._start()
+            self._wait()
+        except NotThere as error:
+            what = f"Somebody removed the Glue crawler {self.name}, or what it needs: {shown(error, 600)}"
+            raise CrawlerError(what) from error
+
+    def _create(self, folder: str, strangers: Sequence[str], *, csv: bool) -> None:
+        if csv:
+            self._call(
+                "create_classifier",
+                CsvClassifier={
+                    "Name": self.name,
+                    "Delimiter": ",",
+                    "QuoteSymbol": '"',
+                    "ContainsHeader": "PRESENT",
+                    "DisableValueTrimming": True,
+                    "AllowSingleColumn": False,
+                    "Serde": "OpenCSVSerDe",
+                },
+            )
+        target = {"Path": f"{folder}/", "Exclusions": _exclusions(strangers)}
+        grouping: dict[str, Any] = {"TableGroupingPolicy": "CombineCompatibleSchemas"}
+        if (level := folder.removeprefix("s3://").count("/") + 1) > 1:
+            # The bucket is level 1: one table for the folder, not one for each file.
+            grouping["TableLevelConfiguration"] = level
+        given = {
+            "Name": self.name,
+            "Role": self._role,
+            "DatabaseName": self._database,
+            "Description": DESCRIPTION,
+            "Targets": {"S3Targets": [target]},
+            "TablePrefix": self._traces.prefix,
+            "Classifiers": [self.name] if csv else [],
+            "SchemaChangePolicy": {"UpdateBehavior": "LOG", "DeleteBehavior": "LOG"},
+            "RecrawlPolicy": {"RecrawlBehavior": "CRAWL_EVERYTHING"},
+            "Configuration": json.dumps({"Version": 1.0, "Grouping": grouping}),
+        }
+        deadline = time.monotonic() + self._waits.role
+        for attempt in range(1_000_000):
+            try:
+                self._call("create_crawler", **given)
+            except StorageWriteError as error:
+                if not _is_about_role(error):
+                    raise
+                passing = error_code(error.__cause__ or error) == "InvalidInputException"
+                if not passing or time.monotonic() > deadline:
+                    raise self._role_error(error) from error
+                log.info("the crawler's role is not known yet, trying again: %s", error)
+                time.sleep(backoff(attempt))
+            else:
+                return
+
+    def _start(self) -> None:
+        try:
+            self._call("start_crawler", Name=self.name)
+        except Busy:
+            # Nobody else knows its name: this is our own call, whose answer got lost.
+            log.info("crawler %s runs already", self.name)
+        self._told(f"Glue crawler {self.name}: started")
+
+    def _wait(self) -> None:
+        started = told = time.monotonic()
+        state = ""
+        while True:
+            crawler = self._call("get_crawler", Name=self.name)["Crawler"]
+            last = crawler.get("LastCrawl", {})
+            now = time.monotonic()
+            if crawler["State"] != state or now - told >= self._waits.told:
+                state, told = crawler["State"], now
+                self._told(f"Glue crawler {self.name}: {state}, {now - started:.0f} s")
+            # READY without a crawl is a crawler whose start is not seen yet.
+            if state == "READY" and last:
+                self._judge(last)
+                return
+            if now - started > self._waits.limit:
+                what = f"Glue crawler {self.name} was not done after {self._waits.limit:.0f} s ({state})"
+                raise CrawlerError(what)
+            time.sleep(self._waits.poll)
+
+    def _judge(self, last: Mapping[str, Any]) -> None:
+        if last.get("Status") == "SUCCEEDED":
+            return
+        told = shown(last.get("ErrorMessage", "Glue gives no reason"), 600)
+        what = f"Glue crawler {self.name} ended as {last.get('Status')}: {told}"
+        group, stream = last.get("LogGroup"), last.get("LogStream")
+        where = f". Its log: {_log_link(self._api.region, group, stream)}" if group else ""
+        raise CrawlerError(f"{what}{where}")
+
+    def _found(self, folder: str) -> dict[str, Any]:
+        tables = self._traces.tables()
+        if len(tables) == 1:
+            return tables[0]
+        if not tables:
+            raise CrawlerError(f"Glue crawler {self.name} made no table of {folder}")
+        names = sorted(table["Name"].removeprefix(self._traces.prefix) for table in tables)
+        listed = ", ".join(shown(name, 60) for name in names[:_SHOWN_TABLES])
+        more = "" if len(names) <= _SHOWN_TABLES else ", …"
+        what = f"Glue crawler {self.name} made {len(tables)} tables of {folder}, not one: {listed}{more}"
+        raise CrawlerError(what)
+
+    def _call(self, verb: str, **given: Any) -> dict[str, Any]:
+        try:
+            return self._api.call(verb, f"crawler {self.name}", **given)
+        except AlreadyThere:
+            return {}  # the names are ours alone: an earlier call whose answer got lost
+
+    def _role_error(self, error: StorageWriteError) -> ConfigurationError:
+        return ConfigurationError(
+            f"The crawler cannot work as {shown(self._role)}: {error.what}",
+            remedy=(
+                f"Set {ROLE_SETTING} to a role that glue.amazonaws.com may assume and that may read the landing bucket, and "
+                "allow iam:PassRole on it to the role that runs Billing Lake"
+            ),
+        )
+
+
+def _is_about_role(error: StorageWriteError) -> bool:
+    text = error.what.lower()
+    return "passrole" in text or "assume" in text or " role" in text
+
+
+def _exclusions(strangers: Sequence[str]) -> list[str]:
+    """Return the patterns that leave out what is not the delivery's: folders as a whole, files by their names."""
+    folders = {name.partition("/")[0] for name in strangers if "/" in name}
+    names = {name for name in strangers if "/" not in name}
+    return [
+        *(f"{_SPECIAL.sub(_escaped, folder)}/**" for folder in sorted(folders)),
+        *(_SPECIAL.sub(_escaped, name) for name in sorted(names)),
+    ]
+
+
+def _escaped(match: re.Match[str]) -> str:
+    return f"\\{match[1]}"
+
+
+def _log_link(region: str, group: str | None, stream: str | None) -> str:
+    """Return where the console shows a log; it wants its names encoded twice, with a dollar sign."""
+
+    def encoded(name: str | None) -> str:
+        return quote(quote(name or "", safe=""), safe="").replace("%", "$")
+
+    console = f"https://{region}.console.aws.amazon.com/cloudwatch/home?region={region}"
+    return f"{console}#logsV2:log-groups/log-group/{encoded(group)}/log-events/{encoded(stream)}"

@@ -1,0 +1,263 @@
+"""Partitions that follow their claims, whoever moves them and whoever dies on the way.
+
+Glue writes a partition without asking what it holds, so a writer may be late and point it at a generation that no longer
+counts. The cure is one rule: *who has written a partition looks at claim and partition again, and writes again until they
+agree.* The last to write has then seen the last claim. A writer that dies in between leaves a partition that the next load,
+or the next look at its files, puts right.
+
+Columns follow in this order: table first, then partitions. While a partition lacks a column that its table has, Athena reads
+NULL; while its type is narrower than the table's, Athena widens. The other way round it would refuse the partition.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any
+
+from billing_lake.domain.errors import CommitConflictError, StorageWriteError, shown
+from billing_lake.domain.sources import PeriodKey
+from billing_lake.tables.base import DELIVERY_VERSION, backoff
+from billing_lake.tables.glue_api import AlreadyThere, GlueApi, NotThere
+from billing_lake.tables.glue_generations import generation_folder, generations_folder
+from billing_lake.tables.glue_partition_owners import Claim, Claims
+from billing_lake.tables.glue_schemas import data_columns, parquet_storage
+from billing_lake.tables.glue_tables import Entry
+
+log = logging.getLogger(__name__)
+
+_CLAIM = "billing-lake.claim"
+_ROUNDS = 20
+_AT_ONCE = 100
+"""Partitions in one call, by Glue's limit."""
+
+_DELETED_AT_ONCE = 25
+_COLUMNS_AT_ONCE = 20_000
+"""Columns of all partitions in one call: they are sent whole, and a request should stay below some megabytes."""
+
+_PASSING = {"AlreadyExistsException", "ConcurrentModificationException", "EntityNotFoundException"}
+"""What a partition of a batch may answer where somebody else was faster; the next look shows."""
+
+
+@dataclass
+class _Changes:
+    """What is to be done to the partitions of a table."""
+
+    create: list[dict[str, Any]] = field(default_factory=list)
+    update: list[dict[str, Any]] = field(default_factory=list)
+    delete: list[list[str]] = field(default_factory=list)
+
+    def __bool__(self) -> bool:
+        return bool(self.create or self.update or self.delete)
+
+
+class Partitions:
+    """The partitions of tables.
+
+    Args:
+        api: The catalog.
+        claims: What they follow.
+    """
+
+    def __init__(self, api: GlueApi, claims: Claims) -> None:
+        self._api = api
+        self._claims = claims
+
+    def get(self, entry: Entry, key: PeriodKey) -> dict[str, Any] | None:
+        """Return a partition, or None."""
+        try:
+            answer = self._api.call(
+                "get_partition", _subject(entry, key), **entry.place, PartitionValues=values(key)
+            )
+        except NotThere:
+            return None
+        found: dict[str, Any] = answer["Partition"]
+        return found
+
+    def all(self, entry: Entry, *, columns: bool = False) -> dict[PeriodKey, dict[str, Any]]:
+        """Return all partitions of a table, with their columns where they are asked for."""
+        found = self._api.pages(
+            "get_partitions",
+            f"table {entry.table}",
+            "Partitions",
+            **entry.place,
+            ExcludeColumnSchema=not columns,
+        )
+        return {PeriodKey(one["Values"][1], one["Values"][0]): one for one in found}
+
+    def settle(
+        self, look: Callable[[], Entry], key: PeriodKey
+    ) -> tuple[Claim | None, Mapping[str, Any] | None]:
+        """Make the partition of ``key`` agree with its claim; return both.
+
+        Args:
+            look: Returns the table as it is now, or raises where the caller's work has become meaningless.
+            key: Export and period.
+
+        Raises:
+            CommitConflictError: Others kept writing it.
+        """
+        for attempt in range(_ROUNDS):
+            entry = look()
+            claim = self._claims.look(entry.folder, entry.id, key).claim
+            found = self.get(entry, key)
+            changes = _Changes()
+            _compare(entry, key, claim, found, changes)
+            if not changes:
+                return claim, found
+            self._write(entry, key, changes)
+            if attempt > 1:
+                time.sleep(backoff(attempt))
+        what = f"The partition {key.period} of table {look().table} does not stay as it is written"
+        raise CommitConflictError(what, remedy="Find out who else writes it, then load again")
+
+    def settle_all(self, look: Callable[[], Entry]) -> Entry:
+        """Make every partition of a table agree with its claim; return the table as it was when all did.
+
+        Raises:
+            CommitConflictError: Others kept writing them.
+        """
+        for attempt in range(_ROUNDS):
+            entry = look()
+            claims = self._claims.all(entry.folder, entry.id)
+            found = self.all(entry, columns=True)
+            changes = _Changes()
+            for key in sorted({*claims, *found}, key=values):
+                _compare(entry, key, claims.get(key), found.get(key), changes)
+            if not changes:
+                return entry
+            self._write_all(entry, changes)
+            if attempt > 1:
+                time.sleep(backoff(attempt))
+        what = f"The partitions of table {look().table} do not stay as they are written"
+        raise CommitConflictError(what, remedy="Find out who else writes them, then load again")
+
+    def _write(self, entry: Entry, key: PeriodKey, changes: _Changes) -> None:
+        subject, place = _subject(entry, key), entry.place
+        try:
+            for given in changes.create:
+                self._api.call("create_partition", subject, **place, PartitionInput=given)
+            for given in changes.update:
+                self._api.call(
+                    "update_partition",
+                    subject,
+                    **place,
+                    PartitionValueList=given["Values"],
+                    PartitionInput=given,
+                )
+            for gone in changes.delete:
+                self._api.call("delete_partition", subject, **place, PartitionValues=gone)
+        except (NotThere, AlreadyThere) as error:
+            log.info("%s was written by somebody else: %s", subject, error)
+
+    def _write_all(self, entry: Entry, changes: _Changes) -> None:
+        size = max(1, min(_AT_ONCE, _COLUMNS_AT_ONCE // max(1, len(entry.fields))))
+        for some in _batches(changes.create, size):
+            self._batch("batch_create_partition", entry, PartitionInputList=some)
+        for some in _batches(changes.update, size):
+            entries = [{"PartitionValueList": one["Values"], "PartitionInput": one} for one in some]
+            self._batch("batch_update_partition", entry, Entries=entries)
+        for gone in _batches(changes.delete, _DELETED_AT_ONCE):
+            listed = [{"Values": one} for one in gone]
+            self._batch("batch_delete_partition", entry, PartitionsToDelete=listed)
+
+    def _batch(self, verb: str, entry: Entry, **given: Any) -> None:
+        subject = f"partitions of table {entry.table}"
+        try:
+            answer = self._api.call(verb, subject, **entry.place, **given)
+        except (NotThere, AlreadyThere) as error:
+            log.info("%s were written by somebody else: %s", subject, error)
+            return
+        for refused in answer.get("Errors", ()):
+            told = refused.get("ErrorDetail", {})
+            if told.get("ErrorCode") not in _PASSING:
+                listed = refused.get("PartitionValues") or refused.get("PartitionValueList")
+                what = f"Glue refuses {verb} on {subject}, {listed}: {shown(told)}"
+                raise StorageWriteError(what, remedy="Remove the cause, then load again")
+
+
+def values(key: PeriodKey) -> list[str]:
+    """Return the values of a partition's keys, in their order."""
+    return [key.period, key.export]
+
+
+def location(partition: Mapping[str, Any]) -> str:
+    """Return the folder that a partition points at, without a slash at its end."""
+    return str(partition["StorageDescriptor"]["Location"]).rstrip("/")
+
+
+def follows(partition: Mapping[str, Any] | None, claim: Claim) -> bool:
+    """Say whether readers of a partition find what ``claim`` claims; its columns apart."""
+    if partition is None or not claim.rows:
+        return partition is None and not claim.rows
+    return bool(partition.get("Parameters", {}).get(_CLAIM) == claim.id)
+
+
+def _compare(
+    entry: Entry,
+    key: PeriodKey,
+    claim: Claim | None,
+    found: Mapping[str, Any] | None,
+    changes: _Changes,
+) -> None:
+    """Add to ``changes`` what makes the partition ``found`` agree with ``claim``.
+
+    A partition without a claim is left alone, because nothing says that its rows do not count; unless it points into another
+    table's folder, as a writer may do whose table changed its name under its hands. An empty period has no partition.
+    """
+    if claim is None:
+        mine = (f"{entry.folder}/", f"{generations_folder(entry.folder)}/")
+        if found is not None and not location(found).startswith(mine):
+            changes.delete.append(values(key))
+        return
+    if not claim.rows:
+        if found is not None:
+            changes.delete.append(values(key))
+        return
+    wanted = _partition_input(entry, claim)
+    if found is None:
+        changes.create.append(wanted)
+    elif not _agree(found, wanted):
+        changes.update.append(wanted)
+
+
+def _partition_input(entry: Entry, claim: Claim) -> dict[str, Any]:
+    folder = generation_folder(entry, claim.key, claim.generation)
+    return {
+        "Values": values(claim.key),
+        "StorageDescriptor": parquet_storage(data_columns(entry.fields), folder),
+        "Parameters": {
+            "classification": "parquet",
+            "numFiles": str(len(claim.files)),
+            "numRows": str(claim.rows),
+            "totalSize": str(sum(file.size for file in claim.files)),
+            _CLAIM: claim.id,
+            DELIVERY_VERSION: claim.version,
+        },
+    }
+
+
+def _agree(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
+    return (
+        location(found) == location(wanted)
+        and found.get("Parameters", {}).get(_CLAIM) == wanted["Parameters"][_CLAIM]
+        and _columns(found) == _columns(wanted)
+    )
+
+
+def _columns(partition: Mapping[str, Any]) -> list[tuple[str, str]]:
+    columns = partition["StorageDescriptor"].get("Columns", ())
+    return [(one["Name"], one["Type"].replace(" ", "").lower()) for one in columns]
+
+
+def _subject(entry: Entry, key: PeriodKey) -> str:
+    return f"partition {key.period} of export {key.export} of table {entry.table}"
+
+
+def _batches(items: Sequence[Any], size: int) -> Iterator[list[Any]]:
+    left = iter(items)
+    while batch := list(islice(left, size)):
+        yield batch

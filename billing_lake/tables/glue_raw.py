@@ -1,0 +1,159 @@
+"""A delivery as a Glue table over its raw files: which files, which columns, and how Athena is to take them apart.
+
+Every column is a *string*, with the dictionary's type in its comment. Not because the types are unknown: Athena reads quoted
+CSV through OpenCSVSerDe alone, and that takes no DECIMAL and no ISO timestamp, and fails on the first empty number. So a column
+declared with its true type could not be read, and as text it is what the provider wrote. To calculate, cast it:
+`TRY_CAST(NULLIF(line_item_unblended_cost, '') AS DECIMAL(38, 18))`. No CSV reader of Athena takes line breaks within a cell; the
+engines do, and the tables of the lake are loaded from the files, never through this table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from billing_lake.domain.crawls import Crawl
+from billing_lake.domain.deliveries import StoredObject
+from billing_lake.domain.errors import ConfigurationError
+from billing_lake.domain.naming import first_of
+from billing_lake.domain.sources import SourceFile
+from billing_lake.files.base import Files
+from billing_lake.tables.glue_schemas import hive_type, parquet_storage
+
+_NO_ESCAPE = "\u0001"
+"""OpenCSVSerDe takes a backslash for an escape unless it is given another one; reports use none, a quote is doubled."""
+
+_COMMENT = 255
+"""Longest comment that Glue keeps for a column."""
+
+_CSV = {
+    "InputFormat": "org.apache.hadoop.mapred.TextInputFormat",
+    "OutputFormat": "org.apache.hadoop.hive.ql.io.HiveIgnoreKeyTextOutputFormat",
+    "SerdeInfo": {
+        "SerializationLibrary": "org.apache.hadoop.hive.serde2.OpenCSVSerde",
+        "Parameters": {"separatorChar": ",", "quoteChar": '"', "escapeChar": _NO_ESCAPE},
+    },
+}
+_LISTED = "org.apache.hadoop.hive.ql.io.SymlinkTextInputFormat"
+
+
+@dataclass(frozen=True)
+class RawPart:
+    """Files of one header, and so of one table.
+
+    Attributes:
+        columns: Their columns, in the order of the header.
+        files: The files.
+    """
+
+    columns: tuple[dict[str, str], ...]
+    files: tuple[SourceFile, ...]
+
+
+def raw_parts(crawl: Crawl) -> list[RawPart]:
+    """Return the files of a delivery by header, the first file's first: CSV knows its columns by their place alone."""
+    groups: dict[tuple[str, ...], list[SourceFile]] = {}
+    for file in crawl.source.files:
+        groups.setdefault(file.columns, []).append(file)
+    if not groups:
+        groups = {tuple(column.name for column in crawl.source.columns): []}
+    return [RawPart(_columns(crawl, header), tuple(files)) for header, files in groups.items()]
+
+
+def folders_of(files: Sequence[SourceFile]) -> list[str]:
+    """Return the folders that files lie in, in order."""
+    return sorted({file.uri.rpartition("/")[0] for file in files})
+
+
+def strangers(files: Files, folder: str, own: Sequence[SourceFile]) -> list[str]:
+    """Return what lies in or below ``folder`` besides ``own``, relative to it: manifests, other deliveries."""
+    uris = {file.uri for file in own}
+    found = [file.uri for file in files.list(folder) if file.uri not in uris]
+    return [uri.removeprefix(f"{folder}/") for uri in found]
+
+
+def raw_storage(crawl: Crawl, part: RawPart, files: Files, list_at: str) -> dict[str, Any]:
+    """Return the storage descriptor by which exactly the files of ``part`` are read.
+
+    Their folder, if nothing else lies in it that Athena would read; else a list of the files, which is written to the folder
+    ``list_at``.
+    """
+    folders = folders_of(part.files)
+    whole = len(folders) == 1 and not any(map(_is_read, strangers(files, folders[0], part.files)))
+    location = folders[0] if whole else list_at
+    if crawl.source.format == "parquet":
+        storage = parquet_storage(part.columns, location)
+    else:
+        storage = {
+            **_CSV,
+            "Columns": list(part.columns),
+            "Location": f"{location}/",
+            "StoredAsSubDirectories": False,
+        }
+    if not whole:
+        files.write(f"{list_at}/files.txt", _list(part.files))
+        storage["InputFormat"] = _LISTED
+        storage["OutputFormat"] = _CSV["OutputFormat"]
+    return storage
+
+
+def raw_parameters(crawl: Crawl, part: RawPart) -> dict[str, str]:
+    """Return the table parameters that Athena and Glue know."""
+    uris = {file.uri for file in part.files}
+    objects: list[StoredObject] = [one for one in crawl.delivery.files if one.uri in uris]
+    counted = [
+        crawl.profile.files[f.name].rows for f in part.files if f.name in crawl.profile.files
+    ]
+    known = {
+        "EXTERNAL": "TRUE",
+        "typeOfData": "file",
+        "objectCount": str(len(part.files)),
+        "sizeKey": str(sum(one.size for one in objects)),
+        "recordCount": str(sum(counted)),
+    }
+    if crawl.source.format == "parquet":
+        return {**known, "classification": "parquet"}
+    return {
+        **known,
+        "classification": "csv",
+        "columnsOrdered": "true",
+        "compressionType": "gzip",
+        "delimiter": ",",
+        "skip.header.line.count": "1",
+    }
+
+
+def _columns(crawl: Crawl, header: Sequence[str]) -> tuple[dict[str, str], ...]:
+    """Return a column for each cell of the header; cells that share a column of the lake's tables get numbers."""
+    if crawl.source.format == "parquet":
+        return tuple(
+            {"Name": column.name, "Type": hive_type(column.name, column.type)}
+            for column in crawl.source.columns
+        )
+    taken: set[str] = set()
+    columns = []
+    for name in header:
+        type_ = crawl.source.type_of(name) or "string"
+        distinct, number = name, 1
+        while distinct in taken or (number > 1 and distinct in header):
+            number += 1
+            distinct = f"{name}__{number}"
+        taken.add(distinct)
+        first = first_of(name)
+        comment = type_ if distinct == first else f"{type_}; counts where {first} is empty"
+        columns.append({"Name": distinct, "Type": "string", "Comment": comment[:_COMMENT]})
+    return tuple(columns)
+
+
+def _list(files: Sequence[SourceFile]) -> bytes:
+    for file in files:
+        if "\n" in file.uri or "\r" in file.uri:
+            what = "The name of a report file has a line break, so no list of files can name it"
+            raise ConfigurationError(what, remedy="Have it delivered under another", file=file.uri)
+    return "".join(f"{file.uri}\n" for file in files).encode()
+
+
+def _is_read(name: str) -> bool:
+    """Say whether readers of a folder take what lies there as ``name``: not what Hive hides."""
+    return not name.rpartition("/")[2].startswith(("_", "."))

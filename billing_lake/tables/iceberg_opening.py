@@ -1,0 +1,97 @@
+"""Opening an Iceberg catalog: what pyiceberg leaves to chance when it connects is decided here."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from billing_lake.domain.errors import ConfigurationError
+from billing_lake.tables.base import backoff
+from billing_lake.tables.data_files import local_path, writing
+
+if TYPE_CHECKING:
+    from pyiceberg.catalog import Catalog
+
+log = logging.getLogger(__name__)
+
+_SQLITE_PATIENCE = "60"
+_TIME_OUTS = (10, 120)
+"""Seconds to wait for a connection, and for an answer."""
+
+
+def open_catalog(name: str, properties: Mapping[str, str]) -> Catalog:
+    """Return the catalog that ``properties`` describe.
+
+    Raises:
+        ConfigurationError: pyiceberg could not work with it.
+    """
+    from pyiceberg.catalog import load_catalog
+
+    warehouse = properties.get("warehouse", "")
+    if local_path(warehouse) is not None and any(sign in warehouse for sign in "#?;"):
+        what = "pyiceberg cannot write below a folder with '#', '?' or ';' in its path"
+        raise ConfigurationError(what, remedy="Put the lake elsewhere", file=warehouse)
+    if properties.get("type") in {"glue", "rest"}:
+        _require_credentials_for(properties)
+    if not properties.get("uri", "").startswith("sqlite:"):
+        return _with_time_outs(load_catalog(name, **properties))
+    with writing(properties["uri"]):
+        return _open_sqlite(name, {**properties, "uri": _patient(properties["uri"])})
+
+
+def _patient(uri: str) -> str:
+    """Return the URI of a SQLite file with a time to wait for locks, and make the file's folder."""
+    from sqlalchemy.engine import make_url
+
+    url = make_url(uri)
+    if url.database:
+        Path(url.database).parent.mkdir(parents=True, exist_ok=True)
+    return url.update_query_dict({"timeout": _SQLITE_PATIENCE}).render_as_string(
+        hide_password=False
+    )
+
+
+def _open_sqlite(name: str, properties: Mapping[str, str]) -> Catalog:
+    """Open a SQLite catalog; where several processes make it at once, all but one fail the first time."""
+    from pyiceberg.catalog import load_catalog
+    from sqlalchemy.exc import OperationalError
+
+    for attempt in range(5):
+        try:
+            return load_catalog(name, **properties)
+        except OperationalError as error:
+            log.debug("opening catalog %s again: %s", name, error)
+            time.sleep(backoff(attempt))
+    return load_catalog(name, **properties)
+
+
+def _require_credentials_for(properties: Mapping[str, str]) -> None:
+    # pyiceberg signs with what boto3 finds, and fails on an attribute of None where that is nothing.
+    if properties["type"] != "rest" or properties.get("rest.sigv4-enabled") == "true":
+        require_credentials()
+
+
+def require_credentials() -> None:
+    """Make sure that boto3 finds credentials.
+
+    Raises:
+        ConfigurationError: It does not.
+    """
+    import boto3
+
+    if boto3.Session().get_credentials() is None:
+        what = "There are no AWS credentials"
+        remedy = "Give this process a role, set AWS_PROFILE, or sign in with the AWS command line"
+        raise ConfigurationError(what, remedy=remedy)
+
+
+def _with_time_outs(catalog: Catalog) -> Catalog:
+    # pyiceberg's HTTP session waits for ever, and a run with it.
+    session = getattr(catalog, "_session", None)
+    if session is not None:
+        session.request = functools.partial(session.request, timeout=_TIME_OUTS)
+    return catalog

@@ -1,0 +1,67 @@
+"""From a query that failed to the file at fault, without a look at every other file."""
+
+from __future__ import annotations
+
+import gzip
+from typing import TYPE_CHECKING
+
+import pytest
+
+from billing_lake.domain.errors import RaggedRowError, ReportFileError, TruncatedFileError
+from billing_lake.sample.files import minimal_row
+from billing_lake.spark_job import bad_cells
+from billing_lake.spark_job.program import profile
+from billing_lake_tests.engines.world import csv_text, report, source_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pyspark.sql import SparkSession
+
+    from billing_lake.spark_job.inputs import Input
+
+pytestmark = pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
+
+GOOD = csv_text([minimal_row() for _ in range(300)])
+
+
+@pytest.mark.parametrize(
+    ("content", "error"),
+    [
+        (gzip.compress(f"{GOOD}1,2\n".encode()), RaggedRowError),
+        (gzip.compress(GOOD.encode())[:-20], TruncatedFileError),
+    ],
+    ids=["ragged", "truncated"],
+)
+def test_of_many_files_only_the_faulty_one_is_searched(
+    spark: SparkSession,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    content: bytes,
+    error: type[ReportFileError],
+) -> None:
+    files = [report(tmp_path / f"{name}.csv.gz", GOOD) for name in "abcd"]
+    files[2].write_bytes(content)
+    searched = []
+    search = bad_cells.search
+
+    def counted(one: Input, *rest: object) -> None:
+        searched.append(one.file.name)
+        search(one, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(bad_cells, "search", counted)
+    said: list[str] = []
+    with pytest.raises(error, match=r"c\.csv\.gz"):
+        profile(spark, source_of(*files), said.append)
+    assert searched == ["c.csv.gz"]
+    assert any("one of 4 files" in line for line in said)
+
+
+@pytest.mark.parametrize("zeros", [1, 3, 512])
+def test_zeros_behind_a_gzip_are_named_with_what_to_do(
+    spark: SparkSession, tmp_path: Path, zeros: int
+) -> None:
+    good, bad = (report(tmp_path / f"{name}.csv.gz", GOOD) for name in "ab")
+    bad.write_bytes(bad.read_bytes() + bytes(zeros))
+    with pytest.raises(ReportFileError, match=r"^Zero bytes follow .*b\.csv\.gz.*engine polars"):
+        profile(spark, source_of(good, bad), print)

@@ -1,1 +1,0 @@
-"""Tests of `billing_lake.storage`."""

@@ -1,0 +1,199 @@
+"""Small deliveries as Parquet files, and what a reader finds in a table."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from billing_lake.domain.errors import DeliveryChangedError
+from billing_lake.domain.schemas import Column, Field, plan
+from billing_lake.domain.sources import Encoded, EncodedFile, PeriodKey, Source
+from billing_lake.files.aws import AwsClients
+from billing_lake.files.s3 import S3Files
+from billing_lake.tables.aws_catalogs import glue_catalog_properties, s3_tables_properties
+from billing_lake.tables.base import TableCatalog
+from billing_lake.tables.hive import HiveTables
+from billing_lake.tables.iceberg import IcebergTables
+
+if TYPE_CHECKING:
+    from billing_lake_tests.servers.aws import Aws
+
+TABLE = "billing.cur"
+MARCH = PeriodKey("cur", "2025-03")
+APRIL = PeriodKey("cur", "2025-04")
+OTHER_MARCH = PeriodKey("other", "2025-03")
+
+COLUMNS = (
+    Column("line_item_unblended_cost", "decimal(38, 18)"),
+    Column("line_item_usage_start_date", "timestamptz"),
+    Column("export_name", "string"),
+    Column("billing_period", "string"),
+    Column("delivery_version", "string"),
+    Column("source_file", "string"),
+)
+FIELDS = plan(None, COLUMNS).fields
+
+_ARROW = {
+    "string": pa.large_string(),
+    "timestamptz": pa.timestamp("us", tz="UTC"),
+    "decimal(38, 18)": pa.decimal128(38, 18),
+    "decimal(20, 18)": pa.decimal128(20, 18),
+    "int": pa.int32(),
+    "long": pa.int64(),
+    "float": pa.float32(),
+    "double": pa.float64(),
+    "boolean": pa.bool_(),
+    "date": pa.date32(),
+}
+
+
+def iceberg(home: Path) -> IcebergTables:
+    return IcebergTables(
+        "lake",
+        {
+            "type": "sql",
+            "uri": f"sqlite:///{home}/catalog/iceberg.db",
+            "warehouse": f"file://{home}/warehouse/iceberg",
+        },
+    )
+
+
+def hive(home: Path) -> HiveTables:
+    return HiveTables(home / "warehouse" / "hive", home / "catalog" / "hive.db")
+
+
+@cache
+def files_in_s3(region: str = "us-east-1") -> S3Files:
+    """Files in the S3 that the environment leads to; clients cost more than what these tests do with them."""
+    return S3Files(AwsClients(region))
+
+
+@cache
+def glue(aws: Aws) -> IcebergTables:
+    """Iceberg tables in the Glue Data Catalog; the environment leads to the services."""
+    files = files_in_s3()
+    properties = glue_catalog_properties(files.clients, f"s3://{aws.new_bucket()}/iceberg")
+    return IcebergTables("glue", properties, files=files)
+
+
+@cache
+def s3_tables(aws: Aws) -> IcebergTables:
+    """Iceberg tables in an S3 Tables bucket; the environment leads to the services."""
+    files = files_in_s3()
+    properties = s3_tables_properties(files.clients, aws.new_table_bucket(), aws.iceberg_url)
+    return IcebergTables("s3tables", properties, files=files)
+
+
+def emptied(tables: IcebergTables) -> IcebergTables:
+    """The tables after those of an earlier test have been removed."""
+    for table in tables.tables():
+        if table.startswith(TABLE):
+            tables.drop(table)
+    return tables
+
+
+MAKERS: Mapping[str, Callable[[Path], TableCatalog]] = {"iceberg": iceberg, "hive": hive}
+
+ON_AWS: Mapping[str, Callable[[Aws], IcebergTables]] = {"glue": glue, "s3_tables": s3_tables}
+
+everywhere = pytest.mark.parametrize("catalog", [*sorted(MAKERS), *sorted(ON_AWS)], indirect=True)
+"""Lets a test run on the catalogs of AWS as well; each load there costs half a second."""
+
+
+def encode(
+    folder: Path,
+    key: PeriodKey = MARCH,
+    rows: Sequence[int] = (2,),
+    *,
+    version: str = "v1",
+    fields: Sequence[Field] = FIELDS,
+    ids: bool = True,
+) -> Encoded:
+    """Write one file for each number of ``rows``; every row costs 1.5."""
+    folder.mkdir(parents=True, exist_ok=True)
+    as_double = Field("line_item_unblended_cost", "double", 1) in fields
+    constants: dict[str, Any] = {
+        "line_item_unblended_cost": 1.5 if as_double else Decimal("1.5"),
+        "export_name": key.export,
+        "billing_period": key.period,
+        "delivery_version": version,
+    }
+    schema = pa.schema(
+        pa.field(
+            f.name,
+            _ARROW[f.type],
+            metadata={"PARQUET:field_id": str(f.field_id)} if ids else None,
+        )
+        for f in fields
+    )
+    files = []
+    for count in rows:
+        path = folder / f"{uuid.uuid4().hex}.parquet"
+        values = {name: [constants.get(name)] * count for name in schema.names}
+        pq.write_table(pa.Table.from_pydict(values, schema=schema), path, compression="zstd")
+        files.append(EncodedFile(uri=str(path), rows=count, size=path.stat().st_size))
+    return Encoded(
+        identity=uuid.uuid4().hex, version=version, files=tuple(files), fields=tuple(fields)
+    )
+
+
+def load(
+    catalog: TableCatalog,
+    encoded: Encoded,
+    key: PeriodKey = MARCH,
+    verify: Callable[[], None] = lambda: None,
+) -> Any:
+    return catalog.replace_period(
+        TABLE,
+        key,
+        encoded,
+        properties={
+            "billing-lake.delivery-version": encoded.version,
+            "billing-lake.run-id": "run-1",
+        },
+        verify=verify,
+    )
+
+
+def opened(uri: str) -> BinaryIO:
+    """A file, here or in the S3 that the environment leads to."""
+    if uri.startswith("s3://"):
+        return files_in_s3().open(uri)
+    return Path(uri).open("rb")
+
+
+def count(source: Source) -> int:
+    """Rows that a reader of the files finds."""
+    found = 0
+    for file in source.files:
+        with opened(file.uri) as stream:
+            found += pq.read_metadata(stream).num_rows
+    return found
+
+
+def versions(source: Source) -> set[str]:
+    """Delivery versions that a reader of the files finds."""
+    found: set[str] = set()
+    for file in source.files:
+        with opened(file.uri) as stream:
+            found.update(pq.read_table(stream, columns=["delivery_version"])[0].to_pylist())
+    return found
+
+
+def data_below(folder: Path) -> set[Path]:
+    """Parquet files on disk."""
+    return set(folder.rglob("*.parquet"))
+
+
+def changed() -> None:
+    """A delivery that is no longer the one in storage."""
+    what = "The delivery changed"
+    raise DeliveryChangedError(what)

@@ -181,6 +181,15 @@ class TruncatedFileError(ReportFileError):
     """The gzip stream ends early or its checksum is wrong."""
 
 
+class PaddedFileError(ReportFileError):
+    """Zero bytes follow the data of a gzip file."""
+
+    remedy = (
+        "Copy the file again from where the provider delivered it: a tool that copies in blocks has filled up the last one. No "
+        "table was changed"
+    )
+
+
 class EncodingError(ReportFileError):
     """The file is not UTF-8."""
 

@@ -22,6 +22,7 @@ from billing_lake.domain.errors import (
     UnclosedQuoteError,
     UnreadableFileError,
 )
+from billing_lake.domain.gzip_padding import has_whole_size, require_no_padding
 from billing_lake.domain.records import row_end
 from billing_lake.engines.digests import HashedStream
 
@@ -40,7 +41,7 @@ LONGEST_ROW = 128 << 20
 """Bytes after which a row is taken for a quote that never closes."""
 
 _CHUNK = 1 << 20
-_GZIP = 16 + zlib.MAX_WBITS
+_TAIL_BYTES = 4
 _SLICE = 1 << 20
 _COMMA, _QUOTE = b',"'
 _LINE_FEED, _CARRIAGE_RETURN = b"\n\r"
@@ -73,20 +74,35 @@ def row_blocks(
     When the last block is taken, ``digest`` has been fed the file's own, compressed bytes.
 
     Raises:
-        ReportFileError: The file, called ``name`` in the error, is no gzip, is cut off, or its header does not end.
+        ReportFileError: The file, called ``name`` in the error, is no gzip, is cut off, has zeros behind its data, or its header
+            does not end.
     """
-    with _decompressed(files, uri, name, digest) as text:
+    with _decompressed(files, uri, name, digest) as (raw, text):
         yield from _blocks(text, name, size)
+        raw.seek(-_TAIL_BYTES, os.SEEK_END)
+        if not has_whole_size(raw.read(_TAIL_BYTES), text.tell()):
+            raw.seek(0)
+            require_no_padding(raw, name)
 
 
 def line_at(files: Files, uri: str, name: str, offset: int) -> int:
     """Return the line of the file, counted from 1, that the decompressed byte ``offset`` stands on."""
     line = 1
-    with _decompressed(files, uri, name) as text:
+    with _decompressed(files, uri, name) as (_, text):
         while offset > 0 and (data := text.read(min(_CHUNK, offset))):
             line += data.count(b"\n")
             offset -= len(data)
     return line
+
+
+def refuse_padding(files: Files, uri: str, name: str) -> None:
+    """Look for zeros between or behind the members of a gzip file, which costs unpacking it.
+
+    Raises:
+        PaddedFileError: There are some.
+    """
+    with _opened(files, uri, name) as raw:
+        require_no_padding(raw, name)
 
 
 def report_size(files: Files, uri: str, name: str, *, gzipped: bool) -> int:
@@ -114,38 +130,6 @@ class Scan(NamedTuple):
     separators: int
     is_open: bool
     is_broken: bool
-
-
-def without_padding(files: Files, uri: str, name: str) -> bytes | None:
-    """Return a gzip file's bytes without the zeros that some tools fill it up with; None where there are none.
-
-    Polars does not read past them; gzip itself and Python do. The file is held in memory, compressed.
-    """
-    with _opened(files, uri, name) as raw:
-        data = raw.read()
-    if data[-1:] != b"\0":
-        return None
-    try:
-        end = _gzip_end(data)
-    except zlib.error:
-        return None
-    return data[:end] if end < len(data) and not data[end:].strip(b"\0") else None
-
-
-def _gzip_end(data: bytes) -> int:
-    """Return where the last member of a gzip ends. Its last bytes are a size and may be zeros: only unpacking tells."""
-    end, member, begun = 0, zlib.decompressobj(_GZIP), False
-    for start in range(0, len(data), _CHUNK):
-        stop = min(start + _CHUNK, len(data))
-        part = data[start:stop]
-        while part := part if begun else part.lstrip(b"\0"):
-            member.decompress(part)
-            begun = not member.eof
-            if begun:
-                break
-            end = stop - len(member.unused_data)
-            part, member = member.unused_data, zlib.decompressobj(_GZIP)
-    return end
 
 
 def scan(data: bytes | memoryview, *, returns: bool = True) -> Scan:
@@ -261,13 +245,14 @@ def _opened(files: Files, uri: str, name: str) -> Iterator[BinaryIO]:
 @contextmanager
 def _decompressed(
     files: Files, uri: str, name: str, digest: _Hash | None = None
-) -> Iterator[BinaryIO]:
+) -> Iterator[tuple[BinaryIO, BinaryIO]]:
+    """Open a gzip file; yield its bytes as they lie there, and unpacked."""
     try:
         with (
             _opened(files, uri, name) as raw,
             _gunzipped(raw, name, digest) as text,
         ):
-            yield text
+            yield raw, text
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise TruncatedFileError(
             f"The gzip stream is damaged or ends early: {error}", file=name

@@ -33,8 +33,8 @@ class Access:
     files: Files = field(default_factory=LocalFiles)
     options: Mapping[str, str] | None = None
 
-    def scan_csv(self, uri: str | bytes, names: Sequence[str]) -> pl.LazyFrame:
-        """Scan a gzipped CSV file, or its bytes, behind its header, all cells as text, by the names given."""
+    def scan_csv(self, uri: str, names: Sequence[str]) -> pl.LazyFrame:
+        """Scan a gzipped CSV file behind its header, all cells as text, by the names given."""
         import polars as pl
 
         return pl.scan_csv(

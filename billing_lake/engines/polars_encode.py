@@ -14,7 +14,7 @@ from billing_lake.domain.errors import ReportFileError, StorageWriteError, Unrea
 from billing_lake.domain.naming import origins
 from billing_lake.domain.sources import EncodedFile
 from billing_lake.domain.text_values import find_fault, unexplained
-from billing_lake.engines.blocks import line_at, report_size, row_blocks, without_padding
+from billing_lake.engines.blocks import line_at, refuse_padding, report_size, row_blocks
 from billing_lake.engines.digests import require_unchanged
 from billing_lake.engines.polars_access import is_s3_error, said
 from billing_lake.engines.polars_parquet import open_reports
@@ -120,11 +120,9 @@ def _write_parquet(
 def _write_csv(files: Sequence[SourceFile], target: EncodeTarget, uri: str, access: Access) -> None:
     import polars as pl
 
-    def sink(
-        spellings: Sequence[Mapping[str, str] | None], unpadded: Mapping[str, bytes | None]
-    ) -> None:
+    def sink(spellings: Sequence[Mapping[str, str] | None]) -> None:
         rows = [
-            access.scan_csv(unpadded.get(file.uri) or file.uri, cell_names(file.columns)).select(
+            access.scan_csv(file.uri, cell_names(file.columns)).select(
                 _column(field, file, target.constants, spelling) for field in target.fields
             )
             for file, spelling in zip(files, spellings, strict=True)
@@ -132,16 +130,13 @@ def _write_csv(files: Sequence[SourceFile], target: EncodeTarget, uri: str, acce
         _sink(rows, target, uri, access)
 
     try:
-        sink([_spellings(file, target.fields, access) for file in files], {})
+        sink([_spellings(file, target.fields, access) for file in files])
     except (pl.exceptions.PolarsError, OSError) as error:
         if isinstance(error, OSError) and (error.errno is not None or is_s3_error(error)):
             raise
-        # Several spellings in one column, quoted empty numbers and zeros behind a gzip are legal and rare; the plan that takes
-        # them all costs a fifth more, so it is the second try, and its error is the one that counts.
-        sink(
-            [None] * len(files),
-            {file.uri: without_padding(access.files, file.uri, file.name) for file in files},
-        )
+        # Several spellings in one column and quoted empty numbers are legal and rare; the plan that takes them all costs a
+        # fifth more, so it is the second try, and its error is the one that counts.
+        sink([None] * len(files))
 
 
 def _sink(rows: Sequence[pl.LazyFrame], target: EncodeTarget, uri: str, access: Access) -> None:
@@ -230,3 +225,4 @@ def _check_csv(source: Source, types: Mapping[str, str], files: Files) -> None:
             line = line or line_at(files, file.uri, file.name, block.offset)
             find_fault(block.data, line, file.columns, types, file.name)
             line += block.data.count(b"\n")
+        refuse_padding(files, file.uri, file.name)

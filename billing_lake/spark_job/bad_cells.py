@@ -18,10 +18,10 @@ from billing_lake.domain.errors import (
     UnclosedQuoteError,
     UnreadableFileError,
 )
+from billing_lake.domain.gzip_padding import require_no_padding
 from billing_lake.domain.records import row_end
 from billing_lake.domain.text_values import find_fault, unexplained
 from billing_lake.spark_job.hadoop import same_path
-from billing_lake.spark_job.inputs import WITH_POLARS
 from billing_lake.spark_job.java import causes, said
 from billing_lake.spark_job.sql import faults
 
@@ -33,8 +33,6 @@ if TYPE_CHECKING:
     from billing_lake.spark_job.inputs import Input
 
 _BLOCK = 8 << 20
-_CHUNK = 1 << 16
-_GZIP = 16 + zlib.MAX_WBITS
 _LONGEST_ROW = 128 << 20
 
 
@@ -78,13 +76,6 @@ def report_fault(
     place = named_place(error, suspects)
     if place is not None:
         return misfit(place, types)
-    for one in suspects:
-        if is_padded(one, hadoop):
-            what = "Zero bytes follow the compressed data, and Spark does not read past them"
-            remedy = (
-                f"Write the file anew without them (gzip -dc OLD | gzip > NEW). Or: {WITH_POLARS}"
-            )
-            return ReportFileError(what, remedy=remedy, file=one.file.name)
     return unexplained(", ".join(one.file.name for one in suspects[:3]), said(error))
 
 
@@ -114,27 +105,14 @@ def search(file: Input, types: Mapping[str, str], hadoop: Hadoop) -> None:
                     line += block.count(b"\n", 0, end)
                 find_fault(rows, line, file.file.columns, types, name)
                 line += rows.count(b"\n")
+        with hadoop.open(file.file.uri) as raw:
+            require_no_padding(raw, name)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         what = f"The gzip stream is damaged or ends early: {error}"
         raise TruncatedFileError(what, file=name) from error
     except OSError as error:
         what = f"The file cannot be read: {error.strerror or error}"
         raise UnreadableFileError(what, file=name) from error
-
-
-def is_padded(file: Input, hadoop: Hadoop) -> bool:
-    """Say whether a gzip file goes on with zeros where its data ends: some tools fill a block up with them."""
-    member = zlib.decompressobj(_GZIP)
-    with hadoop.open(file.file.uri) as raw:
-        while data := raw.read(_CHUNK):
-            while data:
-                if member.eof:
-                    if data[0] == 0:
-                        return True
-                    member = zlib.decompressobj(_GZIP)
-                member.decompress(data)
-                data = member.unused_data
-    return False
 
 
 def _blocks(text: BinaryIO, name: str) -> Iterator[bytes]:

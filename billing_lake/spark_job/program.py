@@ -10,13 +10,12 @@ from collections.abc import Callable
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from billing_lake.domain.errors import BillingLakeError, ReportFileError
+from billing_lake.domain.errors import BillingLakeError
 from billing_lake.domain.profiles import Profile, merge, require_totals
 from billing_lake.spark_job.bad_cells import Place, misfit, named_place, report_fault, search
 from billing_lake.spark_job.encoding import make_folder, write_rows
 from billing_lake.spark_job.hadoop import Hadoop
 from billing_lake.spark_job.inputs import (
-    WITH_POLARS,
     cores,
     local_digest,
     open_inputs,
@@ -124,7 +123,7 @@ def _groups(
 def _checked(
     spark: SparkSession, source: Source, inputs: Sequence[Input], hadoop: Hadoop, log: Log
 ) -> Sequence[Input]:
-    """Look at the raw lines of report files; return those in which a carriage return at a row's end is part of a cell."""
+    """Look at the raw lines of report files; return those in which a carriage return at a row's end may be part of a cell."""
     types = {column.name: column.type for column in source.columns}
     lines = check_lines(spark, inputs)
     for one in lines:
@@ -133,9 +132,6 @@ def _checked(
                 f"{one.input.file.name} is read row by row: it has cells of several lines, or faults"
             )
             search(one.input, types, hadoop)
-        if one.quoted_return and one.windows:
-            what = "Cells at a row's end end with a carriage return, and so do the lines: Spark cannot tell which is which"
-            raise ReportFileError(what, remedy=WITH_POLARS, file=one.input.file.name)
     log(f"the lines of {len(inputs)} files are whole")
     return [one.input for one in lines if one.quoted_return]
 

@@ -27,6 +27,7 @@ from billing_lake.spark_job.java import java_errors
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
+    from typing import Any
 
     from pyspark.sql import Column, DataFrame, SparkSession
 
@@ -42,13 +43,11 @@ class Lines:
     Attributes:
         input: The file.
         is_suspect: Whether they may hide a fault from the CSV reader.
-        windows: Whether some end as lines of Windows do, behind a cell without quotes.
         quoted_return: Whether some end with a carriage return in quotes, which is a cell's own.
     """
 
     input: Input
     is_suspect: bool
-    windows: bool
     quoted_return: bool
 
 
@@ -61,14 +60,14 @@ class Reports:
         columns: Column name of each cell.
         rows: Their rows: the cells as text by position. A row with another number of them makes a query fail.
         path: SQL for the path of a row's file.
-        keep_return: Whether a carriage return at a row's end belongs to its last cell.
+        exact_end: Whether a carriage return at the end of the last cell is part of it, and not of the line's end.
     """
 
     inputs: Sequence[Input]
     columns: Sequence[str]
     rows: DataFrame
     path: str = PATH
-    keep_return: bool = False
+    exact_end: bool = False
 
     def spread(self, tasks: int) -> Reports:
         """Return the same rows in ``tasks`` tasks. They go where their hash says: for round robin Spark would sort them."""
@@ -96,7 +95,7 @@ class Reports:
 
     def _cell(self, position: int) -> str:
         cell = f"c{position}"
-        if position < len(self.columns) - 1 or self.keep_return:
+        if position < len(self.columns) - 1 or self.exact_end:
             return cell
         # Lines end with a line feed for Spark, so that quoted cells keep theirs; the rest of the line end of Windows is here.
         return (
@@ -116,16 +115,20 @@ class Reports:
 
 
 def read_reports(
-    spark: SparkSession, inputs: Sequence[Input], keep_return: Collection[Input] = ()
+    spark: SparkSession, inputs: Sequence[Input], quoted_returns: Collection[Input] = ()
 ) -> Iterator[Reports]:
-    """Yield ``inputs`` by their columns, those of ``keep_return`` apart; see `Reports`."""
+    """Yield ``inputs`` by their columns; those of ``quoted_returns``, whose rows may end with one, in a slower way."""
     groups: dict[tuple[tuple[str, ...], bool], list[Input]] = {}
     for one in inputs:
-        groups.setdefault((one.file.columns, one in keep_return), []).append(one)
-    for (columns, keeps), group in groups.items():
+        groups.setdefault((one.file.columns, one in quoted_returns), []).append(one)
+    for (columns, slowly), group in groups.items():
         for start in range(0, len(group), PER_PLAN):
             some = group[start : start + PER_PLAN]
-            yield Reports(some, columns, _rows(spark, some, len(columns)), keep_return=keeps)
+            if slowly:
+                rows = _joined_rows(spark, some, len(columns))
+                yield Reports(some, columns, rows, path="_path", exact_end=True)
+            else:
+                yield Reports(some, columns, _rows(spark, some, len(columns)))
 
 
 def first_unreadable(spark: SparkSession, inputs: Sequence[Input]) -> Input | None:
@@ -164,34 +167,76 @@ def _line_counts() -> list[Column]:
     stray = f"instr(value, '\"') > 0 AND NOT value RLIKE {sql.pattern(_WHOLE_LINE)}"
     counts = (
         f"value = '' OR value = '\\r' OR instr(value, '\\r,') > 0 OR {no_utf8} OR ({stray})",
-        "endswith(value, '\\r') AND NOT endswith(value, '\"\\r')",
         "endswith(value, '\\r\"') OR endswith(value, '\\r\"\\r')",
     )
     return [f.expr(f"count_if({count})") for count in counts]
 
 
 def _rows(spark: SparkSession, inputs: Sequence[Input], width: int) -> DataFrame:
-    cells = ", ".join(f"c{n} STRING" for n in range(width))
     rows = reading(spark.read).csv(
         [one.file.uri for one in inputs],
-        schema=cells,
+        schema=_cells(width),
         header=True,
         enforceSchema=True,
         multiLine=True,
-        # Left to itself, Spark takes the first line end that it meets for that of the file, and changes those in quotes.
-        lineSep="\n",
-        encoding="UTF-8",
-        sep=",",
-        quote='"',
-        escape='"',
-        unescapedQuoteHandling="RAISE_ERROR",
-        ignoreLeadingWhiteSpace=False,
-        ignoreTrailingWhiteSpace=False,
-        # Only what no cell can hold may stand for NULL: by default a quoted empty text does.
-        nullValue=uuid.uuid4().hex,
-        emptyValue="",
-        maxCharsPerColumn=-1,
-        # A row of the wrong width ends the query. To keep it in a column of its own would copy every row.
-        mode="FAILFAST",
+        **_csv_options(),
     )
     return complete(rows, inputs)
+
+
+def _joined_rows(spark: SparkSession, inputs: Sequence[Input], width: int) -> DataFrame:
+    """Return rows whose last cell is exact: Spark's reader of files does not say whether a return at a row's end was in quotes.
+
+    Lines are joined to rows by their quotes, the line end of Windows is taken off where it is one, and the rest is parsed row
+    by row. Each file is sorted once, in one task.
+    """
+    from pyspark.sql import functions as f
+
+    lines = complete(
+        reading(spark.read).text([one.file.uri for one in inputs], lineSep="\n"), inputs
+    )
+    # A file is not divided, so that the ids of its lines rise.
+    numbered = lines.selectExpr(
+        f"{PATH} AS _path", "monotonically_increasing_id() AS line", "value"
+    )
+    in_order = "OVER (PARTITION BY _path ORDER BY line ROWS UNBOUNDED PRECEDING)"
+    quotes = "length(value) - length(replace(value, '\"', ''))"
+    closed = f"CAST(sum({quotes}) {in_order} % 2 = 0 AS INT)"
+    rows = (
+        numbered.selectExpr("*", f"{closed} AS closed")
+        .selectExpr("*", f"sum(closed) {in_order} - closed AS row")
+        .where("row > 0")
+        .groupBy("_path", "row")
+        .agg(
+            f.expr("array_join(array_sort(collect_list(struct(line, value))).value, '\n') AS text")
+        )
+    )
+    text = f.expr("regexp_replace(text, '\\\\r\\\\z', '')")
+    options = {name: str(value) for name, value in _csv_options().items()}
+    return rows.select("_path", f.from_csv(text, _cells(width), options).alias("cells")).select(
+        "cells.*", "_path"
+    )
+
+
+def _cells(width: int) -> str:
+    return ", ".join(f"c{n} STRING" for n in range(width))
+
+
+def _csv_options() -> dict[str, Any]:
+    return {
+        # Left to itself, Spark takes the first line end that it meets for that of the file, and changes those in quotes.
+        "lineSep": "\n",
+        "encoding": "UTF-8",
+        "sep": ",",
+        "quote": '"',
+        "escape": '"',
+        "unescapedQuoteHandling": "RAISE_ERROR",
+        "ignoreLeadingWhiteSpace": False,
+        "ignoreTrailingWhiteSpace": False,
+        # Only what no cell can hold may stand for NULL: by default a quoted empty text does.
+        "nullValue": uuid.uuid4().hex,
+        "emptyValue": "",
+        "maxCharsPerColumn": -1,
+        # A row of the wrong width ends the query. To keep it in a column of its own would copy every row.
+        "mode": "FAILFAST",
+    }

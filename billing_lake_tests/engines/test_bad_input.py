@@ -229,6 +229,54 @@ def test_damaged_files_are_named_by_both_verbs(
 
 
 @pytest.mark.parametrize(
+    ("row", "error"),
+    [
+        (line() + ",extra", errors.RaggedRowError),
+        (line(end="soon"), errors.BadValueError),
+        (line(product="P").replace(",P,", ',"a"b"c",'), errors.UnclosedQuoteError),
+    ],
+    ids=["ragged", "value", "quote"],
+)
+def test_faults_are_named_beside_a_row_that_ends_with_a_carriage_return_in_quotes(
+    engine: Engine, tmp_path: Path, row: str, error: type[errors.ReportFileError]
+) -> None:
+    returned = line().rpartition(",")[0] + ',"0.25\r"'
+    good = line().rpartition(",")[0] + ',""'
+    header = GOOD.split("\n", 1)[0].rpartition(",")[0] + ",tag"
+    content = f"{header}\r\n{good}\r\n{returned}\r\n{row}\r\n{good}\r\n"
+    source = source_of(report(tmp_path / "bad.csv.gz", content), header=header.split(","))
+    with pytest.raises(error, match=r"bad\.csv\.gz") as caught:
+        (engine.profile(source), encode(engine, source, tmp_path / "out"))
+    assert caught.value.line == 4
+
+
+@pytest.mark.parametrize("zeros", [3 << 10, 1, 3])
+def test_zeros_behind_a_gzip_are_named_with_what_to_do(
+    engine: Engine, tmp_path: Path, zeros: int
+) -> None:
+    members = [gzip.compress(part.encode()) for part in (GOOD, line() + "\n")]
+    for content in (members[0], b"".join(members)):
+        (tmp_path / "good.csv.gz").write_bytes(content)
+        (tmp_path / "bad.csv.gz").write_bytes(content + bytes(zeros))
+        source = source_of(tmp_path / "good.csv.gz", tmp_path / "bad.csv.gz")
+        for act in (engine.profile, lambda source: encode(engine, source, tmp_path / "out")):
+            with pytest.raises(errors.PaddedFileError, match="Copy the file again") as caught:
+                act(source)
+            assert caught.value.file == "bad.csv.gz"
+        assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_zeros_between_the_members_of_a_gzip_are_loaded_by_no_engine(
+    engine: Engine, tmp_path: Path
+) -> None:
+    first, second = (gzip.compress(part.encode()) for part in (GOOD, line() + "\n"))
+    path = tmp_path / "bad.csv.gz"
+    path.write_bytes(first + bytes(512) + second)
+    with pytest.raises(errors.PaddedFileError, match=r"bad\.csv\.gz"):
+        (engine.profile(source_of(path)), encode(engine, source_of(path), tmp_path / "out"))
+
+
+@pytest.mark.parametrize(
     ("content", "error"),
     [
         (gzip.compress(broken(line(cost="ten")).encode(), mtime=0), errors.BadValueError),

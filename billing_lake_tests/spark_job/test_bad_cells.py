@@ -7,7 +7,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from billing_lake.domain.errors import RaggedRowError, ReportFileError, TruncatedFileError
+from billing_lake.domain.errors import (
+    PaddedFileError,
+    RaggedRowError,
+    ReportFileError,
+    TruncatedFileError,
+)
 from billing_lake.sample.files import minimal_row
 from billing_lake.spark_job import bad_cells
 from billing_lake.spark_job.program import profile
@@ -30,8 +35,9 @@ GOOD = csv_text([minimal_row() for _ in range(300)])
     [
         (gzip.compress(f"{GOOD}1,2\n".encode()), RaggedRowError),
         (gzip.compress(GOOD.encode())[:-20], TruncatedFileError),
+        (gzip.compress(GOOD.encode()) + bytes(3), PaddedFileError),
     ],
-    ids=["ragged", "truncated"],
+    ids=["ragged", "truncated", "padded"],
 )
 def test_of_many_files_only_the_faulty_one_is_searched(
     spark: SparkSession,
@@ -55,13 +61,3 @@ def test_of_many_files_only_the_faulty_one_is_searched(
         profile(spark, source_of(*files), said.append)
     assert searched == ["c.csv.gz"]
     assert any("one of 4 files" in line for line in said)
-
-
-@pytest.mark.parametrize("zeros", [1, 3, 512])
-def test_zeros_behind_a_gzip_are_named_with_what_to_do(
-    spark: SparkSession, tmp_path: Path, zeros: int
-) -> None:
-    good, bad = (report(tmp_path / f"{name}.csv.gz", GOOD) for name in "ab")
-    bad.write_bytes(bad.read_bytes() + bytes(zeros))
-    with pytest.raises(ReportFileError, match=r"^Zero bytes follow .*b\.csv\.gz.*engine polars"):
-        profile(spark, source_of(good, bad), print)

@@ -7,21 +7,25 @@ when it is loaded. The latest value of an asset's period says what that table wa
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from billing_lake.domain.crawls import Crawl
 from billing_lake.domain.deliveries import Delivery
 from billing_lake.domain.errors import StorageWriteError, TableError, shown
 from billing_lake.domain.sources import Encoded
 from billing_lake.files.base import Files
+from billing_lake.formats.legacy_cur import LEGACY_CUR
 
 Value = Delivery | Crawl | Encoded
 """What an asset may hand on."""
 
 ValueT = TypeVar("ValueT", Delivery, Crawl, Encoded)
+
+FORMAT = 2
+"""Number of the shape that values are written in. The first had no number, and its crawls said nothing of roles and costs."""
 
 _SUFFIX = ".json"
 
@@ -62,6 +66,7 @@ class ValueStore:
         uri = self._uri(key, period)
         text = json.dumps(
             {
+                "format": FORMAT,
                 "kind": type(value).__name__,
                 "written": datetime.now(timezone.utc).isoformat(timespec="microseconds"),
                 "value": value.to_json(),
@@ -78,7 +83,7 @@ class ValueStore:
         """Return the latest value of the asset ``key`` and ``period``, or None where there is none.
 
         Raises:
-            TableError: The file is no value.
+            TableError: The file is no value, or one of a later version.
         """
         uri = self._uri(key, period)
         try:
@@ -87,11 +92,15 @@ class ValueStore:
             return None
         try:
             kept = json.loads(text)
-            return Kept(_KINDS[kept["kind"]].from_json(kept["value"]), kept["written"])
-        except (ValueError, KeyError, TypeError) as error:
+            if kept.get("format", 1) <= FORMAT:
+                return Kept(_value(kept), kept["written"])
+        except (AttributeError, ValueError, KeyError, TypeError) as error:
             what = f"The value of {'/'.join(key)} cannot be read: {shown(error)}"
             remedy = f"Materialize {'/'.join(key)} for {period} again; that writes it anew"
             raise TableError(what, file=uri, remedy=remedy) from error
+        what = f"The value of {'/'.join(key)} was written by a later version of Billing Lake"
+        remedy = f"Use that version, or materialize {'/'.join(key)} for {period} again: that writes it anew"
+        raise TableError(what, file=uri, remedy=remedy)
 
     def get(self, key: Sequence[str], period: str, kind: type[ValueT]) -> ValueT:
         """Return the latest value of the asset ``key`` and ``period``.
@@ -117,3 +126,11 @@ class ValueStore:
 
     def _uri(self, key: Sequence[str], period: str) -> str:
         return "/".join((self.root, *key, f"{period}{_SUFFIX}"))
+
+
+def _value(kept: Mapping[str, Any]) -> Value:
+    value = _KINDS[kept["kind"]].from_json(kept["value"])
+    if isinstance(value, Crawl) and "format" not in kept:
+        # There was one format then.
+        return replace(value, source=LEGACY_CUR.meaning(value.source))
+    return value

@@ -18,6 +18,7 @@ from billing_lake.deployments import Lake, LocalLake
 from billing_lake.deployments.base import LAKE_RESOURCE
 from billing_lake.domain.profiles import Profile
 from billing_lake.domain.sources import PeriodKey
+from billing_lake.formats.legacy_cur import LEGACY_CUR
 from billing_lake.jobs.s3_tables import s3_table_create, s3_table_delete
 from billing_lake.sample import SampleDelivery, SampleSpec, write_delivery
 from billing_lake.tables.base import TableCatalog
@@ -136,7 +137,7 @@ class World:
             "s3_table": self.lake.s3_tables,
         }
         source = catalogs[output].files(self.table, PeriodKey(self.name, period))
-        return self.lake.reader.profile(source)
+        return self.lake.reader.profile(LEGACY_CUR.meaning(source))
 
 
 @dataclass(frozen=True)

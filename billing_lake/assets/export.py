@@ -14,6 +14,8 @@ import dagster as dg
 from billing_lake.domain.layouts import ExportLocation
 from billing_lake.domain.periods import next_period
 from billing_lake.domain.sources import PeriodKey
+from billing_lake.formats.base import Format
+from billing_lake.formats.legacy_cur import LEGACY_CUR
 from billing_lake.tables.base import Crawler
 
 TableOutput = Literal["hive", "iceberg", "s3_table"]
@@ -57,6 +59,11 @@ class Export:
     def name(self) -> str:
         """Name of the export."""
         return self.location.name
+
+    @property
+    def format(self) -> Format:
+        """What the columns of its reports mean."""
+        return LEGACY_CUR
 
     @property
     def table(self) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 import dagster as dg
 
 from billing_lake.assets import markdown
-from billing_lake.domain.dictionary import CURRENCY, LAKE_COLUMNS, USAGE_START
+from billing_lake.domain.dictionary import LAKE_COLUMNS
 from billing_lake.domain.errors import shown
 from billing_lake.domain.profiles import Profile
 from billing_lake.domain.schemas import Column, Field
@@ -18,18 +18,6 @@ PREVIEW_ROWS = 5
 
 _PREVIEW_CELL = 40
 _DECIMAL = re.compile(r"-?\d+\.\d+")
-
-PREVIEW_COLUMNS = (
-    USAGE_START,
-    "line_item_usage_account_id",
-    "line_item_product_code",
-    "line_item_line_item_type",
-    "line_item_usage_type",
-    "line_item_usage_amount",
-    "line_item_unblended_cost",
-    CURRENCY,
-)
-"""What a person recognises a report by."""
 
 
 def column_schema(columns: Iterable[Column | Field]) -> dg.TableSchema:

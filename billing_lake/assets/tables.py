@@ -7,7 +7,6 @@ import dagster as dg
 from billing_lake.assets.export import TABLE_ASSETS, Export, TableOutput
 from billing_lake.assets.loading import Loaded, Loader, catalog_of
 from billing_lake.assets.metadata import (
-    PREVIEW_COLUMNS,
     PREVIEW_ROWS,
     column_schema,
     engine_facts,
@@ -21,7 +20,7 @@ from billing_lake.assets.progress import progress
 from billing_lake.deployments import Lake
 from billing_lake.domain.crawls import Crawl
 from billing_lake.domain.errors import BillingLakeError
-from billing_lake.domain.sources import Encoded, PeriodKey
+from billing_lake.domain.sources import Encoded
 from billing_lake.tables.base import Commit, TableCatalog
 
 _KINDS: Mapping[TableOutput, set[str]] = {
@@ -140,17 +139,17 @@ def _metadata(
         seconds=round(loaded.seconds, 3),
         totals=totals(crawl.profile),
         raw_figures=figures(crawl.profile),
-        preview=_preview(lake, catalog, commit, export.period_key(crawl.delivery.period)),
+        preview=_preview(lake, export, catalog, commit, crawl.delivery.period),
     )
 
 
 def _preview(
-    lake: Lake, catalog: TableCatalog, commit: Commit, key: PeriodKey
+    lake: Lake, export: Export, catalog: TableCatalog, commit: Commit, period: str
 ) -> dg.MarkdownMetadataValue | None:
     """Return the first rows of what was loaded; None where two more loads have replaced it since."""
     try:
-        source = catalog.files(commit.table, key, commit)
-        names = [name for name in PREVIEW_COLUMNS if source.type_of(name) is not None]
+        source = catalog.files(commit.table, export.period_key(period), commit)
+        names = [name for name in export.format.preview if source.type_of(name) is not None]
         return preview(lake.reader.preview(source, names, PREVIEW_ROWS))
     except BillingLakeError:
         return None

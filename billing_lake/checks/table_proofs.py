@@ -220,7 +220,7 @@ class _TableProofs:
     def _verdicts(
         self, period: str, names: Sequence[str], source: Source, expected: _Expected
     ) -> Mapping[str, Verdict]:
-        proofs = _Proofs(self._lake, period, expected, source)
+        proofs = _Proofs(self._lake, period, expected, self._export.format.meaning(source))
         return {name: proofs.judge(name) for name in names}
 
     def _says(self, period: str) -> str | None:

@@ -10,8 +10,47 @@ from billing_lake.domain.dictionary import SOURCE_FILE
 from billing_lake.domain.errors import DeliveryChangedError
 from billing_lake.domain.schemas import Column, Field
 
-Format = Literal["csv.gz", "parquet"]
-"""Formats of source files: report files as delivered, or Parquet that an engine wrote."""
+Container = Literal["csv", "parquet"]
+"""What the rows of source files are written in: CSV as delivered, or Parquet, delivered or written by an engine."""
+
+Compression = Literal["gzip"] | None
+"""How source files are packed as a whole; None for Parquet, which packs its own parts."""
+
+_READ: frozenset[tuple[Container, Compression]] = frozenset({("csv", "gzip"), ("parquet", None)})
+_OLDER_FORMATS: Mapping[str, tuple[Container, Compression]] = {
+    "csv.gz": ("csv", "gzip"),
+    "parquet": ("parquet", None),
+}
+"""Container and compression, as one word, in sources that earlier versions wrote."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Roles:
+    """Which column is for what, whatever its name is in a format; None where the format has no such column.
+
+    Attributes:
+        period_start: Start of the row's billing period.
+        usage_start: Start of the usage that the row charges for.
+        usage_end: Its end.
+        currency: Currency of the costs.
+        account: Account that used.
+        payer: Account that pays.
+        line_item_id: Id of the row, unique within a time interval of one delivery.
+        time_interval: That time interval.
+        charge_type: Kind of charge: usage, tax, credit, fee.
+        service: Service that was used.
+    """
+
+    period_start: str | None = None
+    usage_start: str | None = None
+    usage_end: str | None = None
+    currency: str | None = None
+    account: str | None = None
+    payer: str | None = None
+    line_item_id: str | None = None
+    time_interval: str | None = None
+    charge_type: str | None = None
+    service: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,14 +87,32 @@ class Source:
     """Files of one format that are read as one set of rows.
 
     Attributes:
-        format: Their format.
+        container: What their rows are written in.
+        compression: How they are packed.
         files: The files; their columns may differ from one another.
-        columns: The union of their columns, typed by the dictionary.
+        columns: The union of their columns, with the types that the format gives them.
+        roles: Which of the columns is for what; a file may lack any of them.
+        costs: Names of those columns that are totalled.
+        nulls: Texts of CSV cells that mean NULL.
     """
 
-    format: Format
+    container: Container
+    compression: Compression = None
     files: tuple[SourceFile, ...]
     columns: tuple[Column, ...]
+    roles: Roles = field(default_factory=Roles)
+    costs: tuple[str, ...] = ()
+    nulls: tuple[str, ...] = ("",)
+
+    def __post_init__(self) -> None:
+        """Refuse files that no engine reads.
+
+        Raises:
+            ValueError: Nothing reads this container with this compression.
+        """
+        if (self.container, self.compression) not in _READ:
+            msg = f"No engine reads {self.container} with the compression {self.compression}"
+            raise ValueError(msg)
 
     def type_of(self, name: str) -> str | None:
         """Return the type of the column ``name``, or None where no file has it."""
@@ -72,13 +129,21 @@ class Source:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Source:
-        """Read what `to_json` wrote."""
+        """Read what `to_json` wrote; what an earlier version wrote says nothing of roles, costs and NULL texts."""
+        older = "format" in value
+        container, compression = (
+            _OLDER_FORMATS[value["format"]] if older else (value["container"], value["compression"])
+        )
         return cls(
-            format=value["format"],
+            container=container,
+            compression=compression,
             files=tuple(
                 SourceFile(**{**file, "columns": tuple(file["columns"])}) for file in value["files"]
             ),
             columns=tuple(Column(**column) for column in value["columns"]),
+            roles=Roles() if older else Roles(**value["roles"]),
+            costs=() if older else tuple(value["costs"]),
+            nulls=("",) if older else tuple(value["nulls"]),
         )
 
 

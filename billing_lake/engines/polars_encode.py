@@ -53,7 +53,7 @@ def encode_reports(
     """Write the report files of ``source`` as Parquet; see `Engine.encode`."""
     import polars as pl
 
-    write = _write_parquet if source.format == "parquet" else _write_csv
+    write = _write_parquet if source.container == "parquet" else _write_csv
     batches = list(_batches(source, access.files))
     written: list[EncodedFile] = []
     done = 0
@@ -87,7 +87,7 @@ def _batches(source: Source, files: Files) -> Iterator[list[SourceFile]]:
     batch: list[SourceFile] = []
     size = 0
     for file in source.files:
-        more = report_size(files, file.uri, file.name, gzipped=source.format == "csv.gz")
+        more = report_size(files, file.uri, file.name, gzipped=source.compression == "gzip")
         if batch and size + more > INPUT_PER_FILE:
             yield batch
             batch, size = [], 0
@@ -207,7 +207,7 @@ def _named(error: Exception, source: Source, target: EncodeTarget, access: Acces
             return StorageWriteError(what, file=target.folder)
     types = {column.name: column.type for column in source.columns}
     try:
-        if source.format == "parquet":
+        if source.container == "parquet":
             wanted = {one.name: one.type for one in target.fields if one.name in types}
             for report in open_reports(source.files, access):
                 report.check(wanted)

@@ -50,7 +50,7 @@ class PolarsEngine:
 
         if source.of_table:
             return profile_table(source, self._access)
-        profile = profile_parquet if source.format == "parquet" else profile_reports
+        profile = profile_parquet if source.container == "parquet" else profile_reports
         return profile(source, self._access, self.log)
 
     def encode(self, source: Source, target: EncodeTarget) -> tuple[EncodedFile, ...]:

@@ -7,16 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from billing_lake.domain.dictionary import (
-    CURRENCY,
-    DECIMAL,
-    DECIMAL_SCALE,
-    PERIOD_START,
-    STRING,
-    TIMESTAMP,
-    USAGE_START,
-    is_cost,
-)
+from billing_lake.domain.dictionary import DECIMAL, DECIMAL_SCALE, STRING, TIMESTAMP
 from billing_lake.domain.profiles import NO_CURRENCY, Profile, merge, require_totals
 from billing_lake.domain.text_values import unexplained
 from billing_lake.engines.digests import local_digest
@@ -38,43 +29,47 @@ def profile_parquet(source: Source, access: Access, log: Log) -> Profile:
     Raises:
         ReportFileError: A file is missing or damaged, or holds a value that does not fit.
     """
-    types = {column.name: column.type for column in source.columns}
     profiles: list[Profile] = []
     for report in open_reports(source.files, access):
         digest = local_digest(report.file, access.files)
-        found = _profile_file(report, types)
+        found = _profile_file(report, source)
         profiles.append(found.in_file(report.file.name, digest))
         rows = sum(profile.rows for profile in profiles)
         log(f"profile: {len(profiles)} of {len(source.files)} files, {rows:,} rows")
     return require_totals(merge(profiles))
 
 
-def _profile_file(report: ParquetReport, types: Mapping[str, str]) -> Profile:
+def _profile_file(report: ParquetReport, source: Source) -> Profile:
     import polars as pl
 
+    types = {column.name: column.type for column in source.columns}
     numbers = [name for name in types if types[name] == DECIMAL and name in report.types]
-    costs = [name for name in numbers if is_cost(name)]
+    costs = [name for name in numbers if name in source.costs]
     texts = {name: text for name in numbers if (text := report.text(name)) is not None}
-    read = dict.fromkeys(costs, DECIMAL)
-    read |= {CURRENCY: STRING, USAGE_START: TIMESTAMP, PERIOD_START: TIMESTAMP}
+    roles = {"currency": (source.roles.currency, STRING)}
+    roles |= {"usage": (source.roles.usage_start, TIMESTAMP)}
+    roles |= {"period": (source.roles.period_start, TIMESTAMP)}
     cells = [
-        *(report.column(name, type_) for name, type_ in read.items()),
+        *(report.column(name or "", type_).alias(role) for role, (name, type_) in roles.items()),
+        *(report.column(name, DECIMAL).alias(f"cost {name}") for name in costs),
         *(text.alias(f"text {name}") for name, text in texts.items()),
     ]
-    usage = pl.col(USAGE_START)
+    usage = pl.col("usage")
     totals = [
         pl.len().alias("rows"),
         usage.min().alias("first"),
         usage.max().alias("last"),
-        *(pl.col(name).sum() for name in costs),
+        *(pl.col(f"cost {name}").sum() for name in costs),
         *(rounded(pl.col(f"text {name}"), DECIMAL_SCALE) for name in texts),
     ]
-    period = pl.col(PERIOD_START).dt.strftime("%Y-%m").alias("period")
-    groups = report.rows.select(cells).group_by(CURRENCY, period).agg(totals)
+    period = pl.col("period").dt.strftime("%Y-%m")
+    groups = report.rows.select(cells).group_by("currency", period).agg(totals)
     try:
         found = groups.collect(engine="streaming").to_dicts()
     except (pl.exceptions.PolarsError, OSError) as error:
-        report.check(read)
+        report.check(
+            dict.fromkeys(costs, DECIMAL) | {name: type_ for name, type_ in roles.values() if name}
+        )
         raise unexplained(report.file.name, said(error)) from error
     return merge(_group(group, costs, texts) for group in found)
 
@@ -84,7 +79,7 @@ def _group(group: Mapping[str, Any], costs: Iterable[str], texts: Iterable[str])
     first, last = group["first"], group["last"]
     return Profile(
         rows=group["rows"],
-        totals={group[CURRENCY] or NO_CURRENCY: {name: group[name] for name in costs}},
+        totals={group["currency"] or NO_CURRENCY: {name: group[f"cost {name}"] for name in costs}},
         first_usage=first and first.isoformat(),
         last_usage=last and last.isoformat(),
         periods={group["period"]: group["rows"]} if group["period"] else {},

@@ -8,20 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
 
-from billing_lake.domain.dictionary import (
-    CURRENCY,
-    DECIMAL,
-    DECIMAL_SCALE,
-    PERIOD_START,
-    TIMESTAMP,
-    USAGE_START,
-    is_cost,
-)
+from billing_lake.domain.dictionary import DECIMAL, DECIMAL_SCALE, TIMESTAMP
 from billing_lake.domain.errors import ReportFileError, shown
 from billing_lake.domain.naming import origins
 from billing_lake.domain.periods import moment_of, period_of_text
@@ -53,11 +44,10 @@ def profile_reports(source: Source, access: Access, log: Log) -> Profile:
     Raises:
         ReportFileError: A file is damaged, ragged, or holds a cell that does not fit.
     """
-    types = {column.name: column.type for column in source.columns}
     done: list[int] = []
 
     def one(file: SourceFile) -> Profile:
-        result = _profile_file(_Reader(file, types, access.files))
+        result = _profile_file(_Reader(file, source, access.files))
         done.append(result.rows)
         log(f"profile: {len(done)} of {len(source.files)} files, {sum(done):,} rows")
         return result
@@ -79,15 +69,16 @@ def _profile_file(reader: _Reader) -> Profile:
 class _Reader:
     """The columns of one file that a profile reads, and the expressions that total them."""
 
-    def __init__(self, file: SourceFile, types: Mapping[str, str], files: Files) -> None:
+    def __init__(self, file: SourceFile, source: Source, files: Files) -> None:
         self.file = file
-        self.types = types
+        self.roles = source.roles
         self.files = files
+        self.types = {column.name: column.type for column in source.columns}
         present = origins(file.columns)
-        self.numbers = [name for name in present if types[name] == DECIMAL]
-        self.costs = [name for name in self.numbers if is_cost(name)]
-        self.moments = [name for name in present if types[name] == TIMESTAMP]
-        self.texts = [*self.moments, *(name for name in (CURRENCY,) if name in present)]
+        self.numbers = [name for name in present if self.types[name] == DECIMAL]
+        self.costs = [name for name in self.numbers if name in source.costs]
+        self.moments = [name for name in present if self.types[name] == TIMESTAMP]
+        self.texts = [*self.moments, *(name for name in present if name == self.roles.currency)]
 
     @cached_property
     def schema(self) -> dict[str, pl.DataType]:
@@ -129,9 +120,9 @@ def _profile_block(reader: _Reader, block: Block) -> Profile:
     if block.separators != frame.height * (len(reader.file.columns) - 1):
         raise _fault(reader, block, "its rows differ in their number of cells")
     moments = {name: _cells(reader, block, frame, name) for name in reader.moments}
-    usage = [_moment(cell) for cell in moments.get(USAGE_START, ())]
+    usage = [_moment(cell) for cell in moments.get(reader.roles.usage_start or "", ())]
     periods: dict[str, int] = {}
-    for cell, count in moments.get(PERIOD_START, {}).items():
+    for cell, count in moments.get(reader.roles.period_start or "", {}).items():
         add_counts(periods, {period_of_text(cell) or cell: count})
     return Profile(
         rows=frame.height,
@@ -147,13 +138,14 @@ def _totals(reader: _Reader, frame: pl.DataFrame) -> dict[str, dict[str, Any]]:
     """Return the totals of each currency."""
     import polars as pl
 
-    currencies = _distinct(reader, frame, CURRENCY)
+    name = reader.roles.currency or ""
+    currencies = _distinct(reader, frame, name)
     if len(currencies) == 1:
         (currency,) = currencies
         return {currency or NO_CURRENCY: _sums(reader, frame)}
     # An empty text is no currency either, and must not become a second group of the same name. Sums of groups are taken one
     # by one, because Polars notices only then that one is too large.
-    known = filled(pl.col(CURRENCY))
+    known = filled(pl.col(name))
     return {
         currency or NO_CURRENCY: _sums(reader, frame.filter(known.eq_missing(currency)))
         for currency in {each or None for each in currencies}

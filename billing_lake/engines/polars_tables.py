@@ -6,13 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from billing_lake.domain.dictionary import (
-    CURRENCY,
-    LINE_ITEM_ID,
-    TIME_INTERVAL,
-    USAGE_START,
-    is_cost,
-)
+from billing_lake.domain.dictionary import DELIVERY_VERSION
 from billing_lake.domain.errors import TableError
 from billing_lake.domain.periods import bounds
 from billing_lake.domain.profiles import NO_CURRENCY, Profile, merge
@@ -36,13 +30,12 @@ def profile_table(source: Source, access: Access) -> Profile:
 def _profile_file(source: Source, access: Access) -> Profile:
     import polars as pl
 
-    costs = [column.name for column in source.columns if is_cost(column.name)]
-    exprs = [pl.len().alias("rows"), *(pl.col(name).sum() for name in costs)]
-    present = {column.name for column in source.columns}
-    if USAGE_START in present:
-        exprs += [pl.col(USAGE_START).min().alias("first"), pl.col(USAGE_START).max().alias("last")]
+    exprs = [pl.len().alias("rows"), *(pl.col(name).sum() for name in source.costs)]
+    if usage := _present(source, source.roles.usage_start):
+        exprs += [pl.col(usage).min().alias("first"), pl.col(usage).max().alias("last")]
+    name = _present(source, source.roles.currency)
     # An empty text is no currency either, and must not become a second group of the same name.
-    currency = filled(pl.col(CURRENCY)) if CURRENCY in present else pl.lit(None, pl.String())
+    currency = filled(pl.col(name)) if name else pl.lit(None, pl.String())
     groups = _collect(
         source, _scan(source, access).group_by(currency.alias("currency")).agg(exprs)
     ).to_dicts()
@@ -52,7 +45,7 @@ def _profile_file(source: Source, access: Access) -> Profile:
     return Profile(
         rows=sum(group["rows"] for group in groups),
         totals={
-            group["currency"] or NO_CURRENCY: {name: group[name] for name in costs}
+            group["currency"] or NO_CURRENCY: {name: group[name] for name in source.costs}
             for group in groups
         },
         first_usage=min(moments, default=None),
@@ -66,16 +59,19 @@ def table_quality(source: Source, period: str, access: Access) -> Quality:
 
     start, end = bounds(period)
     rows = _scan(source, access)
-    versions = _collect(source, rows.group_by("delivery_version").agg(pl.len()))
-    usage = pl.col(USAGE_START)
-    stray = (
-        rows.filter((usage < start) | (usage >= end))
-        .group_by(usage.dt.strftime("%Y-%m-%d"))
-        .agg(pl.len())
-    )
+    versions = _collect(source, rows.group_by(DELIVERY_VERSION).agg(pl.len()))
+    outside: dict[str, int] = {}
+    if name := _present(source, source.roles.usage_start):
+        usage = pl.col(name)
+        stray = (
+            rows.filter((usage < start) | (usage >= end))
+            .group_by(usage.dt.strftime("%Y-%m-%d"))
+            .agg(pl.len())
+        )
+        outside = dict(sorted(_collect(source, stray).iter_rows()))
     return Quality(
         versions=dict(versions.iter_rows()),
-        outside=dict(sorted(_collect(source, stray).iter_rows())),
+        outside=outside,
         duplicates=_duplicates(source, access),
     )
 
@@ -98,9 +94,12 @@ def _duplicates(source: Source, access: Access) -> int:
     """
     import polars as pl
 
-    if not {LINE_ITEM_ID, TIME_INTERVAL} <= {column.name for column in source.columns}:
+    id_, time_interval = (
+        _present(source, name) for name in (source.roles.line_item_id, source.roles.time_interval)
+    )
+    if not id_ or not time_interval:
         return 0
-    item, interval = pl.col(LINE_ITEM_ID), pl.col(TIME_INTERVAL)
+    item, interval = pl.col(id_), pl.col(time_interval)
     hashed = (item.hash(1) ^ interval.hash(2)).alias("hash")
     hashes = _collect(source, _scan(source, access).select(hashed))["hash"].sort()
     if hashes.n_unique() == len(hashes):
@@ -109,6 +108,11 @@ def _duplicates(source: Source, access: Access) -> int:
     suspects = _scan(source, access).filter(hashed.is_in(repeated.implode())).select(item, interval)
     counts = suspects.group_by(item, interval).agg(pl.len()).select((pl.col("len") - 1).sum())
     return int(_collect(source, counts).item())
+
+
+def _present(source: Source, name: str | None) -> str | None:
+    """Return ``name`` where it is a column of ``source``."""
+    return name if name is not None and source.type_of(name) is not None else None
 
 
 def _scan(source: Source, access: Access) -> pl.LazyFrame:

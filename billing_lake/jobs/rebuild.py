@@ -227,11 +227,13 @@ class Rebuilder:
 
     def _prove(self, crawl: Crawl, encoded: Encoded) -> None:
         source = Source(
-            format="parquet",
+            container="parquet",
             files=tuple(SourceFile(uri=one.uri, name=one.uri) for one in encoded.files if one.rows),
             columns=tuple(Column(one.name, one.type) for one in encoded.fields),
         )
-        differences = compare(crawl.profile, self.lake.reader.profile(source))
+        differences = compare(
+            crawl.profile, self.lake.reader.profile(self.export.format.meaning(source))
+        )
         if differences:
             listed = "; ".join(
                 f"{one.figure}: expected {markdown.number(one.expected)}, found {markdown.number(one.found)}"

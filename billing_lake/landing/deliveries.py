@@ -10,7 +10,7 @@ from datetime import datetime, timezone
 from itertools import islice
 
 from billing_lake.domain.deliveries import Delivery, Findings, StoredObject, require_settled
-from billing_lake.domain.dictionary import PERIOD_START, type_of
+from billing_lake.domain.dictionary import PERIOD_START
 from billing_lake.domain.errors import (
     BillingLakeError,
     ConfigurationError,
@@ -38,8 +38,8 @@ from billing_lake.domain.naming import (
     require_promised,
 )
 from billing_lake.domain.periods import folder_of, is_period
-from billing_lake.domain.schemas import Column
 from billing_lake.domain.sources import Source, SourceFile, union_columns
+from billing_lake.formats.legacy_cur import LEGACY_CUR
 from billing_lake.landing.base import Storage
 from billing_lake.landing.errors import naming_errors
 from billing_lake.landing.headers import read_header
@@ -136,8 +136,8 @@ def read_source(storage: Storage, delivery: Delivery) -> tuple[Source, tuple[Mer
         require_promised(header, delivery.columns, file.key)
         files.append(SourceFile(uri=file.uri, name=file.key, columns=names))
         merged.update(dict.fromkeys(merges(header, names)))
-    columns = union_columns([[Column(name, type_of(name)) for name in f.columns] for f in files])
-    return Source(format="csv.gz", files=tuple(files), columns=columns), tuple(merged)
+    columns = union_columns([LEGACY_CUR.columns(file.columns) for file in files])
+    return LEGACY_CUR.source(files, columns), tuple(merged)
 
 
 def read_periods(storage: Storage, delivery: Delivery) -> Source:
@@ -151,8 +151,7 @@ def read_periods(storage: Storage, delivery: Delivery) -> Source:
             for number, name in enumerate(names)
         )
         files.append(SourceFile(uri=file.uri, name=file.key, columns=columns))
-    typed = [[Column(name, type_of(name)) for name in file.columns] for file in files]
-    return Source(format="csv.gz", files=tuple(files), columns=union_columns(typed))
+    return LEGACY_CUR.source(files, union_columns([LEGACY_CUR.columns(f.columns) for f in files]))
 
 
 def _look(storage: Storage, export: ExportLocation, only: str | None) -> Looked:

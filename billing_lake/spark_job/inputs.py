@@ -63,14 +63,14 @@ def open_inputs(source: Source, hadoop: Hadoop) -> list[Input]:
         try:
             status = hadoop.status(file.uri)
             magic = b""
-            if source.format == "csv.gz" and status.size:
+            if source.compression == "gzip" and status.size:
                 magic = hadoop.start(file.uri, 2)
         except OSError as error:
             what = f"The file cannot be read: {error.strerror or error}"
             if source.of_table:
                 raise TableError(what, file=file.uri) from error
             raise UnreadableFileError(what, file=file.name) from error
-        if source.format == "csv.gz":
+        if source.compression == "gzip":
             if not status.size:
                 raise EmptyFileError("The file is empty", file=file.name)
             if magic != b"\x1f\x8b":

@@ -11,22 +11,13 @@ from datetime import datetime, timedelta, timezone
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from billing_lake.domain.dictionary import (
-    CURRENCY,
-    DECIMAL,
-    DECIMAL_SCALE,
-    PERIOD_START,
-    STRING,
-    TIMESTAMP,
-    USAGE_START,
-    is_cost,
-)
+from billing_lake.domain.dictionary import DECIMAL, DECIMAL_SCALE, STRING, TIMESTAMP
 from billing_lake.domain.profiles import NO_CURRENCY, Profile, too_large
 from billing_lake.spark_job import sql
 from billing_lake.spark_job.parquet import Tables
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from billing_lake.domain.sources import Source
     from billing_lake.spark_job.reports import Reports
@@ -36,18 +27,25 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 @dataclass(frozen=True)
 class _Columns:
-    """The columns of files that a profile reads."""
+    """The columns of files that a profile reads.
+
+    Attributes:
+        numbers: Columns that are read as numbers.
+        costs: Those of them that are totalled.
+        roundable: Those of them whose cells may have more decimals than their type.
+    """
 
     numbers: Sequence[str]
+    costs: Collection[str]
     roundable: Sequence[str]
 
 
 def profile_rows(files: Reports | Tables, source: Source) -> list[Profile]:
     """Return the profile of each file, currency and billing period of ``files``; a table's are not told apart."""
     types = {column.name: column.type for column in source.columns}
-    columns = _columns(files, types, of_table=source.of_table)
+    columns = _columns(files, source, types)
     found = (
-        files.rows.selectExpr(*_cells(files, types, columns, of_table=source.of_table))
+        files.rows.selectExpr(*_cells(files, source, types, columns))
         .groupBy("file", "currency", "period")
         .agg(*_totals(columns))
         .collect()
@@ -60,13 +58,17 @@ def profile_rows(files: Reports | Tables, source: Source) -> list[Profile]:
     ]
 
 
-def _columns(files: Reports | Tables, types: dict[str, str], *, of_table: bool) -> _Columns:
-    if of_table:
+def _columns(files: Reports | Tables, source: Source, types: dict[str, str]) -> _Columns:
+    if source.of_table:
         # What a file lacks is NULL there, and adds up to nothing.
-        return _Columns(numbers=[name for name in types if is_cost(name)], roundable=[])
+        return _Columns(numbers=source.costs, costs=source.costs, roundable=[])
     present = _present(files)
     numbers = [name for name in types if types[name] == DECIMAL and name in present]
-    return _Columns(numbers=numbers, roundable=[name for name in numbers if files.text(name)])
+    return _Columns(
+        numbers=numbers,
+        costs=source.costs,
+        roundable=[name for name in numbers if files.text(name)],
+    )
 
 
 def _present(files: Reports | Tables) -> set[str]:
@@ -74,20 +76,21 @@ def _present(files: Reports | Tables) -> set[str]:
 
 
 def _cells(
-    files: Reports | Tables, types: dict[str, str], columns: _Columns, *, of_table: bool
+    files: Reports | Tables, source: Source, types: dict[str, str], columns: _Columns
 ) -> list[str]:
     present = _present(files)
 
-    def value(name: str, type_: str) -> str:
+    def value(name: str | None, type_: str) -> str:
         return (
             files.value(name, type_)
-            if name in present
+            if name is not None and name in present
             else f"CAST(NULL AS {sql.spark_type(type_)})"
         )
 
-    currency = value(CURRENCY, STRING)
-    usage = value(USAGE_START, TIMESTAMP)
-    period = f"date_format({value(PERIOD_START, TIMESTAMP)}, 'yyyy-MM')"
+    roles, of_table = source.roles, source.of_table
+    currency = value(roles.currency, STRING)
+    usage = value(roles.usage_start, TIMESTAMP)
+    period = f"date_format({value(roles.period_start, TIMESTAMP)}, 'yyyy-MM')"
     return [
         f"{repr('') if of_table else files.name} AS file",
         f"CASE WHEN {currency} != '' THEN {currency} END AS currency",
@@ -111,7 +114,7 @@ def _totals(columns: _Columns) -> list[Any]:
     totals = ["count(1) AS rows", "min(usage) AS first", "max(usage) AS last"]
     for n, name in enumerate(columns.numbers):
         # What is no cost is counted, so that it is read: every number must be one.
-        total = f"sum(number{n})" if is_cost(name) else "NULL"
+        total = f"sum(number{n})" if name in columns.costs else "NULL"
         totals.append(f"struct(count(number{n}) AS cells, {total} AS total) AS number{n}")
     totals += [f"count_if(rounded{n}) AS rounded{n}" for n in range(len(columns.roundable))]
     return [f.expr(total) for total in totals]
@@ -123,7 +126,7 @@ def _profile(
     costs = {
         name: row[f"number{n}"].total if row[f"number{n}"].cells else Decimal()
         for n, name in enumerate(columns.numbers)
-        if is_cost(name)
+        if name in columns.costs
     }
     for name, total in costs.items():
         if total is None:

@@ -114,7 +114,7 @@ def encode(
 def _groups(
     spark: SparkSession, source: Source, inputs: Sequence[Input], hadoop: Hadoop, log: Log
 ) -> Iterator[Reports | Tables]:
-    if source.format == "parquet":
+    if source.container == "parquet":
         yield from read_tables(spark, inputs, hadoop, of_table=source.of_table)
     else:
         yield from read_reports(spark, inputs, _checked(spark, source, inputs, hadoop, log))
@@ -150,7 +150,7 @@ def _named(
         require_unchanged(inputs, hadoop)
         types = {column.name: column.type for column in source.columns}
         place = named_place(error, inputs)
-        if source.format == "csv.gz":
+        if source.container == "csv":
             suspects = _suspects(spark, place, inputs, log)
             raise report_fault(error, suspects, types, hadoop) from error
         if place is None:

@@ -158,7 +158,7 @@ class GlueCrawledTables:
             raise CrawlerError(what)
         hired = GlueCrawler(self._api, self._database, self._role, crawl.table, log, self._waits)
         others = strangers(self._files, folders[0], crawl.source.files)
-        csv = crawl.source.format == "csv.gz"
+        csv = crawl.source.container == "csv"
         with hired.table(folders[0], others, csv=csv) as found:
             inferred = len(found["StorageDescriptor"]["Columns"])
             log(

@@ -271,7 +271,7 @@ class GlueHiveTables:
         names = ((file.uri, file.uri.rpartition("/")[2]) for file in found)
         uris = sorted(uri for uri, name in names if is_read(name) and name not in empty)
         return Source(
-            format="parquet",
+            container="parquet",
             files=tuple(SourceFile(uri=uri, name=uri) for uri in uris),
             columns=tuple(Column(field.name, field.type) for field in entry.fields),
         )

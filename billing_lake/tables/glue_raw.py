@@ -82,7 +82,7 @@ def raw_storage(crawl: Crawl, part: RawPart, files: Files, list_at: str) -> dict
     folders = folders_of(part.files)
     whole = len(folders) == 1 and not any(map(_is_read, strangers(files, folders[0], part.files)))
     location = folders[0] if whole else list_at
-    if crawl.source.format == "parquet":
+    if crawl.source.container == "parquet":
         storage = parquet_storage(part.columns, location)
     else:
         storage = {
@@ -112,7 +112,7 @@ def raw_parameters(crawl: Crawl, part: RawPart) -> dict[str, str]:
         "sizeKey": str(sum(one.size for one in objects)),
         "recordCount": str(sum(counted)),
     }
-    if crawl.source.format == "parquet":
+    if crawl.source.container == "parquet":
         return {**known, "classification": "parquet"}
     return {
         **known,
@@ -126,7 +126,7 @@ def raw_parameters(crawl: Crawl, part: RawPart) -> dict[str, str]:
 
 def _columns(crawl: Crawl, header: Sequence[str]) -> tuple[dict[str, str], ...]:
     """Return a column for each cell of the header; cells that share a column of the lake's tables get numbers."""
-    if crawl.source.format == "parquet":
+    if crawl.source.container == "parquet":
         return tuple(
             {"Name": column.name, "Type": hive_type(column.name, column.type)}
             for column in crawl.source.columns

@@ -261,7 +261,7 @@ class HiveTables:
             folder = self._folder(table, key) / partition.location
             uris = sorted(str(folder / file["name"]) for file in partition.files if file["rows"])
         return Source(
-            format="parquet",
+            container="parquet",
             files=tuple(SourceFile(uri=uri, name=uri) for uri in uris),
             columns=tuple(Column(field.name, field.type) for field in fields),
         )

@@ -246,7 +246,7 @@ class IcebergTables:
             raise TableError(what, remedy="Load the period again: that replaces all of its files")
         uris = sorted(_plain(task.file.file_path) for task in tasks)
         return Source(
-            format="parquet",
+            container="parquet",
             files=tuple(SourceFile(uri=uri, name=uri) for uri in uris),
             columns=tuple(Column(field.name, str(field.field_type)) for field in columns),
         )

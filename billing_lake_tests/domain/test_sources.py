@@ -5,22 +5,44 @@ from __future__ import annotations
 import json
 from decimal import Decimal
 
+import pytest
+
 from billing_lake.domain.crawls import Crawl, crawled_table_name
 from billing_lake.domain.naming import Merge
 from billing_lake.domain.profiles import FileProfile, Profile
 from billing_lake.domain.schemas import Column, Field
-from billing_lake.domain.sources import Encoded, EncodedFile, Source, SourceFile, union_columns
+from billing_lake.domain.sources import (
+    Compression,
+    Container,
+    Encoded,
+    EncodedFile,
+    Roles,
+    Source,
+    SourceFile,
+    union_columns,
+)
 from billing_lake_tests.domain.test_deliveries import DELIVERY
 
 SOURCE = Source(
-    format="csv.gz",
+    container="csv",
+    compression="gzip",
     files=(SourceFile(uri="/r/a", name="a", columns=("x", "y", "x")),),
     columns=(Column("x", "string"), Column("y", "decimal(38, 18)")),
+    roles=Roles(currency="x"),
+    costs=("y",),
+    nulls=("", "NULL"),
 )
 
 
 def test_a_source_survives_the_way_through_json() -> None:
     assert Source.from_json(json.loads(json.dumps(SOURCE.to_json()))) == SOURCE
+
+
+@pytest.mark.parametrize("packed", [("csv", None), ("parquet", "gzip")])
+def test_files_that_no_engine_reads_are_no_source(packed: tuple[Container, Compression]) -> None:
+    container, compression = packed
+    with pytest.raises(ValueError, match=f"No engine reads {container}"):
+        Source(container=container, compression=compression, files=(), columns=())
 
 
 def test_a_source_knows_the_type_of_its_columns_only() -> None:

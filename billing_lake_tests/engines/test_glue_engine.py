@@ -11,7 +11,7 @@ from billing_lake.engines.base import Log
 from billing_lake.engines.glue_engine import GlueEngine, JobAnswer
 from billing_lake.spark_job.requests import Reply, Request
 
-SOURCE = Source(format="csv.gz", files=(), columns=())
+SOURCE = Source(container="csv", compression="gzip", files=(), columns=())
 TARGET = EncodeTarget(fields=(), constants={}, folder="s3://lake/staging/x", stem="x")
 FACTS = {"glue_job_run": "jr_1"}
 

@@ -13,11 +13,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from billing_lake.domain import errors
-from billing_lake.domain.dictionary import DECIMAL, STRING, TIMESTAMP, type_of
+from billing_lake.domain.dictionary import DECIMAL, STRING, TIMESTAMP
 from billing_lake.domain.profiles import compare
 from billing_lake.domain.schemas import Column
 from billing_lake.domain.sources import Source, SourceFile
 from billing_lake.engines.base import Engine
+from billing_lake.formats.legacy_cur import LEGACY_CUR
 from billing_lake_tests.engines.world import encode, table_of
 
 COST = "line_item_unblended_cost"
@@ -37,10 +38,11 @@ def parquet(path: Path, columns: dict[str, pa.Array], **settings: Any) -> Path:
 
 def source_of(*paths: Path, names: Sequence[str], **types: str) -> Source:
     """Return the source of Parquet report files with the columns ``names``, typed by the dictionary or by ``types``."""
-    return Source(
-        format="parquet",
-        files=tuple(SourceFile(uri=str(path), name=path.name) for path in paths),
-        columns=tuple(Column(name, types.get(name) or type_of(name)) for name in names),
+    return LEGACY_CUR.source(
+        [SourceFile(uri=str(path), name=path.name) for path in paths],
+        [Column(name, types.get(name) or LEGACY_CUR.type_of(name)) for name in names],
+        container="parquet",
+        compression=None,
     )
 
 

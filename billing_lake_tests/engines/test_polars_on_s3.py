@@ -6,6 +6,7 @@ import gzip
 import random
 import resource
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -59,7 +60,7 @@ def put(aws: Aws, bucket: str, source: Source) -> Source:
         )
         for file in source.files
     )
-    return Source(format=source.format, files=files, columns=source.columns)
+    return replace(source, files=files)
 
 
 def uploads(aws: Aws, bucket: str) -> list[str]:
@@ -215,7 +216,7 @@ def test_missing_files_are_named(engine: PolarsEngine, bucket: str) -> None:
     source = source_of(Path("gone.csv.gz"))
     (file,) = source.files
     gone = SourceFile(uri=f"s3://{bucket}/gone.csv.gz", name=file.name, columns=file.columns)
-    source = Source(format="csv.gz", files=(gone,), columns=source.columns)
+    source = Source(container="csv", compression="gzip", files=(gone,), columns=source.columns)
     for act in (engine.profile, lambda source: encode(engine, source, f"s3://{bucket}/out")):
         with pytest.raises(errors.ReportFileError, match=r"gone\.csv\.gz"):
             act(source)

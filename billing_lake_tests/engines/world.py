@@ -6,9 +6,8 @@ import gzip
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from billing_lake.domain.dictionary import type_of
 from billing_lake.domain.naming import column_names
-from billing_lake.domain.schemas import Column, lake_columns, plan
+from billing_lake.domain.schemas import lake_columns, plan
 from billing_lake.domain.sources import (
     EncodedFile,
     EncodeTarget,
@@ -17,6 +16,7 @@ from billing_lake.domain.sources import (
     union_columns,
 )
 from billing_lake.engines.base import Engine
+from billing_lake.formats.legacy_cur import LEGACY_CUR
 from billing_lake.sample.files import MINIMAL_HEADER
 
 
@@ -38,9 +38,8 @@ def _quoted(cell: str) -> str:
 def source_of(*paths: Path, header: Sequence[str] = MINIMAL_HEADER) -> Source:
     """Return the source of report files that all have ``header``."""
     names = column_names(header, "header")
-    columns = [Column(name, type_of(name)) for name in dict.fromkeys(names)]
     files = tuple(SourceFile(uri=str(path), name=path.name, columns=names) for path in paths)
-    return Source(format="csv.gz", files=files, columns=union_columns([columns]))
+    return LEGACY_CUR.source(files, union_columns([LEGACY_CUR.columns(names)]))
 
 
 def encode(engine: Engine, source: Source, folder: Path) -> tuple[EncodedFile, ...]:
@@ -60,8 +59,10 @@ def encode(engine: Engine, source: Source, folder: Path) -> tuple[EncodedFile, .
 
 def table_of(source: Source, files: Sequence[EncodedFile]) -> Source:
     """Return what a table would say about the encoded ``files`` of ``source``."""
-    return Source(
-        format="parquet",
-        files=tuple(SourceFile(uri=file.uri, name=file.uri) for file in files),
-        columns=lake_columns(source.columns),
+    return LEGACY_CUR.meaning(
+        Source(
+            container="parquet",
+            files=tuple(SourceFile(uri=file.uri, name=file.uri) for file in files),
+            columns=lake_columns(source.columns),
+        )
     )

@@ -347,7 +347,7 @@ def test_a_source_has_every_files_columns_by_position_and_their_union(
     assert [column.name for column in source.columns] == names
     assert Column("line_item_blended_cost", "decimal(38, 18)") in source.columns
     assert merged == (Merge(tag, tags),)
-    assert source.format == "csv.gz"
+    assert (source.container, source.compression) == ("csv", "gzip")
 
 
 def test_columns_that_several_files_merge_are_reported_once(

@@ -27,7 +27,10 @@ FAST = GlueWaits(
 )
 
 SOURCE = Source(
-    format="csv.gz", files=(SourceFile(uri="s3://b/r.csv.gz", name="r.csv.gz"),), columns=()
+    container="csv",
+    compression="gzip",
+    files=(SourceFile(uri="s3://b/r.csv.gz", name="r.csv.gz"),),
+    columns=(),
 )
 
 # Speaks Pipes as the lake's own program does, without Spark: what it answers is the test's business. Pipes pauses for

@@ -104,7 +104,8 @@ def test_a_large_request_and_a_large_answer_arrive_whole(world: Callable[..., Gl
     )
     names = tuple(f"a_column_of_a_wide_report_{number}" for number in range(250))
     source = Source(
-        format="csv.gz",
+        container="csv",
+        compression="gzip",
         files=tuple(
             SourceFile(uri=f"s3://b/{number}", name=f"{number:05}-", columns=names)
             for number in range(1_000)

@@ -14,7 +14,8 @@ from billing_lake.domain.sources import EncodedFile, EncodeTarget, Source, Sourc
 from billing_lake.spark_job.requests import Reply, Request
 
 SOURCE = Source(
-    format="csv.gz",
+    container="csv",
+    compression="gzip",
     files=(SourceFile(uri="s3://b/k.csv.gz", name="k.csv.gz", columns=("a", "a", "b")),),
     columns=(Column("a", "string"), Column("b", "decimal(38, 18)")),
 )

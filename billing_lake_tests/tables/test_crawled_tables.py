@@ -17,7 +17,7 @@ def crawl(period: str = "2025-03", version: str = "v1", export: str = "cur") -> 
     return Crawl(
         table=crawled_table_name(export, period, version),
         delivery=Delivery(export=export, period=period, version=version, layout="loose", files=()),
-        source=Source(format="csv.gz", files=(), columns=()),
+        source=Source(container="csv", compression="gzip", files=(), columns=()),
         merged=(Merge("a", ("A", "a")),),
         profile=Profile(rows=3),
     )

@@ -88,7 +88,8 @@ class Raw:
                 export=export, period=period, version=version, layout="loose", files=tuple(objects)
             ),
             source=Source(
-                format="csv.gz",
+                container="csv",
+                compression="gzip",
                 files=tuple(sources),
                 columns=tuple(Column(name, TYPES.get(name, "string")) for name in names),
             ),

@@ -1,4 +1,4 @@
-"""The settings with which any Spark reads and writes the Iceberg tables of a lake on this machine.
+"""Make the settings with which any Spark reads and writes the Iceberg tables of a lake on this machine.
 
 Spark knows the tables through Iceberg's JDBC catalog on the same SQLite files that the lake commits to, so both sides see
 each other's commits at once. `python -m billing_lake.resources.spark_iceberg FOLDER` prints the settings for the lake in a
@@ -7,16 +7,21 @@ folder, in the form of a `spark-defaults.conf`.
 
 from __future__ import annotations
 
-import os
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 
-from billing_lake.resources.jars import ICEBERG_IN_SQLITE, jar_files
 from billing_lake.tables.local_place import require_made_here
 
 CATALOGS = ("iceberg", "s3tables")
 """Catalogs of a lake; the names are written in its databases, so Spark must use the same."""
+
+START_SETTINGS = {
+    "spark.jars.packages": (
+        "org.apache.iceberg:iceberg-spark-runtime-3.5_2.12:1.10.1,org.xerial:sqlite-jdbc:3.46.1.3"
+    ),
+    "spark.sql.extensions": "org.apache.iceberg.spark.extensions.IcebergSparkSessionExtensions",
+}
+"""The settings for the jars and Iceberg's SQL; Spark takes them at its start only."""
 
 
 def catalog_settings(home: Path) -> dict[str, str]:
@@ -38,23 +43,10 @@ def catalog_settings(home: Path) -> dict[str, str]:
     return settings
 
 
-def jar_settings(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """Return the settings for the jars and Iceberg's SQL; Spark takes them at its start only.
-
-    Raises:
-        ConfigurationError: A jar is neither here nor to be had.
-    """
-    files = jar_files(ICEBERG_IN_SQLITE, environment)
-    return {
-        "spark.jars": ",".join(map(str, files)),
-        "spark.sql.extensions": "org.apache.iceberg.spark.extensions.IcebergSparkSessionExtensions",
-    }
-
-
 def _main() -> None:
     home = Path(sys.argv[1]).absolute()
     require_made_here(home)
-    settings = jar_settings() | catalog_settings(home)
+    settings = START_SETTINGS | catalog_settings(home)
     sys.stdout.writelines(f"{name} {value}\n" for name, value in settings.items())
 
 

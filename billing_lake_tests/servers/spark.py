@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
@@ -10,10 +11,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from billing_lake.domain.errors import ConfigurationError
 from billing_lake.resources.java import use_java
-from billing_lake.resources.spark_iceberg import jar_settings
 from billing_lake.resources.spark_settings import LOOPBACK, session_settings
+from billing_lake_tests.servers.jars import ICEBERG_IN_SQLITE, jar_files
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -46,8 +46,8 @@ def spark() -> Iterator[SparkSession]:
     }
     # Jars must be there from the start, for the tests that read Iceberg tables. Where they are not to be had, those
     # tests say so and the others run.
-    with suppress(ConfigurationError):
-        settings["spark.jars"] = jar_settings()["spark.jars"]
+    with suppress(subprocess.SubprocessError):
+        settings["spark.jars"] = ",".join(map(str, jar_files(ICEBERG_IN_SQLITE)))
     builder = SparkSession.builder
     for name, value in settings.items():
         builder = builder.config(name, value)

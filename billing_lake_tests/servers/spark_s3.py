@@ -10,7 +10,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from billing_lake.resources.jars import Jar, jar_files
+from billing_lake_tests.servers.jars import Jar, jar_files
 
 _SDK = "1.12.262"
 

@@ -14,9 +14,9 @@ import pytest
 import billing_lake
 from billing_lake.deployments import LocalLake
 from billing_lake.domain.schemas import Column, plan
-from billing_lake.resources.jars import ICEBERG_IN_SQLITE, jar_files
-from billing_lake.resources.spark_iceberg import CATALOGS, catalog_settings
+from billing_lake.resources.spark_iceberg import CATALOGS, START_SETTINGS, catalog_settings
 from billing_lake.tables.iceberg import IcebergTables
+from billing_lake_tests.servers.jars import ICEBERG_IN_SQLITE, jar_files
 from billing_lake_tests.tables.making import (
     APRIL,
     COLUMNS,
@@ -157,7 +157,7 @@ def test_the_documented_settings_are_those_that_are_tested() -> None:
     page = Path(billing_lake.__file__).parents[1] / "docs" / "deployments.md"
     documented = {" ".join(line.split()) for line in page.read_text().splitlines()}
     settings = {
-        "spark.jars.packages": ",".join(jar.coordinates for jar in ICEBERG_IN_SQLITE),
+        **START_SETTINGS,
         **catalog_settings(Path("/path/to/lake")),
     }
     expected = {f"{name} {value}" for name, value in settings.items() if "s3tables" not in name}

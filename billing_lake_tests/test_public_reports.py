@@ -11,8 +11,8 @@ from typing import Any, cast
 
 import pytest
 
-from billing_lake.sample.files import write_manifest
 from billing_lake_tests.lakes import SparkWorld, World
+from billing_lake_tests.reports import write_manifest
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
 COST = "line_item_unblended_cost"
@@ -71,7 +71,7 @@ def test_a_real_anonymised_report_loads_to_its_known_total(make: Callable[..., W
     write_manifest(
         folder / "real-Manifest.json",
         period="2023-11",
-        report="real",
+        reportName="real",
         bucket=lake.landing.name,
         columns=(),
         report_keys=["cur/real/20231101-20231201/real-00001.csv.gz"],

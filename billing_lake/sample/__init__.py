@@ -50,7 +50,7 @@ def write_delivery(
         ValueError: if `period`, `restatement`, `extra_tags` or the spec's columns make no sense.
     """
     from billing_lake.sample import deliveries
-    from billing_lake.sample.files import nothing
+    from billing_lake.sample.renderers.files import nothing
 
     return deliveries.write(
         root,

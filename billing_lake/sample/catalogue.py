@@ -6,6 +6,7 @@ Prices are list prices of us-east-1 in round figures; other regions cost a perce
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -90,95 +91,38 @@ class Offer:
     product: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
 
 
+def _instance(size: str, vcpu: int, memory: str, **more: str) -> Mapping[str, str]:
+    family = size.removeprefix("db.").partition(".")[0]
+    return {"instanceType": size, "instanceTypeFamily": family, "memory": memory, "vcpu": str(vcpu), **more}  # fmt: skip
+
+
 def _ec2(size: str, rate: str, vcpu: int, memory: str, factor: int, weight: int) -> Offer:
     return Offer(
-        code="AmazonEC2",
-        service="Amazon Elastic Compute Cloud",
-        family="Compute Instance",
-        usage_type=f"BoxUsage:{size}",
-        operation="RunInstances",
-        unit="Hrs",
-        rate=rate,
-        description=f"${{rate}} per On Demand Linux {size} Instance Hour",
-        amounts=HOURS,
-        weight=weight,
-        resource="i-0{hex}",
-        zonal=True,
-        factor=factor,
-        product={
-            "instanceType": size,
-            "instanceTypeFamily": size.partition(".")[0],
-            "memory": memory,
-            "operatingSystem": "Linux",
-            "tenancy": "Shared",
-            "vcpu": str(vcpu),
-        },
-    )
+        code="AmazonEC2", service="Amazon Elastic Compute Cloud", family="Compute Instance",
+        usage_type=f"BoxUsage:{size}", operation="RunInstances", unit="Hrs", rate=rate,
+        description=f"${{rate}} per On Demand Linux {size} Instance Hour", amounts=HOURS, weight=weight,
+        resource="i-0{hex}", zonal=True, factor=factor,
+        product=_instance(size, vcpu, memory, operatingSystem="Linux", tenancy="Shared"),
+    )  # fmt: skip
 
 
 def _rds(size: str, rate: str, vcpu: int, memory: str, factor: int, weight: int) -> Offer:
     return Offer(
-        code="AmazonRDS",
-        service="Amazon Relational Database Service",
-        family="Database Instance",
-        usage_type=f"InstanceUsage:{size}",
-        operation="CreateDBInstance:0014",
-        unit="Hrs",
-        rate=rate,
+        code="AmazonRDS", service="Amazon Relational Database Service", family="Database Instance",
+        usage_type=f"InstanceUsage:{size}", operation="CreateDBInstance:0014", unit="Hrs", rate=rate,
         description=f"${{rate}} per RDS {size} Single-AZ instance hour (or partial hour) running PostgreSQL",
-        amounts=HOURS,
-        weight=weight,
-        resource="arn:aws:rds:{region}:{account}:db:orders-{number}",
-        factor=factor,
-        product={
-            "databaseEngine": "PostgreSQL",
-            "instanceType": size,
-            "instanceTypeFamily": size.split(".")[1],
-            "memory": memory,
-            "vcpu": str(vcpu),
-        },
-    )
+        amounts=HOURS, weight=weight, resource="arn:aws:rds:{region}:{account}:db:orders-{number}", factor=factor,
+        product=_instance(size, vcpu, memory, databaseEngine="PostgreSQL"),
+    )  # fmt: skip
 
 
-def _s3(
-    usage_type: str, operation: str, unit: str, rate: str, text: str, amounts: Amounts, weight: int
-) -> Offer:
-    return Offer(
-        code="AmazonS3",
-        service="Amazon Simple Storage Service",
-        family="Storage" if unit == "GB-Mo" else "API Request",
-        usage_type=usage_type,
-        operation=operation,
-        unit=unit,
-        rate=rate,
-        description=text,
-        amounts=amounts,
-        weight=weight,
-        resource="{team}-data-{number}",
-        product={"storageClass": "General Purpose", "volumeType": "Standard"}
-        if unit == "GB-Mo"
-        else {"group": "S3-API-Tier1" if "Tier1" in usage_type else "S3-API-Tier2"},
-    )
-
-
-def _lambda(
-    usage_type: str, unit: str, rate: str, text: str, amounts: Amounts, weight: int
-) -> Offer:
-    return Offer(
-        code="AWSLambda",
-        service="AWS Lambda",
-        family="Serverless",
-        usage_type=usage_type,
-        operation="Invoke",
-        unit=unit,
-        rate=rate,
-        description=text,
-        amounts=amounts,
-        weight=weight,
-        resource="arn:aws:lambda:{region}:{account}:function:{team}-handler-{number}",
-        product={"group": "AWS-Lambda-Duration" if "GB" in usage_type else "AWS-Lambda-Requests"},
-    )
-
+_s3 = partial(
+    Offer, code="AmazonS3", service="Amazon Simple Storage Service", resource="{team}-data-{number}"
+)
+_lambda = partial(
+    Offer, code="AWSLambda", service="AWS Lambda", family="Serverless", operation="Invoke",
+    resource="arn:aws:lambda:{region}:{account}:function:{team}-handler-{number}",
+)  # fmt: skip
 
 OFFERS = (
     _ec2("t3.large", "0.0832", 2, "8 GiB", 4, 12),
@@ -188,15 +132,29 @@ OFFERS = (
     _ec2("r5.4xlarge", "1.008", 16, "128 GiB", 32, 2),
     _rds("db.t3.large", "0.145", 2, "8 GiB", 4, 6),
     _rds("db.r5.xlarge", "0.5", 4, "32 GiB", 8, 3),
-    _s3("TimedStorage-ByteHrs", "StandardStorage", "GB-Mo", "0.023",
-        "${rate} per GB - first 50 TB / month of storage used", STORAGE, 24),
-    _s3("Requests-Tier1", "PutObject", "Requests", "0.000005",
-        "${rate} per PUT, COPY, POST, or LIST requests", REQUESTS, 22),
-    _s3("Requests-Tier2", "GetObject", "Requests", "0.0000004",
-        "${rate} per GET and all other requests", REQUESTS, 30),
-    _lambda("Lambda-GB-Second", "Lambda-GB-Second", "0.0000166667",
-            "AWS Lambda - Total Compute - {location}", SECONDS, 18),
-    _lambda("Request", "Lambda Requests", "0.0000002", "AWS Lambda - Requests - {location}", REQUESTS, 14),
+    _s3(
+        family="Storage", usage_type="TimedStorage-ByteHrs", operation="StandardStorage", unit="GB-Mo", rate="0.023",
+        description="${rate} per GB - first 50 TB / month of storage used", amounts=STORAGE, weight=24,
+        product={"storageClass": "General Purpose", "volumeType": "Standard"},
+    ),
+    _s3(
+        family="API Request", usage_type="Requests-Tier1", operation="PutObject", unit="Requests", rate="0.000005",
+        description="${rate} per PUT, COPY, POST, or LIST requests", amounts=REQUESTS, weight=22,
+        product={"group": "S3-API-Tier1"},
+    ),
+    _s3(
+        family="API Request", usage_type="Requests-Tier2", operation="GetObject", unit="Requests", rate="0.0000004",
+        description="${rate} per GET and all other requests", amounts=REQUESTS, weight=30,
+        product={"group": "S3-API-Tier2"},
+    ),
+    _lambda(
+        usage_type="Lambda-GB-Second", unit="Lambda-GB-Second", rate="0.0000166667", amounts=SECONDS, weight=18,
+        description="AWS Lambda - Total Compute - {location}", product={"group": "AWS-Lambda-Duration"},
+    ),
+    _lambda(
+        usage_type="Request", unit="Lambda Requests", rate="0.0000002", amounts=REQUESTS, weight=14,
+        description="AWS Lambda - Requests - {location}", product={"group": "AWS-Lambda-Requests"},
+    ),
     Offer(
         code="AmazonEC2", service="Amazon Elastic Compute Cloud", family="Storage",
         usage_type="EBS:VolumeUsage.gp3", operation="CreateVolume-Gp3", unit="GB-Mo", rate="0.08",

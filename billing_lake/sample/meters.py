@@ -1,8 +1,8 @@
 """The meters of the sample organisation: who runs what where, and what a report says of it in every hour.
 
-Most cells of a report row belong to the meter (account, resource, price, tags), not to the hour. They are rendered once
-per meter, as ready pieces of CSV lines; a row then picks up its meter's pieces by position. That is why ten million
-rows of a hundred columns take minutes and not hours.
+Most of a report row belongs to the meter (account, resource, price, tags), not to the hour. A renderer writes it once
+per meter, and a row then picks it up by position. That is why ten million rows of a hundred columns take minutes and
+not hours.
 
 Meters depend on the seed alone, so an organisation keeps its resources from month to month.
 """
@@ -11,15 +11,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from decimal import Decimal
-from itertools import groupby
 from typing import TYPE_CHECKING
 
 import numpy as np
-import polars as pl
 
-from billing_lake.sample import catalogue, columns
-from billing_lake.sample.commitments import MONEY_SCALE, RESERVATIONS, SAVINGS_PLANS
-from billing_lake.sample.csv_text import record
+from billing_lake.sample import catalogue
+from billing_lake.sample.canonical import MONEY_SCALE, Attributes
+from billing_lake.sample.commitments import RESERVATIONS, SAVINGS_PLANS
 from billing_lake.sample.random_values import Draws, Floats, Ints
 from billing_lake.sample.text import number_text
 
@@ -27,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from billing_lake.sample.catalogue import Offer, Region
-    from billing_lake.sample.commitments import Reservation, SavingsPlan
+    from billing_lake.sample.commitments import SavingsPlan
 
 USAGE_METERS = 960
 POOL_METERS = 16
@@ -37,29 +35,28 @@ _TAGGED = 0.72
 """Share of meters with tags at all; the shares below are among those."""
 _WITH_COST_CENTER, _USUAL_SPELLING = 0.9, 0.6
 _NAMED = _OWNED = 0.5
+_COST_CENTER = ("tag/user:CostCenter", "tag/user:cost-center")
+"""Two spellings of one tag: AWS's naming rule makes one column of them. No row fills both."""
 
-Static = dict[str, str]
 
-
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Meter:
-    """One source of rows: an offer in a region at its price there, and the cells that never change."""
+    """One source of rows: an offer in a region at its price there, and what never changes."""
 
     offer: Offer
     price: int
-    static: Static
+    attributes: Attributes
 
 
 @dataclass(frozen=True, kw_only=True)
 class Fleet:
-    """All meters: their pieces of CSV lines, and the figures that rows are computed from, by position.
+    """All meters: their attributes, and the figures that rows are computed from, by position.
 
     Positions run from usage meters to covered meters (`POOL_METERS` for each pool of one Savings Plan, offer and
     zone), to one negation per pool, to reserved meters (`RESERVED_METERS` for each reservation).
     """
 
-    pieces: pl.DataFrame
-    order: tuple[str, ...]
+    attributes: Sequence[Attributes]
     price: Ints
     rate: Floats
     scale: Ints
@@ -84,21 +81,13 @@ class Fleet:
         return self.negations + len(self.pool_plan)
 
 
-def build(
-    seed: int,
-    header: Sequence[str],
-    delivery: Static,
-    tags: Mapping[str, float],
-    *,
-    correction: int,
-) -> Fleet:
-    """All meters as one delivery reports them.
+def build(seed: int, delivery: Attributes, tags: Mapping[str, float], *, correction: int) -> Fleet:
+    """Make all meters as one delivery reports them.
 
     Args:
         seed: The organisation.
-        header: The delivery's columns.
-        delivery: Cells that are the same in every row.
-        tags: Further tag columns and the share of meters that have them.
+        delivery: Attributes that are the same in every row.
+        tags: Further tags, as `user:Project`, and the share of meters that have them.
         correction: Percent of the list price at which the corrected service is billed.
     """
     meters = [
@@ -107,21 +96,12 @@ def build(
         *_negations(),
         *_reserved_meters(seed),
     ]
-    for column, share in tags.items():
-        _tag(meters, column, share, Draws(seed, "tag", column))
-    runs = [
-        (hourly, tuple(names)) for hourly, names in groupby(header, columns.HOURLY.__contains__)
-    ]
-    full = [{**delivery, **meter.static} for meter in meters]
-    pieces = {
-        names[0]: [record([cells.get(name, "") for name in names]) for cells in full]
-        for hourly, names in runs
-        if not hourly
-    }
+    for tag, share in tags.items():
+        # The key is that of the first samples, so that the same options write the same bytes for ever.
+        _tag(meters, tag, share, Draws(seed, "tag", f"resourceTags/{tag}"))
     amounts = [meter.offer.amounts for meter in meters]
     return Fleet(
-        pieces=pl.DataFrame(pieces),
-        order=tuple(name for hourly, names in runs for name in (names if hourly else names[:1])),
+        attributes=[{**delivery, **meter.attributes} for meter in meters],
         price=np.array([meter.price for meter in meters]),
         rate=np.array([meter.price / 10**MONEY_SCALE for meter in meters]),
         scale=np.array([amount.scale for amount in amounts]),
@@ -145,13 +125,13 @@ def _usage_meters(seed: int, correction: int) -> Iterator[Meter]:
         price = _price(offer, region) * percent // 100
         zone = region.zones[position % len(region.zones)] if offer.zonal else ""
         yield Meter(
-            offer=offer,
-            price=price,
-            static={
+            offer,
+            price,
+            {
                 **_offered(offer, region, zone, price),
                 **owned(position, offer, region),
-                "lineItem/LineItemType": "Usage",
-                "pricing/term": "OnDemand",
+                "charge_type": "Usage",
+                "term": "OnDemand",
             },
         )
 
@@ -163,17 +143,15 @@ def _covered_meters(seed: int) -> Iterator[Meter]:
         plan, offer, region, zone = pools[position // POOL_METERS]
         price = _price(offer, region)
         yield Meter(
-            offer=offer,
-            price=price,
-            static={
+            offer,
+            price,
+            {
                 **_offered(offer, region, zone, price),
                 **owned(position, offer, region),
-                **plan.static,
-                "lineItem/LineItemType": "SavingsPlanCoveredUsage",
-                "savingsPlan/SavingsPlanRate": number_text(
-                    price * plan.percent // 100, MONEY_SCALE
-                ),
-                "pricing/term": "OnDemand",
+                **plan.attributes,
+                "charge_type": "SavingsPlanCoveredUsage",
+                "plan_rate": number_text(price * plan.percent // 100, MONEY_SCALE),
+                "term": "OnDemand",
             },
         )
 
@@ -182,18 +160,17 @@ def _negations() -> Iterator[Meter]:
     for plan, offer, region, zone in _pools():
         price = _price(offer, region)
         yield Meter(
-            offer=offer,
-            price=price,
-            static={
+            offer,
+            price,
+            {
                 **_offered(offer, region, zone, price),
-                **plan.static,
-                "lineItem/LineItemType": "SavingsPlanNegation",
-                "lineItem/UsageAccountId": catalogue.PAYER,
-                "lineItem/LineItemDescription": f"SavingsPlanNegation used by AccountId : {catalogue.PAYER}",
-                "lineItem/UnblendedRate": "",
-                "lineItem/BlendedRate": "",
-                "pricing/publicOnDemandRate": "",
-                "costCategory/Charge type": "SavingsPlanNegation",
+                **plan.attributes,
+                "charge_type": "SavingsPlanNegation",
+                "account": catalogue.PAYER,
+                "description": f"SavingsPlanNegation used by AccountId : {catalogue.PAYER}",
+                "rate": "",
+                "list_rate": "",
+                "category/Charge type": "SavingsPlanNegation",
             },
         )
 
@@ -206,24 +183,17 @@ def _reserved_meters(seed: int) -> Iterator[Meter]:
         offer = _offer(reservation.covers)
         price = _price(offer, region)
         yield Meter(
-            offer=offer,
-            price=price,
-            static={
+            offer,
+            price,
+            {
                 **_offered(offer, region, "", price),
                 **owned(position, offer, region),
-                **_discounted(reservation),
+                **reservation.attributes,
+                "charge_type": "DiscountedUsage",
+                "description": f"{reservation.covers}, reserved instance applied",
+                "rate": "0.0",
             },
         )
-
-
-def _discounted(reservation: Reservation) -> Static:
-    return {
-        **reservation.static,
-        "lineItem/LineItemType": "DiscountedUsage",
-        "lineItem/LineItemDescription": f"{reservation.covers}, reserved instance applied",
-        "lineItem/UnblendedRate": "0.0",
-        "lineItem/BlendedRate": "0.0",
-    }
 
 
 def _pools() -> list[tuple[SavingsPlan, Offer, Region, str]]:
@@ -244,27 +214,26 @@ def _price(offer: Offer, region: Region) -> int:
     return int(Decimal(offer.rate).scaleb(MONEY_SCALE)) * region.percent // 100
 
 
-def _offered(offer: Offer, region: Region, zone: str, price: int) -> Static:
+def _offered(offer: Offer, region: Region, zone: str, price: int) -> Attributes:
     rate = number_text(price, MONEY_SCALE)
     place = {
         "location": region.location,
         "rate": f"{Decimal(price).scaleb(-MONEY_SCALE):f}".rstrip("0").rstrip("."),
     }
-    sku = (
-        f"{catalogue.OFFERS.index(offer):02d}{region.code.upper().replace('-', '')[:8]:8}".replace(
-            " ", "X"
-        )
-        + "7QKD"
-    )
+    area = region.code.upper().replace("-", "")[:8].ljust(8, "X")
+    sku = f"{catalogue.OFFERS.index(offer):02d}{area}7QKD"
     return {
-        "lineItem/ProductCode": offer.code,
-        "lineItem/UsageType": region.prefix + offer.usage_type,
-        "lineItem/Operation": offer.operation,
-        "lineItem/AvailabilityZone": region.code + zone if zone else "",
-        "lineItem/NormalizationFactor": f"{offer.factor}.0" if offer.factor else "",
-        "lineItem/UnblendedRate": rate,
-        "lineItem/BlendedRate": rate,
-        "lineItem/LineItemDescription": offer.description.format_map(place),
+        "service": offer.code,
+        "usage_type": region.prefix + offer.usage_type,
+        "operation": offer.operation,
+        "zone": region.code + zone if zone else "",
+        "factor": f"{offer.factor}.0" if offer.factor else "",
+        "rate": rate,
+        "list_rate": rate,
+        "rate_code": f"{sku}.JRTCKXETXF.6YS6EN2CT7",
+        "rate_id": str(4_082_000_000 + price % 99_991),
+        "unit": offer.unit,
+        "description": offer.description.format_map(place),
         "product/ProductName": offer.service,
         "product/location": region.location,
         "product/locationType": "AWS Region",
@@ -276,14 +245,10 @@ def _offered(offer: Offer, region: Region, zone: str, price: int) -> Static:
         "product/sku": sku,
         "product/usagetype": region.prefix + offer.usage_type,
         **{f"product/{name}": text.format_map(place) for name, text in offer.product.items()},
-        "pricing/RateCode": f"{sku}.JRTCKXETXF.6YS6EN2CT7",
-        "pricing/RateId": str(4_082_000_000 + price % 99_991),
-        "pricing/publicOnDemandRate": rate,
-        "pricing/unit": offer.unit,
     }
 
 
-def _ownership(draws: Draws, count: int) -> Callable[[int, Offer, Region], Static]:
+def _ownership(draws: Draws, count: int) -> Callable[[int, Offer, Region], Attributes]:
     """Accounts, resources and tags of `count` meters; tags are as patchy as in real life."""
     accounts = draws.weighted(np.array(catalogue.ACCOUNT_WEIGHTS), count)
     teams, names = (
@@ -298,7 +263,7 @@ def _ownership(draws: Draws, count: int) -> Callable[[int, Offer, Region], Stati
     tagged, spelling, named, owner_known = (draws.unit(count) for _ in range(4))
     marks = draws.below(2**48, count)
 
-    def owned(position: int, offer: Offer, region: Region) -> Static:
+    def owned(position: int, offer: Offer, region: Region) -> Attributes:
         account, team = catalogue.ACCOUNTS[accounts[position]], catalogue.TEAMS[teams[position]]
         place = {
             "account": account,
@@ -307,34 +272,34 @@ def _ownership(draws: Draws, count: int) -> Callable[[int, Offer, Region], Stati
             "region": region.code,
             "team": team,
         }
-        tags: Static = {}
+        tags: Attributes = {}
         if tagged[position] < _TAGGED:
             tags = {
-                "resourceTags/aws:createdBy": f"AssumedRole:AROA{marks[position] % 10**8:08d}:{team}-deploy",
-                "resourceTags/user:Environment": catalogue.ENVIRONMENTS[environments[position]],
+                "tag/aws:createdBy": f"AssumedRole:AROA{marks[position] % 10**8:08d}:{team}-deploy",
+                "tag/user:Environment": catalogue.ENVIRONMENTS[environments[position]],
             }
             if spelling[position] < _WITH_COST_CENTER:
-                column = columns.COST_CENTER[0 if spelling[position] < _USUAL_SPELLING else 1]
+                column = _COST_CENTER[0 if spelling[position] < _USUAL_SPELLING else 1]
                 tags[column] = catalogue.COST_CENTERS[centers[position]]
             if named[position] < _NAMED:
-                tags["resourceTags/user:Name"] = catalogue.NAMES[names[position]]
+                tags["tag/user:Name"] = catalogue.NAMES[names[position]]
             if owner_known[position] < _OWNED:
-                tags["resourceTags/user:Owner"] = catalogue.OWNERS[owners[position]]
+                tags["tag/user:Owner"] = catalogue.OWNERS[owners[position]]
         return {
-            "lineItem/UsageAccountId": account,
-            "lineItem/ResourceId": offer.resource.format_map(place),
-            "costCategory/Charge type": "Usage",
-            "costCategory/Team": team,
+            "account": account,
+            "resource": offer.resource.format_map(place),
+            "category/Charge type": "Usage",
+            "category/Team": team,
             **tags,
         }
 
     return owned
 
 
-def _tag(meters: Sequence[Meter], column: str, share: float, draws: Draws) -> None:
+def _tag(meters: Sequence[Meter], tag: str, share: float, draws: Draws) -> None:
     has, values = (
         draws.unit(len(meters)) < share,
         draws.below(len(catalogue.EXTRA_VALUES), len(meters)),
     )
     for position in np.flatnonzero(has).tolist():
-        meters[position].static[column] = catalogue.EXTRA_VALUES[values[position]]
+        meters[position].attributes[f"tag/{tag}"] = catalogue.EXTRA_VALUES[values[position]]

@@ -94,11 +94,6 @@ class Month:
         """Hours in the month."""
         return (self.end - self.start).days * 24
 
-    @property
-    def folder(self) -> str:
-        """The folder of the period in legacy report keys: first day to first day of the next month."""
-        return f"{self.start:%Y%m%d}-{self.end:%Y%m%d}"
-
 
 def month_of(period: str) -> Month:
     """The month that `YYYY-MM` names.

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from decimal import Decimal
 
-from billing_lake.sample.files import minimal_row
 from billing_lake_tests.engines.test_digests import rewritten
 from billing_lake_tests.engines.world import csv_text, report
 from billing_lake_tests.lakes import EXPORT, World, failure, verdicts
+from billing_lake_tests.reports import minimal_row
 
 COST = "line_item_unblended_cost"
 MARCH = "2025-03"

@@ -11,8 +11,8 @@ import pytest
 from billing_lake.domain import errors
 from billing_lake.domain.naming import column_names
 from billing_lake.engines.base import Engine
-from billing_lake.sample.files import MINIMAL_HEADER, minimal_row
 from billing_lake_tests.engines.world import csv_text, encode, report, source_of
+from billing_lake_tests.reports import MINIMAL_HEADER, minimal_row
 
 GOOD = csv_text([minimal_row() for _ in range(3)])
 WIDTH = len(MINIMAL_HEADER)

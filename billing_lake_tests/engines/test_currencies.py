@@ -7,8 +7,8 @@ from pathlib import Path
 
 from billing_lake.domain.profiles import compare
 from billing_lake.engines.base import Engine
-from billing_lake.sample.files import minimal_row
 from billing_lake_tests.engines.world import csv_text, encode, report, source_of, table_of
+from billing_lake_tests.reports import minimal_row
 
 
 def test_null_and_empty_currencies_are_added_up(engine: Engine, tmp_path: Path) -> None:

@@ -15,8 +15,8 @@ from billing_lake.domain.sources import Source
 from billing_lake.engines.base import Engine
 from billing_lake.engines.blocks import row_blocks
 from billing_lake.files.local import LocalFiles
-from billing_lake.sample.files import minimal_row
 from billing_lake_tests.engines.world import csv_text, encode, report, source_of
+from billing_lake_tests.reports import minimal_row
 
 
 def test_bytes_behind_the_last_row_are_part_of_the_digest(tmp_path: Path) -> None:

@@ -21,10 +21,10 @@ from billing_lake.engines import polars_encode
 from billing_lake.engines.polars_engine import PolarsEngine
 from billing_lake.files.aws import AwsClients
 from billing_lake.files.s3 import S3Files
-from billing_lake.sample.files import minimal_row
 from billing_lake_tests.engines import world
 from billing_lake_tests.engines.test_parquet_sources import source_of as parquet_source
 from billing_lake_tests.engines.world import csv_text, report, source_of, table_of
+from billing_lake_tests.reports import minimal_row
 from billing_lake_tests.servers.aws import Aws
 
 COST = "line_item_unblended_cost"

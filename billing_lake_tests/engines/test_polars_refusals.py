@@ -10,8 +10,8 @@ import pytest
 
 from billing_lake.domain import errors
 from billing_lake.engines.polars_engine import PolarsEngine
-from billing_lake.sample.files import minimal_row
 from billing_lake_tests.engines.world import csv_text, encode, report, source_of
+from billing_lake_tests.reports import minimal_row
 
 
 def test_a_full_disk_is_said_to_be_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

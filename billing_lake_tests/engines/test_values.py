@@ -20,8 +20,8 @@ from billing_lake.domain.text_values import fits
 from billing_lake.engines.base import Engine
 from billing_lake.engines.polars_engine import PolarsEngine
 from billing_lake.engines.spark_engine import SparkEngine
-from billing_lake.sample.files import MINIMAL_HEADER, minimal_row
 from billing_lake_tests.engines.world import csv_text, encode, report, source_of, table_of
+from billing_lake_tests.reports import MINIMAL_HEADER, minimal_row
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

@@ -17,7 +17,7 @@ from billing_lake.domain.sources import (
 )
 from billing_lake.engines.base import Engine
 from billing_lake.formats.legacy_cur import LEGACY_CUR
-from billing_lake.sample.files import MINIMAL_HEADER
+from billing_lake_tests.reports import MINIMAL_HEADER
 
 
 def report(path: Path, content: bytes | str) -> Path:

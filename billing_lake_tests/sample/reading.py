@@ -9,11 +9,33 @@ from collections import defaultdict
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from billing_lake.sample.columns import MONEY
-
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
+
+MONEY = {
+    "lineItem/UnblendedCost": "line_item_unblended_cost",
+    "lineItem/BlendedCost": "line_item_blended_cost",
+    "lineItem/NetUnblendedCost": "line_item_net_unblended_cost",
+    "pricing/publicOnDemandCost": "pricing_public_on_demand_cost",
+    "reservation/AmortizedUpfrontCostForUsage": "reservation_amortized_upfront_cost_for_usage",
+    "reservation/AmortizedUpfrontFeeForBillingPeriod": "reservation_amortized_upfront_fee_for_billing_period",
+    "reservation/EffectiveCost": "reservation_effective_cost",
+    "reservation/RecurringFeeForUsage": "reservation_recurring_fee_for_usage",
+    "reservation/UnusedAmortizedUpfrontFeeForBillingPeriod": (
+        "reservation_unused_amortized_upfront_fee_for_billing_period"
+    ),
+    "reservation/UnusedRecurringFee": "reservation_unused_recurring_fee",
+    "reservation/UpfrontValue": "reservation_upfront_value",
+    "savingsPlan/AmortizedUpfrontCommitmentForBillingPeriod": (
+        "savings_plan_amortized_upfront_commitment_for_billing_period"
+    ),
+    "savingsPlan/RecurringCommitmentForBillingPeriod": "savings_plan_recurring_commitment_for_billing_period",
+    "savingsPlan/SavingsPlanEffectiveCost": "savings_plan_savings_plan_effective_cost",
+    "savingsPlan/TotalCommitmentToDate": "savings_plan_total_commitment_to_date",
+    "savingsPlan/UsedCommitment": "savings_plan_used_commitment",
+}
+"""Money columns by raw header, with their normalised names written out: no test shall derive them by the rule that it tests."""
 
 Row = dict[str, str]
 

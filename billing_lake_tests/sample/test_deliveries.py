@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from billing_lake.sample import SampleSpec, lines, write_delivery
-from billing_lake.sample.columns import NATURAL
+from billing_lake.sample import SampleSpec, usage, write_delivery
+from billing_lake.sample.renderers.legacy_columns import NATURAL
 from billing_lake.sample.spec import Layout, month_of
 from billing_lake_tests.sample import reading
 
@@ -280,15 +280,15 @@ def test_how_rows_are_cut_into_files_changes_no_row(chunks: int) -> None:
 
 
 def test_the_dearest_block_fits_the_integers_that_add_it_up() -> None:
+    from billing_lake.sample.canonical import MONEY_SCALE
     from billing_lake.sample.catalogue import OFFERS, REGIONS
-    from billing_lake.sample.commitments import MONEY_SCALE
 
     dearest = max(
         Decimal(offer.rate) * Decimal(10) ** (offer.amounts.high + 1 - offer.amounts.scale)
         for offer in OFFERS
     )
     percent = max(region.percent for region in REGIONS)
-    assert dearest * percent / 100 * 10**MONEY_SCALE * lines.BLOCK < 2**63
+    assert dearest * percent / 100 * 10**MONEY_SCALE * usage.BLOCK < 2**63
 
 
 def test_polars_reads_what_is_written(tmp_path: Path) -> None:
@@ -335,14 +335,14 @@ def test_too_few_columns_a_double_tag_and_a_negative_restatement_are_refused(
 
 def test_a_month_ends_where_the_next_begins() -> None:
     december = month_of("2024-12")
-    assert december.folder == "20241201-20250101"
+    assert december.end == month_of("2025-01").start
     assert december.hours == 744
     assert month_of("2024-02").hours == 29 * 24
 
 
 def test_importing_the_package_loads_no_heavy_library() -> None:
     code = (
-        "import sys, billing_lake.sample, billing_lake.sample.files;"
+        "import sys, billing_lake.sample;"
         "print(sorted({'polars', 'numpy', 'pyarrow', 'dagster'} & set(sys.modules)))"
     )
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from billing_lake.sample.files import (
+from billing_lake_tests.reports import (
     MINIMAL_HEADER,
     minimal_row,
     write_bytes,

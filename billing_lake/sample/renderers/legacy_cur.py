@@ -1,0 +1,236 @@
+"""The legacy Cost and Usage Report: gzipped CSV files, a manifest beside them, and AWS's folders."""
+
+from __future__ import annotations
+
+import json
+from contextlib import contextmanager
+from datetime import timedelta
+from decimal import Decimal
+from io import BytesIO
+from itertools import groupby, pairwise
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+
+from billing_lake.domain.naming import normalise
+from billing_lake.sample.canonical import MONEY_SCALE
+from billing_lake.sample.catalogue import PAYER
+from billing_lake.sample.renderers.files import appearing, gzip_writer, record
+from billing_lake.sample.renderers.legacy_columns import (
+    canonical,
+    header,
+    manifest_columns,
+    padding,
+)
+from billing_lake.sample.text import ids_text, numbers_text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+    from datetime import datetime
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from billing_lake.sample.canonical import Attributes, Block
+    from billing_lake.sample.random_values import Ints
+    from billing_lake.sample.renderers.files import Note
+    from billing_lake.sample.spec import Month, SampleSpec
+
+_EXTRA_SHARE = 0.6
+_PADDING_SHARE = 0.08
+
+
+class LegacyCur:
+    """Renders one delivery as a legacy Cost and Usage Report.
+
+    Args:
+        root: The folder that stands for the bucket.
+        month: The billing period.
+        spec: The export.
+        delivered: When the delivery was made; its assembly id says so.
+        restatement: 0 for the month's first delivery; a restatement has one report file fewer.
+        extra_tags: Further tag columns, as `user:Project`.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        month: Month,
+        spec: SampleSpec,
+        delivered: datetime,
+        restatement: int,
+        extra_tags: Sequence[str],
+    ) -> None:
+        extra = [tag.removeprefix("resourceTags/") for tag in extra_tags]
+        widening = padding(spec.columns)
+        self.tags = {
+            **dict.fromkeys(extra, _EXTRA_SHARE),
+            **dict.fromkeys(widening, _PADDING_SHARE),
+        }
+        self.version = f"{delivered:%Y%m%dT%H%M%SZ}"
+        self._columns = {column: canonical(column) for column in header((*extra, *widening))}
+        self._root, self._month, self._spec = root, month, spec
+        self._times = _times(month)
+        self._stale: tuple[Path, ...] = ()
+        self._last: tuple[Sequence[Attributes], Collection[str], pl.DataFrame] | None = None
+        self._place(max(1, spec.chunks - (restatement > 0)))
+
+    def _place(self, chunks: int) -> None:
+        """Choose the paths of the report files and, in the order in which they are written, of the manifests."""
+        spec, month = self._spec, self._month
+        base = self._root / spec.prefix
+        numbers = [f"{number:05d}.csv.gz" for number in range(1, chunks + 1)]
+        if spec.layout == "loose":
+            stem = f"{spec.report}-report-{month.start:%Y-%m}"
+            self.files = [base / f"{stem}-{number}" for number in numbers]
+            self._manifests: list[Path] = []
+            # Nothing says which loose files belong together, so a restatement must not leave an old one among the new.
+            before = base.glob(f"{stem}-[0-9][0-9][0-9][0-9][0-9].csv.gz")
+            self._stale = tuple(sorted(set(before) - set(self.files)))
+            return
+        folder = base / spec.report / f"{month.start:%Y%m%d}-{month.end:%Y%m%d}"
+        own = folder / self.version if spec.layout == "create-new" else folder
+        self.files = [own / f"{spec.report}-{number}" for number in numbers]
+        self._manifests = [
+            place / f"{spec.report}-Manifest.json" for place in dict.fromkeys((own, folder))
+        ]
+
+    @contextmanager
+    def report(self, path: Path, note: Note) -> Iterator[Callable[[pl.DataFrame], None]]:
+        """Open one report file for rendered rows; it appears under its name when all of them were added."""
+        with gzip_writer(path, note) as stream:
+            stream.write(f"{record(self._columns)}\n".encode())
+
+            def add(pieces: pl.DataFrame) -> None:
+                target = BytesIO()
+                pieces.write_csv(target, include_header=False, quote_style="never")
+                stream.write(target.getbuffer())
+
+            yield add
+
+    def commit(self, note: Note) -> Path | None:
+        """Take stale loose files away and write the manifests; return the one of the period."""
+        for path in self._stale:
+            path.unlink()
+        keys = [file.relative_to(self._root).as_posix() for file in self.files]
+        bucket = self._root.resolve().name
+        content = manifest(
+            self._month, self.version, self._spec.report, bucket, list(self._columns), keys
+        )
+        for path in self._manifests:
+            with appearing(path, note) as hidden:
+                text = json.dumps(content, indent=2, ensure_ascii=False)
+                hidden.write_text(text, encoding="utf-8", newline="\n")
+        return self._manifests[-1] if self._manifests else None
+
+    def totals(self, sums: Mapping[str, int]) -> dict[str, Decimal]:
+        """Name sums of canonical money as the normalised columns are named."""
+        return {
+            normalise(column): Decimal(f"{sums[name]}E-{MONEY_SCALE}")
+            for column, name in self._columns.items()
+            if name in sums
+        }
+
+    def render(self, block: Block) -> pl.DataFrame:
+        """Spell rows as pieces of CSV lines, which are joined by commas."""
+        hourly = {
+            "id": ids_text(block.serial, block.id_key),
+            "quantity": numbers_text(block.quantity, block.scale),
+            "normalized_quantity": _sparse(
+                block.quantity * block.factor, block.scale, block.factor > 0
+            ),
+            **{
+                name: _sparse(amounts.values, MONEY_SCALE, amounts.filled)
+                for name, amounts in block.money.items()
+            },
+            **self._times[block.hour].to_dict(),
+        }
+        pieces = self._pieces(block.attributes, hourly.keys())[block.meter]
+        return pl.DataFrame(
+            [
+                hourly[name].alias(column) if name in hourly else pieces[column]
+                for column, name in self._columns.items()
+                if name in hourly or column in pieces.columns
+            ]
+        )
+
+    def _pieces(self, attributes: Sequence[Attributes], hourly: Collection[str]) -> pl.DataFrame:
+        """Render the cells that do not change from hour to hour: once per meter, neighbouring columns in one piece."""
+        if self._last is None or self._last[0] is not attributes or self._last[1] != hourly:
+            period = {
+                "period_start": f"{self._month.start:%Y-%m-%dT%H:%M:%S.000Z}",
+                "period_end": f"{self._month.end:%Y-%m-%dT%H:%M:%S.000Z}",
+            }
+            rows = [{**period, **meter} for meter in attributes]
+            pieces = {}
+            for changes, run in groupby(self._columns.items(), lambda one: one[1] in hourly):
+                columns, names = zip(*run, strict=True)
+                if not changes:
+                    pieces[columns[0]] = [
+                        record([cells.get(name, "") for name in names]) for cells in rows
+                    ]
+            self._last = attributes, frozenset(hourly), pl.DataFrame(pieces)
+        return self._last[2]
+
+
+def _sparse(values: Ints, scale: Ints | int, has: NDArray[np.bool_]) -> pl.Series:
+    """Spell numbers where there is a value; only those are worked on."""
+    if has.all():
+        return numbers_text(values, scale)
+    where = np.flatnonzero(has)
+    texts = numbers_text(values[where], scale if isinstance(scale, int) else scale[where])
+    place = np.cumsum(has) - 1
+    return texts.gather(pl.Series(place).set(pl.Series(~has), None))
+
+
+def _times(month: Month) -> pl.DataFrame:
+    """Spell every hour of the month and, last, the whole of it."""
+    marks = [month.start + timedelta(hours=hour) for hour in range(month.hours + 1)]
+    spans = [*pairwise(marks), (month.start, month.end)]
+    return pl.DataFrame(
+        {
+            "interval": [
+                f"{start:%Y-%m-%dT%H:%M:%SZ}/{end:%Y-%m-%dT%H:%M:%SZ}" for start, end in spans
+            ],
+            "start": [f"{start:%Y-%m-%dT%H:%M:%S.000Z}" for start, _ in spans],
+            "end": [f"{end:%Y-%m-%dT%H:%M:%S.000Z}" for _, end in spans],
+        }
+    )
+
+
+def manifest(
+    month: Month,
+    version: str,
+    report: str,
+    bucket: str,
+    columns: Sequence[str],
+    keys: Sequence[str],
+) -> dict[str, Any]:
+    """Say what a delivery consists of, in the fields of a legacy manifest.
+
+    Args:
+        month: The billing period.
+        version: The assembly id, such as `20250403T040211Z`.
+        report: The report's name.
+        bucket: The bucket the files are in.
+        columns: Raw column names.
+        keys: Keys of the report files.
+    """
+    return {
+        "assemblyId": version,
+        "account": PAYER,
+        "columns": manifest_columns(columns),
+        "charset": "UTF-8",
+        "compression": "GZIP",
+        "contentType": "text/csv",
+        "reportId": "5d2f0a3c9b7e4f6188aa0c1d2e3f405162738495a6b7c8d9e0f1a2b3c4d5e6f7",
+        "reportName": report,
+        "billingPeriod": {
+            "start": f"{month.start:%Y%m%dT%H%M%S.000Z}",
+            "end": f"{month.end:%Y%m%dT%H%M%S.000Z}",
+        },
+        "bucket": bucket,
+        "reportKeys": list(keys),
+        "additionalArtifactKeys": [],
+    }

@@ -25,8 +25,8 @@ from billing_lake.commands.athena_clauses import (
     outermost,
 )
 from billing_lake.commands.athena_meaning import keep_meaning
-from billing_lake.commands.tables import CATALOGS, DEFAULT_CATALOG
 from billing_lake.domain.errors import QueryError, shown
+from billing_lake.sql.tables import CATALOGS, DEFAULT_CATALOG
 
 HINT = "`billing-lake query --deployment aws --list` lists the tables"
 

@@ -12,7 +12,6 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
 
 from billing_lake.commands.athena_dialect import HINT, Name, translate
-from billing_lake.commands.tables import CATALOGS, LakeTable, Result, choose, table_name
 from billing_lake.domain.errors import BillingLakeError, ConfigurationError, shown
 from billing_lake.resources.athena_queries import (
     USD_PER_TB,
@@ -21,6 +20,7 @@ from billing_lake.resources.athena_queries import (
     Progress,
     size,
 )
+from billing_lake.sql.tables import CATALOGS, LakeTable, Result, choose, table_name
 
 if TYPE_CHECKING:
     from typing_extensions import Self

@@ -199,7 +199,7 @@ def _with_log(error: LoadError, log: Path) -> BillingLakeError:
 
 def _report(out: Console, lake: LocalLake, export: Export, story: list[Told]) -> None:
     from billing_lake.commands import demo_report as report
-    from billing_lake.commands.lake_sql import LakeSql
+    from billing_lake.sql.lake_sql import LakeSql
 
     with LakeSql(lake) as lake_sql:
         latest = {told.chapter.period: told for told in story}

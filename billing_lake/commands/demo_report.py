@@ -7,19 +7,19 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from billing_lake.commands.named_queries import UNBLENDED
 from billing_lake.commands.query import named_sql
 from billing_lake.commands.results import as_text
 from billing_lake.domain.dictionary import CURRENCY
 from billing_lake.domain.errors import ProofError
+from billing_lake.sql.named_queries import UNBLENDED
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from billing_lake.assets.export import TableOutput
     from billing_lake.commands.demo_runs import Evaluation, Run
-    from billing_lake.commands.lake_sql import LakeSql
     from billing_lake.sample import SampleDelivery
+    from billing_lake.sql.lake_sql import LakeSql
 
 CATALOG_OF: dict[TableOutput, str] = {
     "hive": "hive",

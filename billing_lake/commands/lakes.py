@@ -12,7 +12,7 @@ import click
 from billing_lake.domain.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from billing_lake.commands.tables import TableSql
+    from billing_lake.sql.tables import TableSql
 
 
 def open_tables(
@@ -38,7 +38,7 @@ def open_tables(
         return _athena(settings)
 
     from billing_lake.commands.home import existing_lake
-    from billing_lake.commands.lake_sql import LakeSql
+    from billing_lake.sql.lake_sql import LakeSql
 
     # Whatever loads the folder, its tables are the same, and to read them needs neither Spark nor Dagster.
     return LakeSql(existing_lake(LocalLake(home_folder(settings))))

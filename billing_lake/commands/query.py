@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from billing_lake.commands.named_queries import NAMED_QUERIES, Subject
 from billing_lake.commands.terminal import console
 from billing_lake.domain.errors import QueryError
 from billing_lake.domain.periods import is_period
+from billing_lake.sql.named_queries import NAMED_QUERIES, Subject
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from billing_lake.commands.tables import LakeTable, Result, TableSql
+    from billing_lake.sql.tables import LakeTable, Result, TableSql
 
 _MAX_PERIODS = 24
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
     from rich.text import Text
 
-    from billing_lake.commands.tables import Result
+    from billing_lake.sql.tables import Result
 
 _CELL = 200
 _FOLDED = 24

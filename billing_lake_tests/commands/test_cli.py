@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from billing_lake import __version__
-from billing_lake.commands.named_queries import UNBLENDED
+from billing_lake.sql.named_queries import UNBLENDED
 from billing_lake_tests.commands.conftest import TABLE, Runner
 
 

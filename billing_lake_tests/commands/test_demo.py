@@ -17,12 +17,12 @@ import pytest
 from click.testing import Result
 
 from billing_lake.commands.demo import chapters
-from billing_lake.commands.lake_sql import LakeSql
 from billing_lake.commands.results import as_text
 from billing_lake.components.demo_export import demo_export
 from billing_lake.deployments import LocalLake
 from billing_lake.deployments.local import DEMO_MARK
 from billing_lake.sample import SampleDelivery, SampleSpec, write_delivery
+from billing_lake.sql.lake_sql import LakeSql
 from billing_lake_tests.commands.conftest import MARCH, TABLE, Runner, write_report
 
 # Dagster's own, where it reads defs.yaml.

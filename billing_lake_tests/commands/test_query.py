@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from billing_lake.commands.lake_sql import LakeSql, literal
-from billing_lake.commands.named_queries import UNBLENDED, Subject, amortised_cost
 from billing_lake.commands.results import as_text
-from billing_lake.commands.tables import quoted
 from billing_lake.deployments import LocalLake
 from billing_lake.domain.errors import QueryError, TableError
 from billing_lake.domain.schemas import Field, plan
+from billing_lake.sql.lake_sql import LakeSql, literal
+from billing_lake.sql.named_queries import UNBLENDED, Subject, amortised_cost
+from billing_lake.sql.tables import quoted
 from billing_lake_tests.commands.conftest import TABLE, Runner
 
 SISTERS = (TABLE, f"s3tables.{TABLE}", f"hive.{TABLE}")

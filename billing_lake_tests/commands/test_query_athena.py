@@ -12,13 +12,13 @@ from pathlib import Path
 import pytest
 from click.testing import Result
 
-from billing_lake.commands.lake_sql import LakeSql
 from billing_lake.commands.lakes import open_tables
-from billing_lake.commands.named_queries import NAMED_QUERIES, UNBLENDED
 from billing_lake.commands.query import named_sql
-from billing_lake.commands.tables import TableSql
 from billing_lake.deployments import LocalLake
 from billing_lake.domain.errors import QueryError
+from billing_lake.sql.lake_sql import LakeSql
+from billing_lake.sql.named_queries import NAMED_QUERIES, UNBLENDED
+from billing_lake.sql.tables import TableSql
 from billing_lake_tests.commands.aws_tables import copy_tables, settings
 from billing_lake_tests.commands.conftest import LOCATION, TABLE, Runner
 from billing_lake_tests.patience import PATIENCE_SECONDS

@@ -14,15 +14,15 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from billing_lake.commands.lake_sql import LakeSql
-from billing_lake.commands.named_queries import NAMED_QUERIES, UNBLENDED, Subject
 from billing_lake.commands.query import named_sql
 from billing_lake.commands.results import print_table
-from billing_lake.commands.tables import choose
 from billing_lake.deployments import LocalLake
 from billing_lake.domain.dictionary import CURRENCY, USAGE_START
 from billing_lake.domain.errors import QueryError, TableError
 from billing_lake.domain.layouts import ExportLocation
+from billing_lake.sql.lake_sql import LakeSql
+from billing_lake.sql.named_queries import NAMED_QUERIES, UNBLENDED, Subject
+from billing_lake.sql.tables import choose
 from billing_lake_tests.commands.conftest import MARCH, TABLE, Runner, load, write_report
 
 NEEDED = {
@@ -201,7 +201,7 @@ def test_csv_writes_true_and_false_as_other_programs_do(run: Runner) -> None:
 def test_a_query_that_needs_too_much_memory_is_stopped_and_says_so(
     lake: LocalLake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("billing_lake.commands.lake_sql._half_of_memory", lambda: 100 << 10)
+    monkeypatch.setattr("billing_lake.sql.lake_sql._half_of_memory", lambda: 100 << 10)
     with (
         LakeSql(lake) as lake_sql,
         pytest.raises(QueryError, match="more than half of this machine"),
@@ -227,7 +227,7 @@ def test_half_of_the_memory_is_the_limit(lake: LocalLake) -> None:
 
 def test_ctrl_c_ends_a_query_with_the_status_that_a_shell_expects(lake: LocalLake) -> None:
     code = (
-        "import sys; from billing_lake.cli import main; from billing_lake.commands.lake_sql import LakeSql\n"
+        "import sys; from billing_lake.cli import main; from billing_lake.sql.lake_sql import LakeSql\n"
         "ask = LakeSql.ask\n"
         "def told(self, sql):\n"
         "    print('asks', flush=True)\n"

@@ -13,11 +13,11 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from billing_lake.commands.lake_sql import LakeSql
 from billing_lake.deployments import LocalLake
 from billing_lake.domain.errors import BillingLakeError, ConfigurationError, TableError
 from billing_lake.domain.profiles import Profile
 from billing_lake.files.local import LocalFiles
+from billing_lake.sql.lake_sql import LakeSql
 from billing_lake.tables import local_place, relocation
 from billing_lake.tables.relocation import relocate
 from billing_lake_tests.commands.conftest import Runner

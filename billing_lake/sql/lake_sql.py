@@ -17,11 +17,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import duckdb
 
-from billing_lake.commands.tables import (
+from billing_lake.domain.errors import QueryError
+from billing_lake.domain.schemas import Field, parse_decimal
+from billing_lake.sql.tables import (
     CATALOGS,
     DEFAULT_CATALOG,
     LakeTable,
@@ -31,13 +33,10 @@ from billing_lake.commands.tables import (
     parts,
     quoted,
 )
-from billing_lake.domain.errors import QueryError
-from billing_lake.domain.schemas import Field, parse_decimal
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-    from billing_lake.deployments import LocalLake
     from billing_lake.tables.hive import HiveTables
     from billing_lake.tables.iceberg import IcebergTables
 
@@ -73,6 +72,26 @@ _NO_TABLE = re.compile(r"Table with name (\S+) does not exist!")
 _SUGGESTION = re.compile(r'\nDid you mean "[^"]*"\?')
 
 
+class LocalTables(Protocol):
+    """A lake on this machine, as far as queries need it."""
+
+    @property
+    def home(self) -> Path:
+        """The folder of the lake."""
+
+    @property
+    def iceberg(self) -> IcebergTables:
+        """The Iceberg tables."""
+
+    @property
+    def s3_tables(self) -> IcebergTables:
+        """The S3 Tables."""
+
+    @property
+    def hive(self) -> HiveTables:
+        """The Hive-style tables."""
+
+
 class LakeSql:
     """A connection to the tables of ``lake`` as they are now; a context manager.
 
@@ -81,7 +100,7 @@ class LakeSql:
         broken: Tables that cannot, with the reason.
     """
 
-    def __init__(self, lake: LocalLake) -> None:
+    def __init__(self, lake: LocalTables) -> None:
         self.tables: list[LakeTable] = []
         self.broken: dict[str, str] = {}
         self._connection = _connect()
@@ -188,7 +207,7 @@ class LakeSql:
     def _errors(self) -> _Translated:
         return _Translated(self.hint, lambda: [table.name for table in self.tables])
 
-    def _make_views(self, lake: LocalLake) -> None:
+    def _make_views(self, lake: LocalTables) -> None:
         for catalog in CATALOGS:
             self._connection.execute(f"ATTACH ':memory:' AS {quoted(catalog)}")
         self._connection.execute(f"USE {quoted(DEFAULT_CATALOG)}")

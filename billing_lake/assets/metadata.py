@@ -16,6 +16,7 @@ from billing_lake.domain.schemas import Column, Field
 
 PREVIEW_ROWS = 5
 
+_FIGURES = ("rows", "totals", "sums", "filled")
 _PREVIEW_CELL = 40
 _DECIMAL = re.compile(r"-?\d+\.\d+")
 
@@ -50,14 +51,15 @@ def totals(profile: Profile) -> dg.MarkdownMetadataValue:
 
 
 def figures(profile: Profile) -> dg.JsonMetadataValue:
-    """Return row count and totals as figures, exact because they are text: what a proof compares with."""
+    """Return what a proof compares with: rows, totals, sums, filled cells; exact because numbers are text."""
     told = profile.to_json()
-    return dg.MetadataValue.json({name: told[name] for name in ("rows", "totals")})
+    return dg.MetadataValue.json({name: told[name] for name in _FIGURES})
 
 
 def from_figures(told: Mapping[str, Any]) -> Profile:
-    """Return the profile that `figures` told."""
-    return Profile.from_json({**Profile().to_json(), **told})
+    """Return the profile that `figures` told, that of an earlier release too."""
+    known = {name: told.get(name) for name in _FIGURES}
+    return Profile.from_json({**Profile().to_json(), **known})
 
 
 def preview(rows: Iterable[Mapping[str, str]]) -> dg.MarkdownMetadataValue:

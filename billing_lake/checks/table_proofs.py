@@ -33,7 +33,8 @@ UNIQUE_ITEMS = "unique_line_items"
 
 _DESCRIPTIONS = {
     EQUALS_DELIVERY: (
-        "Row count and every cost total of every currency, read back from the table, equal those of the raw files exactly."
+        "Rows, the total of every cost in each currency, the sum of every other number and the number of filled cells of every "
+        "column, read back from the table, equal those of the raw files exactly."
     ),
     ONE_VERSION: "All rows of the billing period come from one delivery, and it is the one that was loaded.",
     USAGE_DATES: (
@@ -318,15 +319,25 @@ class _Proofs:
         found = self.reader.profile(self.source)
         expected = self.expected.profile
         differences = compare(expected, found)
-        figures = 1 + sum(len(columns) for columns in expected.totals.values())
+        totals = sum(map(len, expected.totals.values()))
+        sums, filled = len(expected.sums or ()), len(expected.filled or ())
         metadata = {
             "rows_expected": expected.rows,
             "rows_found": found.rows,
-            "figures_compared": figures,
+            "figures_compared": 1 + totals + sums + filled,
             "delivery_version": self.expected.version,
         }
+        if not differences and not expected.is_whole:
+            text = (
+                f"{expected.rows:,} rows and {totals} totals of costs equal those of the raw files. The other columns were not "
+                "compared: an earlier release read this delivery. Load the period again to have them compared"
+            )
+            return self._verdict(EQUALS_DELIVERY, text, metadata)
         if not differences:
-            text = f"{expected.rows:,} rows and {figures - 1} totals equal those of the raw files"
+            text = (
+                f"{expected.rows:,} rows, {totals} totals of costs, {sums} sums of other numbers and the filled cells of "
+                f"{filled} columns equal those of the raw files"
+            )
             return self._verdict(EQUALS_DELIVERY, text, metadata)
         table = markdown.table(
             ("figure", "expected", "found", "difference"),

@@ -1,4 +1,4 @@
-"""Profiles: row count, exact totals per currency and usage dates of a delivery or of a table's period.
+"""Profiles: rows, exact totals, filled cells and usage dates of a delivery or of a table's period.
 
 A load is proved by comparing two profiles, the raw files' and the table's. They are equal or they are not: totals are
 decimals and no tolerance exists.
@@ -6,10 +6,10 @@ decimals and no tolerance exists.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from decimal import Context, Decimal
-from typing import Any
+from typing import Any, TypeVar
 
 from billing_lake.domain.errors import LoadError
 
@@ -19,9 +19,12 @@ NO_CURRENCY = "(none)"
 Totals = Mapping[str, Mapping[str, Decimal]]
 """Currency, then cost column, to an exact sum."""
 
-_EXACT = Context(prec=76)
+_Figure = TypeVar("_Figure", int, Decimal)
+
+EXACT = Context(prec=76)
+"""Adds decimals of 38 digits without rounding."""
 _LIMIT = Decimal(10) ** 20
-"""What the total of a column of the type DECIMAL(38,18) stays below."""
+"""What the total of a cost, of the type DECIMAL(38,18), stays below."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +34,9 @@ class Profile:
     Attributes:
         rows: Number of rows.
         totals: Exact sums of every cost column that is present, per currency.
+        sums: Exact sums of every other column of decimals or whole numbers, of all currencies together. None where an earlier
+            release took the profile.
+        filled: Number of cells of each column that are not NULL; a column that is not named has none. None as for ``sums``.
         first_usage: Earliest usage start, ISO 8601 UTC; None without rows.
         last_usage: Latest usage start.
         periods: Billing periods that the rows state, with their number of rows; empty where there is no such column.
@@ -41,11 +47,18 @@ class Profile:
 
     rows: int = 0
     totals: Totals = field(default_factory=dict)
+    sums: Mapping[str, Decimal] | None = field(default_factory=dict)
+    filled: Mapping[str, int] | None = field(default_factory=dict)
     first_usage: str | None = None
     last_usage: str | None = None
     periods: Mapping[str, int] = field(default_factory=dict)
     rounded: Mapping[str, int] = field(default_factory=dict)
     files: Mapping[str, FileProfile] = field(default_factory=dict)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it knows every column: one that an earlier release took knows the costs alone."""
+        return self.sums is not None and self.filled is not None
 
     def in_file(self, name: str, digest: str = "") -> Profile:
         """Return the same profile, as that of the one report file ``name`` with the SHA-256 ``digest``."""
@@ -57,6 +70,8 @@ class Profile:
         return {
             "rows": self.rows,
             "totals": _totals_to_json(self.totals),
+            "sums": None if self.sums is None else _sums_to_json(self.sums),
+            "filled": None if self.filled is None else dict(self.filled),
             "first_usage": self.first_usage,
             "last_usage": self.last_usage,
             "periods": dict(self.periods),
@@ -66,11 +81,14 @@ class Profile:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Profile:
-        """Read what `to_json` wrote."""
+        """Read what `to_json` wrote, that of an earlier release too."""
+        sums = value.get("sums")
         return cls(
             **{
                 **value,
                 "totals": _totals_from_json(value["totals"]),
+                "sums": None if sums is None else _sums_from_json(sums),
+                "filled": value.get("filled"),
                 "files": {
                     name: FileProfile.from_json(file) for name, file in value["files"].items()
                 },
@@ -113,13 +131,15 @@ class Difference:
     @property
     def difference(self) -> Decimal:
         """Found minus expected."""
-        return _EXACT.subtract(Decimal(self.found), Decimal(self.expected))
+        return EXACT.subtract(Decimal(self.found), Decimal(self.expected))
 
 
 def merge(profiles: Iterable[Profile]) -> Profile:
     """Add up profiles of disjoint rows; the order does not matter."""
     rows = 0
     totals: dict[str, dict[str, Decimal]] = {}
+    sums: dict[str, Decimal] | None = {}
+    filled: dict[str, int] | None = {}
     periods: dict[str, int] = {}
     rounded: dict[str, int] = {}
     files: dict[str, FileProfile] = {}
@@ -128,6 +148,8 @@ def merge(profiles: Iterable[Profile]) -> Profile:
         rows += profile.rows
         for currency, columns in profile.totals.items():
             add_totals(totals.setdefault(currency, {}), columns)
+        sums = _added(add_totals, sums, profile.sums)
+        filled = _added(add_counts, filled, profile.filled)
         add_counts(periods, profile.periods)
         add_counts(rounded, profile.rounded)
         for name, file in profile.files.items():
@@ -139,6 +161,8 @@ def merge(profiles: Iterable[Profile]) -> Profile:
     return Profile(
         rows=rows,
         totals=totals,
+        sums=sums,
+        filled=filled,
         first_usage=min(usage, default=None),
         last_usage=max(usage, default=None),
         periods=periods,
@@ -148,19 +172,38 @@ def merge(profiles: Iterable[Profile]) -> Profile:
 
 
 def compare(expected: Profile, found: Profile) -> list[Difference]:
-    """Return every figure in which ``found`` differs from ``expected``; a total that one side lacks counts as zero."""
-    differences = []
-    if expected.rows != found.rows:
-        differences.append(Difference(figure="rows", expected=expected.rows, found=found.rows))
+    """Return every figure in which ``found`` differs from ``expected``; one that a side lacks counts as zero.
+
+    Of profiles that are not both whole, rows and totals alone are compared; see `Profile.is_whole`.
+    """
+    return [
+        Difference(figure=figure, expected=want, found=have)
+        for figure, want, have in _figures(expected, found)
+        if want != have
+    ]
+
+
+def _figures(
+    expected: Profile, found: Profile
+) -> Iterator[tuple[str, Decimal | int, Decimal | int]]:
+    """Yield the name of each figure with its value on both sides."""
+    yield "rows", expected.rows, found.rows
     for currency in sorted({*expected.totals, *found.totals}):
         left, right = expected.totals.get(currency, {}), found.totals.get(currency, {})
         for column in sorted({*left, *right}):
-            want, have = left.get(column, Decimal()), right.get(column, Decimal())
-            if want != have:
-                differences.append(
-                    Difference(figure=f"{column} [{currency}]", expected=want, found=have)
-                )
-    return differences
+            yield (
+                f"{column} [{currency}]",
+                left.get(column, Decimal()),
+                right.get(column, Decimal()),
+            )
+    if expected.sums is not None and found.sums is not None:
+        for column in sorted({*expected.sums, *found.sums}):
+            want, have = (side.get(column, Decimal()) for side in (expected.sums, found.sums))
+            yield f"{column} (sum)", want, have
+    if expected.filled is not None and found.filled is not None:
+        for column in sorted({*expected.filled, *found.filled}):
+            cells = [side.get(column, 0) for side in (expected.filled, found.filled)]
+            yield f"{column} (filled cells)", cells[0], cells[1]
 
 
 def require_totals(profile: Profile) -> Profile:
@@ -186,13 +229,25 @@ def too_large(column: str, file: str | None) -> LoadError:
 def add_totals(into: dict[str, Decimal], columns: Mapping[str, Decimal]) -> None:
     """Add ``columns`` to the totals ``into``, exactly."""
     for column, total in columns.items():
-        into[column] = _EXACT.add(into.get(column, Decimal()), total)
+        into[column] = EXACT.add(into.get(column, Decimal()), total)
 
 
 def add_counts(into: dict[str, int], counts: Mapping[str, int]) -> None:
     """Add ``counts`` to the counts ``into``."""
     for name, count in counts.items():
         into[name] = into.get(name, 0) + count
+
+
+def _added(
+    add: Callable[[dict[str, _Figure], Mapping[str, _Figure]], None],
+    into: dict[str, _Figure] | None,
+    more: Mapping[str, _Figure] | None,
+) -> dict[str, _Figure] | None:
+    """Return ``into`` with ``more`` added; unknown where either is."""
+    if into is None or more is None:
+        return None
+    add(into, more)
+    return into
 
 
 def _add_files(left: FileProfile, right: FileProfile) -> FileProfile:
@@ -210,14 +265,16 @@ def _add_files(left: FileProfile, right: FileProfile) -> FileProfile:
 
 
 def _totals_to_json(totals: Totals) -> dict[str, dict[str, str]]:
-    return {
-        currency: {column: format(total, "f") for column, total in columns.items()}
-        for currency, columns in totals.items()
-    }
+    return {currency: _sums_to_json(columns) for currency, columns in totals.items()}
 
 
 def _totals_from_json(value: Mapping[str, Mapping[str, str]]) -> dict[str, dict[str, Decimal]]:
-    return {
-        currency: {column: Decimal(total) for column, total in columns.items()}
-        for currency, columns in value.items()
-    }
+    return {currency: _sums_from_json(columns) for currency, columns in value.items()}
+
+
+def _sums_to_json(sums: Mapping[str, Decimal]) -> dict[str, str]:
+    return {column: format(total, "f") for column, total in sums.items()}
+
+
+def _sums_from_json(value: Mapping[str, str]) -> dict[str, Decimal]:
+    return {column: Decimal(total) for column, total in value.items()}

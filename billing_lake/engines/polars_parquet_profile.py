@@ -1,26 +1,29 @@
-"""The profile of Parquet report files: the columns it needs, turned into the lake's types as the encoding turns them.
+"""The profile of Parquet report files: their columns, turned into the lake's types as the encoding turns them.
 
 Both sides of a proof then add up the same numbers, whatever types the provider gave them.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from billing_lake.domain.dictionary import DECIMAL, DECIMAL_SCALE, STRING, TIMESTAMP
-from billing_lake.domain.profiles import NO_CURRENCY, Profile, merge, require_totals
+from billing_lake.domain.profiles import Profile, add_counts, merge, require_totals
 from billing_lake.domain.text_values import unexplained
 from billing_lake.engines.digests import local_digest
 from billing_lake.engines.polars_access import said
 from billing_lake.engines.polars_parquet import ParquetReport, open_reports
 from billing_lake.engines.polars_rounding import rounded
+from billing_lake.engines.polars_sums import Sums, numbers
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-
     from billing_lake.domain.sources import Source
     from billing_lake.engines.base import Log
     from billing_lake.engines.polars_access import Access
+
+
+_CURRENCY, _USAGE, _PERIOD = "the currency", "the usage start", "the period start"
+"""Columns of a query, which no column of a table is called like."""
 
 
 def profile_parquet(source: Source, access: Access, log: Log) -> Profile:
@@ -42,46 +45,50 @@ def profile_parquet(source: Source, access: Access, log: Log) -> Profile:
 def _profile_file(report: ParquetReport, source: Source) -> Profile:
     import polars as pl
 
-    types = {column.name: column.type for column in source.columns}
-    numbers = [name for name in types if types[name] == DECIMAL and name in report.types]
-    costs = [name for name in numbers if name in source.costs]
-    texts = {name: text for name in numbers if (text := report.text(name)) is not None}
-    roles = {"currency": (source.roles.currency, STRING)}
-    roles |= {"usage": (source.roles.usage_start, TIMESTAMP)}
-    roles |= {"period": (source.roles.period_start, TIMESTAMP)}
-    cells = [
+    present = {one.name: one.type for one in source.columns if one.name in report.types}
+    decimals = [name for name in present if present[name] == DECIMAL]
+    texts = {name: text for name in decimals if (text := report.text(name)) is not None}
+    roles = {
+        _CURRENCY: (source.roles.currency, STRING),
+        _USAGE: (source.roles.usage_start, TIMESTAMP),
+        _PERIOD: (source.roles.period_start, TIMESTAMP),
+    }
+    rows = report.rows.select(
+        *(report.column(name, type_) for name, type_ in present.items()),
         *(report.column(name or "", type_).alias(role) for role, (name, type_) in roles.items()),
-        *(report.column(name, DECIMAL).alias(f"cost {name}") for name in costs),
-        *(text.alias(f"text {name}") for name, text in texts.items()),
-    ]
-    usage = pl.col("usage")
-    totals = [
-        pl.len().alias("rows"),
-        usage.min().alias("first"),
-        usage.max().alias("last"),
-        *(pl.col(f"cost {name}").sum() for name in costs),
-        *(rounded(pl.col(f"text {name}"), DECIMAL_SCALE) for name in texts),
-    ]
-    period = pl.col("period").dt.strftime("%Y-%m")
-    groups = report.rows.select(cells).group_by("currency", period).agg(totals)
+    )
+    usage = pl.col(_USAGE)
+    ends = [pl.len().alias("rows"), usage.min().alias("first"), usage.max().alias("last")]
+    period = pl.col(_PERIOD).dt.strftime("%Y-%m").alias("period")
+    losses = report.rows.select(text.alias(name) for name, text in texts.items()).select(
+        rounded(pl.col(name), DECIMAL_SCALE).alias(name) for name in texts
+    )
+    sums = Sums(numbers(present), source.costs, _CURRENCY)
     try:
-        found = groups.collect(engine="streaming").to_dicts()
-    except (pl.exceptions.PolarsError, OSError) as error:
-        report.check(
-            dict.fromkeys(costs, DECIMAL) | {name: type_ for name, type_ in roles.values() if name}
+        found = [
+            rows.group_by(_CURRENCY, period).agg(ends),
+            rows.select(pl.col(name).count() for name in present),
+            losses,
+        ]
+        groups, filled, lost = (
+            frame.to_dicts() for frame in pl.collect_all(found, engine="streaming")
         )
+        added = sums.of(rows, [group[_CURRENCY] for group in groups], engine="streaming")
+    except (pl.exceptions.PolarsError, OSError) as error:
+        report.check(present | {name: type_ for name, type_ in roles.values() if name})
         raise unexplained(report.file.name, said(error)) from error
-    return merge(_group(group, costs, texts) for group in found)
-
-
-def _group(group: Mapping[str, Any], costs: Iterable[str], texts: Iterable[str]) -> Profile:
-    """Return the profile of the rows of one currency and one billing period."""
-    first, last = group["first"], group["last"]
+    moments = [
+        group[end].isoformat() for group in groups for end in ("first", "last") if group[end]
+    ]
+    periods: dict[str, int] = {}
+    for group in groups:
+        add_counts(periods, {group["period"]: group["rows"]} if group["period"] else {})
     return Profile(
-        rows=group["rows"],
-        totals={group["currency"] or NO_CURRENCY: {name: group[f"cost {name}"] for name in costs}},
-        first_usage=first and first.isoformat(),
-        last_usage=last and last.isoformat(),
-        periods={group["period"]: group["rows"]} if group["period"] else {},
-        rounded={name: lost for name in texts if (lost := group[f"text {name}"])},
+        rows=sum(group["rows"] for group in groups),
+        **added,
+        filled=filled[0] if filled else {},
+        first_usage=min(moments, default=None),
+        last_usage=max(moments, default=None),
+        periods=periods,
+        rounded={name: count for name, count in lost[0].items() if count} if lost else {},
     )

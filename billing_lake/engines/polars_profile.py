@@ -1,13 +1,15 @@
 """The profile of raw report files: one streaming pass, the columns it needs, exact sums.
 
-Blocks of whole rows are parsed and totalled as they are decompressed, several files at a time. Money is summed as
-DECIMAL(38,18), rounded as the encoded table will be, so that both sides of a proof add up the same numbers.
+Blocks of whole rows are parsed and totalled as they are decompressed, several files at a time. Numbers are summed as
+DECIMAL(38,18), rounded as the encoded table will be, so that both sides of a proof add up the same ones. Of text columns only
+the filled cells count, and most of those columns are never made into text: see `cell_counts`.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
@@ -17,17 +19,17 @@ from billing_lake.domain.errors import ReportFileError, shown
 from billing_lake.domain.naming import origins
 from billing_lake.domain.periods import moment_of, period_of_text
 from billing_lake.domain.profiles import (
-    NO_CURRENCY,
     Profile,
     add_counts,
     merge,
     require_totals,
-    too_large,
 )
 from billing_lake.domain.text_values import find_fault, fits, unexplained
 from billing_lake.engines.blocks import Block, line_at, row_blocks
+from billing_lake.engines.cell_counts import column_counts, empty_cells
 from billing_lake.engines.polars_parsing import cell_names, decimal, filled, text
 from billing_lake.engines.polars_rounding import rounded
+from billing_lake.engines.polars_sums import Sums
 
 if TYPE_CHECKING:
     import polars as pl
@@ -79,6 +81,13 @@ class _Reader:
         self.costs = [name for name in self.numbers if name in source.costs]
         self.moments = [name for name in present if self.types[name] == TIMESTAMP]
         self.texts = [*self.moments, *(name for name in present if name == self.roles.currency)]
+        others = {
+            name: origin
+            for name, origin in present.items()
+            if name not in self.numbers and name not in self.texts
+        }
+        self.unread = {name: list(one.cells) for name, one in others.items()}
+        self.further = {name for name, one in others.items() if one.further is not None}
 
     @cached_property
     def schema(self) -> dict[str, pl.DataType]:
@@ -88,15 +97,19 @@ class _Reader:
 
     @cached_property
     def columns(self) -> list[pl.Expr]:
-        names = self.file.columns
-        numbers = [filled(text(name, names)).alias(name) for name in self.numbers]
-        return [*numbers, *(text(name, names).alias(name) for name in self.texts)]
-
-    @cached_property
-    def sums(self) -> list[pl.Expr]:
         import polars as pl
 
-        return [decimal(pl.col(name), DECIMAL).sum() for name in self.costs]
+        names = self.file.columns
+        read = [text(name, names).alias(name) for name in (*self.numbers, *self.texts)]
+        # Without a column there would be no rows.
+        return read or [pl.col("cell 0")]
+
+    @cached_property
+    def sums(self) -> Sums:
+        import polars as pl
+
+        decimals = {name: decimal(pl.col(name), DECIMAL) for name in self.numbers}
+        return Sums(decimals, self.costs, self.roles.currency)
 
     @cached_property
     def losses(self) -> list[pl.Expr]:
@@ -111,10 +124,10 @@ def _profile_block(reader: _Reader, block: Block) -> Profile:
     if block.is_broken:
         raise _fault(reader, block, "a row does not end")
     try:
-        rows = pl.scan_csv(block.data, has_header=False, schema=reader.schema)
-        frame = rows.select(reader.columns).collect(engine="in-memory")
-        totals = _totals(reader, frame)
-        lost = _rounded(reader, frame)
+        try:
+            frame, added, lost = _totalled(reader, block, careful=False)
+        except pl.exceptions.PolarsError:
+            frame, added, lost = _totalled(reader, block, careful=True)
     except pl.exceptions.PolarsError as error:
         raise _fault(reader, block, str(error)) from error
     if block.separators != frame.height * (len(reader.file.columns) - 1):
@@ -126,7 +139,8 @@ def _profile_block(reader: _Reader, block: Block) -> Profile:
         add_counts(periods, {period_of_text(cell) or cell: count})
     return Profile(
         rows=frame.height,
-        totals=totals,
+        **added,
+        filled=_filled(reader, block, frame, moments),
         first_usage=min(usage, default=None),
         last_usage=max(usage, default=None),
         periods=periods,
@@ -134,40 +148,57 @@ def _profile_block(reader: _Reader, block: Block) -> Profile:
     )
 
 
-def _totals(reader: _Reader, frame: pl.DataFrame) -> dict[str, dict[str, Any]]:
-    """Return the totals of each currency."""
+def _totalled(
+    reader: _Reader, block: Block, *, careful: bool
+) -> tuple[pl.DataFrame, dict[str, Any], dict[str, int]]:
+    """Return the columns of a block that are read, what they add up to, and the number of rounded cells.
+
+    Unless ``careful``, a number that is an empty text in quotes makes the query fail: it is legal and rare, and to look for it
+    costs every other number.
+    """
     import polars as pl
 
-    name = reader.roles.currency or ""
-    currencies = _distinct(reader, frame, name)
-    if len(currencies) == 1:
-        (currency,) = currencies
-        return {currency or NO_CURRENCY: _sums(reader, frame)}
-    # An empty text is no currency either, and must not become a second group of the same name. Sums of groups are taken one
-    # by one, because Polars notices only then that one is too large.
-    known = filled(pl.col(name))
-    return {
-        currency or NO_CURRENCY: _sums(reader, frame.filter(known.eq_missing(currency)))
-        for currency in {each or None for each in currencies}
-    }
+    rows = pl.scan_csv(block.data, has_header=False, schema=reader.schema).select(reader.columns)
+    if careful:
+        rows = rows.with_columns(filled(pl.col(name)) for name in reader.numbers)
+    frame = rows.collect(engine="in-memory")
+    currencies = _distinct(reader, frame, reader.roles.currency or "")
+    added = reader.sums.of(frame.lazy(), currencies, engine="in-memory")
+    return frame, added, _rounded(reader, frame)
 
 
-def _sums(reader: _Reader, frame: pl.DataFrame) -> dict[str, Any]:
+def _filled(
+    reader: _Reader, block: Block, frame: pl.DataFrame, moments: Mapping[str, Mapping[str, int]]
+) -> dict[str, int]:
+    """Return the number of cells of each column that the table will hold something in."""
+    rows = frame.height
+    read = [name for name in (*reader.numbers, *reader.texts) if name not in moments]
+    counts = {name: rows - frame[name].null_count() for name in read}
+    counts |= {name: sum(cells.values()) for name, cells in moments.items()}
+    if not rows or not reader.unread:
+        return counts
+    empty = empty_cells(block, len(reader.file.columns))
+    each = column_counts(empty)
+    twice = []
+    for name, cells in reader.unread.items():
+        if len(cells) == 1:
+            counts[name] = rows - each[cells[0]]
+            continue
+        held = (~empty[:, cells]).sum(axis=1)
+        counts[name] = 0 if name in reader.further else int(held.astype(bool).sum())
+        twice += [name] if name in reader.further and bool((held > 1).any()) else []
+    return {**counts, **_further(reader, block, twice)}
+
+
+def _further(reader: _Reader, block: Block, names: Sequence[str]) -> dict[str, int]:
+    """Return the number of filled cells of columns that hold what a further cell of a row says, where it says something else."""
     import polars as pl
 
-    if not reader.sums:
-        return {}  # a source may have no costs, and a frame without columns has no rows
-    try:
-        return frame.select(reader.sums).row(0, named=True)
-    except pl.exceptions.PolarsError as error:
-        if "overflow" not in str(error):
-            raise
-        for name, total in zip(reader.costs, reader.sums, strict=True):
-            try:
-                frame.select(total)
-            except pl.exceptions.PolarsError:
-                raise too_large(name, reader.file.name) from error
-        raise
+    if not names:
+        return {}
+    rows = pl.scan_csv(block.data, has_header=False, schema=reader.schema)
+    found = rows.select(text(name, reader.file.columns).count().alias(name) for name in names)
+    return found.collect(engine="in-memory").row(0, named=True)
 
 
 def _rounded(reader: _Reader, frame: pl.DataFrame) -> dict[str, int]:

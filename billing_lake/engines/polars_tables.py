@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from billing_lake.domain.dictionary import DELIVERY_VERSION
+from billing_lake.domain.dictionary import DELIVERY_VERSION, LAKE_COLUMNS
 from billing_lake.domain.errors import TableError
 from billing_lake.domain.periods import bounds
-from billing_lake.domain.profiles import NO_CURRENCY, Profile, merge
+from billing_lake.domain.profiles import Profile, merge
 from billing_lake.domain.quality import Quality
+from billing_lake.engines.cell_counts import null_counts
 from billing_lake.engines.polars_access import said
 from billing_lake.engines.polars_parsing import filled
 from billing_lake.engines.polars_schema import polars_type
+from billing_lake.engines.polars_sums import Sums, numbers
 
 if TYPE_CHECKING:
     import polars as pl
@@ -30,27 +33,47 @@ def profile_table(source: Source, access: Access) -> Profile:
 def _profile_file(source: Source, access: Access) -> Profile:
     import polars as pl
 
-    exprs = [pl.len().alias("rows"), *(pl.col(name).sum() for name in source.costs)]
-    if usage := _present(source, source.roles.usage_start):
-        exprs += [pl.col(usage).min().alias("first"), pl.col(usage).max().alias("last")]
-    name = _present(source, source.roles.currency)
+    types = {column.name: column.type for column in source.columns}
     # An empty text is no currency either, and must not become a second group of the same name.
+    name = _present(source, source.roles.currency)
     currency = filled(pl.col(name)) if name else pl.lit(None, pl.String())
-    groups = _collect(
-        source, _scan(source, access).group_by(currency.alias("currency")).agg(exprs)
-    ).to_dicts()
+    ends = [pl.len().alias("rows")]
+    if usage := _present(source, source.roles.usage_start):
+        ends += [pl.col(usage).min().alias("first"), pl.col(usage).max().alias("last")]
+    rows = _scan(source, access)
+    groups = _collect(source, rows.group_by(currency.alias("currency")).agg(ends)).to_dicts()
     moments = [
         group[end].isoformat() for group in groups for end in ("first", "last") if group.get(end)
     ]
-    return Profile(
-        rows=sum(group["rows"] for group in groups),
-        totals={
-            group["currency"] or NO_CURRENCY: {name: group[name] for name in source.costs}
-            for group in groups
-        },
-        first_usage=min(moments, default=None),
-        last_usage=max(moments, default=None),
-    )
+    sums = Sums(numbers(types), source.costs, name)
+    with _readable(source):
+        return Profile(
+            rows=sum(group["rows"] for group in groups),
+            **sums.of(rows, [group["currency"] for group in groups], engine="streaming"),
+            filled=_filled(source, access),
+            first_usage=min(moments, default=None),
+            last_usage=max(moments, default=None),
+        )
+
+
+def _filled(source: Source, access: Access) -> dict[str, int]:
+    """Return the number of filled cells of each column of the report in the file of ``source``.
+
+    Its footer says it, where every reader looks first for rows without a value; what it does not say is counted.
+    """
+    import polars as pl
+
+    (file,) = source.files
+    with access.files.open(file.uri) as stream:
+        rows, nulls = null_counts(stream)
+    present = set(access.scan_parquet(file.uri).collect_schema().names())
+    names = [one.name for one in source.columns if one.name not in LAKE_COLUMNS]
+    unsaid = [name for name in names if name in present and name not in nulls]
+    counts = {name: rows - nulls[name] for name in names if name in nulls}
+    if unsaid:
+        found = _collect(source, _scan(source, access).select(pl.col(unsaid).count()))
+        counts |= found.row(0, named=True)
+    return counts
 
 
 def table_quality(source: Source, period: str, access: Access) -> Quality:
@@ -130,10 +153,18 @@ def _scan(source: Source, access: Access) -> pl.LazyFrame:
 
 
 def _collect(source: Source, frame: pl.LazyFrame) -> pl.DataFrame:
+    with _readable(source):
+        return frame.collect(engine="streaming")
+
+
+@contextmanager
+def _readable(source: Source) -> Iterator[None]:
+    """Turn what Polars or a storage raises into the error that names the table's files."""
     import polars as pl
+    import pyarrow as pa
 
     try:
-        return frame.collect(engine="streaming")
-    except (pl.exceptions.PolarsError, OSError) as error:
+        yield
+    except (pl.exceptions.PolarsError, pa.ArrowException, OSError) as error:
         what = f"The table's files cannot be read: {said(error)}"
         raise TableError(what, file=", ".join(file.uri for file in source.files[:3])) from error

@@ -1,6 +1,6 @@
-"""The profile of files: rows, exact totals and usage dates, added up where the rows are.
+"""The profile of files: rows, exact totals, filled cells and usage dates, added up where the rows are.
 
-Money is summed as DECIMAL(38,18), rounded as the encoded table will be, so that both sides of a proof add up the same numbers.
+Numbers are summed as DECIMAL(38,18), rounded as the encoded table will be, so that both sides of a proof add up the same ones.
 Groups are few (file, currency, billing period), so they are put together here, exactly.
 """
 
@@ -11,64 +11,84 @@ from datetime import datetime, timedelta, timezone
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from billing_lake.domain.dictionary import DECIMAL, DECIMAL_SCALE, STRING, TIMESTAMP
-from billing_lake.domain.profiles import NO_CURRENCY, Profile, too_large
+from billing_lake.domain.dictionary import (
+    DECIMAL,
+    DECIMAL_SCALE,
+    LAKE_COLUMNS,
+    STRING,
+    TIMESTAMP,
+)
+from billing_lake.domain.profiles import EXACT, NO_CURRENCY, Profile, too_large
+from billing_lake.domain.schemas import parse_decimal
 from billing_lake.spark_job import sql
 from billing_lake.spark_job.parquet import Tables
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Mapping, Sequence
+
+    from pyspark.sql import GroupedData
 
     from billing_lake.domain.sources import Source
     from billing_lake.spark_job.reports import Reports
 
+_WHOLE_NUMBERS = ("int", "long")
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 
 @dataclass(frozen=True)
 class _Columns:
-    """The columns of files that a profile reads.
+    """The columns of files, by what a profile does with them.
 
     Attributes:
-        numbers: Columns that are read as numbers.
-        costs: Those of them that are totalled.
-        roundable: Those of them whose cells may have more decimals than their type.
+        numbers: Decimals and whole numbers: summed. Sums of floating-point numbers would depend on their order.
+        costs: Those of them that are totalled per currency.
+        others: Counted where they are filled.
+        roundable: Numbers that may have more decimals than their type.
     """
 
     numbers: Sequence[str]
     costs: Collection[str]
+    others: Sequence[str]
     roundable: Sequence[str]
 
 
 def profile_rows(files: Reports | Tables, source: Source) -> list[Profile]:
-    """Return the profile of each file, currency and billing period of ``files``; a table's are not told apart."""
+    """Return the profile of each file, currency and billing period of ``files``; a table's are not told apart.
+
+    Raises:
+        LoadError: A sum is too large.
+    """
     types = {column.name: column.type for column in source.columns}
     columns = _columns(files, source, types)
-    found = (
-        files.rows.selectExpr(*_cells(files, source, types, columns))
-        .groupBy("file", "currency", "period")
-        .agg(*_totals(columns))
-        .collect()
-    )
+    cells = _cells(files, source, types, columns)
+    groups = files.rows.selectExpr(*cells).groupBy("file", "currency", "period")
+    found = _collected(groups, columns, split=False)
+    if any(_sum(row, n) is None for row in found for n in range(len(columns.numbers))):
+        # A sum has 38 digits at most. Those of the digits before and behind the point have room for any number of rows.
+        found = _collected(groups, columns, split=True)
     # A report's moments are whole seconds in a profile; those of a table are as they are.
     whole = not isinstance(files, Tables)
-    return [
-        _profile(row.asDict(), columns, named=not source.of_table, whole_seconds=whole)
-        for row in found
-    ]
+    return [_profile(row, columns, named=not source.of_table, whole_seconds=whole) for row in found]
+
+
+def _collected(groups: GroupedData, columns: _Columns, *, split: bool) -> list[dict[str, Any]]:
+    return [row.asDict() for row in groups.agg(*_totals(columns, split=split)).collect()]
 
 
 def _columns(files: Reports | Tables, source: Source, types: dict[str, str]) -> _Columns:
-    if source.of_table:
-        # What a file lacks is NULL there, and adds up to nothing.
-        return _Columns(numbers=source.costs, costs=source.costs, roundable=[])
-    present = _present(files)
-    numbers = [name for name in types if types[name] == DECIMAL and name in present]
+    present = _present(files) - set(LAKE_COLUMNS)
+    numbers = [name for name in types if name in present and _is_summed(types[name])]
+    decimals = [name for name in numbers if types[name] == DECIMAL and not source.of_table]
     return _Columns(
         numbers=numbers,
         costs=source.costs,
-        roundable=[name for name in numbers if files.text(name)],
+        others=[name for name in types if name in present and name not in numbers],
+        roundable=[name for name in decimals if files.text(name)],
     )
+
+
+def _is_summed(type_: str) -> bool:
+    return type_ in _WHOLE_NUMBERS or parse_decimal(type_) is not None
 
 
 def _present(files: Reports | Tables) -> set[str]:
@@ -87,6 +107,10 @@ def _cells(
             else f"CAST(NULL AS {sql.spark_type(type_)})"
         )
 
+    def number(name: str) -> str:
+        cell = value(name, types[name])
+        return f"CAST({cell} AS DECIMAL(38,0))" if types[name] in _WHOLE_NUMBERS else cell
+
     roles, of_table = source.roles, source.of_table
     currency = value(roles.currency, STRING)
     usage = value(roles.usage_start, TIMESTAMP)
@@ -96,7 +120,11 @@ def _cells(
         f"CASE WHEN {currency} != '' THEN {currency} END AS currency",
         f"unix_micros({usage}) AS usage",
         f"{repr('') if of_table else period} AS period",
-        *(f"{value(name, types[name])} AS number{n}" for n, name in enumerate(columns.numbers)),
+        *(f"{number(name)} AS number{n}" for n, name in enumerate(columns.numbers)),
+        *(
+            f"{value(name, types[name])} IS NOT NULL AS filled{n}"
+            for n, name in enumerate(columns.others)
+        ),
         *(
             f"{sql.is_rounded(_text(files, name), DECIMAL_SCALE)} AS rounded{n}"
             for n, name in enumerate(columns.roundable)
@@ -108,32 +136,50 @@ def _text(files: Reports | Tables, name: str) -> str:
     return files.text(name) or "CAST(NULL AS STRING)"
 
 
-def _totals(columns: _Columns) -> list[Any]:
+def _totals(columns: _Columns, *, split: bool) -> list[Any]:
     from pyspark.sql import functions as f
 
     totals = ["count(1) AS rows", "min(usage) AS first", "max(usage) AS last"]
-    for n, name in enumerate(columns.numbers):
-        # What is no cost is counted, so that it is read: every number must be one.
-        total = f"sum(number{n})" if name in columns.costs else "NULL"
-        totals.append(f"struct(count(number{n}) AS cells, {total} AS total) AS number{n}")
+    for number in (f"number{n}" for n in range(len(columns.numbers))):
+        parts = [f"floor({number})", f"pmod({number}, 1)"] if split else [number, "NULL"]
+        whole, broken = (f"sum({part})" for part in parts)
+        totals.append(
+            f"struct(count({number}) AS cells, {whole} AS whole, {broken} AS broken) AS {number}"
+        )
+    totals += [f"count_if(filled{n}) AS filled{n}" for n in range(len(columns.others))]
     totals += [f"count_if(rounded{n}) AS rounded{n}" for n in range(len(columns.roundable))]
     return [f.expr(total) for total in totals]
+
+
+def _sum(row: Mapping[str, Any], n: int) -> Decimal | None:
+    """Return the sum of the ``n``-th number; None where it is too large."""
+    found = row[f"number{n}"]
+    if not found.cells:
+        return Decimal()
+    return None if found.whole is None else EXACT.add(found.whole, found.broken or Decimal())
 
 
 def _profile(
     row: dict[str, Any], columns: _Columns, *, named: bool, whole_seconds: bool
 ) -> Profile:
-    costs = {
-        name: row[f"number{n}"].total if row[f"number{n}"].cells else Decimal()
-        for n, name in enumerate(columns.numbers)
-        if name in columns.costs
-    }
-    for name, total in costs.items():
+    sums: dict[str, Decimal] = {}
+    for n, name in enumerate(columns.numbers):
+        total = _sum(row, n)
         if total is None:
             raise too_large(name, row["file"] or None)
+        sums[name] = total
     found = Profile(
         rows=row["rows"],
-        totals={row["currency"] or NO_CURRENCY: costs},
+        totals={
+            row["currency"] or NO_CURRENCY: {
+                name: sums[name] for name in sums if name in columns.costs
+            }
+        },
+        sums={name: total for name, total in sums.items() if name not in columns.costs},
+        filled={
+            **{name: row[f"number{n}"].cells for n, name in enumerate(columns.numbers)},
+            **{name: row[f"filled{n}"] for n, name in enumerate(columns.others)},
+        },
         first_usage=_moment(row["first"], whole_seconds=whole_seconds),
         last_usage=_moment(row["last"], whole_seconds=whole_seconds),
         periods={row["period"]: row["rows"]} if row["period"] else {},

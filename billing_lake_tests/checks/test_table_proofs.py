@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import pyarrow as pa
 import pytest
 
 from billing_lake.checks import table_proofs
@@ -196,6 +198,55 @@ def test_no_verdict_is_false_while_loads_and_checks_of_a_month_race(tmp_path: Pa
     alarms = [one for one in found if not one.passed]
     assert {one.severity for one in alarms} <= {dg.AssetCheckSeverity.WARN}, alarms
     assert any(one.passed and one.check_name == "equals_delivery" for one in found)
+
+
+def test_a_number_and_a_tag_that_somebody_changed_are_found_by_column(
+    world: Callable[..., World],
+) -> None:
+    lake = world(outputs=["iceberg"])
+    lake.deliver(PERIOD)
+    assert lake.load(PERIOD).success
+    table = lake.lake.iceberg.load(TABLE)
+    rows = table.scan().to_arrow()
+    amounts = rows["line_item_usage_amount"].to_pylist()
+    changed = rows.set_column(
+        rows.column_names.index("line_item_usage_amount"),
+        rows.schema.field("line_item_usage_amount"),
+        pa.array([amounts[0] + 1, *amounts[1:]], rows.schema.field("line_item_usage_amount").type),
+    )
+    tags = rows["resource_tags_user_name"].to_pylist()
+    held = next(n for n, tag in enumerate(tags) if tag is not None)
+    tags[held] = None
+    changed = changed.set_column(
+        rows.column_names.index("resource_tags_user_name"),
+        rows.schema.field("resource_tags_user_name"),
+        pa.array(tags, rows.schema.field("resource_tags_user_name").type),
+    )
+    table.overwrite(changed)
+    equals = run_checks(lake, "iceberg_table", PERIOD)["iceberg_table", "equals_delivery", PERIOD]
+    assert not equals.passed
+    assert "line_item_usage_amount (sum): expected " in str(equals.description)
+    assert "difference +1" in str(equals.description)
+    assert "resource_tags_user_name (filled cells): expected " in str(equals.description)
+
+
+def test_a_load_of_an_earlier_release_is_proved_by_what_that_knew_and_says_so(
+    world: Callable[..., World],
+) -> None:
+    lake = world(outputs=["iceberg"])
+    lake.deliver(PERIOD)
+    assert lake.load(PERIOD).success
+    (value,) = (lake.home / "values" / EXPORT / "crawler_table").glob("*.json")
+    kept = json.loads(value.read_text())
+    for name in ("sums", "filled"):
+        del kept["value"]["profile"][name]
+    value.write_text(json.dumps(kept))
+    equals = run_checks(lake, "iceberg_table", PERIOD)["iceberg_table", "equals_delivery", PERIOD]
+    assert equals.passed
+    assert "The other columns were not compared" in str(equals.description)
+    assert lake.load(PERIOD).success
+    equals = run_checks(lake, "iceberg_table", PERIOD)["iceberg_table", "equals_delivery", PERIOD]
+    assert "the filled cells of" in str(equals.description)
 
 
 def shift_usage(file: Path) -> None:

@@ -23,6 +23,8 @@ PROFILES = st.builds(
     Profile,
     rows=st.integers(0, 10**10),
     totals=TOTALS,
+    sums=st.dictionaries(st.sampled_from(["line_item_usage_amount", "x_rate"]), AMOUNTS),
+    filled=st.dictionaries(st.sampled_from(["tag", "x_rate"]), st.integers(1, 10**9)),
     first_usage=MOMENTS,
     last_usage=MOMENTS,
     periods=COUNTS,
@@ -111,3 +113,24 @@ def test_the_usage_range_spans_all_profiles() -> None:
     late = Profile(first_usage="2025-03-05T00:00:00Z", last_usage="2025-03-09T00:00:00Z")
     both = merge([late, Profile(), early])
     assert (both.first_usage, both.last_usage) == (early.first_usage, late.last_usage)
+
+
+def test_a_column_that_holds_something_else_is_named_with_what_was_counted() -> None:
+    raw = Profile(rows=2, sums={"x_rate": Decimal("0.5")}, filled={"x_rate": 1, "tag": 2})
+    table = Profile(rows=2, sums={"x_rate": Decimal("0.6")}, filled={"x_rate": 1, "other": 1})
+    assert [(d.figure, d.expected, d.found) for d in compare(raw, table)] == [
+        ("x_rate (sum)", Decimal("0.5"), Decimal("0.6")),
+        ("other (filled cells)", 0, 1),
+        ("tag (filled cells)", 2, 0),
+    ]
+
+
+def test_a_profile_of_an_earlier_release_is_read_and_says_that_it_is_not_whole() -> None:
+    told = Profile(rows=1, totals={"USD": {"c": Decimal(1)}}).to_json()
+    older = Profile.from_json({name: told[name] for name in told if name not in ("sums", "filled")})
+    assert not older.is_whole
+    assert not merge([older, Profile()]).is_whole
+    now = Profile(rows=1, totals={"USD": {"c": Decimal(2)}}, filled={"tag": 1})
+    assert now.is_whole
+    assert [d.figure for d in compare(older, now)] == ["c [USD]"]
+    assert Profile.from_json(json.loads(json.dumps(older.to_json()))) == older

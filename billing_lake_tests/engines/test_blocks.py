@@ -6,6 +6,7 @@ import csv
 import io
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -54,11 +55,15 @@ def test_the_line_of_a_block_counts_every_line_break_before_it(tmp_path: Path) -
 @given(st.text(st.sampled_from(',"ab\n\r'), max_size=400), st.sampled_from([64, 128, 1 << 18]))
 def test_separators_are_the_commas_that_no_quote_holds(text: str, size: int) -> None:
     outside = sum(piece.count(",") for piece in text.split('"')[::2])
+    ends = [n for n, c in enumerate(text) if c in ",\n" and text.count('"', 0, n) % 2 == 0]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(blocks, "_SLICE", size)
         found = scan(text.encode())
     assert (found.separators, found.is_open) == (outside, text.count('"') % 2 == 1)
     assert found.is_broken == has_stray_quote(text)
+    assert (
+        np.flatnonzero(np.unpackbits(found.ends.view(np.uint8), bitorder="little")).tolist() == ends
+    )
 
 
 def has_stray_quote(text: str) -> bool:
@@ -78,9 +83,12 @@ def has_stray_quote(text: str) -> bool:
 def test_separators_carry_an_open_quote_from_slice_to_slice(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(blocks, "_SLICE", 8)
-    assert scan(b'a,b,"c,d""e,f",g\n"h,,,,,",i,j,k\n') == (6, False, False)
-    assert scan(b'a,"b,') == (1, True, False)
+    monkeypatch.setattr(blocks, "_SLICE", 64)
+    for start in range(40, 70):
+        whole = scan(b"x" * start + b',b,"c,d""e,f",g\n"h,,,,,",i,j,k\n')
+        assert (whole.separators, whole.is_open, whole.is_broken) == (6, False, False)
+        cut = scan(b"x" * start + b',"b,')
+        assert (cut.separators, cut.is_open, cut.is_broken) == (1, True, False)
 
 
 def test_a_row_without_end_is_broken_in_bounded_memory(

@@ -1,0 +1,89 @@
+"""Counting empty cells without parsing them: by the bits of a CSV block, by the footer of a Parquet file.
+
+To make a text of every cell would add half to the time of a profile, to read every column of a table's files three times.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, BinaryIO
+
+from billing_lake.engines.blocks import bits
+
+if TYPE_CHECKING:
+    import numpy as np
+    import polars as pl
+    from numpy.typing import NDArray
+
+    from billing_lake.engines.blocks import Block
+
+_CARRIAGE_RETURN = ord("\r")
+_FEW = 255
+"""Rows that a byte can count."""
+
+
+def empty_cells(block: Block, width: int) -> NDArray[np.bool_]:
+    """Return for each row of ``block``, of ``width`` cells, in which of them nothing stands, not even quotes."""
+    import numpy as np
+
+    ends, size = block.ends, len(block.data)
+    if not block.data.endswith(b"\n"):
+        # The end of the data ends a cell too.
+        ends = np.append(ends, np.zeros(1, np.uint64))
+        ends[size >> 6] |= np.uint64(1 << (size & 63))
+        size += 1
+    # An empty cell's end follows upon an end, or stands first, or there is but a line end of Windows between.
+    behind = _moved(ends)
+    empty = ends & behind
+    if b"\r" in block.data:
+        returns = np.zeros_like(ends)
+        found = bits(np.frombuffer(block.data, np.uint8) == _CARRIAGE_RETURN)
+        returns[: len(found)] = found
+        empty |= ends & _moved(returns) & _moved(behind)
+    return _series(empty, size).filter(_series(ends, size)).to_numpy().reshape(-1, width)
+
+
+def column_counts(rows: NDArray[np.bool_]) -> list[int]:
+    """Return how many rows are true in each column."""
+    import numpy as np
+
+    whole = len(rows) // _FEW * _FEW
+    few = rows[:whole].view(np.uint8).reshape(-1, _FEW, rows.shape[1]).sum(axis=1, dtype=np.uint8)
+    counts = few.sum(axis=0, dtype=np.int64) + rows[whole:].sum(axis=0, dtype=np.int64)
+    return [int(count) for count in counts]
+
+
+def null_counts(parquet: BinaryIO) -> tuple[int, dict[str, int]]:
+    """Return the number of rows of a Parquet file, and of the NULLs of each column, as far as its footer states it."""
+    import pyarrow.parquet as pq
+
+    footer = pq.read_metadata(parquet)
+    counts: Counter[str] = Counter()
+    unsaid: set[str] = set()
+    for group in map(footer.row_group, range(footer.num_row_groups)):
+        for chunk in map(group.column, range(group.num_columns)):
+            stated = chunk.statistics
+            if stated is not None and stated.has_null_count:
+                counts[chunk.path_in_schema] += stated.null_count
+            else:
+                unsaid.add(chunk.path_in_schema)
+    return footer.num_rows, {name: counts[name] for name in counts if name not in unsaid}
+
+
+def _moved(words: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Return the bits of ``words``, each in the next one's place, the first one set."""
+    import numpy as np
+
+    moved = words << np.uint64(1)
+    moved[1:] |= words[:-1] >> np.uint64(63)
+    moved[0] |= np.uint64(1)
+    return moved
+
+
+def _series(words: NDArray[np.uint64], size: int) -> pl.Series:
+    """Return the first ``size`` bits of ``words``, which are not copied."""
+    import polars as pl
+    import pyarrow as pa
+
+    array = pa.BooleanArray.from_buffers(pa.bool_(), size, [None, pa.py_buffer(words)])
+    return pl.Series(array)

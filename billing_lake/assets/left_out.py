@@ -119,6 +119,7 @@ def raise_failures(context: Context, export: Export, asset: str, periods: Sequen
     if not failed:
         return
     skipped = [period for period in periods if period in missed and not missed[period].failed]
+    _evaluate_silent_checks(context, [missed[period] for period in skipped])
     rest = len(periods) - len(failed) - len(skipped)
     heads = [f"{len(failed)} of {len(periods)} billing periods failed"]
     if rest:
@@ -136,6 +137,49 @@ def raise_failures(context: Context, export: Export, asset: str, periods: Sequen
         metadata={"failed_periods": ", ".join(one.period for one in failed)},
         allow_retries=False,
     )
+
+
+def is_failing(context: Context) -> bool:
+    """Say whether a step of the run has noted that a billing period failed, so that the run is going to fail."""
+    return any(one.failed for one in _noted(context.instance, context.run.run_id))
+
+
+def nothing_to_check(check: dg.AssetCheckKey, skipped: LeftOut) -> dg.AssetCheckEvaluation:
+    """Return the result of a check of a billing period that nothing was ever loaded for."""
+    return dg.AssetCheckEvaluation(
+        asset_key=check.asset_key,
+        check_name=check.name,
+        partition=skipped.period,
+        passed=True,
+        description=f"{skipped.period}: nothing is loaded, so there is nothing to check. {skipped.reason}",
+        metadata={},
+    )
+
+
+def _evaluate_silent_checks(context: Context, skipped: Sequence[LeftOut]) -> None:
+    """Give the checks of finished steps a result for the periods that they said nothing about, since the run fails.
+
+    Dagster takes a check that was planned and has no result for skipped where the run succeeds, and for failed where it fails.
+    """
+    instance, run_id, types = context.instance, context.run.run_id, dg.DagsterEventType
+    finished = {one.step_key for one in instance.all_logs(run_id, of_type=types.STEP_SUCCESS)}
+    results = {
+        (one.asset_check_key, one.partition)
+        for entry in instance.all_logs(run_id, of_type=types.ASSET_CHECK_EVALUATION)
+        for one in [entry.get_dagster_event().asset_check_evaluation_data]
+    }
+    for entry in instance.all_logs(run_id, of_type=types.ASSET_CHECK_EVALUATION_PLANNED):
+        planned = entry.get_dagster_event()
+        check = planned.asset_check_planned_data.asset_check_key
+        for one in skipped if planned.step_key in finished else ():
+            if (check, one.period) not in results:
+                event = DagsterEvent(
+                    types.ASSET_CHECK_EVALUATION.value,
+                    context.run.job_name,
+                    step_key=planned.step_key,
+                    event_specific_data=nothing_to_check(check, one),
+                )
+                instance.report_dagster_event(event, run_id=run_id)
 
 
 def keep_as_they_are(

@@ -24,8 +24,10 @@ from billing_lake.assets.left_out import (
     PASSES,
     LeftOut,
     describe,
+    is_failing,
     is_last,
     left_out,
+    nothing_to_check,
     raise_failures,
 )
 from billing_lake.assets.periods import named_failures
@@ -90,8 +92,8 @@ class Checks:
     def evaluate(self, context: dg.AssetCheckExecutionContext) -> Iterator[Event]:
         """Judge every billing period of the run by the checks that are selected.
 
-        A period that the run skipped, for want of a delivery, keeps the verdicts that it had; one that failed on the way gets
-        none.
+        A period that the run skipped, for want of a delivery, keeps the verdicts that it had, and gets none where nothing was
+        ever loaded, which costs nothing; one that failed on the way gets none.
 
         Raises:
             dagster.Failure: The lake cannot be looked at; or a period failed, and no later step of the run is left to say so.
@@ -130,12 +132,13 @@ class Checks:
     ) -> Iterator[Event]:
         key = self.export.key(self.asset)
         missed = left_out(context, self.export, self.asset) if _periods(context) else {}
+        fails = is_failing(context)
         refused: dict[str, Verdict] = {}
         gates: list[tuple[dg.AssetCheckSpec, str, Verdict, Made]] = []
         for period in periods:
             if period in missed:
                 if not missed[period].failed:
-                    yield from self._as_it_was(context, selected, period, missed[period].reason)
+                    yield from self._of_skipped(context, selected, missed[period], fails=fails)
                 continue
             made = _made(context, key, period)
             verdicts = _judged(self.judge, period, [spec.name for spec in selected], made)
@@ -157,14 +160,20 @@ class Checks:
                 key=key, period=period, failed=True, reason=reason, facts=facts
             ).observation
 
-    def _as_it_was(
+    def _of_skipped(
         self,
         context: dg.AssetCheckExecutionContext,
         selected: Sequence[dg.AssetCheckSpec],
-        period: str,
-        reason: str,
+        skipped: LeftOut,
+        *,
+        fails: bool,
     ) -> Iterator[dg.AssetCheckEvaluation]:
-        """Repeat the verdicts of a period that this run does not touch: a check that was planned and says nothing counts as failed."""
+        """Repeat the verdicts of a period that this run does not touch: a plan for a check takes the place of its last result."""
+        period = skipped.period
+        if self.is_empty(period):
+            if fails:
+                yield from (nothing_to_check(spec.key, skipped) for spec in selected)
+            return
         storage = context.instance.event_log_storage
         for spec in selected:
             earlier = storage.get_asset_check_execution_history(
@@ -176,9 +185,6 @@ class Checks:
             said = earlier[0].evaluation if earlier else None
             if said is not None:
                 yield said
-            elif self.is_empty(period):
-                text = f"{period}: nothing is loaded, so there is nothing to check. {reason}"
-                yield _evaluation(spec, period, Verdict(passed=True, description=text), None)
             else:
                 made = _made(context, spec.asset_key, period)
                 verdict = _judged(self.judge, period, [spec.name], made)[spec.name]

@@ -5,6 +5,7 @@ it stops those that it refuses; the others are loaded.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
 
 import dagster as dg
 
@@ -52,13 +53,17 @@ def build_schema_diff(export: Export) -> dg.AssetChecksDefinition:
                 NAME: _verdict(billing_lake, export, billing_lake.values.get(path, period, Crawl))
             }
 
+        @cache
+        def crawled() -> Sequence[str]:
+            return billing_lake.values.periods(path)
+
         checks = Checks(
             export=export,
             asset="crawler_table",
             specs=[spec],
             judge=judge,
-            known_periods=lambda: billing_lake.values.periods(path),
-            is_empty=lambda _: True,
+            known_periods=crawled,
+            is_empty=lambda period: period not in crawled(),
         )
         yield from checks.evaluate(context)
 

@@ -84,13 +84,16 @@ def test_months_without_a_delivery_are_skipped_and_stay_as_they_were(world: Make
             "2025-01": "green",
             "2025-03": "green",
         }
-    assert set(proofs(lake, "iceberg_table").values()) == {CheckStatus.SUCCEEDED}
+    for asset, check in (("iceberg_table", "equals_delivery"), ("crawler_table", "schema_diff")):
+        assert proofs(lake, asset, check) == {
+            month: CheckStatus.SUCCEEDED if month in ("2025-01", "2025-03") else CheckStatus.SKIPPED
+            for month in MONTHS
+        }
     found = verdicts(result)
     kept = found["iceberg_table", "equals_delivery", "2025-01"]
     assert kept.description == proved.description
     assert kept.target_materialization_data == proved.target_materialization_data
-    nothing = found["iceberg_table", "equals_delivery", "2025-02"]
-    assert "nothing is loaded, so there is nothing to check" in str(nothing.description)
+    assert {period for _, _, period in found} == {"2025-01", "2025-03"}
 
 
 def test_a_skipped_month_tells_why_on_its_page(world: Make) -> None:
@@ -156,16 +159,20 @@ def spoil_nothing(_: World, __: SampleDelivery) -> None:
     """The month fails at its table."""
 
 
-def no_space_for(period: str, patch: pytest.MonkeyPatch) -> None:
-    """Let the disk be full when a period comes to the Hive table."""
-    replace = HiveTables.replace_period
+def no_space_for(
+    period: str,
+    patch: pytest.MonkeyPatch,
+    tables: type[HiveTables | IcebergTables] = HiveTables,
+) -> None:
+    """Let the disk be full when a period comes to a table."""
+    replace: Any = tables.replace_period
 
-    def refuse(self: HiveTables, table: str, key: PeriodKey, *args: Any, **more: Any) -> Any:
+    def refuse(self: object, table: str, key: PeriodKey, *args: Any, **more: Any) -> Any:
         if key.period == period:
             raise StorageWriteError("No space is left on the disk")
         return replace(self, table, key, *args, **more)
 
-    patch.setattr(HiveTables, "replace_period", refuse)
+    patch.setattr(tables, "replace_period", refuse)
 
 
 @pytest.mark.parametrize(
@@ -225,10 +232,30 @@ def test_a_bad_month_fails_alone_wherever_it_fails(
         if month != "2025-01" or spoil is not spoil_a_column
     )
     shown = proofs(lake, "iceberg_table")
-    assert {month for month in MONTHS if shown[month] != CheckStatus.SUCCEEDED} == {"2025-04"}
+    # What was loaded into a table that is gone has no verdict any more.
+    gone = {"2025-01"} if spoil is spoil_a_column else set()
+    succeeded = {month for month, status in shown.items() if status == CheckStatus.SUCCEEDED}
+    assert succeeded == {*MONTHS} - {"2025-04"} - gone
     found = verdicts(result)
     assert found["iceberg_table", "equals_delivery", "2025-06"].passed
     assert ("iceberg_table", "equals_delivery", "2025-04") not in found
+
+
+def test_a_table_that_fails_turns_no_check_of_a_skipped_month_red(
+    world: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lake = world(outputs=TWO)
+    lake.deliver("2025-03")
+    no_space_for("2025-03", monkeypatch, IcebergTables)
+    result = lake.load_range("2025-02", "2025-04")
+    assert steps_that_failed(result) == {f"{EXPORT}__iceberg_table_proofs"}
+    for asset, check in (
+        ("crawler_table", "schema_diff"),
+        ("hive_table", "equals_delivery"),
+        ("hive_table", "unique_line_items"),
+    ):
+        found = proofs(lake, asset, check)
+        assert {found[month] for month in MONTHS[1:4]} == {CheckStatus.SUCCEEDED}, asset
 
 
 def test_a_month_that_the_first_step_refuses_everywhere_fails_in_its_place(world: Make) -> None:

@@ -258,9 +258,12 @@ def _moment(moment: datetime) -> str:
 
 
 def _skip_reason(export: Export, tick: Tick) -> str:
-    told = [*tick.alarms, *tick.notes]
-    more = f"\n… and {len(told) - _SHOWN} more" if len(told) > _SHOWN else ""
-    return "\n".join((f"No new deliveries of {export.name}.", *told[:_SHOWN])) + more
+    """Return why no run is asked for: what somebody has to mend first, then what waits."""
+    lines = [*tick.alarms, *tick.notes]
+    if not lines:
+        return f"No new deliveries of {export.name}."
+    more = [f"… and {len(lines) - _SHOWN} more"] if len(lines) > _SHOWN else []
+    return "\n".join((*lines[:_SHOWN], *more, f"Nothing else is new for {export.name}."))
 
 
 def _cursor(looks: Mapping[str, Look]) -> str:

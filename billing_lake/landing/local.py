@@ -34,7 +34,8 @@ class LocalStorage:
 
     Nothing outside the folder is ever read, whatever a key or a link says. Files and folders whose name begins with a dot
     are left out (they are what copy tools write before they rename). Linked folders are not walked, which would show one file
-    under two keys; one that leads elsewhere than into the listed folder is listed itself, as `link/`.
+    under two keys; one that leads to where the listing does not come (out of the listed folder, or into a hidden one) is listed
+    itself, as `link/`.
 
     Args:
         root: The folder; it may come into being later.
@@ -128,7 +129,9 @@ class LocalStorage:
                     yield _stored(key, Path(entry.path).resolve(), entry.stat())
                 except FileNotFoundError:
                     continue  # it vanished since the folder was listed
-            elif _is_folder(entry) and not Path(entry.path).resolve().is_relative_to(top):
+            elif _is_folder(entry) and not _is_walked(
+                Path(entry.path).resolve(), top, hidden=hidden
+            ):
                 with suppress(FileNotFoundError):
                     yield _in_place_of_a_file(f"{key}/", entry, "This links to another folder")
 
@@ -186,6 +189,13 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return entry.is_dir()
     except OSError:
         return False  # a link that leads back to itself
+
+
+def _is_walked(folder: Path, top: Path, *, hidden: bool) -> bool:
+    """Say whether a listing of ``top`` comes to ``folder``."""
+    if not folder.is_relative_to(top):
+        return False
+    return hidden or not any(part.startswith(".") for part in folder.relative_to(top).parts)
 
 
 def _is_text(name: str) -> bool:

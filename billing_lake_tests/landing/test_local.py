@@ -148,7 +148,7 @@ def test_a_key_that_leads_out_of_the_root_is_refused(root: Path, key: str) -> No
             look(key)
 
 
-def test_a_link_that_leads_out_of_the_root_is_neither_listed_nor_read(
+def test_a_link_that_leads_out_of_the_root_is_never_read_and_listed_where_it_stands_for_a_folder(
     root: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     put(root / "a", b"x")
@@ -170,6 +170,14 @@ def test_a_link_to_a_file_inside_is_that_file_and_a_linked_folder_is_not_walked(
     (root / "link").symlink_to(root / "a/b")
     (root / "loop").symlink_to(root)
     assert keys(LocalStorage(root)) == ["a/b", "link"]
+
+
+def test_a_link_to_a_hidden_folder_is_listed_because_its_files_are_not(root: Path) -> None:
+    put(root / "a/.stage/b.csv.gz", b"x")
+    (root / "a/link").symlink_to(root / "a/.stage")
+    storage = LocalStorage(root)
+    assert keys(storage) == ["a/link/"]
+    assert [one.key for one in storage.list("a/", hidden=True)] == ["a/.stage/b.csv.gz"]
 
 
 def test_a_linked_folder_is_listed_where_its_files_are_not(root: Path) -> None:

@@ -33,6 +33,7 @@ from billing_lake.assets.left_out import (
 from billing_lake.assets.periods import named_failures
 from billing_lake.domain.errors import (
     BillingLakeError,
+    CredentialsError,
     SchemaChangeError,
     StorageReadError,
     StorageWriteError,
@@ -199,8 +200,8 @@ def _periods(context: dg.AssetCheckExecutionContext) -> Sequence[str]:
 def _judged(judge: Judge, period: str, names: Sequence[str], made: Made) -> Mapping[str, Verdict]:
     try:
         return judge(period, names, made)
-    except (StorageReadError, StorageWriteError):
-        raise  # a disk or a database that refuses says nothing about the table
+    except (StorageReadError, StorageWriteError, CredentialsError):
+        raise  # a disk, a database or a service that refuses says nothing about the table
     except BillingLakeError as error:
         failed = Verdict(passed=False, description=f"{period}: {describe(error)}")
         return dict.fromkeys(names, failed)

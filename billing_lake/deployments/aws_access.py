@@ -10,6 +10,7 @@ import uuid
 from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Any
 
+from billing_lake.aws.errors import Fault, credentials_error, error_text, fault_of
 from billing_lake.deployments.aws_settings import (
     CRAWLER_ROLE,
     GLUE_JOB,
@@ -24,9 +25,6 @@ from billing_lake.domain.errors import ConfigurationError, shown
 
 if TYPE_CHECKING:
     from billing_lake.files.aws import AwsClients
-
-_DENIED = {"403", "AccessDenied", "AccessDeniedException", "Forbidden", "UnauthorizedException"}
-_MISSING = {"404", "NoSuchBucket", "NotFound", "NotFoundException", "EntityNotFoundException"}
 
 
 def require_access(
@@ -104,27 +102,25 @@ def _write(settings: AwsSettings, clients: AwsClients) -> None:
 
 
 def _ask(setting: str, value: str, action: str, call: Callable[[], Any]) -> None:
-    from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
+    from botocore.exceptions import BotoCoreError, ClientError
 
     try:
         call()
-    except NoCredentialsError as error:
-        remedy = "Give the process a role, or set AWS_PROFILE or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
-        raise ConfigurationError("There are no AWS credentials", remedy=remedy) from error
-    except ClientError as error:
-        said = error.response.get("Error", {})
-        code = str(said.get("Code", ""))
+    except (ClientError, BotoCoreError) as error:
+        fault, text = fault_of(error), error_text(error)
         about = f"{setting} is {shown(value)}"
-        if code in _MISSING or code.startswith("NoSuch"):
+        if fault is Fault.MISSING:
             remedy = f"Correct {setting}, or create it in this region"
             raise ConfigurationError(f"{about}, which does not exist", remedy=remedy) from error
-        told = f"{action} was refused: {shown(said.get('Message') or code)}"
+        if (named := credentials_error(error)) is not None:
+            raise named from error
+        if isinstance(error, BotoCoreError):
+            what = f"{about}, and AWS was not reached for {action}: {text}"
+            raise ConfigurationError(what, remedy=f"Check the network and {REGION}") from error
         remedy = (
             f"Allow {action} to the role that this process runs as"
-            if code in _DENIED
-            else f"Check {setting}, the region and the credentials ({code})"
+            if fault is Fault.DENIED
+            else f"Check {setting}, the region and the credentials"
         )
-        raise ConfigurationError(f"{about}, and {told}", remedy=remedy) from error
-    except BotoCoreError as error:
-        what = f"{setting} is {shown(value)}, and AWS was not reached for {action}: {shown(error)}"
-        raise ConfigurationError(what, remedy=f"Check the network and {REGION}") from error
+        what = f"{about}, and {action} was refused: {text}"
+        raise ConfigurationError(what, remedy=remedy) from error

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from billing_lake.aws.errors import credentials_error
 from billing_lake.domain.dictionary import SOURCE_FILE, STRING, TIMESTAMP
 from billing_lake.domain.errors import ReportFileError, StorageWriteError, UnreadableFileError
 from billing_lake.domain.naming import origins
@@ -200,7 +201,7 @@ def _named(error: Exception, source: Source, target: EncodeTarget, access: Acces
     if isinstance(error, OSError):
         if is_s3_error(error):
             what = f"S3 does not give a report file: {said(error)}"
-            return UnreadableFileError(what, file=names)
+            return credentials_error(error, said(error)) or UnreadableFileError(what, file=names)
         # What Polars cannot read has no number; everything is written through `Files`, whose errors have one.
         if error.errno is not None:
             what = f"The lake cannot be written: {error.strerror or error}"

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from billing_lake.aws.errors import credentials_error
 from billing_lake.domain.dictionary import STRING, TIMESTAMP
 from billing_lake.domain.errors import BadValueError, ReportFileError, UnreadableFileError
 from billing_lake.domain.schemas import parse_decimal
@@ -114,7 +115,9 @@ def _readable(file: SourceFile) -> Iterator[None]:
         yield
     except OSError as error:
         what = f"The file cannot be read: {said(error)}"
-        raise UnreadableFileError(what, file=file.name) from error
+        raise credentials_error(error, said(error)) or UnreadableFileError(
+            what, file=file.name
+        ) from error
     except pl.exceptions.PolarsError as error:
         what = f"The file is damaged, or no Parquet: {said(error)}"
         raise ReportFileError(what, file=file.name) from error

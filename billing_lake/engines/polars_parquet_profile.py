@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from billing_lake.aws.errors import credentials_error
 from billing_lake.domain.dictionary import DECIMAL, DECIMAL_SCALE, STRING, TIMESTAMP
 from billing_lake.domain.profiles import Profile, add_counts, merge, require_totals
 from billing_lake.domain.text_values import unexplained
@@ -76,7 +77,9 @@ def _profile_file(report: ParquetReport, source: Source) -> Profile:
         added = sums.of(rows, [group[_CURRENCY] for group in groups], engine="streaming")
     except (pl.exceptions.PolarsError, OSError) as error:
         report.check(present | {name: type_ for name, type_ in roles.values() if name})
-        raise unexplained(report.file.name, said(error)) from error
+        raise credentials_error(error, said(error)) or unexplained(
+            report.file.name, said(error)
+        ) from error
     moments = [
         group[end].isoformat() for group in groups for end in ("first", "last") if group[end]
     ]

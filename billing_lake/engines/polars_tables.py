@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from billing_lake.aws.errors import credentials_error
 from billing_lake.domain.dictionary import DELIVERY_VERSION, LAKE_COLUMNS
 from billing_lake.domain.errors import TableError
 from billing_lake.domain.periods import bounds
@@ -167,4 +168,5 @@ def _readable(source: Source) -> Iterator[None]:
         yield
     except (pl.exceptions.PolarsError, pa.ArrowException, OSError) as error:
         what = f"The table's files cannot be read: {said(error)}"
-        raise TableError(what, file=", ".join(file.uri for file in source.files[:3])) from error
+        files = ", ".join(file.uri for file in source.files[:3])
+        raise credentials_error(error, said(error)) or TableError(what, file=files) from error

@@ -14,7 +14,7 @@ import random
 import time
 from typing import TYPE_CHECKING, Any
 
-from billing_lake.files.s3_errors import changed, s3_errors
+from billing_lake.aws.errors import s3_errors
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -110,7 +110,7 @@ class S3Reader(io.RawIOBase):
                     return self._get_once(start, end)
             except OSError as error:
                 if error.errno == errno.ESTALE:
-                    raise changed(self.name) from error
+                    raise _changed(self.name) from error
                 broken = isinstance(error.__cause__, (HTTPClientError, IncompleteReadError))
                 if not broken or attempt == _ATTEMPTS:
                     raise
@@ -127,8 +127,12 @@ class S3Reader(io.RawIOBase):
         )
         with answer["Body"] as body:
             if answer["ETag"] != self._etag:
-                raise changed(self.name)
+                raise _changed(self.name)
             read: bytes = body.read()
         if len(read) != end - start:
-            raise changed(self.name)
+            raise _changed(self.name)
         return read
+
+
+def _changed(uri: str) -> OSError:
+    return OSError(errno.ESTALE, "The object changed while it was being read", uri)

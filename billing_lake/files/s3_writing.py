@@ -13,7 +13,7 @@ import threading
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
-from billing_lake.files.s3_errors import s3_errors
+from billing_lake.aws.errors import s3_errors
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer

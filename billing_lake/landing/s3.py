@@ -7,10 +7,10 @@ from contextlib import contextmanager
 from datetime import timezone
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from billing_lake.aws.errors import s3_errors
 from billing_lake.domain.deliveries import StoredObject
 from billing_lake.domain.errors import ConfigurationError, shown
 from billing_lake.files.s3 import S3Files
-from billing_lake.files.s3_errors import s3_errors
 from billing_lake.landing.errors import naming_errors, unreadable
 
 if TYPE_CHECKING:

@@ -4,24 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from billing_lake.aws.errors import (
+    Fault,
+    credentials_error,
+    error_code,
+    fault_of,
+    is_transient,
+)
 from billing_lake.domain.errors import ConfigurationError, GlueJobError, shown
 from billing_lake.engines.base import Log
 from billing_lake.resources.glue_settings import GlueJobSettings
 
 _FULL = frozenset({"ConcurrentRunsExceededException", "ResourceNumberLimitExceededException"})
-_BUSY = frozenset(
-    {"RequestLimitExceeded", "Throttling", "ThrottlingException", "TooManyRequestsException"}
-)
-_UNCLEAR = frozenset(
-    {
-        "InternalFailure",
-        "InternalServerError",
-        "InternalServiceException",
-        "OperationTimeoutException",
-        "ServiceUnavailable",
-        "ServiceUnavailableException",
-    }
-)
 _MESSAGE = 500
 
 
@@ -58,29 +52,31 @@ class Calm:
             ConfigurationError: It will never work like this.
             GlueJobError: It has not worked for too long.
         """
-        code = _code(error)
+        fault = fault_of(error)
         settings = self._settings
-        if code == "EntityNotFoundException":
+        if (named := credentials_error(error)) is not None:
+            raise named from error
+        if fault is Fault.MISSING:
             what = (
                 f"Glue in {settings.region} could not {self._purpose} {settings.job}: {said(error)}"
             )
             raise ConfigurationError(
                 what, remedy="Set BILLING_LAKE_GLUE_JOB to a job that exists in this region"
             ) from error
-        if code in ("AccessDeniedException", "AccessDenied"):
+        if fault is Fault.DENIED:
             what = f"No right to {self._purpose} {settings.job}: {said(error)}"
             raise ConfigurationError(
                 what,
                 remedy="Allow glue:StartJobRun, GetJobRun, GetJobRuns and BatchStopJobRun on the job",
             ) from error
-        if code in ("InvalidInputException", "ValidationException"):
+        if error_code(error) in ("InvalidInputException", "ValidationException"):
             what = f"Glue refuses to {self._purpose} {settings.job}: {said(error)}"
             raise ConfigurationError(
                 what, remedy="Compare the BILLING_LAKE_GLUE_* settings with the job"
             ) from error
         now = self._clock()
         self._since = now if self._since is None else self._since
-        if not _passes(error, code) or now - self._since > self._patience:
+        if not is_transient(error) or now - self._since > self._patience:
             what = f"Could not {self._purpose} {settings.job}: {said(error)}"
             raise GlueJobError(what) from error
         self._log(f"Glue could not {self._purpose}, trying again: {said(error)}")
@@ -88,14 +84,7 @@ class Calm:
 
 def is_full(error: Exception) -> bool:
     """Return whether there is no room for another run."""
-    return _code(error) in _FULL
-
-
-def _passes(error: Exception, code: str | None) -> bool:
-    from botocore.exceptions import ConnectionError as Unreachable
-    from botocore.exceptions import HTTPClientError
-
-    return code in _BUSY | _UNCLEAR if code else isinstance(error, (HTTPClientError, Unreachable))
+    return error_code(error) in _FULL
 
 
 def doubtful(error: Exception) -> bool:
@@ -103,14 +92,9 @@ def doubtful(error: Exception) -> bool:
     response = getattr(error, "response", None)
     if not isinstance(response, dict):
         return True
-    return _code(error) in _UNCLEAR or bool(
+    return fault_of(error) is Fault.TRANSIENT or bool(
         response.get("ResponseMetadata", {}).get("RetryAttempts")
     )
-
-
-def _code(error: Exception) -> str | None:
-    response = getattr(error, "response", None)
-    return response.get("Error", {}).get("Code") if isinstance(response, dict) else None
 
 
 def said(error: Exception) -> str:

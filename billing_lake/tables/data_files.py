@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 
+from billing_lake.aws.errors import aws_errors
 from billing_lake.domain.errors import (
     BillingLakeError,
     LoadError,
@@ -25,7 +26,6 @@ from billing_lake.domain.errors import (
     StorageWriteError,
     shown,
 )
-from billing_lake.tables.aws_refusals import aws_answers
 
 log = logging.getLogger(__name__)
 
@@ -112,17 +112,17 @@ def _megabytes(size: int) -> str:
 def writing(place: str) -> Iterator[None]:
     """Turn whatever the storage or the catalog's database refuses within the block into a `StorageWriteError`.
 
-    What AWS refuses gets its name as in `aws_answers`. A file of this machine that is missing is no refusal: a `LoadError`,
+    What AWS refuses gets its name as in `aws_errors`. A file of this machine that is missing is no refusal: a `LoadError`,
     after which a load may try with files of its own.
     """
-    with _named_faults(place, _write_fault), aws_answers(place):
+    with _named_faults(place, _write_fault), aws_errors(place):
         yield
 
 
 @contextmanager
 def reading(place: str) -> Iterator[None]:
     """Turn whatever storage or database does not give within the block into a `StorageReadError`; else as `writing`."""
-    with _named_faults(place, _read_fault), aws_answers(place):
+    with _named_faults(place, _read_fault), aws_errors(place):
         yield
 
 

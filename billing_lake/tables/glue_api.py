@@ -11,20 +11,18 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from billing_lake.domain.errors import ConfigurationError, StorageWriteError, TableError, shown
+from billing_lake.aws.errors import Fault, credentials_error, error_code, error_text, fault_of
+from billing_lake.domain.errors import (
+    BillingLakeError,
+    ConfigurationError,
+    StorageWriteError,
+    TableError,
+)
 from billing_lake.files.aws import AwsClients
 from billing_lake.tables.base import backoff
 
 log = logging.getLogger(__name__)
 
-_DENIED = {
-    "AccessDenied",
-    "AccessDeniedException",
-    "ExpiredTokenException",
-    "GlueEncryptionException",
-    "InvalidSignatureException",
-    "UnrecognizedClientException",
-}
 _TRANSIENT = {
     "OperationTimeoutException",
     "ResourceNotReadyException",
@@ -36,7 +34,6 @@ _CONCURRENT = "ConcurrentModificationException"
 """To an update that states a version: it is another one. To anything else: Glue is busy with the same thing."""
 
 _TRIES = 6
-_SHOWN = 600
 
 
 class NotThere(LookupError):  # noqa: N818  # an answer, not a failure
@@ -150,44 +147,27 @@ class GlueApi:
                 return
 
 
-def error_code(error: BaseException) -> str:
-    """Return the code by which AWS names an error; empty where it does not come from AWS."""
-    return str(getattr(error, "response", {}).get("Error", {}).get("Code", ""))
-
-
-def refusal(
-    error: Exception, verb: str, subject: str, remedy: str | None = None
-) -> ConfigurationError | StorageWriteError | TableError:
+def refusal(error: Exception, verb: str, subject: str) -> BillingLakeError:
     """Return the error for a call that was refused for good.
 
     Args:
         error: What boto3 raised.
         verb: Method of boto3's client.
         subject: What it was done to.
-        remedy: What to do about missing rights.
     """
     action = f"glue:{''.join(part.capitalize() for part in verb.split('_'))}"
     looking = verb.startswith(("get_", "list_"))
-    told = shown(error, _SHOWN)
-    if _no_rights(error):
-        what = f"AWS denies {action} on {subject}: {told}"
-        how = remedy or (
+    text = error_text(error)
+    if fault_of(error) is Fault.DENIED:
+        remedy = (
             f"Allow {action} to the role (or user) that runs Billing Lake; where Lake Formation governs the catalog, grant it "
             "there as well"
         )
-        return (ConfigurationError if looking else StorageWriteError)(what, remedy=how)
-    what = f"Glue refuses {action} on {subject}: {told}"
+        what = f"AWS denies {action} on {subject}: {text}"
+        return (ConfigurationError if looking else StorageWriteError)(what, remedy=remedy)
+    if (named := credentials_error(error)) is not None:
+        return named
+    what = f"Glue refuses {action} on {subject}: {text}"
     if looking:
         return TableError(what, remedy="Try again; no table was changed")
     return StorageWriteError(what, remedy="Remove the cause, then load the period again")
-
-
-def _no_rights(error: Exception) -> bool:
-    from botocore.exceptions import (
-        CredentialRetrievalError,
-        NoCredentialsError,
-        PartialCredentialsError,
-    )
-
-    missing = (NoCredentialsError, PartialCredentialsError, CredentialRetrievalError)
-    return isinstance(error, missing) or error_code(error) in _DENIED

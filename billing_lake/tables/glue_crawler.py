@@ -18,9 +18,10 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
+from billing_lake.aws.errors import error_code
 from billing_lake.domain.errors import ConfigurationError, CrawlerError, StorageWriteError, shown
 from billing_lake.tables.base import backoff
-from billing_lake.tables.glue_api import AlreadyThere, Busy, GlueApi, NotThere, error_code
+from billing_lake.tables.glue_api import AlreadyThere, Busy, GlueApi, NotThere
 from billing_lake.tables.glue_crawler_traces import (
     DESCRIPTION,
     CrawlerTraces,

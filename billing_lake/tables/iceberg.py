@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, BinaryIO, cast
 
+from billing_lake.aws.errors import did_nothing
 from billing_lake.domain.errors import (
     BillingLakeError,
     CommitConflictError,
@@ -29,7 +30,6 @@ from billing_lake.domain.errors import (
 from billing_lake.domain.schemas import Column, Field, SchemaPlan
 from billing_lake.domain.sources import Encoded, PeriodKey, Source, SourceFile
 from billing_lake.files.local import LocalFiles
-from billing_lake.tables.aws_refusals import was_refused
 from billing_lake.tables.base import (
     EXPORT,
     PERIOD,
@@ -364,7 +364,7 @@ class IcebergTables:
             load.in_doubt = True
             if not isinstance(error, Exception):
                 raise
-            refused = was_refused(error)
+            refused = did_nothing(error)
             looked, commit = self._look_for(load, () if refused or self._is_sql else _SETTLING)
             load.in_doubt = commit is not None or not (refused and looked)
             if commit is None and (refused or self._is_sql):

@@ -247,7 +247,7 @@ def test_a_report_that_ends_early_is_named(
             lambda engine, source, folder: engine.profile(
                 table_of(source, [EncodedFile(uri=f"{folder}/a.parquet", rows=1, size=1)])
             ),
-            errors.TableError,
+            errors.CredentialsError,
         ),
     ],
     ids=["profile", "encode", "table"],
@@ -274,17 +274,21 @@ def test_wrong_keys_are_a_refusal_with_a_name_and_no_secret(
 def test_a_refusal_that_only_polars_meets_is_about_the_report(
     aws: Aws, engine: PolarsEngine, bucket: str, tmp_path: Path
 ) -> None:
-    options = {
-        **(engine.options or {}),
-        "aws_access_key_id": "testkey",
-        "aws_secret_access_key": "another-secret",
-    }
+    options = {**(engine.options or {}), "aws_skip_signature": "true"}
     engine = PolarsEngine(files=engine.files, options=options)
     source = put(aws, bucket, source_of(report(tmp_path / "r.csv.gz", csv_text([minimal_row()]))))
     with pytest.raises(errors.ReportFileError, match=r"Repair the access") as caught:
         encode(engine, source, f"s3://{bucket}/out")
     assert caught.value.file == "r.csv.gz"
-    assert "another-secret" not in str(caught.value) + repr(engine)
+    wrong = {
+        "aws_access_key_id": "testkey",
+        "aws_secret_access_key": "another-secret",
+        "aws_skip_signature": "false",
+    }
+    engine = PolarsEngine(files=engine.files, options={**options, **wrong})
+    with pytest.raises(errors.CredentialsError, match="SignatureDoesNotMatch") as unknown:
+        encode(engine, source, f"s3://{bucket}/out")
+    assert "another-secret" not in str(unknown.value) + repr(engine)
     assert keys(aws, bucket) == []
 
 

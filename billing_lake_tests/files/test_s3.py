@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 from botocore.exceptions import ClientError, ReadTimeoutError
 
+from billing_lake.domain.errors import CredentialsError
 from billing_lake.files.aws import AwsClients
 from billing_lake.files.s3 import S3Files, split_uri
 from billing_lake_tests.files.recording import failing, recorded
@@ -275,23 +276,26 @@ def test_what_is_not_there_is_a_missing_file(files: S3Files, bucket: str) -> Non
             verb("s3://no-such-bucket-here/folder")
 
 
-def test_a_wrong_secret_is_a_permission_that_is_missing_and_is_not_shown(
+def test_a_wrong_secret_is_named_and_not_shown(
     bucket: str, aws: Aws, aws_environment: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong-and-secret")
     files = S3Files(AwsClients(aws.region))
-    for call in (files.open, files.size, files.read, files.list):
-        with pytest.raises(PermissionError) as caught:
+    for call in (files.read, files.list):
+        with pytest.raises(CredentialsError, match="no AWS credentials that work") as caught:
             call(f"s3://{bucket}/a")
-        assert caught.value.errno == errno.EACCES
         assert "wrong-and-secret" not in str(caught.value)
+    # The answer to a HEAD request has no body, and so does not say which of the two it is.
+    with pytest.raises(PermissionError) as refused:
+        files.size(f"s3://{bucket}/a")
+    assert refused.value.errno == errno.EACCES
 
 
-def test_no_credentials_are_a_permission_that_is_missing(
+def test_credentials_that_are_not_there_are_named(
     aws: Aws, aws_environment: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
-    with pytest.raises(PermissionError, match="No AWS credentials"):
+    with pytest.raises(CredentialsError, match="Unable to locate credentials"):
         S3Files(AwsClients(aws.region)).read("s3://bucket/key")
 
 

@@ -12,6 +12,7 @@ from botocore.exceptions import ClientError
 from billing_lake.domain.deliveries import Findings
 from billing_lake.domain.errors import (
     ConfigurationError,
+    CredentialsError,
     DeliveryChangedError,
     NoFolderError,
     ReportFileError,
@@ -358,16 +359,22 @@ def test_a_file_that_changes_or_cannot_be_read_under_a_reader_has_a_name(landing
         read_source(landing.storage, delivery)
 
 
-def test_a_bucket_that_is_not_there_or_closed_to_us_names_its_setting(
+def test_a_bucket_that_is_not_there_or_closed_names_its_setting_and_wrong_keys_themselves(
     landing: Landing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     missing = S3Storage(landing.clients, "no-such-bucket-here")
     with pytest.raises(ConfigurationError, match="BILLING_LAKE_LANDING_BUCKET") as caught:
         find_deliveries(missing, CREATE_NEW)
     assert "NoSuchBucket" in str(caught.value)
+    denied = ClientError({"Error": {"Code": "AccessDenied", "Message": "no"}}, "ListObjectsV2")
+    with (
+        failing(landing.s3, "ListObjectsV2", denied),
+        pytest.raises(ConfigurationError, match="BILLING_LAKE_LANDING_BUCKET"),
+    ):
+        landing.storage.list("billing/")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong-and-secret")
     closed = S3Storage(AwsClients("us-east-1"), landing.bucket)
-    with pytest.raises(ConfigurationError, match="BILLING_LAKE_LANDING_BUCKET") as caught:
+    with pytest.raises(CredentialsError, match="no AWS credentials that work") as caught:
         closed.list("billing/")
     assert "wrong-and-secret" not in str(caught.value)
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError, ReadTimeoutError
 
-from billing_lake.domain.errors import ConfigurationError, GlueJobError
+from billing_lake.domain.errors import ConfigurationError, CredentialsError, GlueJobError
 from billing_lake.resources.glue_runs import LAUNCH, GlueRuns, stopped_at_the_end
 from billing_lake.resources.glue_settings import GlueJobSettings, GlueWaits
 
@@ -183,7 +183,7 @@ def test_a_glue_that_is_silent_for_a_while_is_put_up_with_and_for_long_is_not() 
 
 @pytest.mark.parametrize(
     ("code", "error"),
-    [("ExpiredTokenException", GlueJobError), ("EntityNotFoundException", ConfigurationError)],
+    [("ExpiredTokenException", CredentialsError), ("EntityNotFoundException", ConfigurationError)],
 )
 def test_what_will_not_pass_is_not_waited_for(code: str, error: type[Exception]) -> None:
     glue, client, time = runs(start_job_run=[refusal(code)])

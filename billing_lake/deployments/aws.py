@@ -16,9 +16,9 @@ from billing_lake.deployments.aws_settings import AwsSettings
 from billing_lake.deployments.base import LAKE_RESOURCE
 
 if TYPE_CHECKING:
+    from billing_lake.aws.clients import AwsClients
     from billing_lake.deployments.base import RunContext
     from billing_lake.engines.base import Engine, Log, Reader
-    from billing_lake.files.aws import AwsClients
     from billing_lake.files.s3 import S3Files
     from billing_lake.landing.s3 import S3Storage
     from billing_lake.resources.glue_settings import GlueWaits
@@ -44,7 +44,7 @@ class AwsLake:
     @cached_property
     def clients(self) -> AwsClients:
         """The clients of AWS."""
-        from billing_lake.files.aws import AwsClients
+        from billing_lake.aws.clients import AwsClients
 
         return AwsClients(self.settings.region)
 

@@ -24,7 +24,7 @@ from billing_lake.deployments.aws_settings import (
 from billing_lake.domain.errors import ConfigurationError, shown
 
 if TYPE_CHECKING:
-    from billing_lake.files.aws import AwsClients
+    from billing_lake.aws.clients import AwsClients
 
 
 def require_access(

@@ -15,8 +15,8 @@ from datetime import timezone
 from itertools import islice
 from typing import Any, BinaryIO, cast
 
+from billing_lake.aws.clients import AwsClients
 from billing_lake.aws.errors import s3_errors
-from billing_lake.files.aws import AwsClients
 from billing_lake.files.base import FileInfo, Progress, ignore
 from billing_lake.files.local import LocalFiles
 from billing_lake.files.s3_reading import S3Reader

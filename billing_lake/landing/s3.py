@@ -14,7 +14,7 @@ from billing_lake.files.s3 import S3Files
 from billing_lake.landing.errors import naming_errors, unreadable
 
 if TYPE_CHECKING:
-    from billing_lake.files.aws import AwsClients
+    from billing_lake.aws.clients import AwsClients
 
 _SETTING = "BILLING_LAKE_LANDING_BUCKET"
 

@@ -12,7 +12,7 @@ from dagster_aws.athena import AthenaClientResource
 from dagster_aws.athena.resources import AthenaClient
 from pydantic import Field
 
-from billing_lake.files.aws import AwsClients
+from billing_lake.aws.clients import AwsClients
 from billing_lake.resources.athena_queries import AthenaQueries
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from billing_lake.files.aws import AwsClients
+from billing_lake.aws.clients import AwsClients
 
 
 def glue_catalog_properties(clients: AwsClients, warehouse: str) -> dict[str, str]:

@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from billing_lake.aws.clients import AwsClients
 from billing_lake.aws.errors import Fault, credentials_error, error_code, error_text, fault_of
 from billing_lake.domain.errors import (
     BillingLakeError,
@@ -18,7 +19,6 @@ from billing_lake.domain.errors import (
     StorageWriteError,
     TableError,
 )
-from billing_lake.files.aws import AwsClients
 from billing_lake.tables.base import backoff
 
 log = logging.getLogger(__name__)

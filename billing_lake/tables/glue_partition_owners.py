@@ -15,10 +15,10 @@ from dataclasses import asdict, dataclass
 from http import HTTPStatus
 from typing import Any
 
+from billing_lake.aws.clients import AwsClients
 from billing_lake.aws.errors import s3_errors
 from billing_lake.domain.errors import TableError, shown
 from billing_lake.domain.sources import PeriodKey
-from billing_lake.files.aws import AwsClients
 from billing_lake.files.s3 import S3Files, split_uri
 from billing_lake.tables.base import PERIOD
 

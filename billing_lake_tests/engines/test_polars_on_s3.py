@@ -15,11 +15,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from billing_lake.aws.clients import AwsClients
 from billing_lake.domain import errors
 from billing_lake.domain.sources import EncodedFile, Source, SourceFile
 from billing_lake.engines import polars_encode
 from billing_lake.engines.polars_engine import PolarsEngine
-from billing_lake.files.aws import AwsClients
 from billing_lake.files.s3 import S3Files
 from billing_lake_tests.engines import world
 from billing_lake_tests.engines.test_parquet_sources import source_of as parquet_source

@@ -16,8 +16,8 @@ import pyarrow.parquet as pq
 import pytest
 from botocore.exceptions import ClientError, ReadTimeoutError
 
+from billing_lake.aws.clients import AwsClients
 from billing_lake.domain.errors import CredentialsError
-from billing_lake.files.aws import AwsClients
 from billing_lake.files.s3 import S3Files, split_uri
 from billing_lake_tests.files.recording import failing, recorded
 from billing_lake_tests.servers.aws import Aws
@@ -303,7 +303,7 @@ def test_a_server_that_is_not_there_is_an_error_of_input_and_output(
     aws: Aws, aws_environment: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:9")
-    monkeypatch.setattr("billing_lake.files.aws._MAX_ATTEMPTS", 1)
+    monkeypatch.setattr("billing_lake.aws.clients._MAX_ATTEMPTS", 1)
     with pytest.raises(OSError, match="Could not connect") as caught:
         S3Files(AwsClients(aws.region)).read("s3://bucket/key")
     assert caught.value.errno == errno.EIO
@@ -342,7 +342,7 @@ def test_a_key_is_taken_as_it_is(key: str) -> None:
 
 def test_nothing_heavy_is_imported_before_it_is_needed() -> None:
     code = (
-        "import sys, billing_lake.files.s3, billing_lake.files.aws, billing_lake.landing.s3;"
+        "import sys, billing_lake.files.s3, billing_lake.aws.clients, billing_lake.landing.s3;"
         "assert not {'boto3', 'botocore'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from billing_lake.aws.clients import AwsClients
 from billing_lake.domain.deliveries import Findings
 from billing_lake.domain.errors import (
     ConfigurationError,
@@ -21,7 +22,6 @@ from billing_lake.domain.errors import (
 from billing_lake.domain.layouts import ExportLocation
 from billing_lake.domain.periods import next_period
 from billing_lake.engines.polars_engine import PolarsEngine
-from billing_lake.files.aws import AwsClients
 from billing_lake.files.s3 import S3Files
 from billing_lake.landing.deliveries import (
     find_deliveries,

@@ -9,8 +9,8 @@ from typing import Any
 import dagster as dg
 import pytest
 
+from billing_lake.aws.clients import AwsClients
 from billing_lake.domain.errors import ConfigurationError, QueryError
-from billing_lake.files.aws import AwsClients
 from billing_lake.resources.athena import AthenaResource
 from billing_lake.resources.athena_queries import AthenaQueries, Execution, size
 from billing_lake.resources.athena_values import reader

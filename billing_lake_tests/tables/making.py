@@ -13,10 +13,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from billing_lake.aws.clients import AwsClients
 from billing_lake.domain.errors import DeliveryChangedError
 from billing_lake.domain.schemas import Column, Field, plan
 from billing_lake.domain.sources import Encoded, EncodedFile, PeriodKey, Source
-from billing_lake.files.aws import AwsClients
 from billing_lake.files.s3 import S3Files
 from billing_lake.tables.aws_catalogs import glue_catalog_properties, s3_tables_properties
 from billing_lake.tables.base import TableCatalog

@@ -14,6 +14,7 @@ import requests
 from botocore.exceptions import ClientError
 from pyiceberg.catalog.glue import GlueCatalog
 
+from billing_lake.aws.clients import AwsClients
 from billing_lake.domain.errors import (
     CommitConflictError,
     CommitUnknownError,
@@ -24,7 +25,6 @@ from billing_lake.domain.errors import (
     TableError,
 )
 from billing_lake.domain.sources import Encoded, PeriodKey
-from billing_lake.files.aws import AwsClients
 from billing_lake.tables.aws_catalogs import glue_catalog_properties, s3_tables_properties
 from billing_lake.tables.iceberg import IcebergTables
 from billing_lake_tests.files.recording import failing, recorded

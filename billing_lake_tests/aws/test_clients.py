@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from billing_lake.files.aws import AwsClients
+from billing_lake.aws.clients import AwsClients
 
 
 @pytest.fixture(autouse=True)

@@ -1,7 +1,7 @@
-"""Clients of AWS, made once and in one way: region, retries, time-outs and endpoints are decided here and nowhere else.
+"""Makes the clients of AWS, with the same region, retries, time-outs and endpoints for all services.
 
-Where a service lies is boto3's business: `AWS_ENDPOINT_URL` and its kin lead every client elsewhere, and the libraries
-that bring their own S3 client (pyiceberg, Polars) are told of the same place.
+boto3 decides where a service is: `AWS_ENDPOINT_URL` and its kin lead every client elsewhere. pyiceberg and Polars bring S3
+clients of their own; the settings that lead them to the same place are made here too.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-_CONNECT_TIMEOUT = 10
-_READ_TIMEOUT = 60
+_CONNECT_SECONDS = 10
+_READ_SECONDS = 60
 _MAX_ATTEMPTS = 8
 _CONNECTIONS = 32
 
@@ -24,7 +24,7 @@ class AwsClients:
     Credentials come from boto3's own chain and are never looked at.
 
     Attributes:
-        region: The AWS region.
+        region: The AWS region, such as `eu-central-1`.
     """
 
     region: str
@@ -65,8 +65,8 @@ class AwsClients:
         """Return what pyiceberg's file access needs to find the same S3."""
         properties = {
             "s3.region": self.region,
-            "s3.connect-timeout": f"{_CONNECT_TIMEOUT}",
-            "s3.request-timeout": f"{_READ_TIMEOUT}",
+            "s3.connect-timeout": f"{_CONNECT_SECONDS}",
+            "s3.request-timeout": f"{_READ_SECONDS}",
         }
         if self.s3_endpoint is not None:
             properties["s3.endpoint"] = self.s3_endpoint
@@ -86,8 +86,8 @@ class AwsClients:
 
         config = Config(
             region_name=self.region,
-            connect_timeout=_CONNECT_TIMEOUT,
-            read_timeout=_READ_TIMEOUT,
+            connect_timeout=_CONNECT_SECONDS,
+            read_timeout=_READ_SECONDS,
             retries={"mode": "adaptive", "total_max_attempts": _MAX_ATTEMPTS},
             max_pool_connections=_CONNECTIONS,
             user_agent_extra="billing-lake",

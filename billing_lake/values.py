@@ -17,7 +17,7 @@ from billing_lake.domain.deliveries import Delivery
 from billing_lake.domain.errors import StorageWriteError, TableError, shown
 from billing_lake.domain.sources import Encoded
 from billing_lake.files.base import Files
-from billing_lake.formats.legacy_cur import LEGACY_CUR
+from billing_lake.formats.registry import DEFAULT
 
 Value = Delivery | Crawl | Encoded
 """What an asset may hand on."""
@@ -132,5 +132,5 @@ def _value(kept: Mapping[str, Any]) -> Value:
     value = _KINDS[kept["kind"]].from_json(kept["value"])
     if isinstance(value, Crawl) and "format" not in kept:
         # There was one format then.
-        return replace(value, source=LEGACY_CUR.meaning(value.source))
+        return replace(value, source=DEFAULT.meaning(value.source))
     return value

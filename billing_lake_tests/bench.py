@@ -190,8 +190,8 @@ def _source(home: Path) -> Any:
     import pyiceberg.catalog.sql  # noqa: F401
 
     from billing_lake.deployments import LocalLake
-    from billing_lake.domain.layouts import ExportLocation
     from billing_lake.engines.digests import local_digest
+    from billing_lake.formats.locations import ExportLocation
     from billing_lake.landing.deliveries import read_source, resolve_delivery
 
     lake = LocalLake(home)

@@ -11,11 +11,10 @@ from typing import Any, Literal, get_args
 
 import dagster as dg
 
-from billing_lake.domain.layouts import ExportLocation
 from billing_lake.domain.periods import next_period
 from billing_lake.domain.sources import PeriodKey
 from billing_lake.formats.base import Format
-from billing_lake.formats.legacy_cur import LEGACY_CUR
+from billing_lake.formats.locations import ExportLocation
 from billing_lake.tables.base import Crawler
 
 TableOutput = Literal["hive", "iceberg", "s3_table"]
@@ -63,7 +62,7 @@ class Export:
     @property
     def format(self) -> Format:
         """What the columns of its reports mean."""
-        return LEGACY_CUR
+        return self.location.format
 
     @property
     def table(self) -> str:

@@ -15,7 +15,6 @@ from billing_lake.assets.progress import progress
 from billing_lake.deployments import Lake
 from billing_lake.domain.crawls import Crawl, crawled_table_name
 from billing_lake.domain.deliveries import Delivery, StoredObject, fingerprint
-from billing_lake.domain.dictionary import PERIOD_START
 from billing_lake.domain.errors import (
     ConfigurationError,
     DeliveryChangedError,
@@ -82,7 +81,7 @@ def build_iceberg_static(export: Export, default: Sequence[str] = ()) -> dg.Asse
             log = progress(context)
             # Every file is read before the first period is replaced: a bad one changes nothing.
             engine = billing_lake.engine(log, context)
-            crawls = crawl_files(billing_lake, engine, export.name, config.files)
+            crawls = crawl_files(billing_lake, engine, export, config.files)
             loader = Loader(
                 lake=billing_lake,
                 location=export.location,
@@ -127,7 +126,9 @@ def build_iceberg_static(export: Export, default: Sequence[str] = ()) -> dg.Asse
     return iceberg_static
 
 
-def crawl_files(lake: Lake, engine: Engine, export: str, keys: Sequence[str]) -> dict[str, Crawl]:
+def crawl_files(
+    lake: Lake, engine: Engine, export: Export, keys: Sequence[str]
+) -> dict[str, Crawl]:
     """Group files by the billing period that their rows state, and crawl each group.
 
     Raises:
@@ -144,7 +145,7 @@ def crawl_files(lake: Lake, engine: Engine, export: str, keys: Sequence[str]) ->
     for file in pinned:
         source, _ = read_source(lake.storage, _delivery(export, "", [file]))
         profile = engine.profile(source)
-        _require_one_period(profile, file.key)
+        _require_one_period(profile, file.key, export.format.roles.period_start)
         if profile.rows:
             # Where an engine takes no digest, the storage's tag stands for the content.
             content = profile.files[file.key].digest or f"{file.size} {file.etag}"
@@ -179,7 +180,7 @@ def _require_distinct(named: Iterable[tuple[str, str]], what: str) -> None:
         seen[same] = key
 
 
-def _require_one_period(profile: Profile, key: str) -> None:
+def _require_one_period(profile: Profile, key: str, column: str | None) -> None:
     if len(profile.periods) > 1:
         stated = ", ".join(sorted(profile.periods))
         what = f"The file holds rows of several billing periods: {stated}"
@@ -188,14 +189,14 @@ def _require_one_period(profile: Profile, key: str) -> None:
     if lost:
         raise PeriodMismatchError(
             f"{lost:,} of {profile.rows:,} rows state no billing period",
-            remedy=f"Fill the column {PERIOD_START} of these rows, or leave them out; the table stays as it is",
+            remedy=f"Fill the column {column} of these rows, or leave them out; the table stays as it is",
             file=key,
         )
 
 
 def _crawl(
     lake: Lake,
-    export: str,
+    export: Export,
     period: str,
     files: Sequence[StoredObject],
     profiles: Sequence[Profile],
@@ -203,7 +204,7 @@ def _crawl(
     delivery = _delivery(export, period, files)
     source, merged = read_source(lake.storage, delivery)
     return Crawl(
-        table=crawled_table_name(export, period, delivery.version),
+        table=crawled_table_name(export.name, period, delivery.version),
         delivery=delivery,
         source=source,
         merged=merged,
@@ -234,13 +235,14 @@ def _pinned(storage: Storage, key: str) -> StoredObject:
     return file
 
 
-def _delivery(export: str, period: str, files: Sequence[StoredObject]) -> Delivery:
+def _delivery(export: Export, period: str, files: Sequence[StoredObject]) -> Delivery:
     version = fingerprint(f"{file.key} {file.size} {file.etag}" for file in files)
     return Delivery(
-        export=export,
+        export=export.name,
         period=period,
         version=f"static-{version}",
         layout="loose",
+        format=export.format.name,
         files=tuple(files),
     )
 

@@ -24,10 +24,10 @@ from billing_lake.domain.errors import (
     StorageWriteError,
     TableError,
 )
-from billing_lake.domain.layouts import ExportLocation
 from billing_lake.domain.schemas import Field, SchemaPlan, lake_columns, plan
 from billing_lake.domain.sources import Encoded, EncodedFile, EncodeTarget, PeriodKey
 from billing_lake.engines.base import Engine, Log, facts_of
+from billing_lake.formats.locations import ExportLocation
 from billing_lake.landing.deliveries import verify_unchanged
 from billing_lake.tables.base import BEFORE, DELIVERY_VERSION, Commit, TableCatalog
 

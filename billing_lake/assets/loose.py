@@ -13,8 +13,9 @@ from __future__ import annotations
 from billing_lake.deployments import Lake
 from billing_lake.domain.deliveries import Delivery
 from billing_lake.domain.errors import ReportFileError, RowsElsewhereError, UnusableFilesError
-from billing_lake.domain.layouts import ExportLocation
 from billing_lake.engines.base import Engine, Log
+from billing_lake.formats.layouts import Loose
+from billing_lake.formats.locations import ExportLocation
 from billing_lake.landing.deliveries import read_periods
 from billing_lake.landing.loose import other_periods
 
@@ -37,7 +38,7 @@ def refuse_rows_elsewhere(
         RowsElsewhereError: There are such rows.
         UnusableFilesError: A file that could hold some cannot be read to its end.
     """
-    if location.layout != "loose":
+    if not isinstance(location.rules, Loose):
         return
     key = (location.name, _SEEN)
     seen = {*lake.values.periods(key)}

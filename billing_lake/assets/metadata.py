@@ -9,7 +9,7 @@ from typing import Any
 import dagster as dg
 
 from billing_lake.assets import markdown
-from billing_lake.domain.dictionary import LAKE_COLUMNS
+from billing_lake.domain.column_names import LAKE_COLUMNS
 from billing_lake.domain.errors import shown
 from billing_lake.domain.profiles import Profile
 from billing_lake.domain.schemas import Column, Field

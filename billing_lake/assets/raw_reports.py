@@ -97,7 +97,7 @@ def _metadata(delivery: Delivery, export: Export) -> dict[str, object]:
     return present(
         **{
             "dagster/uri": delivery.files[0].uri.removesuffix(delivery.files[0].key)
-            + export.location.folder
+            + export.location.rules.folder
             if delivery.files
             else None,
         },

@@ -16,6 +16,7 @@ from billing_lake.checks.evaluations import Checks, Event, Made, Verdict
 from billing_lake.deployments import Lake
 from billing_lake.domain.crawls import Crawl
 from billing_lake.domain.schemas import SchemaDiff, lake_columns, plan
+from billing_lake.formats.headers import unlisted_columns
 
 NAME = "schema_diff"
 
@@ -88,13 +89,16 @@ def _verdict(lake: Lake, export: Export, crawl: Crawl) -> Verdict:
         refused += stopped
         rows += [*stopped, *_harmless(name, diff)]
     period = crawl.delivery.period
+    unlisted = unlisted_columns(
+        [column.name for column in crawl.source.columns], crawl.delivery.columns, export.format
+    )
     metadata: dict[str, object] = {
         "delivery_version": crawl.delivery.version,
         "columns_in_delivery": len(crawl.source.columns),
         "changes": len(rows),
     }
-    if crawl.unlisted:
-        metadata["not_in_manifest"] = ", ".join(crawl.unlisted[:_NAMED])
+    if unlisted:
+        metadata["not_in_manifest"] = ", ".join(unlisted[:_NAMED])
     if rows:
         metadata["schema_diff"] = dg.MetadataValue.md(markdown.table(_HEAD, rows))
     if new_tables:
@@ -109,13 +113,13 @@ def _verdict(lake: Lake, export: Export, crawl: Crawl) -> Verdict:
         described = (
             f"{changed} changed {'column' if changed == 1 else 'columns'}, which the tables follow"
         )
-    if crawl.unlisted:
+    if unlisted:
         described += (
-            f"; columns that the manifest does not list, and that are loaded ({len(crawl.unlisted)}): "
-            f"{', '.join(crawl.unlisted[:_SHOWN])}"
+            f"; columns that the manifest does not list, and that are loaded ({len(unlisted)}): "
+            f"{', '.join(unlisted[:_SHOWN])}"
         )
     return Verdict(
-        passed=not crawl.unlisted,
+        passed=not unlisted,
         description=f"{period}: {described}",
         metadata=metadata,
         severity=dg.AssetCheckSeverity.WARN,
@@ -140,6 +144,6 @@ def _ways_out(export: Export, period: str, refused: Sequence[Row]) -> str:
     return (
         f"{period}: no table was changed, because these columns changed in a way that no table can follow: {columns}{more}. "
         "Ways out: if the delivery is wrong, have it delivered again; if the column dictionary is wrong, correct "
-        "`billing_lake/domain/dictionary.py`; if the new type is right, run the job "
+        "that of the format, in `billing_lake/formats`; if the new type is right, run the job "
         f"`{export.name}_rebuild_iceberg_table`, which builds the tables anew from all deliveries and keeps the old rows."
     )

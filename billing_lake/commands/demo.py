@@ -128,7 +128,7 @@ def chapters() -> tuple[Chapter, ...]:
 
 def sample_spec(export: Export, rows: int) -> SampleSpec:
     """Return what the sample deliveries of ``export`` look like."""
-    from billing_lake.domain.layouts import plain
+    from billing_lake.formats.keys import plain
     from billing_lake.sample import SampleSpec
 
     where = export.location

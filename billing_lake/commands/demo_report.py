@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING
 
 from billing_lake.commands.query import named_sql
 from billing_lake.commands.results import as_text
-from billing_lake.domain.dictionary import CURRENCY
 from billing_lake.domain.errors import ProofError
-from billing_lake.sql.named_queries import UNBLENDED
+from billing_lake.sql.named_queries import CURRENCY, UNBLENDED
 
 if TYPE_CHECKING:
     from rich.console import Console

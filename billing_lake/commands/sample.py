@@ -11,10 +11,11 @@ import click
 
 from billing_lake.commands.home import own_landing, require_writable
 from billing_lake.commands.terminal import console
-from billing_lake.domain.layouts import ExportLocation
+from billing_lake.domain.deliveries import Layout
 from billing_lake.domain.periods import is_period, next_period
+from billing_lake.formats.locations import ExportLocation
 from billing_lake.sample.own import OwnSamples
-from billing_lake.sample.spec import Layout, SampleSpec
+from billing_lake.sample.spec import SampleSpec
 
 _RANGE = re.compile(r"(?P<first>[^.]+?)(?:\.\.(?P<last>[^.]+))?")
 _DEFAULTS = SampleSpec()

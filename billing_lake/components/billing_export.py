@@ -33,8 +33,8 @@ from billing_lake.components.lake import lake_resources
 from billing_lake.components.scaffolding import BillingExportScaffolder
 from billing_lake.domain.deliveries import Layout
 from billing_lake.domain.errors import BillingLakeError, ConfigurationError
-from billing_lake.domain.layouts import ExportLocation
 from billing_lake.domain.periods import is_period
+from billing_lake.formats.locations import ExportLocation
 from billing_lake.jobs.load import build_load_job
 from billing_lake.jobs.orphans import build_orphans_job
 from billing_lake.jobs.rebuild import build_rebuild_job

@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from billing_lake.domain.deliveries import Delivery, fingerprint
-from billing_lake.domain.naming import Merge, unlisted_columns
 from billing_lake.domain.profiles import Profile
+from billing_lake.domain.shared_columns import Merge
 from billing_lake.domain.sources import Source
 
 
@@ -47,12 +47,6 @@ class Crawl:
         """A fingerprint of the bytes that were profiled; empty where no digests were taken."""
         digests = [f"{file.name} {file.digest}" for file in self.pinned.files if file.digest]
         return fingerprint(digests) if digests else ""
-
-    @property
-    def unlisted(self) -> tuple[str, ...]:
-        """Columns of the files that the manifest does not list; they are loaded like the others."""
-        names = [column.name for column in self.source.columns]
-        return unlisted_columns(names, self.delivery.columns)
 
     def to_json(self) -> dict[str, Any]:
         """Return the crawl as JSON values."""

@@ -11,7 +11,10 @@ from typing import Any, Literal
 from billing_lake.domain.errors import UnsettledDeliveryError, shown
 
 Layout = Literal["create-new", "overwrite", "loose"]
-"""How an export lays out its keys: legacy CUR CREATE_NEW_REPORT, legacy CUR OVERWRITE_REPORT, files without a manifest."""
+"""How an export lays out its keys: each delivery gets keys of its own, the same keys are written again, files without a manifest."""
+
+FIRST_FORMAT = "legacy_cur"
+"""The format of deliveries that name none: those that versions pinned which read no other one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,12 +47,13 @@ class Delivery:
     Attributes:
         export: Name of the export.
         period: Billing period, `YYYY-MM`.
-        version: Assembly id of the manifest, or a fingerprint of loose files.
+        version: Id that the manifest gives it, or a fingerprint of loose files.
         layout: The export's key layout.
         files: Report files in the order of the manifest, pinned.
         manifest: The manifest, pinned; None for loose files.
         columns: Header cells that the manifest promises; empty where it states none.
         ignored: Keys beside the delivery that belong to nothing (side files, stale chunks), for the curious.
+        format: Name of the export's format.
     """
 
     export: str
@@ -60,6 +64,7 @@ class Delivery:
     manifest: StoredObject | None = None
     columns: tuple[str, ...] = ()
     ignored: tuple[str, ...] = ()
+    format: str = FIRST_FORMAT
 
     @property
     def size(self) -> int:

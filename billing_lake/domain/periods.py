@@ -9,7 +9,6 @@ from datetime import datetime, timezone
 _YEAR = "([12][0-9]{3})"
 _MONTH = "(0[1-9]|1[0-2])"
 _PERIOD = re.compile(f"{_YEAR}-{_MONTH}")
-_FOLDER = re.compile(f"{_YEAR}{_MONTH}01-{_YEAR}{_MONTH}01")
 
 _UTC = " ?(?:Z|UTC|[+-]00(?::?00)?)"
 _TIME = "(?:[01][0-9]|2[0-3]):[0-5][0-9](?::[0-5][0-9](?:[.][0-9]{1,9})?)?"
@@ -45,20 +44,6 @@ def bounds(period: str) -> tuple[datetime, datetime]:
 def period_of(moment: datetime) -> str:
     """Return the billing period that ``moment`` (UTC) lies in."""
     return f"{moment.year:04d}-{moment.month:02d}"
-
-
-def folder_of(period: str) -> str:
-    """Return the legacy CUR folder of ``period``: `20250301-20250401`."""
-    return "-".join(f"{month.replace('-', '')}01" for month in (period, next_period(period)))
-
-
-def period_of_folder(folder: str) -> str | None:
-    """Return the billing period of a legacy CUR folder, or None where the name is not one month's range."""
-    match = _FOLDER.fullmatch(folder)
-    if match is None:
-        return None
-    start, end = f"{match[1]}-{match[2]}", f"{match[3]}-{match[4]}"
-    return start if end == next_period(start) else None
 
 
 def period_of_range(start: str, end: str) -> str | None:

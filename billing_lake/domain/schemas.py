@@ -11,8 +11,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
-from billing_lake.domain.dictionary import LAKE_COLUMNS, STRING
-from billing_lake.domain.naming import canonical, normalise
+from billing_lake.domain.column_names import LAKE_COLUMNS
+from billing_lake.domain.types import STRING
 
 _DECIMAL = re.compile(r"decimal\((\d+), ?(\d+)\)")
 MAX_PRECISION = 38
@@ -103,12 +103,12 @@ def plan(table: Sequence[Field] | None, delivery: Sequence[Column], last_id: int
         return SchemaPlan(
             fields=tuple(Field(c.name, c.type, n) for n, c in enumerate(delivery, start=1))
         )
-    by_name = {same_column(column.name): column for column in delivery}
-    known = {same_column(existing.name) for existing in table}
-    added = tuple(c for c in delivery if same_column(c.name) not in known)
+    by_name = {column.name: column for column in delivery}
+    known = {existing.name for existing in table}
+    added = tuple(c for c in delivery if c.name not in known)
     missing, widened, incompatible, fields = [], [], [], []
     for existing in table:
-        column = by_name.get(same_column(existing.name))
+        column = by_name.get(existing.name)
         if column is None:
             missing.append(Column(existing.name, existing.type))
             fields.append(existing)
@@ -151,11 +151,6 @@ def plan_anew(table: Sequence[Field], wanted: Sequence[Column], last_id: int = 0
     return SchemaPlan(
         fields=planned.fields, diff=replace(planned.diff, incompatible=tuple(clashes))
     )
-
-
-def same_column(name: str) -> str:
-    """Return the key under which two spellings of one column meet: `UnblendedCost`, `unblended_cost` and the like."""
-    return canonical(name if name == name.lower() else normalise(name))
 
 
 def parse_decimal(type_: str) -> tuple[int, int] | None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-from billing_lake.domain.dictionary import SOURCE_FILE
+from billing_lake.domain.column_names import SOURCE_FILE
 from billing_lake.domain.errors import DeliveryChangedError
 from billing_lake.domain.schemas import Column, Field
 
@@ -60,7 +60,7 @@ class SourceFile:
     Attributes:
         uri: How to open it: an absolute path, or `s3://bucket/key`.
         name: What the `source_file` column says: the key below the export's storage root.
-        columns: Column name of each cell of its header, in order; see `naming.origins` for those that share one. Empty for
+        columns: Column name of each cell of its header, in order; see `shared_columns.origins` for those that share one. Empty for
             Parquet, which names its own.
         digest: SHA-256 of the bytes that an earlier pass read, as hexadecimal text; empty where none took one. An engine that
             finds other bytes refuses them.

@@ -10,17 +10,17 @@ from collections.abc import Mapping, Sequence
 from decimal import Context, Decimal
 from functools import lru_cache
 
-from billing_lake.domain.dictionary import STRING, TIMESTAMP
 from billing_lake.domain.errors import (
     BadValueError,
     EncodingError,
     RaggedRowError,
     ReportFileError,
 )
-from billing_lake.domain.naming import origins
 from billing_lake.domain.periods import moment_of
 from billing_lake.domain.records import BadCellError, row_end, split_row
 from billing_lake.domain.schemas import parse_decimal
+from billing_lake.domain.shared_columns import origins
+from billing_lake.domain.types import STRING, TIMESTAMP
 
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,4})?")
 _OTHER_ZONE = re.compile(r".*[0-9] ?(?:[+-][0-9]{2}:?[0-9]{0,2}|[A-Z]{1,5})")

@@ -10,11 +10,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from billing_lake.aws.errors import credentials_error
-from billing_lake.domain.dictionary import SOURCE_FILE, STRING, TIMESTAMP
+from billing_lake.domain.column_names import SOURCE_FILE
 from billing_lake.domain.errors import ReportFileError, StorageWriteError, UnreadableFileError
-from billing_lake.domain.naming import origins
+from billing_lake.domain.shared_columns import origins
 from billing_lake.domain.sources import EncodedFile
 from billing_lake.domain.text_values import find_fault, unexplained
+from billing_lake.domain.types import STRING, TIMESTAMP
 from billing_lake.engines.blocks import line_at, refuse_padding, report_size, row_blocks
 from billing_lake.engines.digests import require_unchanged
 from billing_lake.engines.polars_access import is_s3_error, said

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from billing_lake.aws.errors import credentials_error
-from billing_lake.domain.dictionary import STRING, TIMESTAMP
 from billing_lake.domain.errors import BadValueError, ReportFileError, UnreadableFileError
 from billing_lake.domain.schemas import parse_decimal
+from billing_lake.domain.types import STRING, TIMESTAMP
 from billing_lake.engines.polars_access import said
 from billing_lake.engines.polars_parsing import decimal, filled, moment
 from billing_lake.engines.polars_schema import polars_type

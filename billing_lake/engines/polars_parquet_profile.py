@@ -8,9 +8,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from billing_lake.aws.errors import credentials_error
-from billing_lake.domain.dictionary import DECIMAL, DECIMAL_SCALE, STRING, TIMESTAMP
 from billing_lake.domain.profiles import Profile, add_counts, merge, require_totals
 from billing_lake.domain.text_values import unexplained
+from billing_lake.domain.types import DECIMAL, DECIMAL_SCALE, STRING, TIMESTAMP
 from billing_lake.engines.digests import local_digest
 from billing_lake.engines.polars_access import said
 from billing_lake.engines.polars_parquet import ParquetReport, open_reports

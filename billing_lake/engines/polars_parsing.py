@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from billing_lake.domain.naming import origins
 from billing_lake.domain.periods import MOMENT, UTC_END
 from billing_lake.domain.schemas import parse_decimal
+from billing_lake.domain.shared_columns import origins
 
 if TYPE_CHECKING:
     import polars as pl

@@ -14,9 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
 
-from billing_lake.domain.dictionary import DECIMAL, DECIMAL_SCALE, TIMESTAMP
 from billing_lake.domain.errors import ReportFileError, shown
-from billing_lake.domain.naming import origins
 from billing_lake.domain.periods import moment_of, period_of_text
 from billing_lake.domain.profiles import (
     Profile,
@@ -24,7 +22,9 @@ from billing_lake.domain.profiles import (
     merge,
     require_totals,
 )
+from billing_lake.domain.shared_columns import origins
 from billing_lake.domain.text_values import find_fault, fits, unexplained
+from billing_lake.domain.types import DECIMAL, DECIMAL_SCALE, TIMESTAMP
 from billing_lake.engines.blocks import Block, line_at, row_blocks
 from billing_lake.engines.cell_counts import column_counts, empty_cells
 from billing_lake.engines.polars_parsing import cell_names, decimal, filled, text

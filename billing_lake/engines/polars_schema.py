@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from billing_lake.domain.dictionary import STRING, TIMESTAMP
 from billing_lake.domain.schemas import parse_decimal
+from billing_lake.domain.types import STRING, TIMESTAMP
 
 if TYPE_CHECKING:
     import polars as pl

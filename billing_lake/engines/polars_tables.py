@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from billing_lake.aws.errors import credentials_error
-from billing_lake.domain.dictionary import DELIVERY_VERSION, LAKE_COLUMNS
+from billing_lake.domain.column_names import DELIVERY_VERSION, LAKE_COLUMNS
 from billing_lake.domain.errors import TableError
 from billing_lake.domain.periods import bounds
 from billing_lake.domain.profiles import Profile, merge

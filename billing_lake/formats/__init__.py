@@ -1,11 +1,5 @@
-"""Formats of billing exports: what the columns of a report mean. The only modules that know column names."""
+"""Formats of billing exports: what the columns of a report mean, where its files lie, what a manifest says.
 
-from __future__ import annotations
-
-from collections.abc import Mapping
-
-from billing_lake.formats.base import Format
-from billing_lake.formats.legacy_cur import LEGACY_CUR
-
-FORMATS: Mapping[str, Format] = {one.name: one for one in (LEGACY_CUR,)}
-"""Every format that is read, by its name."""
+The only package, beside the samples and the named queries, that knows column names. A format is one module or package here, and
+one line of `registry.FORMATS`.
+"""

@@ -1,33 +1,95 @@
-"""What a format is: the names, types and meaning of a report's columns, as values that every other module can work with."""
+"""What a format is: the names, types and meaning of a report's columns, and the files that reports come in."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from billing_lake.domain.deliveries import Layout
+from billing_lake.domain.errors import shown
 from billing_lake.domain.schemas import Column
 from billing_lake.domain.sources import Compression, Container, Roles, Source, SourceFile
+from billing_lake.formats.layouts import KeyRules
+
+_MAX_NAMED = 3
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
+class Kind:
+    """What a file or a tree of files is, and what to do about it.
+
+    Attributes:
+        name: The kind, in words.
+        remedy: What to do.
+    """
+
+    name: str
+    remedy: str
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Format:
     """One format of billing exports.
 
     Attributes:
         name: Its name in settings and in stored values: `legacy_cur`.
-        roles: Which column has which role.
-        nulls: Texts of CSV cells that mean NULL.
-        preview: Columns by which a person recognises a report.
+        reads: The files that are read, in words: `gzipped CSV (.csv.gz)`.
+        report_files: How the name of a report file ends, in lower case, and how such a file is packed.
+        unread_files: Endings of files that may hold rows of a bill and are not read, in lower case: the first that fits counts.
+        is_side_file: Says whether a key is an artefact that the provider puts beside reports.
+        layouts: Where an export puts its files, by its layout: made of the prefix and the name of the report.
+        period_of_folder: Returns the billing period of a folder's name; None where it is no folder of a period.
+        tree_of: Returns what the tree is that a manifest at this key commits a delivery of, with the settings that read it; None
+            where it is none of this format.
+        is_header: Says whether header cells are those of a report of this format.
+        name_of: Returns the column name of a header cell; empty where nothing of it can stand in a name.
         type_of: Returns the type of a column by its name.
         is_cost: Says whether a column is money, and so belongs to the totals that a proof compares.
+        roles: Which column has which role.
+        nulls: Texts of CSV cells that mean NULL.
+        known_columns: Types of the columns that are known by name, by which a table is made before its first load.
+        required: Columns without which a report can be neither dated nor totalled.
+        preview: Columns by which a person recognises a report.
     """
 
     name: str
-    roles: Roles
-    nulls: tuple[str, ...]
-    preview: tuple[str, ...]
+    reads: str
+    report_files: Mapping[str, tuple[Container, Compression]]
+    unread_files: Mapping[str, Kind]
+    is_side_file: Callable[[str], bool]
+    layouts: Mapping[Layout, Callable[[str, str], KeyRules]]
+    period_of_folder: Callable[[str], str | None]
+    tree_of: Callable[[str], Kind | None]
+    is_header: Callable[[Iterable[str]], bool]
+    name_of: Callable[[str], str]
     type_of: Callable[[str], str]
     is_cost: Callable[[str], bool]
+    roles: Roles
+    nulls: tuple[str, ...]
+    known_columns: Mapping[str, str]
+    required: tuple[str, ...]
+    preview: tuple[str, ...]
+
+    def is_report_file(self, key: str) -> bool:
+        """Say whether ``key`` is named as a report file is."""
+        return key.lower().endswith(tuple(self.report_files)) and not self.is_side_file(key)
+
+    def unread_kind(self, key: str) -> Kind | None:
+        """Return the kind of a file that may hold rows of a bill and is not read; None for report files and anything else."""
+        if self.is_report_file(key) or self.is_side_file(key):
+            return None
+        name = key.lower()
+        return next((kind for end, kind in self.unread_files.items() if name.endswith(end)), None)
+
+    def named(self, keys: Iterable[str]) -> str:
+        """Return some of ``keys`` for a message, those of a kind that is not read with it."""
+        keys = tuple(keys)
+        more = f" and {len(keys) - _MAX_NAMED:,} more" if len(keys) > _MAX_NAMED else ""
+        return ", ".join(map(self._named, keys[:_MAX_NAMED])) + more
+
+    def _named(self, key: str) -> str:
+        kind = self.unread_kind(key)
+        return shown(key) if kind is None else f"{shown(key)} ({kind.name})"
 
     def columns(self, names: Iterable[str]) -> tuple[Column, ...]:
         """Return the columns ``names`` with their types."""

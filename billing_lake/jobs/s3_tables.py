@@ -7,7 +7,6 @@ from billing_lake.assets import markdown
 from billing_lake.assets.export import TABLE_ASSETS
 from billing_lake.assets.periods import named_failures
 from billing_lake.deployments import Lake
-from billing_lake.domain.dictionary import KNOWN_COLUMNS
 from billing_lake.domain.errors import (
     ConfigurationError,
     ConfirmationError,
@@ -16,6 +15,7 @@ from billing_lake.domain.errors import (
 )
 from billing_lake.domain.schemas import Column, lake_columns, plan
 from billing_lake.domain.schemas import Field as TableField
+from billing_lake.formats.registry import DEFAULT
 
 _SHOWN = 5
 
@@ -40,7 +40,7 @@ class DeleteTable(dg.Config):
 
 def defined_schema() -> tuple[TableField, ...]:
     """Return the schema that an S3 table is made with: every column of the dictionary, then those the lake adds."""
-    columns = (Column(name, type_) for name, type_ in KNOWN_COLUMNS.items())
+    columns = (Column(name, type_) for name, type_ in DEFAULT.known_columns.items())
     return plan(None, lake_columns(columns)).fields
 
 

@@ -1,6 +1,6 @@
 """Deliveries in a storage: find them, pin their files, read their headers, and tell when they change.
 
-All rules are in `domain.layouts` and `domain.manifests`; this joins them with what a storage lists.
+All rules are those of the export's format; this joins them with what a storage lists.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from datetime import datetime, timezone
 from itertools import islice
 
 from billing_lake.domain.deliveries import Delivery, Findings, StoredObject, require_settled
-from billing_lake.domain.dictionary import PERIOD_START
 from billing_lake.domain.errors import (
     BillingLakeError,
     ConfigurationError,
@@ -20,26 +19,16 @@ from billing_lake.domain.errors import (
     UnusableFilesError,
     shown,
 )
-from billing_lake.domain.kinds import named, unread_kind
-from billing_lake.domain.layouts import (
-    READ_FORMATS,
-    ExportLocation,
-    by_period,
-    is_manifest,
-    is_report_file,
-    plain,
-)
-from billing_lake.domain.manifests import check_manifest, require_manifest_size
-from billing_lake.domain.naming import (
-    Merge,
-    column_names,
-    merges,
-    require_columns,
-    require_promised,
-)
-from billing_lake.domain.periods import folder_of, is_period
+from billing_lake.domain.periods import is_period
+from billing_lake.domain.shared_columns import Merge, merges
 from billing_lake.domain.sources import Source, SourceFile, union_columns
-from billing_lake.formats.legacy_cur import LEGACY_CUR
+from billing_lake.formats.base import Format
+from billing_lake.formats.headers import column_names, require_columns, require_promised
+from billing_lake.formats.keys import is_manifest, plain
+from billing_lake.formats.layouts import Loose, ManifestLayout
+from billing_lake.formats.locations import ExportLocation, check_manifest
+from billing_lake.formats.manifests import require_manifest_size
+from billing_lake.formats.registry import format_named
 from billing_lake.landing.base import Storage
 from billing_lake.landing.errors import naming_errors
 from billing_lake.landing.headers import read_header
@@ -109,7 +98,7 @@ def verify_unchanged(storage: Storage, export: ExportLocation, delivery: Deliver
     if now is None:
         raise DeliveryChangedError(f"The delivery of {delivery.period} is not there any more")
     if now.identity != delivery.identity:
-        what = f"The delivery of {delivery.period} changed: {_change(delivery, now)}"
+        what = f"The delivery of {delivery.period} changed: {_change(export.format, delivery, now)}"
         raise DeliveryChangedError(what)
     for before, after in zip(delivery.files, now.files, strict=True):
         # A delivery that an earlier release pinned does not say when its files were touched.
@@ -127,42 +116,48 @@ def read_source(storage: Storage, delivery: Delivery) -> tuple[Source, tuple[Mer
     Raises:
         ReportFileError: A file or its header cannot be read, or lacks a column that a report must have.
     """
+    format_ = format_named(delivery.format)
     files, merged = [], dict[Merge, None]()
     for file in delivery.files:
         with storage.open(file.key) as stream, naming_errors(file.key):
             header = read_header(stream, file.key)
-        names = column_names(header, file.key)
-        require_columns(names, file.key)
-        require_promised(header, delivery.columns, file.key)
+        names = column_names(header, file.key, format_)
+        require_columns(names, file.key, format_)
+        require_promised(header, delivery.columns, file.key, format_)
         files.append(SourceFile(uri=file.uri, name=file.key, columns=names))
         merged.update(dict.fromkeys(merges(header, names)))
-    columns = union_columns([LEGACY_CUR.columns(file.columns) for file in files])
-    return LEGACY_CUR.source(files, columns), tuple(merged)
+    return _source(files, format_), tuple(merged)
 
 
 def read_periods(storage: Storage, delivery: Delivery) -> Source:
     """Return the files of ``delivery`` with the one column that states their rows' billing periods, for a quick look."""
+    format_ = format_named(delivery.format)
     files = []
     for file in delivery.files:
         with storage.open(file.key) as stream, naming_errors(file.key):
-            names = column_names(read_header(stream, file.key), file.key)
+            names = column_names(read_header(stream, file.key), file.key, format_)
         columns = tuple(
-            name if name == PERIOD_START else f"column_{number}"
+            name if name == format_.roles.period_start else f"column_{number}"
             for number, name in enumerate(names)
         )
         files.append(SourceFile(uri=file.uri, name=file.key, columns=columns))
-    return LEGACY_CUR.source(files, union_columns([LEGACY_CUR.columns(f.columns) for f in files]))
+    return _source(files, format_)
+
+
+def _source(files: Sequence[SourceFile], format_: Format) -> Source:
+    return format_.source(files, union_columns([format_.columns(file.columns) for file in files]))
 
 
 def _look(storage: Storage, export: ExportLocation, only: str | None) -> Looked:
-    if export.layout == "loose":
+    rules = export.rules
+    if isinstance(rules, Loose):
         looked = look_loose(storage, export, only)
     else:
-        looked = _look_manifests(storage, export, only)
+        looked = _look_manifests(storage, export, rules, only)
     if only is None and not looked.deliveries and not looked.errors:
         missing = missing_folder(storage, export)
         if missing is not None:
-            looked.errors[export.folder or "/"] = missing
+            looked.errors[rules.folder or "/"] = missing
     return looked
 
 
@@ -192,38 +187,44 @@ def _findings(looked: Looked) -> Findings:
     return Findings(deliveries=looked.deliveries, waiting=waiting, broken=broken)
 
 
-def _look_manifests(storage: Storage, export: ExportLocation, only: str | None) -> Looked:
+def _look_manifests(
+    storage: Storage, export: ExportLocation, rules: ManifestLayout, only: str | None
+) -> Looked:
     looked = Looked()
-    files = listed(storage, export, "" if only is None else f"{folder_of(only)}/")
+    files = listed(storage, rules, ("",) if only is None else rules.period_folders(only))
     if only is not None and not files:
         # The folder of a period, too, may have a key with an empty part before it.
-        files = listed(storage, export)
-    for period, there in sorted(by_period(export, files).items()):
+        files = listed(storage, rules)
+    for period, there in sorted(_by_period(rules, files).items()):
         if only in (None, period):
-            _look_period(storage, export, period, there, looked)
+            try:
+                delivery = _from_manifest(
+                    storage, export, rules, period, _by_plain_key(there, period)
+                )
+            except BillingLakeError as error:
+                looked.errors[period] = error
+            else:
+                if delivery is not None:
+                    looked.deliveries[period] = delivery
     if only is None:
-        looked.errors.update((str(error.file), error) for error in astray(export, files))
+        looked.errors.update((str(error.file), error) for error in astray(export, rules, files))
         if not looked.deliveries and not looked.errors:
-            foreign = foreign_files(storage, export, files)
+            foreign = foreign_files(storage, export, rules, files)
             if foreign is not None:
-                looked.errors[export.folder or "/"] = foreign
+                looked.errors[rules.folder or "/"] = foreign
     return looked
 
 
-def _look_period(
-    storage: Storage,
-    export: ExportLocation,
-    period: str,
-    files: Sequence[StoredObject],
-    looked: Looked,
-) -> None:
-    try:
-        delivery = _from_manifest(storage, export, period, _by_plain_key(files, period))
-    except BillingLakeError as error:
-        looked.errors[period] = error
-        return
-    if delivery is not None:
-        looked.deliveries[period] = delivery
+def _by_period(
+    rules: ManifestLayout, files: Iterable[StoredObject]
+) -> dict[str, list[StoredObject]]:
+    """Group files by the billing period that they belong to; what belongs to none is left out."""
+    periods: dict[str, list[StoredObject]] = {}
+    for file in files:
+        period = rules.period_of_key(file.key)
+        if period is not None:
+            periods.setdefault(period, []).append(file)
+    return periods
 
 
 def _by_plain_key(files: Sequence[StoredObject], period: str) -> dict[str, StoredObject]:
@@ -238,32 +239,38 @@ def _by_plain_key(files: Sequence[StoredObject], period: str) -> dict[str, Store
 
 
 def _from_manifest(
-    storage: Storage, export: ExportLocation, period: str, files: Mapping[str, StoredObject]
+    storage: Storage,
+    export: ExportLocation,
+    rules: ManifestLayout,
+    period: str,
+    files: Mapping[str, StoredObject],
 ) -> Delivery | None:
     """Return the delivery that the period's manifest commits; None where nothing was delivered."""
-    key = export.manifest_key(period)
+    keys = rules.manifest_keys(period)
+    key = next((one for one in keys if one in files), keys[0])
     pinned = files.get(key)
     if pinned is None:
-        reports = sum(map(is_report_file, files))
+        reports = sum(map(export.format.is_report_file, files))
         if not reports:
-            _refuse_other_kinds(period, files)
+            _refuse_other_kinds(export.format, period, files)
             return None
         what = f"{reports} report files of {period} are there and no manifest that commits them"
         raise IncompleteDeliveryError(what, file=key)
     require_manifest_size(pinned.size, key)
-    manifest = manifest_of(storage, pinned)
+    manifest = manifest_of(storage, pinned, rules)
     buckets = export.buckets or (storage.bucket,)
-    check_manifest(manifest, export, period=period, buckets=buckets, key=pinned.key)
-    _require_complete(manifest.keys, files, key)
+    check_manifest(manifest, rules, period=period, buckets=buckets, key=pinned.key)
+    _require_complete(export.format, manifest.keys, files, key)
     delivery = Delivery(
         export=export.name,
         period=period,
-        version=manifest.assembly_id,
+        version=manifest.version,
         layout=export.layout,
         files=tuple(files[one] for one in manifest.keys),
         manifest=pinned,
         columns=manifest.columns,
         ignored=_beside(key, manifest.keys, files),
+        format=export.format.name,
     )
     require_settled(delivery, export.quiet_seconds, _now())
     return delivery
@@ -273,22 +280,22 @@ def _now() -> datetime:
     return datetime.now(timezone.utc)
 
 
-def _refuse_other_kinds(period: str, files: Iterable[str]) -> None:
-    others = [key for key in files if unread_kind(key) is not None]
+def _refuse_other_kinds(format_: Format, period: str, files: Iterable[str]) -> None:
+    others = [key for key in files if format_.unread_kind(key) is not None]
     if others:
-        kind = unread_kind(others[0])
-        what = f"{len(others)} files of {period} are of a kind that is not read, {named(others)}; what is read is {READ_FORMATS}"
+        kind = format_.unread_kind(others[0])
+        what = f"{len(others)} files of {period} are of a kind that is not read, {format_.named(others)}; what is read is {format_.reads}"
         raise UnusableFilesError(what, file=others[0], remedy=kind.remedy if kind else None)
 
 
 def _require_complete(
-    listed: Sequence[str], files: Mapping[str, StoredObject], manifest: str
+    format_: Format, listed: Sequence[str], files: Mapping[str, StoredObject], manifest: str
 ) -> None:
     absent = [key for key in listed if key not in files]
     empty = [key for key in listed if key in files and files[key].size == 0]
     for keys, state in ((absent, "not there"), (empty, "empty")):
         if keys:
-            what = f"{len(keys)} of the {len(listed)} files that the manifest lists are {state}: {named(keys)}"
+            what = f"{len(keys)} of the {len(listed)} files that the manifest lists are {state}: {format_.named(keys)}"
             raise IncompleteDeliveryError(what, file=manifest)
 
 
@@ -319,11 +326,11 @@ def _no_delivery(export: ExportLocation, period: str, findings: Findings) -> NoD
     if findings.waiting:
         what = f"{what}; {', '.join(sorted(findings.waiting)[-_MAX_PERIODS:])} wait to be completed"
     if findings.broken:
-        what = f"{what}; unusable are {named(sorted(findings.broken))}"
-    return NoDeliveryError(what, file=export.folder or "/")
+        what = f"{what}; unusable are {export.format.named(sorted(findings.broken))}"
+    return NoDeliveryError(what, file=export.rules.folder or "/")
 
 
-def _change(old: Delivery, new: Delivery) -> str:
+def _change(format_: Format, old: Delivery, new: Delivery) -> str:
     if old.manifest is not None and old.version != new.version:
         return f"{shown(new.version)} took the place of {shown(old.version)}"
     before, after = (
@@ -331,4 +338,4 @@ def _change(old: Delivery, new: Delivery) -> str:
         for d in (old, new)
     )
     changed = sorted(k for k in {*before, *after} if before.get(k) != after.get(k))
-    return named(changed) or "the order of its files"
+    return format_.named(changed) or "the order of its files"

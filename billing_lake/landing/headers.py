@@ -9,7 +9,6 @@ import gzip
 import zlib
 from typing import BinaryIO
 
-from billing_lake.domain.dictionary import PERIOD_START
 from billing_lake.domain.errors import (
     BadHeaderError,
     BadValueError,
@@ -23,9 +22,10 @@ from billing_lake.domain.errors import (
     UnclosedQuoteError,
     shown,
 )
-from billing_lake.domain.naming import column_names
 from billing_lake.domain.periods import period_of_text
 from billing_lake.domain.records import BadCellError, row_end, split_row
+from billing_lake.formats.base import Format
+from billing_lake.formats.headers import column_names
 
 HEADER_LIMIT = 1024 * 1024
 """Longest header, in bytes: some 1,000 columns take 50 kB."""
@@ -55,22 +55,24 @@ def read_header(stream: BinaryIO, file: str) -> tuple[str, ...]:
     return _header(_Records(stream, file), file)
 
 
-def read_period(stream: BinaryIO, file: str) -> str:
+def read_period(stream: BinaryIO, file: str, format_: Format) -> str:
     """Return the billing period that the first row of a loose file states.
 
     Args:
         stream: The gzipped file, at its start.
         file: Its name, for errors.
+        format_: The format that it should have.
 
     Raises:
         ReportFileError: It has no rows, no such column, or no date in it; or any error of `read_header`.
     """
     records = _Records(stream, file)
     header = _header(records, file)
-    names = column_names(header, file)
-    if PERIOD_START not in names:
+    names = column_names(header, file, format_)
+    column = format_.roles.period_start
+    if column is None or column not in names:
         what = "The file has no column that states its billing period"
-        raise MissingColumnError(what, file=file, line=1, column=PERIOD_START)
+        raise MissingColumnError(what, file=file, line=1, column=column)
     line, row = records.line, records.next(ROW_LIMIT)
     while row == [""]:
         line, row = records.line, records.next(ROW_LIMIT)
@@ -80,12 +82,12 @@ def read_period(stream: BinaryIO, file: str) -> str:
     if len(row) != len(header):
         what = f"The row has {len(row):,} cells and the header {len(header):,}"
         raise RaggedRowError(what, file=file, line=line)
-    stated = [cell for name, cell in zip(names, row, strict=True) if name == PERIOD_START and cell]
+    stated = [cell for name, cell in zip(names, row, strict=True) if name == column and cell]
     cell = stated[0] if stated else ""
     period = period_of_text(cell)
     if period is None:
         what = "The first row states no billing period"
-        raise BadValueError(what, file=file, line=line, column=PERIOD_START, value=cell)
+        raise BadValueError(what, file=file, line=line, column=column, value=cell)
     return period
 
 

@@ -18,8 +18,9 @@ from billing_lake.domain.errors import (
     UnreadableFileError,
     shown,
 )
-from billing_lake.domain.layouts import is_manifest, is_report_file, plain
 from billing_lake.files.local import open_regular
+from billing_lake.formats.keys import is_manifest, plain
+from billing_lake.formats.recognition import is_report_file
 from billing_lake.landing.errors import naming_errors, unreadable
 
 LANDING_SETTING = "BILLING_LAKE_LANDING"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 
@@ -13,9 +14,10 @@ from billing_lake.domain.errors import (
     MissingColumnError,
     ReportFileError,
 )
-from billing_lake.domain.kinds import kind_of_header
-from billing_lake.domain.layouts import ExportLocation
-from billing_lake.domain.manifests import Manifest, parse_manifest
+from billing_lake.formats.base import Format
+from billing_lake.formats.layouts import KeyRules, ManifestLayout
+from billing_lake.formats.manifests import Manifest
+from billing_lake.formats.recognition import kind_of_header
 from billing_lake.landing.base import Storage
 from billing_lake.landing.errors import naming_errors
 from billing_lake.landing.headers import read_header, read_period
@@ -49,27 +51,28 @@ class _Pinned:
     storage: Storage = field(compare=False)
 
 
-def listed(storage: Storage, export: ExportLocation, below: str = "") -> list[StoredObject]:
-    """Return every file below the export's folder, or below the folder ``below`` in it, by key.
+def listed(storage: Storage, rules: KeyRules, below: Sequence[str] = ("",)) -> list[StoredObject]:
+    """Return every file below the export's folder, or below the folders ``below`` in it, by key.
 
-    One listing, but for an export whose keys may have empty parts: two.
+    One listing for each of them, but for an export whose keys may have empty parts: two.
     """
     found = {
         file.key: file
-        for folder in export.folders
-        for file in storage.list(f"{folder}{below}", hidden=export.hidden)
+        for folder in rules.folders
+        for inner in below
+        for file in storage.list(f"{folder}{inner}", hidden=rules.hidden)
     }
     return [found[key] for key in sorted(found)]
 
 
-def manifest_of(storage: Storage, file: StoredObject) -> Manifest:
+def manifest_of(storage: Storage, file: StoredObject, rules: ManifestLayout) -> Manifest:
     """Read the manifest ``file``."""
-    return _manifest(_pinned(storage, file))
+    return _manifest(_pinned(storage, file), rules)
 
 
-def stated_period(storage: Storage, file: StoredObject) -> str:
+def stated_period(storage: Storage, file: StoredObject, format_: Format) -> str:
     """Return the billing period that the first row of the loose ``file`` states."""
-    return _stated_period(_pinned(storage, file))
+    return _stated_period(_pinned(storage, file), format_)
 
 
 def ending(storage: Storage, file: StoredObject) -> bytes:
@@ -88,8 +91,8 @@ def _pinned(storage: Storage, file: StoredObject) -> _Pinned:
 
 # A sensor looks every few minutes, and pinned content never changes: no file is read twice for what it says.
 @lru_cache(maxsize=1_000)
-def _manifest(file: _Pinned) -> Manifest:
-    manifest = parse_manifest(file.storage.read(file.key), file.key)
+def _manifest(file: _Pinned, rules: ManifestLayout) -> Manifest:
+    manifest = rules.parse(file.storage.read(file.key), file.key)
     now = file.storage.stat(file.key)
     if now is None or now.etag != file.etag:
         what = "The manifest was replaced while it was being read"
@@ -98,13 +101,13 @@ def _manifest(file: _Pinned) -> Manifest:
 
 
 @lru_cache(maxsize=10_000)
-def _stated_period(file: _Pinned) -> str:
+def _stated_period(file: _Pinned, format_: Format) -> str:
     with file.storage.open(file.key) as stream, naming_errors(file.key):
         try:
-            return read_period(stream, file.key)
+            return read_period(stream, file.key, format_)
         except MissingColumnError as error:
             stream.seek(0)
-            kind = kind_of_header(read_header(stream, file.key))
+            kind = kind_of_header(read_header(stream, file.key), format_)
             if kind is None:
                 raise
             what = f"This is a file of another kind: {kind.name}"

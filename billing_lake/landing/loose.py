@@ -22,13 +22,9 @@ from billing_lake.domain.errors import (
     WrongLayoutError,
     shown,
 )
-from billing_lake.domain.kinds import kind_of_tree, named, several_deliveries, unread_kind
-from billing_lake.domain.layouts import (
-    READ_FORMATS,
-    ExportLocation,
-    is_manifest,
-    is_report_file,
-)
+from billing_lake.formats.keys import is_manifest
+from billing_lake.formats.locations import ExportLocation
+from billing_lake.formats.recognition import kind_of_tree, several_deliveries
 from billing_lake.landing.base import Storage
 from billing_lake.landing.looking import Looked, digest, ending, listed, stated_period
 
@@ -81,18 +77,19 @@ def other_periods(storage: Storage, export: ExportLocation, period: str) -> list
 
 
 def _sort(storage: Storage, export: ExportLocation) -> _Sorted:
-    files = listed(storage, export)
+    format_ = export.format
+    files = listed(storage, export.rules)
     found = _Sorted(blocked=_another_layout(export, files))
     for file in () if found.blocked else files:
-        kind = unread_kind(file.key)
+        kind = format_.unread_kind(file.key)
         # A folder that is a link is listed with a size, the mark of a bucket's folder without.
-        if is_report_file(file.key) or (file.key.endswith("/") and file.size):
+        if format_.is_report_file(file.key) or (file.key.endswith("/") and file.size):
             try:
-                found.periods.setdefault(stated_period(storage, file), []).append(file)
+                found.periods.setdefault(stated_period(storage, file, format_), []).append(file)
             except BillingLakeError as error:
                 found.errors[file.key] = error
         elif kind is not None:
-            what = f"This is {kind.name}, and what is read is {READ_FORMATS}"
+            what = f"This is {kind.name}, and what is read is {format_.reads}"
             found.errors[file.key] = UnusableFilesError(what, file=file.key, remedy=kind.remedy)
         else:
             found.ignored.append(file.key)
@@ -108,16 +105,18 @@ def _another_layout(
     if manifests:
         kind = kind_of_tree(manifests[0])
         what = (
-            f"Manifests lie below the folder of loose files, {shown(export.folder or '/')}: it is a tree of {kind.name}, in "
+            f"Manifests lie below the folder of loose files, {shown(export.rules.folder or '/')}: it is a tree of {kind.name}, in "
             "which several deliveries of a billing period may lie side by side, and loose files are added up"
         )
         remedy = f"{kind.remedy}. To load some of it, copy the report files of one delivery of each period to a folder of their own"
         return WrongLayoutError(what, file=manifests[0], remedy=remedy)
-    several = several_deliveries(file.key for file in files if is_report_file(file.key))
+    several = several_deliveries(
+        file.key for file in files if export.format.is_report_file(file.key)
+    )
     if several:
         place, *folders = several
         what = (
-            f"The folder of one billing period holds {len(folders)} folders, {named(folders)}: probably as many deliveries, "
+            f"The folder of one billing period holds {len(folders)} folders, {export.format.named(folders)}: probably as many deliveries, "
             "and loose files are added up"
         )
         remedy = (
@@ -196,4 +195,5 @@ def _delivery(export: ExportLocation, period: str, found: _Sorted) -> Delivery:
         layout=export.layout,
         files=tuple(files),
         ignored=tuple(found.ignored[:MAX_IGNORED]),
+        format=export.format.name,
     )

@@ -6,14 +6,10 @@ from collections.abc import Sequence
 
 from billing_lake.domain.deliveries import StoredObject
 from billing_lake.domain.errors import NoFolderError, WrongLayoutError, shown
-from billing_lake.domain.kinds import kind_of_tree, named, unread_kind
-from billing_lake.domain.layouts import (
-    ExportLocation,
-    is_manifest,
-    is_report_file,
-    is_side_file,
-)
-from billing_lake.domain.periods import folder_of
+from billing_lake.formats.keys import is_manifest
+from billing_lake.formats.layouts import ManifestLayout
+from billing_lake.formats.locations import ExportLocation
+from billing_lake.formats.recognition import kind_of_tree
 from billing_lake.landing.base import Storage
 
 _MAX_NAMES = 10
@@ -24,7 +20,7 @@ def missing_folder(storage: Storage, export: ExportLocation) -> NoFolderError | 
     """Return the error that says which folder is not there and what is there instead; None where it is there."""
     here = ""
     names = storage.names(here)
-    for part in export.folder.split("/")[:-1]:
+    for part in export.rules.folder.split("/")[:-1]:
         if names is None or f"{part}/" not in names:
             return _no_folder(storage, export, here, part, names)
         here = f"{here}{part}/"
@@ -35,7 +31,7 @@ def missing_folder(storage: Storage, export: ExportLocation) -> NoFolderError | 
 def _no_folder(
     storage: Storage, export: ExportLocation, here: str, part: str, names: Sequence[str] | None
 ) -> NoFolderError:
-    what = f"There is no folder {shown(storage.address(export.folder), 400)}"
+    what = f"There is no folder {shown(storage.address(export.rules.folder), 400)}"
     above = shown(storage.address(here), 400)
     if names is None:
         what = f"{what}: {above} is not there"
@@ -51,11 +47,13 @@ def _no_folder(
     return NoFolderError(what)
 
 
-def astray(export: ExportLocation, files: Sequence[StoredObject]) -> tuple[WrongLayoutError, ...]:
+def astray(
+    export: ExportLocation, rules: ManifestLayout, files: Sequence[StoredObject]
+) -> tuple[WrongLayoutError, ...]:
     """Return an error for each kind of tree whose manifests lie in no billing period's folder."""
     trees: dict[tuple[str, str], list[str]] = {}
     for file in files:
-        if is_manifest(file.key) and export.period_of_key(file.key) is None:
+        if is_manifest(file.key) and rules.period_of_key(file.key) is None:
             kind = kind_of_tree(file.key)
             trees.setdefault((kind.name, kind.remedy), []).append(file.key)
     return tuple(
@@ -70,19 +68,26 @@ def astray(export: ExportLocation, files: Sequence[StoredObject]) -> tuple[Wrong
 
 
 def foreign_files(
-    storage: Storage, export: ExportLocation, files: Sequence[StoredObject]
+    storage: Storage,
+    export: ExportLocation,
+    rules: ManifestLayout,
+    files: Sequence[StoredObject],
 ) -> WrongLayoutError | None:
     """Return the error for a folder whose files lie in no billing period's folder; None where nothing of a bill is there."""
-    keys = [file.key for file in files if not is_side_file(file.key)]
-    bills = [key for key in keys if is_report_file(key) or unread_kind(key) is not None]
+    format_ = export.format
+    bills = [
+        file.key
+        for file in files
+        if format_.is_report_file(file.key) or format_.unread_kind(file.key) is not None
+    ]
     if not bills:
         return None
-    where = shown(storage.address(export.folder), 400)
+    where = shown(storage.address(rules.folder), 400)
     what = (
-        f"{where} holds {named(bills)}, and no folder of a billing period, such as {folder_of(_A_PERIOD)}/, where "
+        f"{where} holds {format_.named(bills)}, and no folder of a billing period, such as {rules.period_folders(_A_PERIOD)[0]}, where "
         f"{export.layout} puts report files"
     )
-    kind = next((kind for key in bills if (kind := unread_kind(key)) is not None), None)
+    kind = next((kind for key in bills if (kind := format_.unread_kind(key)) is not None), None)
     remedy = (
         "Files without a manifest are read with `layout: loose`"
         if kind is None

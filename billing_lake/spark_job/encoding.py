@@ -13,7 +13,7 @@ from contextlib import suppress
 from functools import reduce
 from typing import TYPE_CHECKING
 
-from billing_lake.domain.dictionary import SOURCE_FILE
+from billing_lake.domain.column_names import SOURCE_FILE
 from billing_lake.domain.errors import StorageWriteError
 from billing_lake.domain.sources import EncodedFile
 from billing_lake.spark_job import sql

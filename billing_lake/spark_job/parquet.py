@@ -11,9 +11,9 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from billing_lake.domain.dictionary import STRING, TIMESTAMP
 from billing_lake.domain.errors import BadValueError, ReportFileError, TableError
 from billing_lake.domain.schemas import parse_decimal
+from billing_lake.domain.types import STRING, TIMESTAMP
 from billing_lake.spark_job import sql
 from billing_lake.spark_job.inputs import PATH, PER_PLAN, complete, name_of, reading
 from billing_lake.spark_job.java import java_errors, said

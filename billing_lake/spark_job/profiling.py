@@ -11,15 +11,10 @@ from datetime import datetime, timedelta, timezone
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from billing_lake.domain.dictionary import (
-    DECIMAL,
-    DECIMAL_SCALE,
-    LAKE_COLUMNS,
-    STRING,
-    TIMESTAMP,
-)
+from billing_lake.domain.column_names import LAKE_COLUMNS
 from billing_lake.domain.profiles import EXACT, NO_CURRENCY, Profile, too_large
 from billing_lake.domain.schemas import parse_decimal
+from billing_lake.domain.types import DECIMAL, DECIMAL_SCALE, STRING, TIMESTAMP
 from billing_lake.spark_job import sql
 from billing_lake.spark_job.parquet import Tables
 

@@ -12,7 +12,7 @@ import uuid
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from billing_lake.domain.naming import origins
+from billing_lake.domain.shared_columns import origins
 from billing_lake.spark_job import sql
 from billing_lake.spark_job.hadoop import same_path
 from billing_lake.spark_job.inputs import (

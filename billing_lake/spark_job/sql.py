@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import lru_cache
 
-from billing_lake.domain.dictionary import STRING, TIMESTAMP
 from billing_lake.domain.periods import MOMENT, UTC_END
 from billing_lake.domain.schemas import MAX_PRECISION, parse_decimal
+from billing_lake.domain.types import STRING, TIMESTAMP
 
 FAULT = "billing-lake-fault"
 """What begins the message of a query that met a cell which does not fit."""

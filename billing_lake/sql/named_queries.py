@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
-from billing_lake.domain.dictionary import CURRENCY, USAGE_START
 from billing_lake.domain.errors import QueryError
 
 UNBLENDED = "line_item_unblended_cost"
+CURRENCY = "line_item_currency_code"
+USAGE_START = "line_item_usage_start_date"
 
 _TYPE = "line_item_line_item_type"
 _SP_EFFECTIVE = "savings_plan_savings_plan_effective_cost"

@@ -9,15 +9,15 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Literal, Protocol
 
+from billing_lake.domain.column_names import BILLING_PERIOD, EXPORT_NAME, MAX_NAME, is_column_name
 from billing_lake.domain.crawls import Crawl
 from billing_lake.domain.errors import ConfigurationError, TableError, shown
-from billing_lake.domain.naming import MAX_NAME, is_column_name
 from billing_lake.domain.periods import is_period
 from billing_lake.domain.schemas import Column, Field, SchemaPlan
 from billing_lake.domain.sources import Encoded, PeriodKey, Source
 
-EXPORT = "export_name"
-PERIOD = "billing_period"
+EXPORT = EXPORT_NAME
+PERIOD = BILLING_PERIOD
 
 DELIVERY_VERSION = "billing-lake.delivery-version"
 """Property of a load that says which delivery the period holds; the caller gives it."""

@@ -16,7 +16,7 @@ from typing import Any
 from billing_lake.domain.crawls import Crawl
 from billing_lake.domain.deliveries import StoredObject
 from billing_lake.domain.errors import ConfigurationError
-from billing_lake.domain.naming import first_of
+from billing_lake.domain.shared_columns import first_of
 from billing_lake.domain.sources import SourceFile
 from billing_lake.files.base import Files
 from billing_lake.tables.glue_schemas import hive_type, parquet_storage

@@ -9,7 +9,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from billing_lake.domain.schemas import Column, Field, lake_columns, plan
+from billing_lake.domain.schemas import Column, lake_columns, plan
 from billing_lake_tests.lakes import EXPORT, TABLE, World, verdicts
 
 COST = "line_item_unblended_cost"
@@ -89,11 +89,6 @@ def test_a_column_that_the_manifest_does_not_list_is_loaded_with_a_warning(
     assert verdict.metadata["not_in_manifest"].value == "line_item_product_code"
     assert lake.profile("iceberg", "2025-03").rows == delivery.rows
     assert "line_item_product_code" in {one.name for one in lake.lake.iceberg.fields(TABLE) or ()}
-
-
-def test_another_spelling_of_a_column_is_the_same_column() -> None:
-    diff = plan([Field("lineItem_UnblendedCost", "string", 1)], [Column(COST, "string")]).diff
-    assert not diff.changes
 
 
 def test_the_gate_alone_says_what_is_missing_where_nothing_was_crawled(

@@ -11,8 +11,8 @@ from billing_lake.assets.crawler_table import crawl_delivery
 from billing_lake.assets.loading import encode
 from billing_lake.deployments import LocalLake
 from billing_lake.deployments.aws import AwsLake, aws_lake
-from billing_lake.domain.layouts import ExportLocation
 from billing_lake.domain.sources import PeriodKey
+from billing_lake.formats.locations import ExportLocation
 from billing_lake.landing.deliveries import resolve_delivery
 from billing_lake_tests.servers.aws import Aws
 

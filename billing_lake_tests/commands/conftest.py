@@ -13,7 +13,7 @@ from billing_lake.assets.crawler_table import crawl_delivery
 from billing_lake.assets.loading import Loader
 from billing_lake.cli import main
 from billing_lake.deployments import LocalLake
-from billing_lake.domain.layouts import ExportLocation
+from billing_lake.formats.locations import ExportLocation
 from billing_lake.landing.deliveries import resolve_delivery
 
 LOCATION = ExportLocation("cost_and_usage", "loose", "billing")

@@ -17,11 +17,10 @@ from rich.console import Console
 from billing_lake.commands.query import named_sql
 from billing_lake.commands.results import print_table
 from billing_lake.deployments import LocalLake
-from billing_lake.domain.dictionary import CURRENCY, USAGE_START
 from billing_lake.domain.errors import QueryError, TableError
-from billing_lake.domain.layouts import ExportLocation
+from billing_lake.formats.locations import ExportLocation
 from billing_lake.sql.lake_sql import LakeSql
-from billing_lake.sql.named_queries import NAMED_QUERIES, UNBLENDED, Subject
+from billing_lake.sql.named_queries import CURRENCY, NAMED_QUERIES, UNBLENDED, USAGE_START, Subject
 from billing_lake.sql.tables import choose
 from billing_lake_tests.commands.conftest import MARCH, TABLE, Runner, load, write_report
 

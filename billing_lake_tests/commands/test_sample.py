@@ -6,7 +6,7 @@ import click
 import pytest
 
 from billing_lake.commands.sample import parse_months
-from billing_lake.domain.layouts import ExportLocation
+from billing_lake.formats.locations import ExportLocation
 from billing_lake.landing.deliveries import resolve_delivery
 from billing_lake.landing.local import LANDING_SETTING, LocalStorage
 from billing_lake_tests.commands.conftest import Runner

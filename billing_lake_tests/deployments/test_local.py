@@ -11,7 +11,7 @@ from billing_lake.deployments import DEPLOYMENT_SETTING, HOME_SETTING, LocalLake
 from billing_lake.deployments.base import LAKE_RESOURCE
 from billing_lake.deployments.local import DEMO_MARK, home_folder
 from billing_lake.domain.errors import ConfigurationError
-from billing_lake.domain.layouts import ExportLocation
+from billing_lake.formats.locations import ExportLocation
 from billing_lake.landing.deliveries import resolve_delivery
 from billing_lake.landing.local import LANDING_SETTING
 from billing_lake_tests.landing.world import deliver, put

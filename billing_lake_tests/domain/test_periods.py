@@ -10,11 +10,9 @@ from hypothesis import strategies as st
 
 from billing_lake.domain.periods import (
     bounds,
-    folder_of,
     is_period,
     next_period,
     period_of,
-    period_of_folder,
     period_of_range,
     period_of_text,
 )
@@ -22,11 +20,6 @@ from billing_lake.domain.periods import (
 PERIODS = st.builds(
     lambda year, month: f"{year:04d}-{month:02d}", st.integers(1000, 2998), st.integers(1, 12)
 )
-
-
-@given(PERIODS)
-def test_the_legacy_folder_of_a_period_names_that_period(period: str) -> None:
-    assert period_of_folder(folder_of(period)) == period
 
 
 @given(PERIODS)
@@ -42,7 +35,6 @@ def test_a_period_holds_its_first_instant_and_not_its_end(period: str) -> None:
 
 def test_december_is_followed_by_january() -> None:
     assert next_period("2024-12") == "2025-01"
-    assert folder_of("2024-12") == "20241201-20250101"
     assert bounds("2024-12")[1] == datetime(2025, 1, 1, tzinfo=timezone.utc)
 
 
@@ -52,21 +44,6 @@ def test_december_is_followed_by_january() -> None:
 )
 def test_what_is_no_month_of_our_time_is_no_period(text: str) -> None:
     assert not is_period(text)
-
-
-@pytest.mark.parametrize(
-    "folder",
-    [
-        "20250301-20250501",
-        "20250302-20250402",
-        "20250401-20250301",
-        "20251301-20260101",
-        "data",
-        "",
-    ],
-)
-def test_a_folder_that_is_not_exactly_one_month_has_no_period(folder: str) -> None:
-    assert period_of_folder(folder) is None
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from billing_lake.domain.dictionary import LAKE_COLUMNS, type_of
+from billing_lake.domain.column_names import LAKE_COLUMNS
 from billing_lake.domain.schemas import (
     Column,
     Field,
@@ -20,18 +20,20 @@ from billing_lake.domain.schemas import (
     lake_columns,
     parse_decimal,
     plan,
-    same_column,
 )
+from billing_lake.domain.types import DECIMAL, STRING
 
 NAMES = st.lists(
     st.from_regex(r"(line_item|resource_tags_user)_[a-d]{1,3}", fullmatch=True),
-    unique_by=same_column,
+    unique=True,
     max_size=8,
 )
 
 
 def columns(names: Iterable[str]) -> tuple[Column, ...]:
-    return lake_columns([Column(name, type_of(name)) for name in names])
+    return lake_columns(
+        [Column(name, DECIMAL if name.startswith("line") else STRING) for name in names]
+    )
 
 
 def table(**types: str) -> tuple[Field, ...]:
@@ -116,10 +118,13 @@ def test_any_other_change_of_type_is_refused_and_the_table_keeps_its_type(
 @pytest.mark.parametrize(
     "spelling", ["LineItem_UnblendedCost", "lineitem_unblendedcost", "LINE_ITEM_UNBLENDED_COST"]
 )
-def test_a_difference_in_spelling_is_the_same_column(spelling: str) -> None:
-    planned = plan(table(**{spelling: "string"}), [Column("line_item_unblended_cost", "string")])
-    assert not planned.diff.changes
-    assert planned.fields == table(**{spelling: "string"})
+def test_a_column_that_a_table_spells_in_another_way_is_another_one_which_files_do_not_have(
+    spelling: str,
+) -> None:
+    delivered = Column("line_item_unblended_cost", "string")
+    planned = plan(table(**{spelling: "string"}), [delivered])
+    assert planned.diff == SchemaDiff(added=(delivered,), missing=(Column(spelling, "string"),))
+    assert planned.fields[-1] == Field(delivered.name, "string", 2)
 
 
 def test_decimals_are_read_with_and_without_a_space() -> None:

@@ -8,9 +8,9 @@ from decimal import Decimal
 import pytest
 
 from billing_lake.domain.crawls import Crawl, crawled_table_name
-from billing_lake.domain.naming import Merge
 from billing_lake.domain.profiles import FileProfile, Profile
 from billing_lake.domain.schemas import Column, Field
+from billing_lake.domain.shared_columns import Merge
 from billing_lake.domain.sources import (
     Compression,
     Container,

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from billing_lake.domain import errors
-from billing_lake.domain.naming import column_names
 from billing_lake.engines.base import Engine
+from billing_lake.formats.headers import column_names
+from billing_lake.formats.legacy_cur import LEGACY_CUR
 from billing_lake_tests.engines.world import csv_text, encode, report, source_of
 from billing_lake_tests.reports import MINIMAL_HEADER, minimal_row
 
@@ -169,7 +170,7 @@ def test_a_row_that_states_two_amounts_currencies_or_dates_stops_the_load(
     engine: Engine, tmp_path: Path, column: str, values: tuple[str, str]
 ) -> None:
     header = (*MINIMAL_HEADER, column, "tag")
-    position = column_names(MINIMAL_HEADER, "header").index(column)
+    position = column_names(MINIMAL_HEADER, "header", LEGACY_CUR).index(column)
     rows = [[*minimal_row(), "", "t"] for _ in range(2)]
     rows[1][position], rows[1][-2] = values
     source = source_of(report(tmp_path / "bad.csv.gz", csv_text(rows, header)), header=header)

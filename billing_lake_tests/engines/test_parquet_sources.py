@@ -13,10 +13,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from billing_lake.domain import errors
-from billing_lake.domain.dictionary import DECIMAL, STRING, TIMESTAMP
 from billing_lake.domain.profiles import compare
 from billing_lake.domain.schemas import Column
 from billing_lake.domain.sources import Source, SourceFile
+from billing_lake.domain.types import DECIMAL, STRING, TIMESTAMP
 from billing_lake.engines.base import Engine
 from billing_lake.formats.legacy_cur import LEGACY_CUR
 from billing_lake_tests.engines.world import encode, table_of

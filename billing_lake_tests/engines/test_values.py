@@ -14,9 +14,9 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from billing_lake.domain.dictionary import TIMESTAMP
 from billing_lake.domain.profiles import compare
 from billing_lake.domain.text_values import fits
+from billing_lake.domain.types import TIMESTAMP
 from billing_lake.engines.base import Engine
 from billing_lake.engines.polars_engine import PolarsEngine
 from billing_lake.engines.spark_engine import SparkEngine

@@ -6,7 +6,6 @@ import gzip
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from billing_lake.domain.naming import column_names
 from billing_lake.domain.schemas import lake_columns, plan
 from billing_lake.domain.sources import (
     EncodedFile,
@@ -16,6 +15,7 @@ from billing_lake.domain.sources import (
     union_columns,
 )
 from billing_lake.engines.base import Engine
+from billing_lake.formats.headers import column_names
 from billing_lake.formats.legacy_cur import LEGACY_CUR
 from billing_lake_tests.reports import MINIMAL_HEADER
 
@@ -37,7 +37,7 @@ def _quoted(cell: str) -> str:
 
 def source_of(*paths: Path, header: Sequence[str] = MINIMAL_HEADER) -> Source:
     """Return the source of report files that all have ``header``."""
-    names = column_names(header, "header")
+    names = column_names(header, "header", LEGACY_CUR)
     files = tuple(SourceFile(uri=str(path), name=path.name, columns=names) for path in paths)
     return LEGACY_CUR.source(files, union_columns([LEGACY_CUR.columns(names)]))
 

@@ -1,1 +1,1 @@
-"""Tests of `billing_lake.domain`."""
+"""Tests of `billing_lake.formats`."""

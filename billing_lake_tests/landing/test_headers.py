@@ -24,6 +24,7 @@ from billing_lake.domain.errors import (
     TruncatedFileError,
     UnclosedQuoteError,
 )
+from billing_lake.formats.legacy_cur import LEGACY_CUR
 from billing_lake.landing.headers import HEADER_LIMIT, read_header, read_period
 from billing_lake_tests.landing.world import csv_gz, row
 
@@ -35,7 +36,7 @@ def header(data: bytes) -> tuple[str, ...]:
 
 
 def period(data: bytes) -> str:
-    return read_period(io.BytesIO(data), "f.csv.gz")
+    return read_period(io.BytesIO(data), "f.csv.gz", LEGACY_CUR)
 
 
 def gz(text: str | bytes) -> bytes:

@@ -21,7 +21,7 @@ from billing_lake.domain.errors import (
     UnusableFilesError,
     WrongLayoutError,
 )
-from billing_lake.domain.layouts import ExportLocation
+from billing_lake.formats.locations import ExportLocation
 from billing_lake.landing.deliveries import find_deliveries, resolve_delivery, verify_unchanged
 from billing_lake.landing.local import LocalStorage
 from billing_lake_tests.landing.world import HEADER, csv_gz, deliver, put, row

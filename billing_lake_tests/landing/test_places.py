@@ -18,7 +18,7 @@ from billing_lake.domain.errors import (
     UnusableFilesError,
     WrongLayoutError,
 )
-from billing_lake.domain.layouts import ExportLocation
+from billing_lake.formats.locations import ExportLocation
 from billing_lake.landing.deliveries import find_deliveries, resolve_delivery
 from billing_lake.landing.local import LocalStorage
 from billing_lake_tests.landing.world import csv_gz, deliver, put, row
@@ -59,7 +59,7 @@ def test_a_folder_that_is_not_there_is_named_with_what_is_there_instead(
     error = refused(storage, export)
     assert isinstance(error, NoFolderError)
     assert error.what == (
-        f"There is no folder {root}/{export.folder}; in {root}/ there are: billings/, mybill/, notes.txt"
+        f"There is no folder {root}/{export.rules.folder}; in {root}/ there are: billings/, mybill/, notes.txt"
     )
     assert "`prefix` and `report`" in error.how
 

@@ -19,10 +19,10 @@ from billing_lake.domain.errors import (
     ReportFileError,
     UnusableFilesError,
 )
-from billing_lake.domain.layouts import ExportLocation
 from billing_lake.domain.periods import next_period
 from billing_lake.engines.polars_engine import PolarsEngine
 from billing_lake.files.s3 import S3Files
+from billing_lake.formats.locations import ExportLocation
 from billing_lake.landing.deliveries import (
     find_deliveries,
     read_source,

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from billing_lake.domain.periods import folder_of, next_period
+from billing_lake.domain.periods import next_period
+from billing_lake.formats.legacy_cur.layouts import folder_of
 
 HEADER = (
     "identity/LineItemId",

@@ -14,9 +14,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from billing_lake.domain.deliveries import Layout
 from billing_lake.sample import SampleSpec, usage, write_delivery
 from billing_lake.sample.renderers.legacy_columns import NATURAL
-from billing_lake.sample.spec import Layout, month_of
+from billing_lake.sample.spec import month_of
 from billing_lake_tests.sample import reading
 
 LAYOUTS: tuple[Layout, ...] = ("create-new", "overwrite", "loose")

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from billing_lake.domain.dictionary import DECIMAL, TIMESTAMP
 from billing_lake.domain.sources import SourceFile
 from billing_lake.domain.text_values import fits
+from billing_lake.domain.types import DECIMAL, TIMESTAMP
 from billing_lake.spark_job import sql
 from billing_lake.spark_job.bad_cells import Place, named_place
 from billing_lake.spark_job.inputs import Input

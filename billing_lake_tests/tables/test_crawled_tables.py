@@ -7,8 +7,8 @@ import pytest
 from billing_lake.domain.crawls import Crawl, crawled_table_name
 from billing_lake.domain.deliveries import Delivery
 from billing_lake.domain.errors import ConfigurationError
-from billing_lake.domain.naming import Merge
 from billing_lake.domain.profiles import Profile
+from billing_lake.domain.shared_columns import Merge
 from billing_lake.domain.sources import Source
 from billing_lake.tables.crawled_tables import CrawledTables
 

@@ -21,10 +21,11 @@ from billing_lake.domain.errors import (
     StorageWriteError,
     TableError,
 )
-from billing_lake.domain.naming import column_names
 from billing_lake.domain.profiles import FileProfile, Profile
 from billing_lake.domain.schemas import Column
 from billing_lake.domain.sources import Source, SourceFile
+from billing_lake.formats.headers import column_names
+from billing_lake.formats.legacy_cur import LEGACY_CUR
 from billing_lake.tables.glue_api import GlueApi
 from billing_lake.tables.glue_crawled import GlueCrawledTables
 from billing_lake.tables.glue_crawler import CrawlerWaits, _exclusions
@@ -80,7 +81,9 @@ class Raw:
             data = gzip.compress(text.getvalue().encode())
             uri = self.world.aws.put(self.world.bucket, key, data)
             objects.append(StoredObject(key=key, uri=uri, size=len(data), etag="e", modified="m"))
-            sources.append(SourceFile(uri=uri, name=key, columns=column_names(header, key)))
+            sources.append(
+                SourceFile(uri=uri, name=key, columns=column_names(header, key, LEGACY_CUR))
+            )
         names = dict.fromkeys(name for file in sources for name in file.columns)
         return Crawl(
             table=crawled_table_name(export, period, version),

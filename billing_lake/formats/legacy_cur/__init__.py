@@ -2,37 +2,30 @@
 
 from __future__ import annotations
 
-from billing_lake.domain.dictionary import is_cost, type_of
-from billing_lake.domain.sources import Roles
 from billing_lake.formats.base import Format
-
-ROLES = Roles(
-    period_start="bill_billing_period_start_date",
-    usage_start="line_item_usage_start_date",
-    usage_end="line_item_usage_end_date",
-    currency="line_item_currency_code",
-    account="line_item_usage_account_id",
-    payer="bill_payer_account_id",
-    line_item_id="identity_line_item_id",
-    time_interval="identity_time_interval",
-    charge_type="line_item_line_item_type",
-    service="line_item_product_code",
-)
+from billing_lake.formats.layouts import Loose
+from billing_lake.formats.legacy_cur import columns, files, layouts, naming
 
 LEGACY_CUR = Format(
     name="legacy_cur",
-    roles=ROLES,
+    reads=files.READS,
+    report_files={files.REPORT_SUFFIX: ("csv", "gzip")},
+    unread_files=files.KINDS,
+    is_side_file=files.is_side_file,
+    layouts={
+        "create-new": layouts.LegacyLayout,
+        "overwrite": layouts.LegacyLayout,
+        "loose": Loose,
+    },
+    period_of_folder=layouts.period_of_folder,
+    tree_of=layouts.tree_of,
+    is_header=naming.is_header,
+    name_of=naming.name_of,
+    type_of=columns.type_of,
+    is_cost=columns.is_cost,
+    roles=columns.ROLES,
     nulls=("",),
-    preview=(
-        "line_item_usage_start_date",
-        "line_item_usage_account_id",
-        "line_item_product_code",
-        "line_item_line_item_type",
-        "line_item_usage_type",
-        "line_item_usage_amount",
-        "line_item_unblended_cost",
-        "line_item_currency_code",
-    ),
-    type_of=type_of,
-    is_cost=is_cost,
+    known_columns=columns.KNOWN_COLUMNS,
+    required=columns.REQUIRED,
+    preview=columns.PREVIEW,
 )

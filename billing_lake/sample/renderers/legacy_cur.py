@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
-from billing_lake.domain.naming import normalise
+from billing_lake.formats.legacy_cur.naming import normalise
 from billing_lake.sample.canonical import MONEY_SCALE
 from billing_lake.sample.catalogue import PAYER
 from billing_lake.sample.renderers.files import appearing, gzip_writer, record

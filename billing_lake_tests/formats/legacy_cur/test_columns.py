@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 import pytest
 
-from billing_lake.domain.dictionary import (
-    DECIMAL,
+from billing_lake.domain.column_names import LAKE_COLUMNS
+from billing_lake.domain.types import DECIMAL, STRING, TIMESTAMP
+from billing_lake.formats.legacy_cur.columns import (
     KNOWN_COLUMNS,
-    LAKE_COLUMNS,
-    STRING,
-    TIMESTAMP,
+    PREVIEW,
+    REQUIRED,
+    ROLES,
     is_cost,
     type_of,
 )
-from billing_lake.domain.naming import normalise
+from billing_lake.formats.legacy_cur.naming import normalise
 
 
 @pytest.mark.parametrize(
@@ -70,3 +73,7 @@ def test_every_known_name_obeys_the_naming_rule() -> None:
 
 def test_the_lakes_columns_are_no_report_columns() -> None:
     assert not set(LAKE_COLUMNS) & set(KNOWN_COLUMNS)
+
+
+def test_whatever_the_format_names_is_a_column_that_it_knows() -> None:
+    assert {*asdict(ROLES).values(), *REQUIRED, *PREVIEW} <= set(KNOWN_COLUMNS)

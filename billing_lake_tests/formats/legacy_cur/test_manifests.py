@@ -14,16 +14,12 @@ from billing_lake.domain.errors import (
     ForeignKeyInManifestError,
     PeriodMismatchError,
 )
-from billing_lake.domain.layouts import ExportLocation
-from billing_lake.domain.manifests import (
-    MAX_MANIFEST,
-    Manifest,
-    check_manifest,
-    parse_manifest,
-    require_manifest_size,
-)
+from billing_lake.formats.legacy_cur.layouts import LegacyLayout
+from billing_lake.formats.legacy_cur.manifests import parse_manifest
+from billing_lake.formats.locations import check_manifest
+from billing_lake.formats.manifests import MAX_MANIFEST, Manifest, require_manifest_size
 
-EXPORT = ExportLocation("cur", "create-new", "billing", "cur")
+RULES = LegacyLayout("billing", "cur")
 FOLDER = "billing/cur/20230801-20230901"
 PLAIN: dict[str, Any] = {
     "assemblyId": "20230903T040211Z",
@@ -52,14 +48,14 @@ def parsed(**changes: object) -> Manifest:
 
 
 def check(manifest: Manifest) -> None:
-    check_manifest(manifest, EXPORT, period="2023-08", buckets=("b",), key="m.json")
+    check_manifest(manifest, RULES, period="2023-08", buckets=("b",), key="m.json")
 
 
 def test_a_manifest_says_version_period_files_and_columns() -> None:
     manifest = parsed()
     check(manifest)
     assert manifest == Manifest(
-        assembly_id="20230903T040211Z",
+        version="20230903T040211Z",
         period="2023-08",
         bucket="b",
         keys=(f"{FOLDER}/20230903T040211Z/cur-00001.csv.gz",),
@@ -168,9 +164,9 @@ def test_a_manifest_of_another_bucket_is_never_believed_and_the_setting_is_named
 def test_a_report_that_moved_has_manifests_of_both_of_its_buckets() -> None:
     for bucket in ("old", "new"):
         moved = parsed(bucket=bucket)
-        check_manifest(moved, EXPORT, period="2023-08", buckets=("old", "new"), key="m")
+        check_manifest(moved, RULES, period="2023-08", buckets=("old", "new"), key="m")
     with pytest.raises(ForeignKeyInManifestError, match="to 'old', 'new'"):
-        check_manifest(parsed(), EXPORT, period="2023-08", buckets=("old", "new"), key="m")
+        check_manifest(parsed(), RULES, period="2023-08", buckets=("old", "new"), key="m")
 
 
 @pytest.mark.parametrize(

@@ -1,39 +1,18 @@
-"""Kinds of files and trees that are not read: each has a name, and advice that fits it."""
+"""Trees and headers of any format, and folders that hold several deliveries: each has a name, and advice that fits it."""
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
-from billing_lake.domain.kinds import (
+from billing_lake.formats.legacy_cur import LEGACY_CUR
+from billing_lake.formats.recognition import (
+    is_report_file,
     kind_of_header,
     kind_of_tree,
-    named,
     several_deliveries,
-    unread_kind,
 )
-
-
-@pytest.mark.parametrize(
-    ("key", "kind"),
-    [
-        ("a/bill.csv", "plain CSV, not gzipped"),
-        ("a/BILL.CSV", "plain CSV, not gzipped"),
-        ("a/bill.csv.zip", "ZIP"),
-        ("a/bill-00001.snappy.parquet", "Parquet"),
-        ("a/bill.csv.gzip", "gzipped CSV of another name"),
-        ("a/bill.csv.bz2", "CSV compressed in another way than gzip"),
-        ("a/bill.xlsx", "a workbook of Excel"),
-        ("a/march.gz", "gzip of another name"),
-        ("a/bill.csv.gz", None),
-        ("a/cost_and_usage_data_status/x.parquet", None),
-        ("a/readme.md", None),
-        ("a/bill-Manifest.json", None),
-    ],
-)
-def test_a_file_that_may_hold_a_bill_and_is_not_read_has_a_kind(key: str, kind: str | None) -> None:
-    found = unread_kind(key)
-    assert (found.name if found else None) == kind
-    assert found is None or found.remedy
 
 
 @pytest.mark.parametrize(
@@ -75,7 +54,7 @@ def test_focus_is_known_by_the_columns_that_it_requires(
     header: tuple[str, ...],
     known: bool,  # noqa: FBT001
 ) -> None:
-    assert (kind_of_header(header) is not None) is known
+    assert (kind_of_header(header, LEGACY_CUR) is not None) is known
 
 
 @pytest.mark.parametrize(
@@ -98,7 +77,13 @@ def test_several_folders_in_that_of_a_period_are_several_deliveries(
     assert several_deliveries(keys) == found
 
 
-def test_names_in_a_message_are_few_and_printable_and_show_their_kind() -> None:
-    assert named(["a\n.csv.gz", "b.zip"]) == "a\\x0a.csv.gz, b.zip (ZIP)"
-    assert named("abcde") == "a, b, c and 2 more"
-    assert named([]) == ""
+def test_a_header_of_another_format_that_is_read_is_named_with_the_setting_that_reads_it() -> None:
+    kind = kind_of_header(LEGACY_CUR.required, dataclasses.replace(LEGACY_CUR, name="other"))
+    assert kind is not None
+    assert (kind.name, "`format: legacy_cur`" in kind.remedy) == ("legacy_cur", True)
+    assert kind_of_header(LEGACY_CUR.required, LEGACY_CUR) is None
+
+
+def test_a_report_file_of_any_format_is_known_by_its_name() -> None:
+    assert is_report_file("a/b-00001.csv.gz")
+    assert not is_report_file("a/b-Manifest.json")

@@ -9,23 +9,41 @@ Types are written as Iceberg writes them. `*_start_time` and `*_end_time` stay t
 
 from __future__ import annotations
 
-STRING = "string"
-TIMESTAMP = "timestamptz"
-DECIMAL = "decimal(38, 18)"
-DECIMAL_SCALE = 18
+from billing_lake.domain.sources import Roles
+from billing_lake.domain.types import DECIMAL, STRING, TIMESTAMP
 
-CURRENCY = "line_item_currency_code"
-PERIOD_START = "bill_billing_period_start_date"
-USAGE_START = "line_item_usage_start_date"
-LINE_ITEM_ID = "identity_line_item_id"
-TIME_INTERVAL = "identity_time_interval"
+ROLES = Roles(
+    period_start="bill_billing_period_start_date",
+    usage_start="line_item_usage_start_date",
+    usage_end="line_item_usage_end_date",
+    currency="line_item_currency_code",
+    account="line_item_usage_account_id",
+    payer="bill_payer_account_id",
+    line_item_id="identity_line_item_id",
+    time_interval="identity_time_interval",
+    charge_type="line_item_line_item_type",
+    service="line_item_product_code",
+)
 
-EXPORT_NAME = "export_name"
-BILLING_PERIOD = "billing_period"
-DELIVERY_VERSION = "delivery_version"
-SOURCE_FILE = "source_file"
-LAKE_COLUMNS = (EXPORT_NAME, BILLING_PERIOD, DELIVERY_VERSION, SOURCE_FILE)
-"""Columns that every table of the lake carries besides the report's own."""
+REQUIRED = (
+    "bill_billing_period_start_date",
+    "line_item_usage_start_date",
+    "line_item_currency_code",
+    "line_item_unblended_cost",
+)
+"""Columns without which a report can be neither dated nor totalled."""
+
+PREVIEW = (
+    "line_item_usage_start_date",
+    "line_item_usage_account_id",
+    "line_item_product_code",
+    "line_item_line_item_type",
+    "line_item_usage_type",
+    "line_item_usage_amount",
+    "line_item_unblended_cost",
+    "line_item_currency_code",
+)
+"""Columns by which a person recognises a report."""
 
 _TEXT = """
 identity_line_item_id identity_time_interval bill_invoice_id bill_invoicing_entity bill_billing_entity bill_bill_type

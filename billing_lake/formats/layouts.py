@@ -1,0 +1,73 @@
+"""Layouts: where an export puts its files, and what commits a delivery."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from dataclasses import dataclass
+from typing import Protocol
+
+from billing_lake.formats.keys import plain
+from billing_lake.formats.manifests import Manifest
+
+
+class ManifestLayout(Hashable, Protocol):
+    """A layout of which each delivery is committed by a manifest. All keys that it takes and returns are plain ones."""
+
+    @property
+    def folder(self) -> str:
+        """Folder that every file of the export lies below, plain, with a slash at its end; empty for the whole bucket."""
+
+    @property
+    def folders(self) -> tuple[str, ...]:
+        """What keys may begin with: `folder`, and what a provider makes of a prefix that is empty or ends with a slash."""
+
+    @property
+    def hidden(self) -> bool:
+        """Whether the report's files have names that begin with a dot, as those of copies at work do elsewhere."""
+
+    def period_folders(self, period: str) -> tuple[str, ...]:
+        """Return the folders, below `folder`, that hold what belongs to a billing period; each with a slash at its end."""
+
+    def period_of_key(self, key: str) -> str | None:
+        """Return the billing period that ``key`` belongs to, or None where it belongs to none."""
+
+    def manifest_keys(self, period: str) -> tuple[str, ...]:
+        """Return the keys that the manifest of the period's current delivery may have, likeliest first."""
+
+    def parse(self, data: bytes, key: str) -> Manifest:
+        """Read the manifest with the bytes ``data`` at ``key``.
+
+        Raises:
+            BrokenManifestError: It is no manifest, or lists files of a kind that is not read.
+        """
+
+
+@dataclass(frozen=True)
+class Loose:
+    """Files without a manifest: every report file below the prefix counts, and its rows say for which billing period.
+
+    Attributes:
+        prefix: The folder.
+        report: Not used.
+    """
+
+    prefix: str
+    report: str = ""
+
+    hidden = False
+
+    @property
+    def folder(self) -> str:
+        """See `ManifestLayout.folder`."""
+        path = plain(self.prefix)
+        return f"{path}/" if path else ""
+
+    @property
+    def folders(self) -> tuple[str, ...]:
+        """See `ManifestLayout.folders`."""
+        written = f"{self.prefix.rstrip('/')}/"
+        return tuple(dict.fromkeys((self.folder, written))) if self.folder else ("",)
+
+
+KeyRules = ManifestLayout | Loose
+"""Where an export's files lie: what a format makes of a layout, a prefix and a report's name."""

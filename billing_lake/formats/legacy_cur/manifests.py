@@ -1,0 +1,98 @@
+"""What a manifest of legacy CUR says."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from billing_lake.domain.errors import BrokenManifestError
+from billing_lake.domain.periods import period_of_range
+from billing_lake.formats.keys import plain
+from billing_lake.formats.legacy_cur.files import READS, SET_GZIP, is_report_file
+from billing_lake.formats.manifests import (
+    Manifest,
+    load_manifest,
+    refuse_twice,
+    text_of,
+    version_of,
+)
+
+_SET_GZIP = f"{SET_GZIP}, then have the period delivered again"
+_EXPECTED = (
+    ("compression", "gzip", _SET_GZIP),
+    ("contentType", "text/csv", _SET_GZIP),
+    ("charset", "utf-8", "Have the provider deliver the period in UTF-8"),
+)
+
+
+def parse_manifest(data: bytes, key: str) -> Manifest:
+    """Read a manifest.
+
+    Args:
+        data: Its bytes.
+        key: Its key, for errors.
+
+    Raises:
+        BrokenManifestError: It is no manifest, or lists files of a kind that is not read.
+    """
+    value = load_manifest(data, key)
+    _refuse_other_formats(value, key)
+    return Manifest(
+        version=version_of(value, "assemblyId", key),
+        period=_period(value, key),
+        bucket=text_of(value, "bucket", key),
+        keys=_keys(value, key),
+        columns=_columns(value, key),
+    )
+
+
+def _refuse_other_formats(value: dict[str, Any], key: str) -> None:
+    for name, expected, remedy in _EXPECTED:
+        found = value.get(name)
+        if found is not None and str(found).lower() != expected:
+            what = f"The manifest's {name} is not {expected}; what is read is {READS} in UTF-8"
+            raise BrokenManifestError(what, file=key, value=str(found), remedy=remedy)
+
+
+def _period(value: dict[str, Any], key: str) -> str:
+    stated = value.get("billingPeriod")
+    start, end = (
+        (stated.get("start"), stated.get("end")) if isinstance(stated, dict) else (None, None)
+    )
+    period = period_of_range(str(start), str(end))
+    if period is None:
+        what = "The manifest's billingPeriod is not exactly one month"
+        raise BrokenManifestError(what, file=key, value=f"{start} to {end}")
+    return period
+
+
+def _keys(value: dict[str, Any], key: str) -> tuple[str, ...]:
+    listed = value.get("reportKeys")
+    if not isinstance(listed, list) or not listed:
+        raise BrokenManifestError("The manifest lists no report files", file=key)
+    # An export without a prefix, or with one that ends with a slash, writes keys with empty parts.
+    keys = [plain(item) if isinstance(item, str) else "" for item in listed]
+    for raw, report in zip(listed, keys, strict=True):
+        if not is_report_file(report):
+            what = f"The manifest lists a file of another kind; what is read is {READS}"
+            raise BrokenManifestError(what, file=key, value=str(raw), remedy=_SET_GZIP)
+    refuse_twice(keys, key)
+    return tuple(keys)
+
+
+def _columns(value: dict[str, Any], key: str) -> tuple[str, ...]:
+    stated = value.get("columns")
+    if stated is None:
+        return ()
+    if not isinstance(stated, list):
+        raise BrokenManifestError("The manifest's columns are no list", file=key)
+    return tuple(_column(item, key) for item in stated)
+
+
+def _column(item: object, key: str) -> str:
+    category, name = (
+        (item.get("category", ""), item.get("name")) if isinstance(item, dict) else ("", None)
+    )
+    if not isinstance(category, str) or not isinstance(name, str) or not name:
+        what = "The manifest lists a column without a name"
+        raise BrokenManifestError(what, file=key, value=str(item))
+    return f"{category}/{name}" if category else name

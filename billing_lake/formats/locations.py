@@ -1,0 +1,113 @@
+"""Where an export delivers to: its format, its layout and the folders of a bucket; and what a manifest may say of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from billing_lake.domain.deliveries import Layout
+from billing_lake.domain.errors import (
+    ConfigurationError,
+    ForeignKeyInManifestError,
+    PeriodMismatchError,
+    shown,
+)
+from billing_lake.formats.base import Format
+from billing_lake.formats.keys import is_safe_key, plain
+from billing_lake.formats.layouts import KeyRules, Loose, ManifestLayout
+from billing_lake.formats.manifests import Manifest
+from billing_lake.formats.registry import DEFAULT
+
+
+@dataclass(frozen=True)
+class ExportLocation:
+    """Where an export delivers to.
+
+    Attributes:
+        name: Name of the export.
+        layout: Its key layout.
+        prefix: Folder of the bucket that it writes to; may be empty. Slashes at its ends mean nothing where the keys have
+            none, see `ManifestLayout.folders`.
+        report: Name of the report, a folder below the prefix; loose files have none.
+        buckets: Buckets that the provider writes or wrote to, as manifests state them; empty for the storage's own. A
+            folder that is a copy of a bucket has another name, and a report that moved has two.
+        quiet_seconds: For how long nothing must have been written where nothing else says that a delivery is finished.
+        format: What the columns of its reports mean.
+
+    Raises:
+        ConfigurationError: Prefix or report is no path below the bucket, a layout lacks its report name, or the format has no
+            such layout.
+    """
+
+    name: str
+    layout: Layout
+    prefix: str
+    report: str = ""
+    buckets: tuple[str, ...] = ()
+    quiet_seconds: int = 0
+    format: Format = DEFAULT
+
+    def __post_init__(self) -> None:
+        for label, path in (("prefix", plain(self.prefix)), ("report", self.report)):
+            if path and not is_safe_key(path):
+                what = f"The {label} of export {shown(self.name)} is no path below the bucket: {shown(path)!r}"
+                raise ConfigurationError(what, remedy="Name folders only, divided by slashes")
+        if "/" in self.report:
+            what = f"The report name of export {shown(self.name)} holds a slash: {shown(self.report)!r}"
+            raise ConfigurationError(what, remedy="Give the folders before the report as `prefix`")
+        if self.layout not in self.format.layouts:
+            what = f"Export {shown(self.name)} has the layout {self.layout}, which {self.format.name} has not"
+            raise ConfigurationError(
+                what, remedy=f"Choose one of: {', '.join(self.format.layouts)}"
+            )
+        if not isinstance(self.rules, Loose) and not self.report:
+            what = f"Export {shown(self.name)} has the layout {self.layout} and no report name"
+            raise ConfigurationError(
+                what, remedy="Set `report` to the name of the report in the provider's console"
+            )
+
+    @cached_property
+    def rules(self) -> KeyRules:
+        """Where its files lie."""
+        return self.format.layouts[self.layout](self.prefix, self.report)
+
+
+def check_manifest(
+    manifest: Manifest, rules: ManifestLayout, *, period: str, buckets: Sequence[str], key: str
+) -> None:
+    """Refuse a manifest that does not agree with the place where it lies.
+
+    Args:
+        manifest: The manifest.
+        rules: Where the export's files lie.
+        period: Billing period of the folder that it lies in.
+        buckets: Buckets that it may speak of.
+        key: Its key, for errors.
+
+    Raises:
+        PeriodMismatchError: It speaks of another billing period, or lists a file in the folder of another one.
+        ForeignKeyInManifestError: It lists a file outside the export, or speaks of another bucket.
+    """
+    if manifest.period != period:
+        what = f"The manifest speaks of {manifest.period} and lies in the folder of {period}"
+        raise PeriodMismatchError(what, file=key)
+    if manifest.bucket not in buckets:
+        known = ", ".join(repr(shown(bucket)) for bucket in buckets)
+        what = f"The manifest speaks of the bucket {shown(manifest.bucket)!r}, and this export is delivered to {known}"
+        raise ForeignKeyInManifestError(what, file=key, remedy=_other_bucket(manifest.bucket))
+    for listed in manifest.keys:
+        if not is_safe_key(listed) or not listed.startswith(rules.folder):
+            what = "The manifest lists a file outside the export's folder"
+            raise ForeignKeyInManifestError(what, file=key, value=listed)
+        if rules.period_of_key(listed) != period:
+            what = f"The manifest lists a file outside the folder of {period}"
+            raise PeriodMismatchError(what, file=key, value=listed)
+
+
+def _other_bucket(bucket: str) -> str:
+    named = shown(bucket)
+    return (
+        f"If this is a copy of that bucket, set `bucket: {named}` in the export's defs.yaml; if the report moved, list both, "
+        f"`bucket: [{named}, <the other>]`; if neither is so, find out who wrote this manifest"
+    )

@@ -14,10 +14,10 @@ from typing import Any
 import dagster as dg
 import pytest
 
+from billing_lake.aws.settings import AwsSettings
 from billing_lake.deployments.aws import AwsLake
-from billing_lake.deployments.aws_settings import AwsSettings
 from billing_lake.resources.glue_package import build_glue_package
-from billing_lake.resources.glue_settings import GlueWaits
+from billing_lake.resources.glue_runs import GlueWaits
 from billing_lake.sample import SampleDelivery
 from billing_lake_tests.engines.on_glue import SCRIPT
 from billing_lake_tests.lakes import NO_CAPTURE, World

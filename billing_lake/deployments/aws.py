@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from billing_lake.aws.settings import AwsSettings
 from billing_lake.deployments.aws_access import require_access, require_table_bucket
-from billing_lake.deployments.aws_settings import AwsSettings
 from billing_lake.deployments.base import LAKE_RESOURCE
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from billing_lake.engines.base import Engine, Log, Reader
     from billing_lake.files.s3 import S3Files
     from billing_lake.landing.s3 import S3Storage
-    from billing_lake.resources.glue_settings import GlueWaits
+    from billing_lake.resources.glue_runs import GlueWaits
     from billing_lake.tables.base import Crawler
     from billing_lake.tables.glue_crawled import GlueCrawledTables
     from billing_lake.tables.glue_hive import GlueHiveTables
@@ -141,18 +141,10 @@ class AwsLake:
             return PolarsEngine(log=log, files=self.files, options=self.clients.polars_options())
         from billing_lake.engines.glue_engine import GlueEngine
         from billing_lake.resources.glue_jobs import GlueJobs
-        from billing_lake.resources.glue_settings import GlueJobSettings, GlueWaits
+        from billing_lake.resources.glue_runs import GlueWaits
 
         jobs = GlueJobs(
-            settings=GlueJobSettings(
-                job=self.settings.glue_job or "",
-                region=self.settings.region,
-                pipes_bucket=self.settings.pipes_bucket,
-                worker_type=self.settings.glue_worker_type,
-                workers=self.settings.glue_workers,
-                timeout_minutes=self.settings.glue_timeout_minutes,
-                dpu_hour_usd=self.settings.glue_dpu_hour_usd,
-            ),
+            settings=self.settings,
             glue=self.clients.client("glue"),
             s3=self.clients.client("s3"),
             waits=self.waits or GlueWaits(),

@@ -11,9 +11,9 @@ from billing_lake.aws.errors import (
     fault_of,
     is_transient,
 )
+from billing_lake.aws.settings import AwsSettings
 from billing_lake.domain.errors import ConfigurationError, GlueJobError, shown
 from billing_lake.engines.base import Log
-from billing_lake.resources.glue_settings import GlueJobSettings
 
 _FULL = frozenset({"ConcurrentRunsExceededException", "ResourceNumberLimitExceededException"})
 _MESSAGE = 500
@@ -33,7 +33,7 @@ class Calm:
     def __init__(
         self,
         purpose: str,
-        settings: GlueJobSettings,
+        settings: AwsSettings,
         patience: float,
         clock: Callable[[], float],
         log: Log,
@@ -57,27 +57,25 @@ class Calm:
         if (named := credentials_error(error)) is not None:
             raise named from error
         if fault is Fault.MISSING:
-            what = (
-                f"Glue in {settings.region} could not {self._purpose} {settings.job}: {said(error)}"
-            )
+            what = f"Glue in {settings.region} could not {self._purpose} {settings.glue_job}: {said(error)}"
             raise ConfigurationError(
                 what, remedy="Set BILLING_LAKE_GLUE_JOB to a job that exists in this region"
             ) from error
         if fault is Fault.DENIED:
-            what = f"No right to {self._purpose} {settings.job}: {said(error)}"
+            what = f"No right to {self._purpose} {settings.glue_job}: {said(error)}"
             raise ConfigurationError(
                 what,
                 remedy="Allow glue:StartJobRun, GetJobRun, GetJobRuns and BatchStopJobRun on the job",
             ) from error
         if error_code(error) in ("InvalidInputException", "ValidationException"):
-            what = f"Glue refuses to {self._purpose} {settings.job}: {said(error)}"
+            what = f"Glue refuses to {self._purpose} {settings.glue_job}: {said(error)}"
             raise ConfigurationError(
                 what, remedy="Compare the BILLING_LAKE_GLUE_* settings with the job"
             ) from error
         now = self._clock()
         self._since = now if self._since is None else self._since
         if not is_transient(error) or now - self._since > self._patience:
-            what = f"Could not {self._purpose} {settings.job}: {said(error)}"
+            what = f"Could not {self._purpose} {settings.glue_job}: {said(error)}"
             raise GlueJobError(what) from error
         self._log(f"Glue could not {self._purpose}, trying again: {said(error)}")
 

@@ -14,11 +14,19 @@ from typing import Any, cast
 
 import dagster as dg
 
+from billing_lake.aws.settings import AwsSettings
 from billing_lake.domain.errors import ConfigurationError, GlueJobError
 from billing_lake.engines.base import Log
 from billing_lake.engines.glue_engine import JobAnswer, Launch
-from billing_lake.resources.glue_runs import LAUNCH, RUN, STEP, GlueRuns, stopped_at_the_end
-from billing_lake.resources.glue_settings import GlueJobSettings, GlueWaits
+from billing_lake.resources.glue_run_facts import advice, run_facts
+from billing_lake.resources.glue_runs import (
+    LAUNCH,
+    RUN,
+    STEP,
+    GlueRuns,
+    GlueWaits,
+    stopped_at_the_end,
+)
 from billing_lake.spark_job.requests import EXTRA, Reply, Request
 
 PREFIX = "billing-lake-pipes"
@@ -46,7 +54,7 @@ class GlueJobs:
         clock: Returns seconds that only grow.
     """
 
-    settings: GlueJobSettings
+    settings: AwsSettings
     glue: Any
     s3: Any
     waits: GlueWaits = field(default_factory=GlueWaits)
@@ -141,7 +149,7 @@ class _Launch:
             failure = GlueJobError(
                 what,
                 remedy="Give the job the script of this release (`make glue-package`). "
-                f"{self._settings.advice(str(self._runs.started))}",
+                f"{advice(self._settings, str(self._runs.started))}",
             )
         if failure is not None:
             if output:
@@ -152,16 +160,16 @@ class _Launch:
             self._step.log.error("%s", failure)
         run = self._runs.last
         return JobAnswer(
-            reply=cast("Reply", reply), facts={} if run is None else self._settings.facts(run)
+            reply=cast("Reply", reply), facts={} if run is None else run_facts(self._settings, run)
         )
 
     def _parameters(self) -> dict[str, Any]:
         # Made for each launch: Dagster's client writes into it.
         return {
-            "JobName": self._settings.job,
-            "WorkerType": self._settings.worker_type,
-            "NumberOfWorkers": self._settings.workers,
-            "Timeout": self._settings.timeout_minutes,
+            "JobName": self._settings.glue_job,
+            "WorkerType": self._settings.glue_worker_type,
+            "NumberOfWorkers": self._settings.glue_workers,
+            "Timeout": self._settings.glue_timeout_minutes,
             "Arguments": {
                 LAUNCH: self._id,
                 RUN: self._step.run.run_id,

@@ -27,6 +27,7 @@ from dagster_pipes import (
 
 from billing_lake.domain.errors import ConfigurationError, GlueJobError, shown
 from billing_lake.engines.base import Log
+from billing_lake.resources.glue_run_facts import advice
 from billing_lake.resources.glue_runs import GlueRuns
 from billing_lake.spark_job.requests import REPLY, Reply
 
@@ -182,7 +183,7 @@ class GlueClient(PipesGlueClient):
             run.get("ErrorMessage") or run.get("StateDetail") or "Glue gives no reason", _MESSAGE
         )
         what = f"Glue run {run_id} of job {job_name} ended as {run['JobRunState']}: {said}"
-        raise GlueJobError(what, remedy=self._runs.settings.advice(run_id))
+        raise GlueJobError(what, remedy=advice(self._runs.settings, run_id))
 
 
 class StepView:

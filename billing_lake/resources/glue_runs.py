@@ -12,10 +12,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from billing_lake.aws.settings import AwsSettings
 from billing_lake.domain.errors import BillingLakeError, GlueJobError, shown
 from billing_lake.engines.base import Log
 from billing_lake.resources.glue_faults import Calm, doubtful, is_full, said
-from billing_lake.resources.glue_settings import GlueJobSettings, GlueWaits
+from billing_lake.resources.glue_run_facts import advice, console_url
 
 LAUNCH = "--billing-lake-launch"
 """Argument with an id that no other start of a run has."""
@@ -32,6 +33,29 @@ _MESSAGE = 500
 
 Run = Mapping[str, Any]
 """A `JobRun` of Glue's API."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class GlueWaits:
+    """How long to wait for what, in seconds.
+
+    Attributes:
+        first_poll: Pause before the second look at a run; each is longer than the one before.
+        last_poll: The longest such pause.
+        progress: How often to log that a run still works.
+        slot: How long to wait for a run to be admitted: by the job's own limit of runs, the account's, or Glue's queue.
+        overtime: How long to wait beyond the run's time-out, for its start and its end.
+        stop: How long to wait for a run to stop after it was asked to.
+        trouble: How long to repeat calls that Glue does not answer.
+    """
+
+    first_poll: float = 2
+    last_poll: float = 10
+    progress: float = 30
+    slot: float = 4 * 3600
+    overtime: float = 1800
+    stop: float = 180
+    trouble: float = 900
 
 
 @dataclass(kw_only=True)
@@ -53,7 +77,7 @@ class GlueRuns:
     """
 
     client: Any
-    settings: GlueJobSettings
+    settings: AwsSettings
     waits: GlueWaits
     log: Log
     launch: str
@@ -109,7 +133,7 @@ class GlueRuns:
                     if self.clock() - told >= self.waits.progress:
                         told = self.clock()
                         self.log(
-                            f"Glue job {self.settings.job}: no room for another run: {said(error)}; "
+                            f"Glue job {self.settings.glue_job}: no room for another run: {said(error)}; "
                             f"waiting since {waited:,.0f} s"
                         )
                 self.sleep(next(pause))
@@ -131,10 +155,10 @@ class GlueRuns:
         Raises:
             GlueJobError: It took longer than Glue itself should have allowed.
         """
-        self.log(f"Glue run {run_id}: {self.settings.console_url(run_id)}")
+        self.log(f"Glue run {run_id}: {console_url(self.settings, run_id)}")
         begun = since = told = self.clock()
         state = ""
-        limit = self.settings.timeout_minutes * 60 + self.waits.overtime
+        limit = self.settings.glue_timeout_minutes * 60 + self.waits.overtime
         for pause in self._pauses():
             run = self.last = self._look(run_id)
             now = self.clock()
@@ -148,7 +172,7 @@ class GlueRuns:
                 return run
             if now - since > limit or (state == "WAITING" and now - begun > self.waits.slot):
                 what = f"Glue run {run_id} is still {state} after {now - begun:,.0f} seconds"
-                raise GlueJobError(what, remedy=self.settings.advice(run_id))
+                raise GlueJobError(what, remedy=advice(self.settings, run_id))
             self.sleep(pause)
         raise AssertionError
 
@@ -183,7 +207,7 @@ class GlueRuns:
                 what = f"Glue run {run_id} was told to stop and is still {run['JobRunState']}"
                 raise GlueJobError(
                     what,
-                    remedy=f"Stop it at {self.settings.console_url(run_id)}, then load the period again",
+                    remedy=f"Stop it at {console_url(self.settings, run_id)}, then load the period again",
                 )
             self.sleep(pause)
         raise AssertionError
@@ -193,7 +217,7 @@ class GlueRuns:
         pages: dict[str, Any] = {}
         while True:
             page = self._call(
-                "list the job's runs", "get_job_runs", JobName=self.settings.job, **pages
+                "list the job's runs", "get_job_runs", JobName=self.settings.glue_job, **pages
             )
             for run in page.get("JobRuns", ()):
                 if run["JobRunState"] not in ENDED:
@@ -203,12 +227,12 @@ class GlueRuns:
             pages = {"NextToken": page["NextToken"]}
 
     def _look(self, run_id: str) -> Run:
-        run: Run = self.get_job_run(JobName=self.settings.job, RunId=run_id)["JobRun"]
+        run: Run = self.get_job_run(JobName=self.settings.glue_job, RunId=run_id)["JobRun"]
         return run
 
     def _ask_to_stop(self, run_id: str) -> bool:
         answer = self._call(
-            "stop the run", "batch_stop_job_run", JobName=self.settings.job, JobRunIds=[run_id]
+            "stop the run", "batch_stop_job_run", JobName=self.settings.glue_job, JobRunIds=[run_id]
         )
         for refused in answer.get("Errors", ()):
             detail = refused.get("ErrorDetail", {})
@@ -260,7 +284,7 @@ class GlueRuns:
 
     def _no_room(self, error: Exception, waited: float) -> GlueJobError:
         what = (
-            f"Glue job {self.settings.job} admitted no other run for {waited:,.0f} seconds: "
+            f"Glue job {self.settings.glue_job} admitted no other run for {waited:,.0f} seconds: "
             f"{said(error)}"
         )
         return GlueJobError(

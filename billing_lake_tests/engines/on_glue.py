@@ -9,8 +9,9 @@ from billing_lake.engines.base import Log
 from billing_lake.engines.glue_engine import JobAnswer, Launch
 from billing_lake.resources.glue_jobs import GlueJobs
 from billing_lake.resources.glue_package import build_glue_package
-from billing_lake.resources.glue_settings import GlueJobSettings, GlueWaits
+from billing_lake.resources.glue_runs import GlueWaits
 from billing_lake.spark_job.requests import Request
+from billing_lake_tests.aws.settings import aws_settings
 from billing_lake_tests.servers.aws import Aws
 
 JOB = "conformance"
@@ -48,7 +49,7 @@ def glue_jobs(aws: Aws, folder: Path) -> GlueJobs:
         extra_py_files=[aws.put(bucket, library.name, library.read_bytes())],
     )
     return GlueJobs(
-        settings=GlueJobSettings(job=JOB, region=aws.region, pipes_bucket=bucket, workers=2),
+        settings=aws_settings(glue_job=JOB, region=aws.region, pipes_bucket=bucket, glue_workers=2),
         glue=aws.client("glue"),
         s3=aws.client("s3"),
         waits=QUICK,

@@ -12,7 +12,8 @@ from billing_lake.domain.profiles import Profile
 from billing_lake.domain.sources import Source, SourceFile
 from billing_lake.engines.glue_engine import GlueEngine
 from billing_lake.resources.glue_jobs import GlueJobs
-from billing_lake.resources.glue_settings import GlueJobSettings, GlueWaits
+from billing_lake.resources.glue_runs import GlueWaits
+from billing_lake_tests.aws.settings import aws_settings
 from billing_lake_tests.patience import PATIENCE_SECONDS
 from billing_lake_tests.servers.aws import Aws
 
@@ -98,14 +99,14 @@ class GlueWorld:
 
     def jobs(self, waits: GlueWaits = FAST, **settings: Any) -> GlueJobs:
         values: dict[str, Any] = {
-            "job": self.job,
+            "glue_job": self.job,
             "region": self.aws.region,
             "pipes_bucket": self.bucket,
-            "workers": 2,
+            "glue_workers": 2,
             **settings,
         }
         return GlueJobs(
-            settings=GlueJobSettings(**values),
+            settings=aws_settings(**values),
             glue=self.aws.client("glue"),
             s3=self.aws.client("s3"),
             waits=waits,

@@ -301,7 +301,7 @@ def test_throttling_is_waited_out(world: Callable[..., GlueWorld], aws: Aws, act
 @pytest.mark.parametrize(
     ("settings", "names"),
     [
-        ({"job": "no-such-job"}, "BILLING_LAKE_GLUE_JOB"),
+        ({"glue_job": "no-such-job"}, "BILLING_LAKE_GLUE_JOB"),
         ({"pipes_bucket": "no-such-bucket"}, "BILLING_LAKE_PIPES_BUCKET"),
     ],
 )

@@ -10,8 +10,8 @@ import pytest
 from botocore.exceptions import ClientError, ReadTimeoutError
 
 from billing_lake.domain.errors import ConfigurationError, CredentialsError, GlueJobError
-from billing_lake.resources.glue_runs import LAUNCH, GlueRuns, stopped_at_the_end
-from billing_lake.resources.glue_settings import GlueJobSettings, GlueWaits
+from billing_lake.resources.glue_runs import LAUNCH, GlueRuns, GlueWaits, stopped_at_the_end
+from billing_lake_tests.aws.settings import aws_settings
 
 TIMEOUT = ReadTimeoutError(endpoint_url="https://glue")
 HOUR = 3600
@@ -73,7 +73,7 @@ def runs(log: list[str] | None = None, **answers: list[Any]) -> tuple[GlueRuns, 
     client, time = Scripted(answers), Time()
     found = GlueRuns(
         client=client,
-        settings=GlueJobSettings(job="lake", region="us-east-1", pipes_bucket="b"),
+        settings=aws_settings(glue_job="lake"),
         waits=GlueWaits(),
         log=(log if log is not None else []).append,
         launch="mine",

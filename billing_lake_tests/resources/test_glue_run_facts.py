@@ -1,4 +1,4 @@
-"""What a Glue run costs, where it is looked at, and which settings cannot be right."""
+"""What a Glue run costs, and where it is looked at."""
 
 from __future__ import annotations
 
@@ -6,14 +6,8 @@ from typing import Any
 
 import pytest
 
-from billing_lake.domain.errors import ConfigurationError
-from billing_lake.resources.glue_settings import GlueJobSettings
-
-RIGHT: dict[str, Any] = {"job": "lake", "region": "eu-west-1", "pipes_bucket": "messages"}
-
-
-def settings(**changes: Any) -> GlueJobSettings:
-    return GlueJobSettings(**{**RIGHT, **changes})
+from billing_lake.resources.glue_run_facts import console_url, run_facts
+from billing_lake_tests.aws.settings import aws_settings
 
 
 @pytest.mark.parametrize(
@@ -29,7 +23,7 @@ def settings(**changes: Any) -> GlueJobSettings:
 def test_the_cost_is_that_of_all_workers_unless_glue_says_otherwise(
     run: dict[str, Any], dpu_seconds: float, usd: float
 ) -> None:
-    facts = settings().facts({"Id": "jr_1", **run})
+    facts = run_facts(aws_settings(), {"Id": "jr_1", **run})
     assert (facts["glue_dpu_seconds"], facts["glue_estimated_usd"]) == (dpu_seconds, usd)
     assert facts["glue_seconds"] == run["ExecutionTime"]
 
@@ -45,22 +39,5 @@ def test_the_cost_is_that_of_all_workers_unless_glue_says_otherwise(
 def test_the_link_leads_to_the_console_of_the_region_whatever_the_job_is_called(
     region: str, host: str
 ) -> None:
-    url = settings(job="a job/x", region=region).console_url("jr_1")
+    url = console_url(aws_settings(glue_job="a job/x", region=region), "jr_1")
     assert url == f"https://{host}/gluestudio/home?region={region}#/job/a%20job%2Fx/run/jr_1"
-
-
-@pytest.mark.parametrize(
-    ("change", "name"),
-    [
-        ({"job": ""}, "BILLING_LAKE_GLUE_JOB"),
-        ({"pipes_bucket": ""}, "BILLING_LAKE_PIPES_BUCKET"),
-        ({"worker_type": "G.3X"}, "BILLING_LAKE_GLUE_WORKER_TYPE"),
-        ({"workers": 1}, "BILLING_LAKE_GLUE_WORKERS"),
-        ({"timeout_minutes": 0}, "BILLING_LAKE_GLUE_TIMEOUT_MINUTES"),
-        ({"timeout_minutes": 10_081}, "BILLING_LAKE_GLUE_TIMEOUT_MINUTES"),
-        ({"dpu_hour_usd": -1.0}, "BILLING_LAKE_GLUE_DPU_HOUR_USD"),
-    ],
-)
-def test_a_setting_that_cannot_be_right_is_named(change: dict[str, Any], name: str) -> None:
-    with pytest.raises(ConfigurationError, match=f"^{name} is "):
-        settings(**change)

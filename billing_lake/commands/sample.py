@@ -16,6 +16,7 @@ from billing_lake.domain.periods import is_period, next_period
 from billing_lake.formats.locations import ExportLocation
 from billing_lake.sample.own import OwnSamples
 from billing_lake.sample.spec import SampleSpec
+from billing_lake.sql.named_queries import UNBLENDED
 
 _RANGE = re.compile(r"(?P<first>[^.]+?)(?:\.\.(?P<last>[^.]+))?")
 _DEFAULTS = SampleSpec()
@@ -172,7 +173,7 @@ def _write(
                     one.version,
                     len(one.files),
                     f"{one.rows:,}",
-                    as_text(one.totals.get(spec.currency, {}).get("line_item_unblended_cost", 0)),
+                    as_text(one.totals.get(spec.currency, {}).get(UNBLENDED, 0)),
                     spec.currency,
                 )
                 for one in written

@@ -35,7 +35,7 @@ class Roles:
         currency: Currency of the costs.
         account: Account that used.
         payer: Account that pays.
-        line_item_id: Id of the row, unique within a time interval of one delivery.
+        line_id: Id of the row, unique within a time interval of one delivery.
         time_interval: That time interval.
         charge_type: Kind of charge: usage, tax, credit, fee.
         service: Service that was used.
@@ -47,7 +47,7 @@ class Roles:
     currency: str | None = None
     account: str | None = None
     payer: str | None = None
-    line_item_id: str | None = None
+    line_id: str | None = None
     time_interval: str | None = None
     charge_type: str | None = None
     service: str | None = None

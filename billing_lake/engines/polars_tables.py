@@ -119,7 +119,7 @@ def _duplicates(source: Source, access: Access) -> int:
     import polars as pl
 
     id_, time_interval = (
-        _present(source, name) for name in (source.roles.line_item_id, source.roles.time_interval)
+        _present(source, name) for name in (source.roles.line_id, source.roles.time_interval)
     )
     if not id_ or not time_interval:
         return 0

@@ -3,7 +3,7 @@
 Every column is a *string*, with the dictionary's type in its comment. Not because the types are unknown: Athena reads quoted
 CSV through OpenCSVSerDe alone, and that takes no DECIMAL and no ISO timestamp, and fails on the first empty number. So a column
 declared with its true type could not be read, and as text it is what the provider wrote. To calculate, cast it:
-`TRY_CAST(NULLIF(line_item_unblended_cost, '') AS DECIMAL(38, 18))`. No CSV reader of Athena takes line breaks within a cell; the
+`TRY_CAST(NULLIF(a_cost, '') AS DECIMAL(38, 18))`. No CSV reader of Athena takes line breaks within a cell; the
 engines do, and the tables of the lake are loaded from the files, never through this table.
 """
 

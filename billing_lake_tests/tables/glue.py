@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-import tempfile
-import uuid
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
-
-import pyarrow.parquet as pq
 
 from billing_lake.domain.schemas import Field
 from billing_lake.domain.sources import Encoded, PeriodKey, Source
 from billing_lake.files.s3 import S3Files
 from billing_lake.tables.glue_hive import GlueHiveTables
 from billing_lake_tests.servers.aws import Aws
-from billing_lake_tests.tables.making import FIELDS, MARCH, encode, files_in_s3
+from billing_lake_tests.tables.making import (
+    FIELDS,
+    MARCH,
+    count,
+    encode,
+    files_in_s3,
+    load,
+    versions,
+)
 
 
 @dataclass(frozen=True)
@@ -54,15 +57,8 @@ class GlueWorld:
         ids: bool = True,
     ) -> Encoded:
         """Write files as an engine would: into ``folder``, or somewhere in staging."""
-        folder = folder or f"s3://{self.bucket}/staging/{uuid.uuid4().hex}"
-        with tempfile.TemporaryDirectory() as here:
-            made = encode(Path(here), key, rows, version=version, fields=fields, ids=ids)
-            placed = []
-            for file in made.files:
-                uri = f"{folder}/{Path(file.uri).name}"
-                self.files.write(uri, Path(file.uri).read_bytes())
-                placed.append(replace(file, uri=uri))
-        return replace(made, files=tuple(placed))
+        folder = folder or f"s3://{self.bucket}/staging"
+        return encode(folder, key, rows, version=version, fields=fields, ids=ids)
 
     def load(
         self,
@@ -72,23 +68,13 @@ class GlueWorld:
         verify: Callable[[], None] = lambda: None,
         table: str | None = None,
     ) -> Any:
-        return tables.replace_period(
-            table or self.table,
-            key,
-            encoded,
-            properties={"billing-lake.delivery-version": encoded.version},
-            verify=verify,
-        )
+        return load(tables, encoded, key, verify, table or self.table)
 
     def count(self, source: Source) -> int:
-        return sum(self._read(file.uri).num_rows for file in source.files)
+        return count(source)
 
     def versions(self, source: Source) -> set[str]:
-        return {
-            one
-            for file in source.files
-            for one in self._read(file.uri)["delivery_version"].to_pylist()
-        }
+        return versions(source)
 
     def athena(self, key: PeriodKey = MARCH, table: str | None = None) -> set[str] | None:
         """The files that Athena reads for a partition; None where there is no partition."""
@@ -112,10 +98,6 @@ class GlueWorld:
     def data(self) -> set[str]:
         """Every Parquet file below the tables' root."""
         return {f.uri for f in self.files.list(self.root) if f.uri.endswith(".parquet")}
-
-    def _read(self, uri: str) -> Any:
-        with self.files.open(uri) as opened:
-            return pq.read_table(opened)
 
 
 def new_world(aws: Aws) -> Iterator[GlueWorld]:

@@ -6,8 +6,9 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from functools import cache
+from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -17,9 +18,12 @@ from billing_lake.aws.clients import AwsClients
 from billing_lake.domain.errors import DeliveryChangedError
 from billing_lake.domain.schemas import Column, Field, plan
 from billing_lake.domain.sources import Encoded, EncodedFile, PeriodKey, Source
+from billing_lake.files.base import Files
+from billing_lake.files.local import LocalFiles
 from billing_lake.files.s3 import S3Files
 from billing_lake.tables.aws_catalogs import glue_catalog_properties, s3_tables_properties
 from billing_lake.tables.base import TableCatalog
+from billing_lake.tables.glue_hive import GlueHiveTables
 from billing_lake.tables.hive import HiveTables
 from billing_lake.tables.iceberg import IcebergTables
 
@@ -76,6 +80,11 @@ def files_in_s3(region: str = "us-east-1") -> S3Files:
     return S3Files(AwsClients(region))
 
 
+def files_of(uri: str) -> Files:
+    """Files here, or in the S3 that the environment leads to."""
+    return files_in_s3() if uri.startswith("s3://") else LocalFiles()
+
+
 @cache
 def glue(aws: Aws) -> IcebergTables:
     """Iceberg tables in the Glue Data Catalog; the environment leads to the services."""
@@ -92,6 +101,12 @@ def s3_tables(aws: Aws) -> IcebergTables:
     return IcebergTables("s3tables", properties, files=files)
 
 
+def glue_hive(aws: Aws) -> GlueHiveTables:
+    """Hive-style tables in a Glue database and a bucket without any."""
+    aws.glue.backend.databases.pop(f"{TABLE.partition('.')[0]}_hive", None)
+    return GlueHiveTables(files_in_s3(), f"s3://{aws.new_bucket()}/hive", patience=60.0)
+
+
 def emptied(tables: IcebergTables) -> IcebergTables:
     """The tables after those of an earlier test have been removed."""
     for table in tables.tables():
@@ -102,14 +117,21 @@ def emptied(tables: IcebergTables) -> IcebergTables:
 
 MAKERS: Mapping[str, Callable[[Path], TableCatalog]] = {"iceberg": iceberg, "hive": hive}
 
-ON_AWS: Mapping[str, Callable[[Aws], IcebergTables]] = {"glue": glue, "s3_tables": s3_tables}
+ON_AWS: Mapping[str, Callable[[Aws], TableCatalog]] = {
+    "glue": lambda aws: emptied(glue(aws)),
+    "glue_hive": glue_hive,
+    "s3_tables": lambda aws: emptied(s3_tables(aws)),
+}
 
 everywhere = pytest.mark.parametrize("catalog", [*sorted(MAKERS), *sorted(ON_AWS)], indirect=True)
 """Lets a test run on the catalogs of AWS as well; each load there costs half a second."""
 
+and_glue_hive = pytest.mark.parametrize("catalog", [*sorted(MAKERS), "glue_hive"], indirect=True)
+"""Lets a test run on the Hive-style tables of AWS as well; Iceberg's commit is the same code there as here."""
+
 
 def encode(
-    folder: Path,
+    folder: Path | str,
     key: PeriodKey = MARCH,
     rows: Sequence[int] = (2,),
     *,
@@ -117,8 +139,7 @@ def encode(
     fields: Sequence[Field] = FIELDS,
     ids: bool = True,
 ) -> Encoded:
-    """Write one file for each number of ``rows``; every row costs 1.5."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Write one file for each number of ``rows``, into a folder here or in S3; every row costs 1.5."""
     as_double = Field("line_item_unblended_cost", "double", 1) in fields
     constants: dict[str, Any] = {
         "line_item_unblended_cost": 1.5 if as_double else Decimal("1.5"),
@@ -136,10 +157,12 @@ def encode(
     )
     files = []
     for count in rows:
-        path = folder / f"{uuid.uuid4().hex}.parquet"
         values = {name: [constants.get(name)] * count for name in schema.names}
-        pq.write_table(pa.Table.from_pydict(values, schema=schema), path, compression="zstd")
-        files.append(EncodedFile(uri=str(path), rows=count, size=path.stat().st_size))
+        stream = BytesIO()
+        pq.write_table(pa.Table.from_pydict(values, schema=schema), stream, compression="zstd")
+        uri = f"{folder}/{uuid.uuid4().hex}.parquet"
+        files_of(uri).write(uri, stream.getvalue())
+        files.append(EncodedFile(uri=uri, rows=count, size=stream.tell()))
     return Encoded(
         identity=uuid.uuid4().hex, version=version, files=tuple(files), fields=tuple(fields)
     )
@@ -150,9 +173,10 @@ def load(
     encoded: Encoded,
     key: PeriodKey = MARCH,
     verify: Callable[[], None] = lambda: None,
+    table: str = TABLE,
 ) -> Any:
     return catalog.replace_period(
-        TABLE,
+        table,
         key,
         encoded,
         properties={
@@ -163,18 +187,11 @@ def load(
     )
 
 
-def opened(uri: str) -> BinaryIO:
-    """A file, here or in the S3 that the environment leads to."""
-    if uri.startswith("s3://"):
-        return files_in_s3().open(uri)
-    return Path(uri).open("rb")
-
-
 def count(source: Source) -> int:
     """Rows that a reader of the files finds."""
     found = 0
     for file in source.files:
-        with opened(file.uri) as stream:
+        with files_of(file.uri).open(file.uri) as stream:
             found += pq.read_metadata(stream).num_rows
     return found
 
@@ -183,7 +200,7 @@ def versions(source: Source) -> set[str]:
     """Delivery versions that a reader of the files finds."""
     found: set[str] = set()
     for file in source.files:
-        with opened(file.uri) as stream:
+        with files_of(file.uri).open(file.uri) as stream:
             found.update(pq.read_table(stream, columns=["delivery_version"])[0].to_pylist())
     return found
 
@@ -191,6 +208,14 @@ def versions(source: Source) -> set[str]:
 def data_below(folder: Path) -> set[Path]:
     """Parquet files on disk."""
     return set(folder.rglob("*.parquet"))
+
+
+def data_of(tables: TableCatalog) -> set[str]:
+    """Every Parquet file of the lake's tables, whether or not a table refers to it."""
+    root = tables.uri(TABLE).rpartition("/")[0]
+    if root.startswith("s3://"):
+        return {one.uri for one in files_in_s3().list(root) if one.uri.endswith(".parquet")}
+    return {str(path) for path in data_below(Path(root[: root.index("/warehouse/")], "warehouse"))}
 
 
 def changed() -> None:

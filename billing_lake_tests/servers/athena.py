@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import pytest
 
 if TYPE_CHECKING:
-    from billing_lake_tests.servers.aws import Aws
+    from billing_lake_tests.servers.account import Account
 
 SCANNED = 12_345_678
 """Bytes that every query reads."""
@@ -70,7 +70,7 @@ class Athena:
         held: Whether queries run until they are stopped.
     """
 
-    def __init__(self, aws: Aws) -> None:
+    def __init__(self, aws: Account) -> None:
         self._aws = aws
         self._runs: dict[str, _Run] = {}
         self.queries: list[Query] = []

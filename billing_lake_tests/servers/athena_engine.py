@@ -29,7 +29,7 @@ from sqlglot.optimizer.qualify import qualify
 from billing_lake_tests.servers.athena import AthenaError, Query, Result
 
 if TYPE_CHECKING:
-    from billing_lake_tests.servers.aws import Aws
+    from billing_lake_tests.servers.account import Account
 
 _GLUE = "AwsDataCatalog"
 _S3_TABLES = "s3tablescatalog/"
@@ -55,7 +55,7 @@ _TYPES = {
 class AthenaEngine:
     """Answers queries over the tables of an account; each table is read once, as it is when it is first asked for."""
 
-    def __init__(self, aws: Aws) -> None:
+    def __init__(self, aws: Account) -> None:
         self._aws = aws
         self._tables: dict[tuple[str, str, str], pa.Table] = {}
 

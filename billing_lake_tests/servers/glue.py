@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from moto.glue.models import GlueBackend
     from typing_extensions import Self
 
-    from billing_lake_tests.servers.aws import Aws
+    from billing_lake_tests.servers.account import Account
 
 
 @dataclass
@@ -39,7 +39,7 @@ class _Fault:
 class Glue:
     """A running control plane; a context manager."""
 
-    def __init__(self, aws: Aws) -> None:
+    def __init__(self, aws: Account) -> None:
         self._aws = aws
         self.calls: Counter[str] = Counter()
         self._faults: list[_Fault] = []

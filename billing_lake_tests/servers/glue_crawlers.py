@@ -27,7 +27,7 @@ from billing_lake_tests.servers.glue_classifiers import Classifiers
 if TYPE_CHECKING:
     from moto.glue.models import FakeCrawl, FakeCrawler
 
-    from billing_lake_tests.servers.aws import Aws
+    from billing_lake_tests.servers.account import Account
 
 _SAMPLE = 100
 
@@ -35,7 +35,7 @@ _SAMPLE = 100
 class Crawlers:
     """The crawls, and what tests may wish for them."""
 
-    def __init__(self, aws: Aws) -> None:
+    def __init__(self, aws: Account) -> None:
         self._aws = aws
         self._failures: list[str] = []
         self._errors: dict[str, str] = {}  # by the crawl's id

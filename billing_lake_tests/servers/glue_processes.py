@@ -20,7 +20,7 @@ from billing_lake.resources.java import use_java
 from billing_lake_tests.patience import PATIENCE_SECONDS
 
 if TYPE_CHECKING:
-    from billing_lake_tests.servers.aws import Aws
+    from billing_lake_tests.servers.account import Account
 
 PYTHON_FOLDER = Path(__file__).with_name("glue_python")
 _OURS = ("AWS_", "BILLING_LAKE_", "DAGSTER_", "PYSPARK_", "PYTEST_", "PYTHON", "SPARK_")
@@ -39,7 +39,7 @@ class Script:
     spark: Sequence[str] = ()  # settings, `name=value`
 
 
-def environment(aws: Aws, conf: Path) -> dict[str, str]:
+def environment(aws: Account, conf: Path) -> dict[str, str]:
     """Give a job the variables that Glue would give it, and none of the tests' own."""
     java: dict[str, str] = dict(os.environ)
     use_java(java)

@@ -25,7 +25,7 @@ from billing_lake_tests.servers.glue_processes import Cold, Script, Warm, enviro
 if TYPE_CHECKING:
     from moto.glue.models import FakeJob, FakeJobRun
 
-    from billing_lake_tests.servers.aws import Aws
+    from billing_lake_tests.servers.account import Account
 
 LOG_GROUP = "/aws-glue/jobs"
 _DPUS = {"G.025X": 0.25, "G.1X": 1.0, "G.2X": 2.0, "G.4X": 4.0, "G.8X": 8.0, "R.1X": 1.0}
@@ -73,7 +73,7 @@ class Run:
 class JobRuns:
     """The runs of all jobs, and what tests may wish for them."""
 
-    def __init__(self, aws: Aws) -> None:
+    def __init__(self, aws: Account) -> None:
         self._aws = aws
         self._folder = tempfile.TemporaryDirectory(prefix="glue-")
         self._one_at_a_time = threading.Lock()

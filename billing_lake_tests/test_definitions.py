@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pytest
 
 import billing_lake
+from billing_lake.components.billing_export import BillingExport
 from billing_lake.components.broken_exports import ExportNotLoadedError
 from billing_lake.definitions import DEFS_SETTING, defs
 from billing_lake.deployments import (
@@ -58,7 +61,54 @@ def test_assets_are_described_owned_and_grouped() -> None:
         assert spec.owners
         assert spec.kinds
         assert spec.description
-        assert spec.code_version
+        assert spec.tags["billing_lake/export"] == EXPORT
+
+
+def test_jobs_and_the_sensor_of_an_export_are_described_and_tagged() -> None:
+    repository = defs().get_repository_def()
+    jobs = [job for job in repository.get_all_jobs() if job.name.startswith(EXPORT)]
+    everything: list[Any] = [*jobs, *repository.sensor_defs]
+    for one in everything:
+        assert one.description
+        assert one.tags["billing_lake/export"] == EXPORT
+    assert len(everything) == 4
+
+
+def test_tables_of_an_export_that_goes_on_are_overdue_after_some_hours() -> None:
+    def policy(**settings: Any) -> dg.FreshnessPolicy | None:
+        export = BillingExport(name="acme", layout="loose", outputs=["iceberg"], **settings)
+        (table,) = (
+            spec
+            for asset in export.definitions.assets or ()
+            if isinstance(asset, dg.AssetsDefinition)
+            for spec in asset.specs
+            if spec.key.path[-1] == "iceberg_table"
+        )
+        return table.freshness_policy
+
+    window = dg.FreshnessPolicy.time_window
+    assert policy() == window(fail_window=timedelta(hours=36))
+    assert policy(fresh_hours=6) == window(fail_window=timedelta(hours=6))
+    assert policy(fresh_hours=0) is None
+    assert policy(end="2025-03") is None, "it is delivered no longer"
+
+
+def test_every_step_that_an_engine_works_for_is_in_one_pool() -> None:
+    export = BillingExport(name="acme", layout="loose", static=True)
+    pools = {
+        asset.key.path[-1]: asset.op.pool
+        for asset in export.definitions.assets or ()
+        if isinstance(asset, dg.AssetsDefinition) and asset.is_executable
+    }
+    assert pools.pop("raw_reports") is None
+    assert set(pools) == {
+        "crawler_table",
+        "hive_table",
+        "iceberg_table",
+        "s3_table",
+        "iceberg_static",
+    }
+    assert set(pools.values()) == {"billing_lake_engine"}
 
 
 def test_loading_the_code_location_imports_no_engine_and_warns_of_nothing() -> None:

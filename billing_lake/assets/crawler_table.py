@@ -5,9 +5,9 @@ from collections.abc import Iterator
 import dagster as dg
 
 from billing_lake.assets import markdown
-from billing_lake.assets.export import Export
+from billing_lake.assets.export import ENGINE_POOL, Export
 from billing_lake.assets.loose import refuse_rows_elsewhere
-from billing_lake.assets.metadata import column_schema, engine_facts, present, totals
+from billing_lake.assets.metadata import column_schema, costs, engine_facts, present, usage
 from billing_lake.assets.periods import Event, Outcome, each_period
 from billing_lake.assets.progress import progress
 from billing_lake.deployments import Lake
@@ -16,6 +16,7 @@ from billing_lake.domain.deliveries import Delivery
 from billing_lake.domain.errors import MixedPeriodsError, PeriodMismatchError
 from billing_lake.domain.profiles import Profile
 from billing_lake.engines.base import Engine, facts_of
+from billing_lake.formats.base import Format
 from billing_lake.landing.deliveries import read_source
 
 
@@ -25,7 +26,7 @@ def build_crawler_table(export: Export) -> dg.AssetsDefinition:
     @export.asset(
         "crawler_table",
         kinds={"table", "csv"},
-        code_version="1",
+        pool=ENGINE_POOL,
         deps=[export.key("raw_reports")],
         description=(
             "The delivery as a table over its raw files, typed by the column dictionary, with its row count and exact "
@@ -43,7 +44,9 @@ def build_crawler_table(export: Export) -> dg.AssetsDefinition:
             found = crawl_delivery(billing_lake, engine, delivery)
             refuse_rows_elsewhere(billing_lake, engine, export.location, delivery, log)
             billing_lake.crawled.register(found, export.crawler, log)
-            return Outcome(found, {**_metadata(found), **engine_facts(facts_of(engine))})
+            return Outcome(
+                found, {**_metadata(found, export.format), **engine_facts(facts_of(engine))}
+            )
 
         yield from each_period(context, export, billing_lake.values, crawl)
 
@@ -89,19 +92,19 @@ def require_period(profile: Profile, period: str) -> None:
     raise (MixedPeriodsError if mixed else PeriodMismatchError)(what, file=name)
 
 
-def _metadata(crawl: Crawl) -> dict[str, object]:
+def _metadata(crawl: Crawl, format_: Format) -> dict[str, object]:
     profile = crawl.profile
     return present(
         **{
             "dagster/column_schema": column_schema(crawl.source.columns),
             "dagster/partition_row_count": profile.rows,
             "dagster/table_name": crawl.table,
+            **costs(profile, format_),
+            **usage(profile),
         },
         delivery_version=crawl.delivery.version,
+        files=len(crawl.delivery.files),
         bytes=crawl.delivery.size,
-        totals=totals(profile),
-        first_usage=profile.first_usage,
-        last_usage=profile.last_usage,
         rows_by_file=dg.MetadataValue.md(
             markdown.table(
                 ("file", "rows"), ((name, file.rows) for name, file in profile.files.items())

@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import cached_property
 from typing import Any, Literal, get_args
 
@@ -29,6 +30,12 @@ TABLE_ASSETS: dict[TableOutput, str] = {
 }
 """Name of the asset of each output."""
 
+ENGINE_POOL = "billing_lake_engine"
+"""Pool of the steps that an engine works for: a limit on it, as Glue has one, holds for all exports of an instance."""
+
+EXPORT_TAG = "billing_lake/export"
+"""Tag of everything that belongs to an export, its runs included; the value is the export's name."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Export:
@@ -43,6 +50,7 @@ class Export:
         owners: Owners of its assets.
         single_run_backfill: Whether a backfill of a range is one run.
         crawler: What makes the crawled table.
+        fresh_hours: Hours within which its tables are to be loaded again while it goes on; 0 for no such promise.
     """
 
     location: ExportLocation
@@ -53,6 +61,7 @@ class Export:
     owners: tuple[str, ...] = ()
     single_run_backfill: bool = True
     crawler: Crawler = "built_in"
+    fresh_hours: int = 36
 
     @property
     def name(self) -> str:
@@ -73,6 +82,21 @@ class Export:
     def static_table(self) -> str:
         """Full name of the table of static files."""
         return f"{self.namespace}.{self.name}_static"
+
+    @property
+    def tags(self) -> dict[str, str]:
+        """Tags of its assets, jobs, runs and sensor."""
+        return {EXPORT_TAG: self.name}
+
+    @property
+    def freshness(self) -> dg.FreshnessPolicy | None:
+        """How old its tables may become; None for an export that is delivered no longer.
+
+        Dagster looks at the latest load, whichever billing period that was of.
+        """
+        if self.end is not None or not self.fresh_hours:
+            return None
+        return dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=self.fresh_hours))
 
     @cached_property
     def partitions(self) -> dg.MonthlyPartitionsDefinition:
@@ -120,6 +144,7 @@ class Export:
             else policy.multi_run(),
             "group_name": self.name,
             "kinds": kinds,
+            "tags": self.tags,
             "owners": list(self.owners) or None,
             # What an asset hands on lies in the lake's store of values, written by its step: no IO manager is needed.
             "dagster_type": dg.Nothing,

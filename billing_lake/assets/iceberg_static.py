@@ -7,9 +7,9 @@ import dagster as dg
 from pydantic import Field
 
 from billing_lake.assets import markdown
-from billing_lake.assets.export import Export
+from billing_lake.assets.export import ENGINE_POOL, Export
 from billing_lake.assets.loading import Loader
-from billing_lake.assets.metadata import column_schema, totals
+from billing_lake.assets.metadata import column_schema, costs
 from billing_lake.assets.periods import named_failures
 from billing_lake.assets.progress import progress
 from billing_lake.deployments import Lake
@@ -55,10 +55,11 @@ def build_iceberg_static(export: Export, default: Sequence[str] = ()) -> dg.Asse
         # Without partitions it would keep the whole group from being loaded for a range of them.
         group_name=f"{export.name}_static",
         kinds={"iceberg"},
+        pool=ENGINE_POOL,
+        tags=export.tags,
         dagster_type=cast("dg.DagsterType", dg.Nothing),
         output_required=False,
         owners=list(export.owners) or None,
-        code_version="1",
         metadata={"dagster/table_name": export.static_table},
         description=(
             "Given report files, for example an archive from before the export existed, as an Iceberg table of their own "
@@ -104,7 +105,7 @@ def build_iceberg_static(export: Export, default: Sequence[str] = ()) -> dg.Asse
                 "dagster/column_schema": column_schema(fields),
                 "dagster/row_count": whole.rows,
                 "dagster/uri": billing_lake.iceberg.uri(export.static_table),
-                "totals": totals(whole),
+                **costs(whole, export.format),
                 "billing_periods": dg.MetadataValue.md(
                     markdown.table(
                         ("billing period", "files", "rows", "rows before"),

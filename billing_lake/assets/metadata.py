@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
@@ -14,9 +15,13 @@ from billing_lake.domain.errors import shown
 from billing_lake.domain.profiles import Profile
 from billing_lake.domain.schemas import Column, Field
 
+if TYPE_CHECKING:
+    from billing_lake.formats.base import Format
+
 PREVIEW_ROWS = 5
 
 _FIGURES = ("rows", "totals", "sums", "filled")
+_PLOTTED_CURRENCIES = 5
 _PREVIEW_CELL = 40
 _DECIMAL = re.compile(r"-?\d+\.\d+")
 
@@ -35,19 +40,46 @@ def column_schema(columns: Iterable[Column | Field]) -> dg.TableSchema:
     )
 
 
-def totals(profile: Profile) -> dg.MarkdownMetadataValue:
-    """Return the totals, one row a cost column; figures first, because the columns' names are long."""
+def costs(profile: Profile, format_: Format) -> dict[str, Any]:
+    """Return the totals: those that matter most as numbers, which the UI plots over billing periods, and all of them as a table.
+
+    A number is named after cost and currency (`unblended_cost_usd`) and has the 15 digits of a float; the table has them all.
+    """
+    numbers = {
+        f"{short}_{_word(currency)}": float(profile.totals[currency][name])
+        for currency in sorted(profile.totals)[:_PLOTTED_CURRENCIES]
+        for name, short in format_.headline_costs.items()
+        if name in profile.totals[currency]
+    }
+    return {**numbers, "totals": _totals(profile, format_)}
+
+
+def _totals(profile: Profile, format_: Format) -> dg.MarkdownMetadataValue:
+    """Return the totals, one row a cost column, the most important ones first."""
     currencies = sorted(profile.totals)
-    names = list(dict.fromkeys(name for one in profile.totals.values() for name in one))
+    found = {name for one in profile.totals.values() for name in one}
+    names = [name for name in format_.headline_costs if name in found]
     return dg.MetadataValue.md(
         markdown.table(
-            (*currencies, "cost"),
+            ("cost", *currencies),
             (
-                (*(profile.totals[currency].get(name) for currency in currencies), name)
-                for name in names
+                (name, *(profile.totals[currency].get(name) for currency in currencies))
+                for name in (*names, *sorted(found.difference(names)))
             ),
         )
     )
+
+
+def usage(profile: Profile) -> dict[str, Any]:
+    """Return the first and the last start of usage, as moments that the UI shows in its reader's time zone."""
+    return {
+        name: dg.MetadataValue.timestamp(datetime.fromisoformat(moment.replace("Z", "+00:00")))
+        for name, moment in (
+            ("first_usage", profile.first_usage),
+            ("last_usage", profile.last_usage),
+        )
+        if moment is not None
+    }
 
 
 def figures(profile: Profile) -> dg.JsonMetadataValue:
@@ -91,3 +123,8 @@ def _cell(text: str) -> str:
     if _DECIMAL.fullmatch(text):
         return text.rstrip("0").rstrip(".")
     return shown(text, _PREVIEW_CELL)
+
+
+def _word(currency: str) -> str:
+    """Return a currency as a part of a name: `usd`."""
+    return "_".join(re.findall(r"[a-z0-9]+", shown(currency, _PREVIEW_CELL).lower()))

@@ -30,7 +30,6 @@ def build_raw_reports(export: Export) -> dg.AssetsDefinition:
     @export.asset(
         "raw_reports",
         kinds={"csv"},
-        code_version="1",
         description=(
             "The current delivery of the billing period, as the provider put it down: its report files, pinned by size "
             "and tag. A delivery that is not complete yet is refused, a billing period without one is skipped."

@@ -4,16 +4,16 @@ from collections.abc import Iterator, Mapping
 
 import dagster as dg
 
-from billing_lake.assets.export import TABLE_ASSETS, Export, TableOutput
+from billing_lake.assets.export import ENGINE_POOL, TABLE_ASSETS, Export, TableOutput
 from billing_lake.assets.loading import Loaded, Loader, catalog_of
 from billing_lake.assets.metadata import (
     PREVIEW_ROWS,
     column_schema,
+    costs,
     engine_facts,
     figures,
     present,
     preview,
-    totals,
 )
 from billing_lake.assets.periods import Event, Outcome, each_period
 from billing_lake.assets.progress import progress
@@ -49,7 +49,8 @@ def build_table(export: Export, output: TableOutput) -> dg.AssetsDefinition:
     @export.asset(
         TABLE_ASSETS[output],
         kinds=_KINDS[output],
-        code_version="1",
+        pool=ENGINE_POOL,
+        freshness_policy=export.freshness,
         deps=[export.key(name) for name in sources],
         description=_DESCRIPTIONS[output],
         metadata={"dagster/table_name": export.table},
@@ -122,6 +123,7 @@ def _metadata(
             "dagster/table_name": export.table,
             "dagster/uri": catalog.uri(export.table),
             **engine_facts(loaded.facts),
+            **costs(crawl.profile, export.format),
         },
         delivery_version=crawl.delivery.version,
         delivery_identity=crawl.delivery.identity,
@@ -137,7 +139,6 @@ def _metadata(
         bytes_read=crawl.delivery.size if loaded.encoded_here else 0,
         encoded=encoded,
         seconds=round(loaded.seconds, 3),
-        totals=totals(crawl.profile),
         raw_figures=figures(crawl.profile),
         preview=_preview(lake, export, catalog, commit, crawl.delivery.period),
     )

@@ -227,6 +227,17 @@ class BillingExport(dg.Component, dg.Model, dg.Resolvable):
         ),
     ] = "built_in"
 
+    fresh_hours: Annotated[
+        int,
+        _setting(
+            "Hours within which the tables are to be loaded again, while the export goes on: the UI shows them as overdue "
+            "after that (a freshness policy). 0 for no such promise.",
+            36,
+            text="",
+            minimum=0,
+        ),
+    ] = 36
+
     @field_validator("name", "namespace")
     @classmethod
     def _is_name(cls, value: str) -> str:
@@ -259,7 +270,7 @@ class BillingExport(dg.Component, dg.Model, dg.Resolvable):
             raise ValueError(msg)
         return value
 
-    @field_validator("quiet_seconds")
+    @field_validator("quiet_seconds", "fresh_hours")
     @classmethod
     def _is_duration(cls, value: int) -> int:
         if value < 0:
@@ -332,6 +343,7 @@ class BillingExport(dg.Component, dg.Model, dg.Resolvable):
             owners=tuple(self.owners),
             single_run_backfill=self.single_run_backfill,
             crawler=self.crawler,
+            fresh_hours=self.fresh_hours,
         )
 
     @property

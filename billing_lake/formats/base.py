@@ -50,6 +50,7 @@ class Format:
         known_columns: Types of the columns that are known by name, by which a table is made before its first load.
         required: Columns without which a report can be neither dated nor totalled.
         preview: Columns by which a person recognises a report.
+        headline_costs: The costs that are shown first and plotted, in order, with a short name of each: `unblended_cost`.
     """
 
     name: str
@@ -69,6 +70,7 @@ class Format:
     known_columns: Mapping[str, str]
     required: tuple[str, ...]
     preview: tuple[str, ...]
+    headline_costs: Mapping[str, str]
 
     def is_report_file(self, key: str) -> bool:
         """Say whether ``key`` is named as a report file is."""

@@ -104,6 +104,7 @@ def build_orphans_job(export: Export) -> dg.JobDefinition:
     @dg.job(
         name=f"{export.name}_remove_orphans",
         executor_def=dg.in_process_executor,
+        tags=export.tags,
         description=(
             f"Remove what killed loads of {export.name} left: files that no table refers to, at least a day old. Safe at any "
             "time, beside loads too."

@@ -16,7 +16,7 @@ from pydantic import Field
 
 from billing_lake.assets import markdown
 from billing_lake.assets.crawler_table import crawl_delivery
-from billing_lake.assets.export import TABLE_ASSETS, Export, TableOutput
+from billing_lake.assets.export import ENGINE_POOL, TABLE_ASSETS, Export, TableOutput
 from billing_lake.assets.loading import catalog_of, commit_properties, encode
 from billing_lake.assets.periods import named_failures
 from billing_lake.assets.progress import progress
@@ -288,6 +288,7 @@ def build_rebuild_job(export: Export) -> dg.JobDefinition:
 
     @dg.op(
         name=f"{export.name}_rebuild",
+        pool=ENGINE_POOL,
         description="Encode all deliveries anew, prove them, then let each table take them over in one commit.",
     )
     def rebuild(
@@ -324,6 +325,7 @@ def build_rebuild_job(export: Export) -> dg.JobDefinition:
     @dg.job(
         name=f"{export.name}_rebuild_iceberg_table",
         executor_def=dg.in_process_executor,
+        tags=export.tags,
         description=(
             f"Encode all deliveries of {export.name} that are in storage anew, prove every billing period, then exchange columns "
             "and rows of each table in one commit. Readers never miss the table; the rows from before stay under a name of "

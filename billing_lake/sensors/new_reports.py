@@ -210,6 +210,8 @@ def build_new_reports(
         name=f"{export.name}_new_reports",
         job_name=load_job_name(export),
         minimum_interval_seconds=interval_seconds,
+        tags=export.tags,
+        owners=list(export.owners),
         default_status=dg.DefaultSensorStatus.RUNNING
         if running
         else dg.DefaultSensorStatus.STOPPED,

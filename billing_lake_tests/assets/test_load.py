@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime, timezone
 from decimal import Decimal
 from pathlib import Path
 
@@ -67,6 +68,7 @@ def test_a_month_is_in_all_three_tables_to_the_last_digit_and_every_proof_passes
 
 
 def assert_everything_is_told(result: dg.ExecuteInProcessResult, delivery: SampleDelivery) -> None:
+    cost = float(delivery.totals["USD"]["line_item_unblended_cost"])
     for asset in ("hive_table", "iceberg_table", "s3_table"):
         told = metadata(result, asset)
         schema = told["dagster/column_schema"]
@@ -76,11 +78,21 @@ def assert_everything_is_told(result: dg.ExecuteInProcessResult, delivery: Sampl
         assert told["dagster/table_name"] == TABLE
         assert Path(str(told["dagster/uri"])).is_dir()
         assert told["delivery_version"] == delivery.version
-        assert "| line_item_unblended_cost |" in str(told["totals"])
+        table = str(told["totals"]).splitlines()
+        assert table[0] == "| cost | USD |"
+        assert table[2].startswith("| line_item_unblended_cost | ")
+        assert told["unblended_cost_usd"] == cost
         assert str(told["preview"]).count("\n") == 6
     assert metadata(result, "iceberg_table")["snapshot_id"]
     assert metadata(result, "raw_reports")["files"] == 2
-    assert metadata(result, "crawler_table")["dagster/partition_row_count"] == delivery.rows
+    crawled = metadata(result, "crawler_table")
+    assert crawled["dagster/partition_row_count"] == delivery.rows
+    assert crawled["unblended_cost_usd"] == cost
+    first, last = (
+        datetime.fromtimestamp(float(str(crawled[name])), timezone.utc)
+        for name in ("first_usage", "last_usage")
+    )
+    assert "2025-03-01" <= first.isoformat() <= last.isoformat() < "2025-04-01"
 
 
 def assert_bytes_are_shared(lake: World, result: dg.ExecuteInProcessResult) -> None:

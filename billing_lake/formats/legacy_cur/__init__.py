@@ -28,4 +28,5 @@ LEGACY_CUR = Format(
     known_columns=columns.KNOWN_COLUMNS,
     required=columns.REQUIRED,
     preview=columns.PREVIEW,
+    headline_costs=columns.HEADLINE_COSTS,
 )

@@ -34,16 +34,26 @@ REQUIRED = (
 """Columns without which a report can be neither dated nor totalled."""
 
 PREVIEW = (
+    "line_item_unblended_cost",
+    "line_item_currency_code",
     "line_item_usage_start_date",
     "line_item_usage_account_id",
     "line_item_product_code",
     "line_item_line_item_type",
     "line_item_usage_type",
     "line_item_usage_amount",
-    "line_item_unblended_cost",
-    "line_item_currency_code",
 )
 """Columns by which a person recognises a report."""
+
+HEADLINE_COSTS = {
+    "line_item_unblended_cost": "unblended_cost",
+    "line_item_net_unblended_cost": "net_unblended_cost",
+    "line_item_blended_cost": "blended_cost",
+    "savings_plan_savings_plan_effective_cost": "savings_plan_effective_cost",
+    "reservation_effective_cost": "reservation_effective_cost",
+    "pricing_public_on_demand_cost": "on_demand_cost",
+}
+"""Costs that are shown first and plotted over months, the one of the invoice before the others, with a short name each."""
 
 _TEXT = """
 identity_line_item_id identity_time_interval bill_invoice_id bill_invoicing_entity bill_billing_entity bill_bill_type

@@ -35,6 +35,7 @@ from billing_lake.domain.deliveries import Layout
 from billing_lake.domain.errors import BillingLakeError, ConfigurationError
 from billing_lake.domain.periods import is_period
 from billing_lake.formats.locations import ExportLocation
+from billing_lake.formats.registry import DEFAULT, FORMATS, format_named
 from billing_lake.jobs.load import build_load_job
 from billing_lake.jobs.orphans import build_orphans_job
 from billing_lake.jobs.rebuild import build_rebuild_job
@@ -95,6 +96,14 @@ class BillingExport(dg.Component, dg.Model, dg.Resolvable):
             text=_NAME.pattern,
         ),
     ]
+    format: Annotated[
+        str,
+        _setting(
+            f"What the columns of its reports mean: one of {', '.join(FORMATS)}.",
+            DEFAULT.name,
+            text="|".join(FORMATS),
+        ),
+    ] = DEFAULT.name
     layout: Annotated[
         Layout,
         _setting(
@@ -334,7 +343,13 @@ class BillingExport(dg.Component, dg.Model, dg.Resolvable):
             raise self.origin.fault
         return Export(
             location=ExportLocation(
-                self.name, self.layout, self.prefix, self.report, self._buckets, self.quiet_seconds
+                self.name,
+                self.layout,
+                self.prefix,
+                self.report,
+                self._buckets,
+                self.quiet_seconds,
+                format_named(self.format),
             ),
             outputs=tuple(output for output in TABLE_OUTPUTS if output in self.outputs),
             start=self.start,

@@ -1,8 +1,6 @@
 """Queries that finance asks every month, as SQL over one table of the lake.
 
-Amortised cost follows the formula of AWS's Cloud Intelligence Dashboards: what a commitment has paid for is counted where
-and when it is used, unused commitment where it is billed, and nothing twice. Every cost stays an exact decimal, and
-currencies are never added up.
+Every cost stays an exact decimal, and currencies are never added up.
 """
 
 from __future__ import annotations
@@ -11,21 +9,14 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from billing_lake.domain.errors import QueryError
+from billing_lake.formats.legacy_cur import costs
 
-UNBLENDED = "line_item_unblended_cost"
+UNBLENDED = costs.UNBLENDED
 CURRENCY = "line_item_currency_code"
 USAGE_START = "line_item_usage_start_date"
 
 _TYPE = "line_item_line_item_type"
-_SP_EFFECTIVE = "savings_plan_savings_plan_effective_cost"
-_SP_TOTAL = "savings_plan_total_commitment_to_date"
-_SP_USED = "savings_plan_used_commitment"
-_RI_EFFECTIVE = "reservation_effective_cost"
-_RI_UNUSED_UPFRONT = "reservation_unused_amortized_upfront_fee_for_billing_period"
-_RI_UNUSED_RECURRING = "reservation_unused_recurring_fee"
-_RI_ARN = "reservation_reservation_a_r_n"
 _PRODUCT = "line_item_product_code"
-_DESCRIPTION = "line_item_line_item_description"
 _TAGGABLE = ("Usage", "DiscountedUsage", "SavingsPlanCoveredUsage")
 _USER_TAG = "resource_tags_user_"
 _TAG_MAP = "resource_tags"
@@ -95,39 +86,6 @@ class NamedQuery:
     sql: Callable[[Subject], str]
 
 
-def amortised_cost(subject: Subject) -> str:
-    """Return the expression of a line's amortised cost.
-
-    Savings Plans, and reserved instances, fall back to the unblended cost as a whole where the table lacks a column that
-    they need: half of a formula would count a commitment twice or not at all.
-    """
-    cases: list[tuple[str, str]] = []
-    if subject.has(_TYPE, _SP_EFFECTIVE, _SP_TOTAL, _SP_USED):
-        unused = f"{subject.amount(_SP_TOTAL)} - {subject.amount(_SP_USED)}"
-        cases += [
-            (f"{_TYPE} = 'SavingsPlanCoveredUsage'", subject.amount(_SP_EFFECTIVE)),
-            (f"{_TYPE} = 'SavingsPlanRecurringFee'", unused),
-            (f"{_TYPE} IN ('SavingsPlanNegation', 'SavingsPlanUpfrontFee')", "0"),
-        ]
-        if subject.has(_PRODUCT, _DESCRIPTION):
-            refund = (
-                f"{_TYPE} = 'Refund' AND {_PRODUCT} = 'ComputeSavingsPlans' "
-                f"AND {_DESCRIPTION} LIKE 'Refund for one-time fee for Savings Plan ID%'"
-            )
-            cases.append((refund, "0"))
-    if subject.has(_TYPE, _RI_EFFECTIVE, _RI_UNUSED_UPFRONT, _RI_UNUSED_RECURRING, _RI_ARN):
-        unused = f"{subject.amount(_RI_UNUSED_UPFRONT)} + {subject.amount(_RI_UNUSED_RECURRING)}"
-        cases += [
-            (f"{_TYPE} = 'DiscountedUsage'", subject.amount(_RI_EFFECTIVE)),
-            (f"{_TYPE} = 'RIFee'", unused),
-            (f"{_TYPE} = 'Fee' AND coalesce({_RI_ARN}, '') <> ''", "0"),
-        ]
-    if not cases:
-        return subject.amount(UNBLENDED)
-    branches = " ".join(f"WHEN {condition} THEN {value}" for condition, value in cases)
-    return f"CASE {branches} ELSE {subject.amount(UNBLENDED)} END"
-
-
 def service(subject: Subject) -> str:
     """Return the expression of a line's service: the product's name on the marketplace, else its service code."""
     if not any(map(subject.has, _SERVICE)):
@@ -178,7 +136,7 @@ def _by(heading: str, grouped: Callable[[Subject], str], order: str) -> Callable
         return f"""
             SELECT {grouped(subject)} AS {heading}, {subject.text(CURRENCY)} AS currency,
                 sum({subject.amount(UNBLENDED)}) AS unblended_cost,
-                sum({amortised_cost(subject)}) AS amortised_cost,
+                sum({costs.amortised_cost(subject.columns)}) AS amortised_cost,
                 count(*) AS line_items
             FROM {subject.table} WHERE {subject.where} GROUP BY ALL ORDER BY {order}
         """  # noqa: S608 -- the table is quoted, the period checked, the rest is ours
@@ -197,7 +155,7 @@ def _untagged_by_service(subject: Subject) -> str:
                 AS untagged_percent
         FROM (
             SELECT {service(subject)} AS service, {subject.text(CURRENCY)} AS currency,
-                {amortised_cost(subject)} AS cost, {untagged(subject)} AS untagged
+                {costs.amortised_cost(subject.columns)} AS cost, {untagged(subject)} AS untagged
             FROM {subject.table} WHERE {subject.where} AND {usage}
         )
         GROUP BY ALL ORDER BY untagged_cost DESC, service

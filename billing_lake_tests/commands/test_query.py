@@ -14,7 +14,7 @@ from billing_lake.deployments import LocalLake
 from billing_lake.domain.errors import QueryError, TableError
 from billing_lake.domain.schemas import Field, plan
 from billing_lake.sql.lake_sql import LakeSql, literal
-from billing_lake.sql.named_queries import UNBLENDED, Subject, amortised_cost
+from billing_lake.sql.named_queries import UNBLENDED
 from billing_lake.sql.tables import quoted
 from billing_lake_tests.commands.conftest import TABLE, Runner
 
@@ -67,15 +67,6 @@ def test_untagged_counts_usage_without_a_tag_at_its_amortised_cost(run: Runner) 
         ("AmazonRDS", "USD", "3.25", "3.25", "100"),
         ("AmazonS3", "EUR", "1.1", "1.1", "100"),
     ]
-
-
-def test_a_table_without_commitment_columns_falls_back_to_the_unblended_cost() -> None:
-    thin = Subject(table="t", columns={UNBLENDED})
-    assert amortised_cost(thin) == "coalesce(line_item_unblended_cost, 0)"
-    half = Subject(
-        table="t", columns={UNBLENDED, "line_item_line_item_type", "savings_plan_used_commitment"}
-    )
-    assert amortised_cost(half) == "coalesce(line_item_unblended_cost, 0)"
 
 
 def test_a_column_that_an_older_partition_lacks_is_null_there(run: Runner) -> None:

@@ -188,6 +188,7 @@ GOOD = "  name: good\n  layout: loose\n"
         ("  name: bad\n  layout: createnew\n", "line 5). `layout`: How the provider"),
         ("  name: bad\n  layout: loose\n  outputs: iceberg\n", "line 6). `outputs`: Tables"),
         ("  name: bad\n  layout: loose\n  owner: [x]\n", "line 6). Write `owners`"),
+        ("  name: bad\n  layout: loose\n  format: cur\n", "line 6). Choose one of: legacy_cur"),
         ("  name: bad\n", "`layout` is missing"),
         ("  name: bad\n  layout: overwrite\n", "line 4). Set `report`"),
         ("  name: bad\n  layout: loose\n  owners: [x]\n", "line 6). `owners`: Owners"),

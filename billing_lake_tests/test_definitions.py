@@ -45,7 +45,7 @@ def test_the_code_location_is_what_the_documentation_says() -> None:
     assert {sensor.name for sensor in repository.sensor_defs} == {f"{EXPORT}_new_reports"}
     assert {job.name for job in repository.get_all_jobs() if not job.name.startswith("__")} == {
         f"{EXPORT}_load",
-        f"{EXPORT}_rebuild_iceberg_table",
+        f"{EXPORT}_rebuild_tables",
         f"{EXPORT}_remove_orphans",
         "s3_table_create",
         "s3_table_delete",

@@ -248,7 +248,7 @@ def test_tables_are_made_rebuilt_and_deleted_by_their_jobs(world: Make) -> None:
     assert lake.lake.s3_tables.fields(lake.table)
     deliveries = [lake.deliver(period) for period in ("2025-01", "2025-02")]
     assert lake.load_range("2025-01", "2025-02").success
-    assert lake.run(f"{EXPORT}_rebuild_iceberg_table").success
+    assert lake.run(f"{EXPORT}_rebuild_tables").success
     assert_tables_equal(lake, *deliveries)
     hive = [name for name in lake.lake.hive.tables() if name.startswith(f"{lake.table}__before_")]
     assert len(hive) == 1
@@ -300,7 +300,7 @@ def test_what_is_missing_is_said_before_static_files_are_read_or_tables_built_an
     lake = world(environment={setting: "s3://nobody-has-this/lake"})
     config = op_config(f"{EXPORT}__iceberg_static", files=["archive/none.csv.gz"])
     static = lake.run("__ASSET_JOB", assets=["iceberg_static"], config=config)
-    rebuild = lake.run(f"{EXPORT}_rebuild_iceberg_table")
+    rebuild = lake.run(f"{EXPORT}_rebuild_tables")
     for result, step in ((static, "iceberg_static"), (rebuild, "rebuild")):
         (failed,) = {event.step_key for event in result.get_step_failure_events()}
         assert failed is not None

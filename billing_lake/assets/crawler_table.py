@@ -6,18 +6,15 @@ import dagster as dg
 
 from billing_lake.assets import markdown
 from billing_lake.assets.export import ENGINE_POOL, Export
-from billing_lake.assets.loose import refuse_rows_elsewhere
 from billing_lake.assets.metadata import column_schema, costs, engine_facts, present, usage
 from billing_lake.assets.periods import Event, Outcome, each_period
 from billing_lake.assets.progress import progress
 from billing_lake.deployments import Lake
-from billing_lake.domain.crawls import Crawl, crawled_table_name
+from billing_lake.domain.crawls import Crawl
 from billing_lake.domain.deliveries import Delivery
-from billing_lake.domain.errors import MixedPeriodsError, PeriodMismatchError
-from billing_lake.domain.profiles import Profile
-from billing_lake.engines.base import Engine, facts_of
+from billing_lake.engines.base import facts_of
 from billing_lake.formats.base import Format
-from billing_lake.landing.deliveries import read_source
+from billing_lake.loads.crawl import crawl
 
 
 def build_crawler_table(export: Export) -> dg.AssetsDefinition:
@@ -39,57 +36,16 @@ def build_crawler_table(export: Export) -> dg.AssetsDefinition:
         log = progress(context)
         engine = billing_lake.engine(log, context)
 
-        def crawl(period: str) -> Outcome[Crawl]:
+        def crawl_period(period: str) -> Outcome[Crawl]:
             delivery = billing_lake.values.get(export.key("raw_reports").path, period, Delivery)
-            found = crawl_delivery(billing_lake, engine, delivery)
-            refuse_rows_elsewhere(billing_lake, engine, export.location, delivery, log)
-            billing_lake.crawled.register(found, export.crawler, log)
+            found = crawl(billing_lake, export, engine, delivery, log)
             return Outcome(
                 found, {**_metadata(found, export.format), **engine_facts(facts_of(engine))}
             )
 
-        yield from each_period(context, export, billing_lake.values, crawl)
+        yield from each_period(context, export, billing_lake.values, crawl_period)
 
     return crawler_table
-
-
-def crawl_delivery(lake: Lake, engine: Engine, delivery: Delivery) -> Crawl:
-    """Read a delivery's headers, type its columns and total its rows.
-
-    Raises:
-        ReportFileError: A file cannot be read.
-        PeriodMismatchError: Rows state another billing period than the delivery's.
-    """
-    source, merged = read_source(lake.storage, delivery)
-    profile = engine.profile(source)
-    require_period(profile, delivery.period)
-    return Crawl(
-        table=crawled_table_name(delivery.export, delivery.period, delivery.version),
-        delivery=delivery,
-        source=source,
-        merged=merged,
-        profile=profile,
-    )
-
-
-def require_period(profile: Profile, period: str) -> None:
-    """Refuse rows of another billing period.
-
-    Raises:
-        MixedPeriodsError: A file holds rows of several periods.
-        PeriodMismatchError: All rows of a file are of another period.
-    """
-    if set(profile.periods) <= {period}:
-        return
-    stated_by_file = {name: file.periods for name, file in profile.files.items()}
-    name, stated = next(
-        ((name, stated) for name, stated in stated_by_file.items() if not set(stated) <= {period}),
-        (None, profile.periods),
-    )
-    mixed = len(stated) > 1
-    counts = ", ".join(f"{rows:,} of {one}" for one, rows in sorted(stated.items()))
-    what = f"The file of billing period {period} holds rows of another one: {counts}"
-    raise (MixedPeriodsError if mixed else PeriodMismatchError)(what, file=name)
 
 
 def _metadata(crawl: Crawl, format_: Format) -> dict[str, object]:

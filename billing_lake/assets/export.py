@@ -1,4 +1,4 @@
-"""What the definitions of one export have in common: names, keys, partitions."""
+"""An export as Dagster knows it: keys, partitions, and what its assets have in common."""
 
 from __future__ import annotations
 
@@ -8,27 +8,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cached_property
-from typing import Any, Literal, get_args
+from typing import Any
 
 import dagster as dg
 
 from billing_lake.domain.periods import next_period
-from billing_lake.domain.sources import PeriodKey
-from billing_lake.formats.base import Format
-from billing_lake.formats.locations import ExportLocation
-from billing_lake.tables.base import Crawler
-
-TableOutput = Literal["hive", "iceberg", "s3_table"]
-"""The tables that an export may be loaded into, in the order in which they are loaded."""
-
-TABLE_OUTPUTS: tuple[TableOutput, ...] = get_args(TableOutput)
-
-TABLE_ASSETS: dict[TableOutput, str] = {
-    "hive": "hive_table",
-    "iceberg": "iceberg_table",
-    "s3_table": "s3_table",
-}
-"""Name of the asset of each output."""
+from billing_lake.loads import exports
+from billing_lake.loads.exports import TABLE_ASSETS, TableOutput
 
 ENGINE_POOL = "billing_lake_engine"
 """Pool of the steps that an engine works for: a limit on it, as Glue has one, holds for all exports of an instance."""
@@ -38,50 +24,18 @@ EXPORT_TAG = "billing_lake/export"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Export:
-    """One configured export.
+class Export(exports.Export):
+    """One configured export, with what its definitions need to know.
 
     Attributes:
-        location: Where it is delivered to.
-        outputs: Tables that it is loaded into, in the order of `TABLE_OUTPUTS`.
-        start: First billing period.
-        end: Last billing period; None for an export that goes on.
-        namespace: Namespace of its tables.
         owners: Owners of its assets.
         single_run_backfill: Whether a backfill of a range is one run.
-        crawler: What makes the crawled table.
         fresh_hours: Hours within which its tables are to be loaded again while it goes on; 0 for no such promise.
     """
 
-    location: ExportLocation
-    outputs: tuple[TableOutput, ...] = TABLE_OUTPUTS
-    start: str = "2024-01"
-    end: str | None = None
-    namespace: str = "billing"
     owners: tuple[str, ...] = ()
     single_run_backfill: bool = True
-    crawler: Crawler = "built_in"
     fresh_hours: int = 36
-
-    @property
-    def name(self) -> str:
-        """Name of the export."""
-        return self.location.name
-
-    @property
-    def format(self) -> Format:
-        """What the columns of its reports mean."""
-        return self.location.format
-
-    @property
-    def table(self) -> str:
-        """Full name of the tables that its deliveries are loaded into: the same in every catalog."""
-        return f"{self.namespace}.{self.name}"
-
-    @property
-    def static_table(self) -> str:
-        """Full name of the table of static files."""
-        return f"{self.namespace}.{self.name}_static"
 
     @property
     def tags(self) -> dict[str, str]:
@@ -110,26 +64,17 @@ class Export:
 
     def key(self, asset: str) -> dg.AssetKey:
         """Return the key of one of its assets."""
-        return dg.AssetKey([self.name, asset])
+        return dg.AssetKey(self.path(asset))
 
     def table_key(self, output: TableOutput) -> dg.AssetKey:
         """Return the key of the asset that loads ``output``."""
         return self.key(TABLE_ASSETS[output])
-
-    def giver(self, output: TableOutput) -> TableOutput | None:
-        """Return the output whose files ``output`` takes over: the first one, so that a table that fails stops no other."""
-        first = self.outputs[0]
-        return None if output == first else first
 
     def way_to(self, asset: str) -> tuple[str, ...]:
         """Return the assets that one of its partitioned assets builds on, in order, that one included."""
         first = TABLE_ASSETS[self.outputs[0]]
         way = ("raw_reports", "crawler_table", first)
         return way[: way.index(asset) + 1] if asset in way else (*way, asset)
-
-    def period_key(self, period: str) -> PeriodKey:
-        """Return what a load of ``period`` replaces."""
-        return PeriodKey(self.name, period)
 
     def asset(
         self, name: str, *, kinds: set[str], **settings: Any

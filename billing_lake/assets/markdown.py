@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
 
-from billing_lake.domain.errors import shown
+from billing_lake.domain.errors import number, shown
 
 _CELL = 120
 _ROWS = 200
@@ -41,9 +41,3 @@ def _cell(cell: object) -> str:
     for mark in "\\|*`<>[]":
         text = text.replace(mark, f"\\{mark}")
     return text
-
-
-def number(value: Decimal | int, sign: str = "") -> str:
-    """Return a number with all its digits and no zeros behind them; ``sign`` is `+` to show that of a positive one."""
-    text = format(Decimal(value), f"{sign},f")
-    return text.rstrip("0").rstrip(".") if "." in text else text

@@ -4,8 +4,7 @@ from collections.abc import Iterator, Mapping
 
 import dagster as dg
 
-from billing_lake.assets.export import ENGINE_POOL, TABLE_ASSETS, Export, TableOutput
-from billing_lake.assets.loading import Loaded, Loader, catalog_of
+from billing_lake.assets.export import ENGINE_POOL, Export
 from billing_lake.assets.metadata import (
     PREVIEW_ROWS,
     column_schema,
@@ -21,7 +20,9 @@ from billing_lake.deployments import Lake
 from billing_lake.domain.crawls import Crawl
 from billing_lake.domain.errors import BillingLakeError
 from billing_lake.domain.sources import Encoded
-from billing_lake.tables.base import Commit, TableCatalog
+from billing_lake.loads.exports import TABLE_ASSETS, Table, TableOutput, table_of
+from billing_lake.loads.load import Loaded, Loader, drop_crawled_table, encoded_files
+from billing_lake.tables.base import Commit
 
 _KINDS: Mapping[TableOutput, set[str]] = {
     "hive": {"hive", "parquet"},
@@ -43,8 +44,8 @@ _DESCRIPTIONS: Mapping[TableOutput, str] = {
 
 def build_table(export: Export, output: TableOutput) -> dg.AssetsDefinition:
     """Build the asset that loads the table of ``output``."""
-    giver = export.giver(output)
-    sources = ["crawler_table"] if giver is None else ["crawler_table", TABLE_ASSETS[giver]]
+    first = export.first_output(output)
+    sources = ["crawler_table"] if first is None else ["crawler_table", TABLE_ASSETS[first]]
 
     @export.asset(
         TABLE_ASSETS[output],
@@ -53,7 +54,6 @@ def build_table(export: Export, output: TableOutput) -> dg.AssetsDefinition:
         freshness_policy=export.freshness,
         deps=[export.key(name) for name in sources],
         description=_DESCRIPTIONS[output],
-        metadata={"dagster/table_name": export.table},
     )
     def table(
         context: dg.AssetExecutionContext, billing_lake: dg.ResourceParam[Lake]
@@ -61,67 +61,39 @@ def build_table(export: Export, output: TableOutput) -> dg.AssetsDefinition:
         log = progress(context)
         loader = Loader(
             lake=billing_lake,
-            location=export.location,
-            table=export.table,
-            outputs=export.outputs,
+            export=export,
             run_id=context.run.run_id,
             engine=billing_lake.engine(log, context),
             log=log,
         )
 
         def load(period: str) -> Outcome[Encoded]:
-            crawl = billing_lake.values.get(export.key("crawler_table").path, period, Crawl)
-            loaded = loader.load(output, crawl, _given(billing_lake, export, giver, period))
-            _drop_crawled(billing_lake, export, output, crawl)
-            return Outcome(loaded.encoded, _metadata(billing_lake, export, output, crawl, loaded))
+            crawl = billing_lake.values.get(export.path("crawler_table"), period, Crawl)
+            table = table_of(billing_lake, export, output)
+            loaded = loader.load(table, crawl, encoded_files(billing_lake, export, first, period))
+            drop_crawled_table(billing_lake, export, output, crawl)
+            return Outcome(loaded.encoded, _metadata(billing_lake, export, table, crawl, loaded))
 
         yield from each_period(context, export, billing_lake.values, load)
 
     return table
 
 
-def _given(lake: Lake, export: Export, giver: TableOutput | None, period: str) -> Encoded | None:
-    """Return the files that the table of ``giver`` was last loaded with, if there are any."""
-    kept = None if giver is None else lake.values.find(export.table_key(giver).path, period)
-    return kept.value if kept is not None and isinstance(kept.value, Encoded) else None
-
-
-def _drop_crawled(lake: Lake, export: Export, output: TableOutput, crawl: Crawl) -> None:
-    """Drop the crawled table if ``output``, just loaded, is the last of the export's tables to hold the crawl."""
-    period = crawl.delivery.period
-    crawled = lake.values.find(export.key("crawler_table").path, period)
-    if crawled is None:
-        return
-    for other in export.outputs:
-        if other == output:
-            continue
-        held = lake.values.find(export.table_key(other).path, period)
-        if (
-            held is None
-            or not isinstance(held.value, Encoded)
-            or held.value.identity != crawl.delivery.identity
-            or held.written < crawled.written
-        ):
-            return
-    lake.crawled.drop(crawl.table)
-
-
 def _metadata(
-    lake: Lake, export: Export, output: TableOutput, crawl: Crawl, loaded: Loaded
+    lake: Lake, export: Export, table: Table, crawl: Crawl, loaded: Loaded
 ) -> dict[str, object]:
-    catalog = catalog_of(lake, output)
     commit = loaded.commit
-    giver = export.giver(output)
-    if loaded.encoded_here or giver is None:
+    first = export.first_output(table.output)
+    if loaded.encoded_here or first is None:
         encoded = "for this table"
     else:
-        encoded = f"for {TABLE_ASSETS[giver]}, whose files this table shares"
+        encoded = f"for {TABLE_ASSETS[first]}, whose files this table shares"
     return present(
         **{
             "dagster/column_schema": column_schema(loaded.fields),
             "dagster/partition_row_count": commit.rows,
-            "dagster/table_name": export.table,
-            "dagster/uri": catalog.uri(export.table),
+            "dagster/table_name": table.full_name,
+            "dagster/uri": table.uri,
             **engine_facts(loaded.facts),
             **costs(crawl.profile, export.format),
         },
@@ -140,16 +112,16 @@ def _metadata(
         encoded=encoded,
         seconds=round(loaded.seconds, 3),
         raw_figures=figures(crawl.profile),
-        preview=_preview(lake, export, catalog, commit, crawl.delivery.period),
+        preview=_preview(lake, export, table, commit, crawl.delivery.period),
     )
 
 
 def _preview(
-    lake: Lake, export: Export, catalog: TableCatalog, commit: Commit, period: str
+    lake: Lake, export: Export, table: Table, commit: Commit, period: str
 ) -> dg.MarkdownMetadataValue | None:
     """Return the first rows of what was loaded; None where two more loads have replaced it since."""
     try:
-        source = catalog.files(commit.table, export.period_key(period), commit)
+        source = table.files(period, commit)
         names = [name for name in export.format.preview if source.type_of(name) is not None]
         return preview(lake.reader.preview(source, names, PREVIEW_ROWS))
     except BillingLakeError:

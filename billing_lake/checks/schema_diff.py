@@ -10,13 +10,13 @@ from functools import cache
 import dagster as dg
 
 from billing_lake.assets import markdown
-from billing_lake.assets.export import TABLE_ASSETS, Export, knowingly
-from billing_lake.assets.loading import catalog_of
+from billing_lake.assets.export import Export, knowingly
 from billing_lake.checks.evaluations import Checks, Event, Made, Verdict
 from billing_lake.deployments import Lake
 from billing_lake.domain.crawls import Crawl
 from billing_lake.domain.schemas import SchemaDiff, lake_columns, plan
 from billing_lake.formats.headers import unlisted_columns
+from billing_lake.loads.exports import tables_of
 
 NAME = "schema_diff"
 
@@ -75,9 +75,8 @@ def _verdict(lake: Lake, export: Export, crawl: Crawl) -> Verdict:
     rows: list[Row] = []
     refused: list[Row] = []
     new_tables = []
-    for output in export.outputs:
-        name = TABLE_ASSETS[output]
-        have = catalog_of(lake, output).fields(export.table)
+    for table in tables_of(lake, export):
+        name, have = table.asset, table.fields()
         if have is None:
             new_tables.append(name)
             continue
@@ -145,5 +144,5 @@ def _ways_out(export: Export, period: str, refused: Sequence[Row]) -> str:
         f"{period}: no table was changed, because these columns changed in a way that no table can follow: {columns}{more}. "
         "Ways out: if the delivery is wrong, have it delivered again; if the column dictionary is wrong, correct "
         "that of the format, in `billing_lake/formats`; if the new type is right, run the job "
-        f"`{export.name}_rebuild_iceberg_table`, which builds the tables anew from all deliveries and keeps the old rows."
+        f"`{export.name}_rebuild_tables`, which builds the tables anew from all deliveries and keeps the old rows."
     )

@@ -14,16 +14,16 @@ from typing import Any
 import dagster as dg
 
 from billing_lake.assets import markdown
-from billing_lake.assets.export import TABLE_ASSETS, Export, TableOutput, knowingly
-from billing_lake.assets.loading import catalog_of
+from billing_lake.assets.export import Export, knowingly
 from billing_lake.assets.metadata import from_figures, present
 from billing_lake.checks.evaluations import Checks, Event, Made, Verdict
 from billing_lake.deployments import Lake
 from billing_lake.domain.crawls import Crawl
-from billing_lake.domain.errors import BillingLakeError, SnapshotGoneError
+from billing_lake.domain.errors import BillingLakeError, SnapshotGoneError, number
 from billing_lake.domain.profiles import Profile, compare
 from billing_lake.domain.quality import Quality
 from billing_lake.domain.sources import Source
+from billing_lake.loads.exports import TABLE_ASSETS, TableOutput, catalog_of
 from billing_lake.tables.base import Commit
 
 EQUALS_DELIVERY = "equals_delivery"
@@ -344,8 +344,8 @@ class _Proofs:
             ((one.figure, one.expected, one.found, one.difference) for one in differences),
         )
         first = "; ".join(
-            f"{one.figure}: expected {markdown.number(one.expected)}, found {markdown.number(one.found)}, "
-            f"difference {markdown.number(one.difference, '+')}"
+            f"{one.figure}: expected {number(one.expected)}, found {number(one.found)}, "
+            f"difference {number(one.difference, '+')}"
             for one in differences[:_SHOWN]
         )
         more = f"; and {len(differences) - _SHOWN} more" if len(differences) > _SHOWN else ""

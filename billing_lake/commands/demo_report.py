@@ -15,8 +15,8 @@ from billing_lake.sql.named_queries import CURRENCY, UNBLENDED
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from billing_lake.assets.export import TableOutput
     from billing_lake.commands.demo_runs import Evaluation, Run
+    from billing_lake.loads.exports import TableOutput
     from billing_lake.sample import SampleDelivery
     from billing_lake.sql.lake_sql import LakeSql
 
@@ -113,7 +113,7 @@ def print_proofs(out: Console, story: Sequence[Told]) -> None:
     from rich import box
     from rich.table import Table
 
-    from billing_lake.assets.export import TABLE_ASSETS
+    from billing_lake.loads.exports import TABLE_ASSETS
 
     heading(out, "Proofs: each table, read back, against the raw files")
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")

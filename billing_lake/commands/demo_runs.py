@@ -14,13 +14,14 @@ import dagster as dg
 from dagster._core.definitions.repository_definition import SINGLETON_REPOSITORY_NAME
 from dagster._core.storage.tags import REPOSITORY_LABEL_TAG
 
-from billing_lake.assets.export import TABLE_ASSETS, Export, TableOutput
+from billing_lake.assets.export import Export
 from billing_lake.commands.instance import prepare_instance
 from billing_lake.components.demo_export import demo_export
 from billing_lake.definitions import defs
 from billing_lake.domain.deliveries import Delivery
 from billing_lake.domain.errors import LoadError
 from billing_lake.jobs.load import load_job_name
+from billing_lake.loads.exports import TABLE_ASSETS, TableOutput
 from billing_lake.sensors.runs import run_tags
 
 _CODE_LOCATION = f"{SINGLETON_REPOSITORY_NAME}@billing_lake"

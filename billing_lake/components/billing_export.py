@@ -15,7 +15,7 @@ from pydantic import (
 )
 
 from billing_lake.assets.crawler_table import build_crawler_table
-from billing_lake.assets.export import TABLE_OUTPUTS, Export, TableOutput
+from billing_lake.assets.export import Export
 from billing_lake.assets.iceberg_static import build_iceberg_static
 from billing_lake.assets.raw_reports import build_raw_reports
 from billing_lake.assets.tables import build_table
@@ -40,6 +40,7 @@ from billing_lake.jobs.load import build_load_job
 from billing_lake.jobs.orphans import build_orphans_job
 from billing_lake.jobs.rebuild import build_rebuild_job
 from billing_lake.jobs.s3_tables import s3_table_create, s3_table_delete
+from billing_lake.loads.exports import TABLE_OUTPUTS, TableOutput
 from billing_lake.sensors.new_reports import build_new_reports
 from billing_lake.tables.base import Crawler
 
@@ -81,7 +82,7 @@ class BillingExport(dg.Component, dg.Model, dg.Resolvable):
 
     Makes, under the export's name: the assets `raw_reports`, `crawler_table` and one for each of `outputs`; `iceberg_static`
     where `static` or `static_files` asks for it; the check `schema_diff` before and the proofs after each table; the sensor
-    `<name>_new_reports`; the jobs `<name>_load`, `<name>_rebuild_iceberg_table` and `<name>_remove_orphans`. A second payer
+    `<name>_new_reports`; the jobs `<name>_load`, `<name>_rebuild_tables` and `<name>_remove_orphans`. A second payer
     or format is a second component. What all of them share (the lake, as the resource `billing_lake`, and its IO manager)
     has names of its own, so that a project's other assets keep theirs.
     """

@@ -17,7 +17,6 @@ from billing_lake.deployments.base import LAKE_RESOURCE
 
 if TYPE_CHECKING:
     from billing_lake.aws.clients import AwsClients
-    from billing_lake.deployments.base import RunContext
     from billing_lake.engines.base import Engine, Log, Reader
     from billing_lake.files.s3 import S3Files
     from billing_lake.landing.s3 import S3Storage
@@ -129,7 +128,7 @@ class AwsLake:
         """See `Lake.require`: buckets, catalog, job and rights are asked for."""
         require_access(self.settings, self.clients, outputs, crawler)
 
-    def engine(self, log: Log, context: RunContext | None = None) -> Engine:
+    def engine(self, log: Log, context: Any = None) -> Engine:
         """Return Spark in a Glue job, which belongs to the run of ``context``, or Polars in this process.
 
         Raises:

@@ -6,16 +6,12 @@ from collections.abc import Collection
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 if TYPE_CHECKING:
-    import dagster as dg
-
     from billing_lake.engines.base import Engine, Log, Reader
     from billing_lake.files.base import Files
     from billing_lake.landing.base import Storage
-    from billing_lake.tables.base import CrawledCatalog, Crawler, HiveCatalog
+    from billing_lake.tables.base import CrawledCatalog, Crawler, TableCatalog
     from billing_lake.tables.iceberg import IcebergTables
     from billing_lake.values import ValueStore
-
-    RunContext = dg.AssetExecutionContext | dg.OpExecutionContext
 
 Deployment = Literal["local", "local_spark", "aws"]
 """The deployments that exist."""
@@ -51,7 +47,7 @@ class Lake(Protocol):
         """The S3 Tables."""
 
     @property
-    def hive(self) -> HiveCatalog:
+    def hive(self) -> TableCatalog:
         """The Hive-style tables."""
 
     @property
@@ -81,12 +77,13 @@ class Lake(Protocol):
             ConfigurationError: Something is not; the message names the setting.
         """
 
-    def engine(self, log: Log, context: RunContext | None = None) -> Engine:
+    def engine(self, log: Log, context: Any = None) -> Engine:
         """Return the engine.
 
         Args:
             log: Is told how the engine gets on.
-            context: The run that it works for, where there is one; an engine elsewhere reports to it and ends with it.
+            context: Dagster's context of the run that it works for, where there is one; an engine elsewhere reports to it and ends
+                with it.
         """
 
     def resources(self) -> dict[str, Any]:

@@ -15,7 +15,6 @@ from billing_lake.landing.local import LANDING_SETTING
 from billing_lake.tables.local_place import require_made_here
 
 if TYPE_CHECKING:
-    from billing_lake.deployments.base import RunContext
     from billing_lake.engines.base import Engine, Log, Reader
     from billing_lake.files.base import Files
     from billing_lake.landing.base import Storage
@@ -116,7 +115,7 @@ class LocalLake:
         require_crawler(crawler)
         require_made_here(self.home)
 
-    def engine(self, log: Log, context: RunContext | None = None) -> Engine:  # noqa: ARG002  # needs no run
+    def engine(self, log: Log, context: Any = None) -> Engine:  # noqa: ARG002  # needs no run
         """Return Polars in this process."""
         from billing_lake.engines.polars_engine import PolarsEngine
 

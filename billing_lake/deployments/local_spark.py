@@ -18,7 +18,6 @@ from billing_lake.deployments.local import LocalLake, home_folder, landing_folde
 from billing_lake.resources.spark import SparkResource, spark_defaults
 
 if TYPE_CHECKING:
-    from billing_lake.deployments.base import RunContext
     from billing_lake.engines.base import Engine, Log
 
 
@@ -36,7 +35,7 @@ class LocalSparkLake(LocalLake):
 
     spark: SparkResource = field(default_factory=SparkResource, compare=False)
 
-    def engine(self, log: Log, context: RunContext | None = None) -> Engine:  # noqa: ARG002  # its run is this process
+    def engine(self, log: Log, context: Any = None) -> Engine:  # noqa: ARG002  # its run is this process
         """Return Spark in this process."""
         from billing_lake.engines.spark_engine import SparkEngine
 

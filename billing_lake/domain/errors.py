@@ -6,9 +6,16 @@ do. Nothing in a message comes from outside without being shortened and made pri
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import ClassVar
 
 _SHOWN = 120
+
+
+def number(value: Decimal | int, sign: str = "") -> str:
+    """Return a number with all its digits and no zeros behind them; ``sign`` is `+` to show that of a positive one."""
+    text = format(Decimal(value), f"{sign},f")
+    return text.rstrip("0").rstrip(".") if "." in text else text
 
 
 def shown(value: object, limit: int = _SHOWN) -> str:
@@ -232,7 +239,7 @@ class BadValueError(ReportFileError):
 class SchemaChangeError(BillingLakeError):
     """A column's type changed in a way that a table cannot follow."""
 
-    remedy = "Correct the delivery, or run the rebuild_iceberg_table job, which builds the table anew and keeps the old rows"
+    remedy = "Correct the delivery, or run the rebuild_tables job, which builds the table anew and keeps the old rows"
 
 
 class LoadError(BillingLakeError):

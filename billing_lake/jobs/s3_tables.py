@@ -4,20 +4,10 @@ import dagster as dg
 from pydantic import Field
 
 from billing_lake.assets import markdown
-from billing_lake.assets.export import TABLE_ASSETS
 from billing_lake.assets.periods import named_failures
 from billing_lake.deployments import Lake
-from billing_lake.domain.errors import (
-    ConfigurationError,
-    ConfirmationError,
-    TableError,
-    shown,
-)
-from billing_lake.domain.schemas import Column, lake_columns, plan
-from billing_lake.domain.schemas import Field as TableField
-from billing_lake.formats.registry import DEFAULT
-
-_SHOWN = 5
+from billing_lake.loads.exports import TABLE_ASSETS
+from billing_lake.loads.s3_tables import create_table, defined_schema, delete_table
 
 
 class CreateTable(dg.Config):
@@ -36,62 +26,6 @@ class DeleteTable(dg.Config):
         default="",
         description="The table's full name once more. Table, catalog entry and data are gone afterwards.",
     )
-
-
-def defined_schema() -> tuple[TableField, ...]:
-    """Return the schema that an S3 table is made with: every column of the dictionary, then those the lake adds."""
-    columns = (Column(name, type_) for name, type_ in DEFAULT.known_columns.items())
-    return plan(None, lake_columns(columns)).fields
-
-
-def create_table(lake: Lake, table: str) -> str:
-    """Make an empty S3 table with the defined schema, and its namespace; return what was done, in words.
-
-    Raises:
-        ConfigurationError: The name has no namespace.
-        TableError: The table exists with other types.
-    """
-    if "." not in table:
-        what = f"{shown(table)!r} has no namespace"
-        raise ConfigurationError(what, remedy=f"Write billing.{shown(table)}")
-    fields = defined_schema()
-    if lake.s3_tables.create(table, fields):
-        return f"Made {table} with {len(fields)} columns"
-    have = {field.name: field.type for field in lake.s3_tables.fields(table) or ()}
-    other = [
-        (field.name, field.type, have.get(field.name, "no such column"))
-        for field in fields
-        if have.get(field.name) != field.type
-    ]
-    if other:
-        listed = "; ".join(f"{name} is {found}, not {want}" for name, want, found in other[:_SHOWN])
-        more = f"; and {len(other) - _SHOWN} more" if len(other) > _SHOWN else ""
-        what = f"{table} exists with another schema: {listed}{more}"
-        raise TableError(what, remedy="Choose another name, or delete the table first")
-    more = (
-        f" and {len(have) - len(fields)} columns of its deliveries"
-        if len(have) > len(fields)
-        else ""
-    )
-    return f"{table} exists already with the defined schema{more}; nothing was done"
-
-
-def delete_table(lake: Lake, table: str, confirm: str) -> str:
-    """Remove an S3 table with its catalog entry and its data; return what was done, in words.
-
-    Raises:
-        ConfirmationError: ``confirm`` is not the table's name.
-        TableError: There is no such table.
-    """
-    if confirm != table:
-        what = f"Deleting {shown(table)} was not confirmed: `confirm` is {shown(confirm)!r}"
-        raise ConfirmationError(what)
-    if lake.s3_tables.fields(table) is None:
-        known = ", ".join(lake.s3_tables.tables()) or "none"
-        remedy = f"Choose one that exists: {known}"
-        raise TableError(f"There is no S3 table {shown(table)}", remedy=remedy)
-    lake.s3_tables.drop(table)
-    return f"Deleted {table}: its catalog entry and its data"
 
 
 @dg.op(description="Make the table, or say that it is there.")

@@ -20,12 +20,12 @@ from typing import Protocol
 import dagster as dg
 
 from billing_lake.assets.export import Export
-from billing_lake.assets.loading import catalog_of
 from billing_lake.deployments import Lake
 from billing_lake.domain.deliveries import Delivery, Findings
 from billing_lake.domain.errors import shown
 from billing_lake.jobs.load import load_job_name
 from billing_lake.landing.deliveries import find_deliveries
+from billing_lake.loads.exports import tables_of
 from billing_lake.sensors.runs import Attempt, Runs, run_tags
 
 MOST_ATTEMPTS = 6
@@ -180,9 +180,7 @@ def look(
 
 def held_by_all(lake: Lake, export: Export) -> dict[str, str]:
     """Return the identity of the delivery that all tables of ``export`` hold, by billing period."""
-    first, *others = (
-        catalog_of(lake, output).held(export.table, export.name) for output in export.outputs
-    )
+    first, *others = (table.held() for table in tables_of(lake, export))
     return {
         period: identity
         for period, identity in first.items()

@@ -67,6 +67,26 @@ class Commit:
 class TableCatalog(Protocol):
     """Tables whose billing periods are replaced as a whole, atomically."""
 
+    @property
+    def finds_by_name(self) -> bool:
+        """Whether readers find a file's columns by their names, so that its field ids may be those of another table."""
+
+    @property
+    def is_managed(self) -> bool:
+        """Whether the storage belongs to the catalog, which then cleans up by its own rules."""
+
+    def full_name(self, table: str) -> str:
+        """Return the table's name with its catalog's before it, as lineage tools write it: `iceberg.billing.cur`."""
+
+    def new_location(self, table: str, key: PeriodKey) -> str | None:
+        """Return the URI of a folder for a new load of the period, from which files are taken over where they lie.
+
+        None where files are linked or copied to their place, so that they may be written anywhere.
+        """
+
+    def abandon(self, table: str, key: PeriodKey, location: str) -> None:
+        """Remove a folder that `new_location` gave, unless the table refers to it; never raises."""
+
     def fields(self, table: str) -> tuple[Field, ...] | None:
         """Return the table's fields, or None where there is no such table."""
 
@@ -143,6 +163,9 @@ class TableCatalog(Protocol):
             SnapshotGoneError: Not all that ``commit`` made is kept any more.
         """
 
+    def name_before(self, table: str, before: str) -> str:
+        """Return in words under which name `rebuild` keeps the old rows, for the same ``before``."""
+
     def periods(self, table: str, export: str) -> tuple[str, ...]:
         """Return the billing periods of the export that hold rows, in order."""
 
@@ -170,16 +193,6 @@ class TableCatalog(Protocol):
             table: The table.
             older_than: Age below which something may belong to a load that is still under way.
         """
-
-
-class HiveCatalog(TableCatalog, Protocol):
-    """Hive-style tables, whose files an engine writes where they will be read."""
-
-    def new_location(self, table: str, key: PeriodKey) -> str:
-        """Return the URI of a folder for a new load of the period: files that are written there are taken over in place."""
-
-    def abandon(self, table: str, key: PeriodKey, location: str) -> None:
-        """Remove a folder that `new_location` gave, unless a partition refers to it; never raises."""
 
 
 class CrawledCatalog(Protocol):

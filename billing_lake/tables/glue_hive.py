@@ -65,7 +65,7 @@ from billing_lake.tables.glue_generations import (
 )
 from billing_lake.tables.glue_partition_owners import Claim, ClaimedFile, Claims
 from billing_lake.tables.glue_partitions import Partitions, follows, location
-from billing_lake.tables.glue_tables import Entry, GlueTables
+from billing_lake.tables.glue_tables import Entry, GlueTables, glue_names
 from billing_lake.tables.parquet_field_ids import check_fields, check_footers
 
 _LOGGER = logging.getLogger(__name__)
@@ -124,6 +124,17 @@ class GlueHiveTables:
             except (Changed, NotThere) as error:
                 self._wait(attempt, deadline, f"Other writers kept changing table {table}", error)
         raise AssertionError  # pragma: no cover
+
+    finds_by_name = True
+    is_managed = False
+
+    def full_name(self, table: str) -> str:
+        """See `TableCatalog.full_name`."""
+        return f"awsdatacatalog.{'.'.join(glue_names(table))}"
+
+    def name_before(self, table: str, before: str) -> str:
+        """See `TableCatalog.name_before`."""
+        return f"table {table}{BEFORE}{before}"
 
     def new_location(self, table: str, key: PeriodKey) -> str:
         """Return the URI of a folder for a new generation: files that an engine writes there are taken over in place."""

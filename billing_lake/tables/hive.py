@@ -128,6 +128,17 @@ class HiveTables:
                 set_fields(db, table, merged.fields)
             return merged.fields
 
+    finds_by_name = True
+    is_managed = False
+
+    def full_name(self, table: str) -> str:
+        """See `TableCatalog.full_name`."""
+        return f"hive.{table}"
+
+    def name_before(self, table: str, before: str) -> str:
+        """See `TableCatalog.name_before`."""
+        return f"table {table}{BEFORE}{before}"
+
     def new_location(self, table: str, key: PeriodKey) -> str:
         """Return a folder for a new generation: files that an engine writes there are taken over where they lie."""
         folder = self._folder(check_table(table), check_key(key)) / uuid.uuid4().hex

@@ -100,6 +100,29 @@ class IcebergTables:
         self._opened: Catalog | None = None
         self._lock = threading.Lock()
 
+    finds_by_name = False
+
+    def full_name(self, table: str) -> str:
+        """See `TableCatalog.full_name`; the catalogs of AWS are named as Athena knows them."""
+        match self._properties.get("type"):
+            case "glue":
+                return f"awsdatacatalog.{table}"
+            case "rest":
+                bucket = self._properties["warehouse"].rpartition("/")[2]
+                return f"s3tablescatalog/{bucket}.{table}"
+            case _:
+                return f"{self.name}.{table}"
+
+    def new_location(self, table: str, key: PeriodKey) -> None:
+        """See `TableCatalog.new_location`: files are linked, copied or sent into the table's folder."""
+
+    def abandon(self, table: str, key: PeriodKey, location: str) -> None:
+        """See `TableCatalog.abandon`: there is nothing to remove."""
+
+    def name_before(self, table: str, before: str) -> str:
+        """See `TableCatalog.name_before`."""
+        return f"tag before_rebuild_{before} of {table}"
+
     def load(self, table: str) -> Table:
         """Return the table as pyiceberg knows it, at this moment.
 

@@ -69,13 +69,14 @@ def test_a_month_is_in_all_three_tables_to_the_last_digit_and_every_proof_passes
 
 def assert_everything_is_told(result: dg.ExecuteInProcessResult, delivery: SampleDelivery) -> None:
     cost = float(delivery.totals["USD"]["line_item_unblended_cost"])
-    for asset in ("hive_table", "iceberg_table", "s3_table"):
+    catalogs = {"hive_table": "hive", "iceberg_table": "iceberg", "s3_table": "s3tables"}
+    for asset, catalog in catalogs.items():
         told = metadata(result, asset)
         schema = told["dagster/column_schema"]
         assert isinstance(schema, dg.TableSchema)
         assert {"line_item_unblended_cost", "delivery_version"} <= {c.name for c in schema.columns}
         assert told["dagster/partition_row_count"] == delivery.rows
-        assert told["dagster/table_name"] == TABLE
+        assert told["dagster/table_name"] == f"{catalog}.{TABLE}"
         assert Path(str(told["dagster/uri"])).is_dir()
         assert told["delivery_version"] == delivery.version
         table = str(told["totals"]).splitlines()

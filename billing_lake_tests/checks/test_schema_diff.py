@@ -34,7 +34,7 @@ def test_an_incompatible_change_stops_the_load_and_no_table_is_touched(
     assert verdict.severity == dg.AssetCheckSeverity.ERROR
     text = str(verdict.description)
     assert f"{COST} is double in iceberg_table and decimal(38, 18) in the delivery" in text
-    assert f"{EXPORT}_rebuild_iceberg_table" in text
+    assert f"{EXPORT}_rebuild_tables" in text
     assert f"| iceberg_table | {COST} | incompatible | double | decimal(38, 18) |" in str(
         verdict.metadata["schema_diff"].value
     )

@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from billing_lake.assets.crawler_table import crawl_delivery
-from billing_lake.assets.loading import encode
 from billing_lake.deployments import LocalLake
 from billing_lake.deployments.aws import AwsLake, aws_lake
 from billing_lake.domain.sources import PeriodKey
 from billing_lake.formats.locations import ExportLocation
 from billing_lake.landing.deliveries import resolve_delivery
+from billing_lake.loads.crawl import crawl_delivery
+from billing_lake.loads.load import encode
 from billing_lake_tests.servers.aws import Aws
 
 

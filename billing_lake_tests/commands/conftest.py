@@ -9,12 +9,13 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from billing_lake.assets.crawler_table import crawl_delivery
-from billing_lake.assets.loading import Loader
 from billing_lake.cli import main
 from billing_lake.deployments import LocalLake
 from billing_lake.formats.locations import ExportLocation
 from billing_lake.landing.deliveries import resolve_delivery
+from billing_lake.loads.crawl import crawl_delivery
+from billing_lake.loads.exports import Export, tables_of
+from billing_lake.loads.load import Loader
 
 LOCATION = ExportLocation("cost_and_usage", "loose", "billing")
 TABLE = "billing.cost_and_usage"
@@ -86,17 +87,12 @@ def load(lake: LocalLake, location: ExportLocation, period: str) -> None:
     crawl = crawl_delivery(
         lake, lake.engine(lambda _: None), resolve_delivery(lake.storage, location, period)
     )
-    loader = Loader(
-        lake=lake,
-        location=location,
-        table=f"billing.{location.name}",
-        outputs=("hive", "iceberg", "s3_table"),
-        run_id="test",
-        engine=lake.engine(lambda _: None),
-    )
-    files = loader.load("hive", crawl).encoded
-    loader.load("iceberg", crawl, files)
-    loader.load("s3_table", crawl, files)
+    export = Export(location=location)
+    loader = Loader(lake=lake, export=export, run_id="test", engine=lake.engine(lambda _: None))
+    hive, *others = tables_of(lake, export)
+    files = loader.load(hive, crawl).encoded
+    for table in others:
+        loader.load(table, crawl, files)
 
 
 @pytest.fixture(scope="session")

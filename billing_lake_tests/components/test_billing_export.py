@@ -93,7 +93,7 @@ def keys(lake: World) -> dict[str, Any]:
 def test_an_export_is_its_assets_its_jobs_and_its_sensor(tmp_path: Path) -> None:
     found = keys(World(tmp_path, {"outputs": ["iceberg"]}))
     assert found["assets"] == {"raw_reports", "crawler_table", "iceberg_table", "iceberg_static"}
-    jobs = ("load", "rebuild_iceberg_table", "remove_orphans")
+    jobs = ("load", "rebuild_tables", "remove_orphans")
     assert {f"{EXPORT}_{job}" for job in jobs} <= found["jobs"]
     assert found["sensors"] == {f"{EXPORT}_new_reports"}
 

@@ -9,7 +9,7 @@ import pytest
 
 from billing_lake.domain.schemas import Column, lake_columns, plan
 from billing_lake.domain.sources import PeriodKey
-from billing_lake.jobs.orphans import remove_orphans
+from billing_lake.loads.orphans import remove_orphans
 from billing_lake_tests.assets.test_load import op_config
 from billing_lake_tests.aws_lakes import AwsWorld
 from billing_lake_tests.lakes import EXPORT, World
@@ -33,7 +33,7 @@ def lake(request: pytest.FixtureRequest) -> World:
 def left_by_a_kill(lake: World) -> list[str]:
     """Put files where a load has them at different moments; return what is to go."""
     uris = {
-        lake.lake.hive.new_location(lake.table, PeriodKey(EXPORT, PERIOD)): "part-0.parquet",
+        str(lake.lake.hive.new_location(lake.table, PeriodKey(EXPORT, PERIOD))): "part-0.parquet",
         f"{lake.lake.iceberg.uri(lake.table)}/data/{EXPORT}/left.parquet": "",
         f"{lake.lake.staging}/0123abcd": "part-0.parquet",
     }

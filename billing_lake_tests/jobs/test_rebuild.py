@@ -9,19 +9,18 @@ from typing import Any
 
 import pytest
 
-from billing_lake.assets import loading
-from billing_lake.assets.crawler_table import crawl_delivery
-from billing_lake.assets.export import TableOutput
-from billing_lake.assets.loading import catalog_of
 from billing_lake.domain.schemas import Column, Field, lake_columns, plan
 from billing_lake.domain.sources import PeriodKey
 from billing_lake.landing.deliveries import find_deliveries
+from billing_lake.loads import load as loading
+from billing_lake.loads.crawl import crawl_delivery
+from billing_lake.loads.exports import TableOutput, catalog_of, table_of
 from billing_lake.tables.base import TableCatalog
 from billing_lake_tests.assets.test_load import assert_tables_equal, op_config
 from billing_lake_tests.lakes import EXPORT, TABLE, World, failure, verdicts
 from billing_lake_tests.tables.making import count, encode
 
-JOB = f"{EXPORT}_rebuild_iceberg_table"
+JOB = f"{EXPORT}_rebuild_tables"
 OP = f"{EXPORT}_rebuild"
 COST = "line_item_unblended_cost"
 OLD = plan(None, lake_columns([Column(COST, "double")])).fields
@@ -64,7 +63,7 @@ def types(catalog: TableCatalog, table: str = TABLE) -> dict[str, str]:
 
 def during_the_rebuild(monkeypatch: pytest.MonkeyPatch, happens: Callable[[], None]) -> None:
     """Let something happen once, when the new files are ready and the table is about to take them over."""
-    from billing_lake.jobs.rebuild import Rebuilder
+    from billing_lake.loads.rebuild import Rebuilder
 
     verify, happened = Rebuilder._verify, list[bool]()
 
@@ -217,14 +216,7 @@ def test_a_load_that_was_encoded_for_the_columns_before_a_rebuild_is_encoded_aga
     monkeypatch.setattr(loading, "_refuse", lambda *_: None)
     opened, export = lake.lake, lake.component.export
     engine = opened.engine(print)
-    loader = loading.Loader(
-        lake=opened,
-        location=export.location,
-        table=export.table,
-        outputs=export.outputs,
-        run_id="a run",
-        engine=engine,
-    )
+    loader = loading.Loader(lake=opened, export=export, run_id="a run", engine=engine)
     found = find_deliveries(opened.storage, export.location).deliveries["2025-02"]
     crawl = crawl_delivery(opened, engine, found)
     encode_, rebuilt = loading.encode, list[bool]()
@@ -239,7 +231,7 @@ def test_a_load_that_was_encoded_for_the_columns_before_a_rebuild_is_encoded_aga
 
     monkeypatch.setattr(loading, "encode", encode_and_rebuild)
     for output in export.outputs:
-        loader.load(output, crawl)
+        loader.load(table_of(opened, export, output), crawl)
         assert types(catalog_of(opened, output), lake.table)[COST] == "decimal(38, 18)"
         profile = lake.profile(output, "2025-02")
         assert profile.totals["USD"][COST] == delivery.totals["USD"][COST]

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import dagster as dg
 
 from billing_lake.domain.schemas import Column, lake_columns, plan
-from billing_lake.jobs.s3_tables import defined_schema
+from billing_lake.loads.s3_tables import defined_schema
 from billing_lake_tests.assets.test_load import op_config
 from billing_lake_tests.lakes import EXPORT, TABLE, World, failure
 

@@ -24,7 +24,6 @@ from dagster._core.storage.tags import (
 )
 
 from billing_lake.assets.export import Export
-from billing_lake.assets.loading import catalog_of
 from billing_lake.components import BillingExport
 from billing_lake.deployments import Lake, LocalLake
 from billing_lake.domain.deliveries import Delivery, Layout
@@ -37,6 +36,7 @@ from billing_lake.domain.errors import (
 from billing_lake.domain.schemas import Field
 from billing_lake.domain.sources import Encoded, EncodedFile
 from billing_lake.landing.deliveries import resolve_delivery, verify_unchanged
+from billing_lake.loads.exports import catalog_of
 from billing_lake.sensors.new_reports import MOST_ATTEMPTS, Look, held_by_all, look
 from billing_lake.sensors.runs import run_tags
 from billing_lake.tables.base import TableCatalog
@@ -291,7 +291,7 @@ class History:
             pa.field(f.name, pa.string(), metadata={"PARQUET:field_id": str(f.field_id)})
             for f in FIELDS
         )
-        path = Path(hive.new_location(table, key)) / f"{uuid.uuid4().hex}.parquet"
+        path = Path(hive.new_location(table, key) or "") / f"{uuid.uuid4().hex}.parquet"
         pq.write_table(pa.Table.from_pylist(rows, schema=schema), path)
         file = EncodedFile(uri=str(path), rows=len(rows), size=path.stat().st_size)
         hive.replace_period(

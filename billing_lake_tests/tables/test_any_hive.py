@@ -9,7 +9,7 @@ import pytest
 
 from billing_lake.domain.errors import DeliveryChangedError
 from billing_lake.domain.sources import Encoded
-from billing_lake.tables.base import HiveCatalog
+from billing_lake.tables.base import TableCatalog
 from billing_lake_tests.tables.making import (
     MARCH,
     TABLE,
@@ -26,22 +26,22 @@ pytestmark = pytest.mark.parametrize("catalog", ["glue_hive", "hive"], indirect=
 
 
 def encode_in_place(
-    catalog: HiveCatalog, version: str = "v1", rows: tuple[int, ...] = (2,)
+    catalog: TableCatalog, version: str = "v1", rows: tuple[int, ...] = (2,)
 ) -> Encoded:
-    return encode(catalog.new_location(TABLE, MARCH), version=version, rows=rows)
+    return encode(catalog.new_location(TABLE, MARCH) or "", version=version, rows=rows)
 
 
 def uris(*encoded: Encoded) -> set[str]:
     return {file.uri for one in encoded for file in one.files}
 
 
-def generations(catalog: HiveCatalog) -> set[str]:
+def generations(catalog: TableCatalog) -> set[str]:
     """Files of all generations, without the links by which a folder of the table shows them."""
     return {uri for uri in data_of(catalog) if "/_views/" not in uri}
 
 
 def test_files_written_into_a_new_location_are_taken_over_where_they_lie(
-    catalog: HiveCatalog,
+    catalog: TableCatalog,
 ) -> None:
     encoded = encode_in_place(catalog)
     load(catalog, encoded)
@@ -49,7 +49,7 @@ def test_files_written_into_a_new_location_are_taken_over_where_they_lie(
 
 
 def test_files_of_several_folders_with_one_name_are_kept_apart(
-    catalog: HiveCatalog, staging: str
+    catalog: TableCatalog, staging: str
 ) -> None:
     files = []
     for rows in (1, 2):
@@ -62,7 +62,7 @@ def test_files_of_several_folders_with_one_name_are_kept_apart(
 
 
 def test_a_reader_that_looked_before_a_switch_reads_the_old_month_and_a_later_one_the_new(
-    catalog: HiveCatalog, staging: str
+    catalog: TableCatalog, staging: str
 ) -> None:
     load(catalog, encode(staging, rows=(3,)))
     before = catalog.files(TABLE, MARCH)
@@ -72,7 +72,7 @@ def test_a_reader_that_looked_before_a_switch_reads_the_old_month_and_a_later_on
     assert (count(after), versions(after)) == (1, {"v2"})
 
 
-def test_at_most_the_current_and_the_previous_generation_are_kept(catalog: HiveCatalog) -> None:
+def test_at_most_the_current_and_the_previous_generation_are_kept(catalog: TableCatalog) -> None:
     made: list[Encoded] = []
     for version in ("v1", "v2", "v3"):
         made.append(encode_in_place(catalog, version))
@@ -81,7 +81,7 @@ def test_at_most_the_current_and_the_previous_generation_are_kept(catalog: HiveC
 
 
 def test_loading_the_current_or_the_previous_generation_again_keeps_both(
-    catalog: HiveCatalog,
+    catalog: TableCatalog,
 ) -> None:
     first, second = encode_in_place(catalog, "v1"), encode_in_place(catalog, "v2", rows=(3,))
     for encoded, rows in ((first, 2), (second, 3), (second, 3), (first, 2)):
@@ -92,7 +92,7 @@ def test_loading_the_current_or_the_previous_generation_again_keeps_both(
     assert generations(catalog) == uris(first, second)
 
 
-def test_a_failed_load_takes_its_generation_with_it(catalog: HiveCatalog) -> None:
+def test_a_failed_load_takes_its_generation_with_it(catalog: TableCatalog) -> None:
     load(catalog, encode_in_place(catalog))
     before = generations(catalog)
     with pytest.raises(DeliveryChangedError):
@@ -101,7 +101,7 @@ def test_a_failed_load_takes_its_generation_with_it(catalog: HiveCatalog) -> Non
 
 
 def test_only_generations_that_nothing_refers_to_can_be_abandoned(
-    catalog: HiveCatalog, staging: str
+    catalog: TableCatalog, staging: str
 ) -> None:
     encoded = encode_in_place(catalog)
     load(catalog, encoded)
@@ -116,7 +116,7 @@ def test_only_generations_that_nothing_refers_to_can_be_abandoned(
 
 
 def test_generations_that_a_kill_left_behind_are_removed_when_they_are_old_enough(
-    catalog: HiveCatalog,
+    catalog: TableCatalog,
 ) -> None:
     kept = [encode_in_place(catalog, version) for version in ("v1", "v2")]
     for encoded in kept:

@@ -1,16 +1,14 @@
-"""Rows of a billing period in the loose files of another one: found before anything is loaded without them.
+"""Find rows of a billing period in the loose files of another one, before anything is loaded without them.
 
 The first row of a loose file says for which period it is read, so a file that begins with March and goes on with April
 belongs to March, where its profile refuses it. April would be short of these rows, and nothing in its own files shows it.
 So the load of a loose period looks at the others' files too, once: what was seen to hold rows of its own period alone is
 remembered, and not read again until it changes.
-
-Knows no Dagster.
 """
 
 from __future__ import annotations
 
-from billing_lake.deployments import Lake
+from billing_lake.deployments.base import Lake
 from billing_lake.domain.deliveries import Delivery
 from billing_lake.domain.errors import ReportFileError, RowsElsewhereError, UnusableFilesError
 from billing_lake.engines.base import Engine, Log

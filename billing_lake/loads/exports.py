@@ -1,0 +1,171 @@
+"""An export as a load needs to know it, and its tables in the catalogs of a lake."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import Literal, get_args
+
+from billing_lake.deployments.base import Lake
+from billing_lake.domain.schemas import Field
+from billing_lake.domain.sources import PeriodKey, Source
+from billing_lake.formats.base import Format
+from billing_lake.formats.locations import ExportLocation
+from billing_lake.tables.base import Commit, Crawler, TableCatalog
+
+TableOutput = Literal["hive", "iceberg", "s3_table"]
+"""The tables that an export may be loaded into, in the order in which they are loaded."""
+
+TABLE_OUTPUTS: tuple[TableOutput, ...] = get_args(TableOutput)
+
+TABLE_ASSETS: dict[TableOutput, str] = {
+    "hive": "hive_table",
+    "iceberg": "iceberg_table",
+    "s3_table": "s3_table",
+}
+"""Name of the asset of each output; messages call the table by it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Export:
+    """One configured export.
+
+    Attributes:
+        location: Where it is delivered to.
+        outputs: Tables that it is loaded into, in the order of `TABLE_OUTPUTS`.
+        start: First billing period, for example `2024-01`.
+        end: Last billing period; None for an export that goes on.
+        namespace: Namespace of its tables.
+        crawler: What makes the crawled table.
+    """
+
+    location: ExportLocation
+    outputs: tuple[TableOutput, ...] = TABLE_OUTPUTS
+    start: str = "2024-01"
+    end: str | None = None
+    namespace: str = "billing"
+    crawler: Crawler = "built_in"
+
+    @property
+    def name(self) -> str:
+        """Name of the export."""
+        return self.location.name
+
+    @property
+    def format(self) -> Format:
+        """What the rows of its report files mean."""
+        return self.location.format
+
+    @property
+    def table(self) -> str:
+        """Full name of the tables that its deliveries are loaded into: the same in every catalog."""
+        return f"{self.namespace}.{self.name}"
+
+    @property
+    def static_table(self) -> str:
+        """Full name of the table of static files."""
+        return f"{self.namespace}.{self.name}_static"
+
+    def path(self, asset: str) -> tuple[str, str]:
+        """Return under which key the values of an asset are kept: `("cost_and_usage", "crawler_table")`."""
+        return self.name, asset
+
+    def first_output(self, output: TableOutput) -> TableOutput | None:
+        """Return the output whose files ``output`` takes over; None for the first one itself.
+
+        It is the first one for all others, so that a table that fails stops no other.
+        """
+        first = self.outputs[0]
+        return None if output == first else first
+
+    def period_key(self, period: str) -> PeriodKey:
+        """Return what a load of ``period`` replaces."""
+        return PeriodKey(self.name, period)
+
+    def has_period(self, period: str) -> bool:
+        """Say whether ``period`` is one of the export's, the open month included."""
+        last = self.end or f"{datetime.now(timezone.utc):%Y-%m}"
+        return self.start <= period <= last
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """One table of one export in one catalog.
+
+    Attributes:
+        output: Which of the export's tables it is.
+        name: Its full name, for example `billing.cost_and_usage`.
+        export: Name of the export; the table may hold rows of others.
+        catalog: The catalog.
+    """
+
+    output: TableOutput
+    name: str
+    export: str
+    catalog: TableCatalog
+
+    @property
+    def asset(self) -> str:
+        """Name of its asset, by which messages call it."""
+        return TABLE_ASSETS[self.output]
+
+    @property
+    def full_name(self) -> str:
+        """Its name with its catalog's before it; see `TableCatalog.full_name`."""
+        return self.catalog.full_name(self.name)
+
+    @property
+    def uri(self) -> str:
+        """Where it lies."""
+        return self.catalog.uri(self.name)
+
+    def key(self, period: str) -> PeriodKey:
+        """Return what a load of ``period`` replaces."""
+        return PeriodKey(self.export, period)
+
+    def fields(self) -> tuple[Field, ...] | None:
+        """Return its fields, or None where it does not exist."""
+        return self.catalog.fields(self.name)
+
+    def files(self, period: str, commit: Commit | None = None) -> Source:
+        """Return what a reader reads for the period: now, or as ``commit`` left it; see `TableCatalog.files`."""
+        return self.catalog.files(self.name, self.key(period), commit)
+
+    def periods(self) -> tuple[str, ...]:
+        """Return the billing periods of which it holds rows of the export; none where it does not exist."""
+        return () if self.fields() is None else self.catalog.periods(self.name, self.export)
+
+    def held(self) -> dict[str, str]:
+        """Return the identity of the delivery that each billing period holds; see `TableCatalog.held`."""
+        return self.catalog.held(self.name, self.export)
+
+
+def tables_of(lake: Lake, export: Export) -> tuple[Table, ...]:
+    """Return the tables that an export is loaded into, in the order in which they are loaded."""
+    return tuple(table_of(lake, export, output) for output in export.outputs)
+
+
+def table_of(lake: Lake, export: Export, output: TableOutput, name: str = "") -> Table:
+    """Return the table of ``output``: the export's, or another one of the same catalog called ``name``."""
+    return Table(
+        output=output,
+        name=name or export.table,
+        export=export.name,
+        catalog=catalog_of(lake, output),
+    )
+
+
+def static_table_of(lake: Lake, export: Export) -> Table:
+    """Return the table of the export's static files."""
+    return table_of(lake, export, "iceberg", export.static_table)
+
+
+def catalog_of(lake: Lake, output: TableOutput) -> TableCatalog:
+    """Return the catalog that holds the tables of ``output``."""
+    match output:
+        case "hive":
+            return lake.hive
+        case "iceberg":
+            return lake.iceberg
+        case "s3_table":
+            return lake.s3_tables

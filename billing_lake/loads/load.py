@@ -1,0 +1,296 @@
+"""Load one delivery into its tables: it is encoded once, then placed and committed table by table."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+
+from billing_lake.deployments.base import Lake
+from billing_lake.domain.column_names import BILLING_PERIOD, EXPORT_NAME
+from billing_lake.domain.column_names import DELIVERY_VERSION as VERSION_COLUMN
+from billing_lake.domain.crawls import Crawl
+from billing_lake.domain.deliveries import Delivery
+from billing_lake.domain.errors import (
+    CommitConflictError,
+    CommitUnknownError,
+    FieldIdMismatchError,
+    LoadError,
+    SchemaChangeError,
+    SnapshotGoneError,
+    StorageWriteError,
+    TableError,
+)
+from billing_lake.domain.schemas import Field, SchemaPlan, lake_columns, plan
+from billing_lake.domain.sources import Encoded, EncodedFile, EncodeTarget
+from billing_lake.engines.base import Engine, Log, facts_of
+from billing_lake.landing.deliveries import verify_unchanged
+from billing_lake.loads.exports import TABLE_ASSETS, Export, Table, TableOutput, table_of
+from billing_lake.tables.base import BEFORE, DELIVERY_VERSION, Commit
+
+PROPERTY = "billing-lake."
+"""What the names of a load's snapshot properties begin with."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Loaded:
+    """A delivery that one table holds now.
+
+    Attributes:
+        encoded: Its files, as the table refers to them where other tables can take them over.
+        commit: What the catalog did.
+        fields: The table's fields.
+        seconds: How long it took.
+        encoded_here: Whether the files were encoded for this table, not taken over.
+        facts: Which engine encoded it, and what it says about that.
+    """
+
+    encoded: Encoded
+    commit: Commit
+    fields: tuple[Field, ...]
+    seconds: float
+    encoded_here: bool
+    facts: Mapping[str, str | int | float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Loader:
+    """Loads deliveries of one export.
+
+    Attributes:
+        lake: The lake.
+        export: The export.
+        run_id: Id of the run, recorded with each commit.
+        engine: What encodes.
+        log: Takes lines about progress.
+        verify: Raises where a delivery is no longer the one in storage; asks the export's folder unless given.
+    """
+
+    lake: Lake
+    export: Export
+    run_id: str
+    engine: Engine
+    log: Log = field(default=lambda _: None)
+    verify: Callable[[Delivery], None] | None = None
+
+    def load(self, table: Table, crawl: Crawl, encoded: Encoded | None = None) -> Loaded:
+        """Make ``table`` hold the delivery of ``crawl`` for its billing period.
+
+        Args:
+            table: The table.
+            crawl: The delivery.
+            encoded: The delivery as files of another table, if there are any; taken over where they fit.
+
+        Raises:
+            BillingLakeError: The table's rows are as they were before.
+        """
+        started = time.monotonic()
+        if encoded is not None and self._is_of(encoded, crawl, table):
+            try:
+                commit, fields = self._commit(table, crawl, encoded)
+            except (CommitConflictError, CommitUnknownError, StorageWriteError):
+                raise
+            except LoadError as error:
+                self.log(f"{table.name}: encoding again for this table: {error.what}")
+            else:
+                return Loaded(
+                    encoded=encoded,
+                    commit=commit,
+                    fields=fields,
+                    seconds=time.monotonic() - started,
+                    encoded_here=False,
+                )
+        try:
+            return self._encode_and_commit(table, self._shared_fields(table), crawl, started)
+        except FieldIdMismatchError as error:
+            # The ids that the tables were to share are not this table's: its own are never wrong.
+            self.log(f"{table.name}: encoding with the table's own field ids: {error.what}")
+            return self._encode_and_commit(table, table.fields(), crawl, started)
+
+    def _is_of(self, encoded: Encoded, crawl: Crawl, table: Table) -> bool:
+        wanted = (crawl.delivery.identity, crawl.content)
+        if (encoded.identity, encoded.content) == wanted:
+            return True
+        self.log(f"{table.name}: the files at hand are of another delivery")
+        return False
+
+    def _encode_and_commit(
+        self, table: Table, have: Sequence[Field] | None, crawl: Crawl, started: float
+    ) -> Loaded:
+        """Encode with the fields and ids of ``have``, then commit."""
+        target = plan(have, lake_columns(crawl.source.columns))
+        _refuse(table, target)
+        period = crawl.delivery.period
+        with self._folder(table, period) as (folder, in_place):
+            encoded = encode(self.engine, crawl, target.fields, folder)
+            commit, fields = self._commit(table, crawl, encoded)
+            if not in_place:
+                # What was staged goes; the next table takes over what this one refers to.
+                encoded = replace(encoded, files=_placed(table, period, commit, encoded))
+        return Loaded(
+            encoded=encoded,
+            commit=commit,
+            fields=fields,
+            seconds=time.monotonic() - started,
+            encoded_here=True,
+            facts=facts_of(self.engine),
+        )
+
+    @contextmanager
+    def _folder(self, table: Table, period: str) -> Iterator[tuple[str, bool]]:
+        """Give a folder to encode into, and whether the table takes files over from there where they lie."""
+        own = table.catalog.new_location(table.name, table.key(period))
+        folder = own or f"{self.lake.staging}/{uuid.uuid4().hex}"
+        try:
+            yield folder, own is not None
+        except BaseException:
+            table.catalog.abandon(table.name, table.key(period), folder)
+            raise
+        finally:
+            if own is None:
+                self.lake.files.remove_folder(folder)
+
+    def _commit(
+        self, table: Table, crawl: Crawl, encoded: Encoded
+    ) -> tuple[Commit, tuple[Field, ...]]:
+        """Evolve the table and replace the period; return the commit and the fields that the table has now."""
+        # Read here: encoding takes minutes, in which others may have changed the table.
+        have = table.fields()
+        if have is None:
+            _refuse_remains(table)
+            made = table.catalog.create(table.name, encoded.fields)
+            have = encoded.fields if made else table.fields()
+        change = plan(have, lake_columns(crawl.source.columns))
+        _refuse(table, change)
+        fields = table.catalog.evolve(table.name, change)
+        delivery = crawl.delivery
+        commit = table.catalog.replace_period(
+            table.name,
+            table.key(delivery.period),
+            encoded,
+            properties=commit_properties(delivery, self.run_id),
+            verify=lambda: self._verify(delivery),
+            log=self.log,
+        )
+        return commit, fields
+
+    def _verify(self, delivery: Delivery) -> None:
+        if self.verify is not None:
+            self.verify(delivery)
+        else:
+            verify_unchanged(self.lake.storage, self.export.location, delivery)
+
+    def _shared_fields(self, table: Table) -> tuple[Field, ...] | None:
+        """Return the fields whose ids the files should carry: those of the first Iceberg table that exists.
+
+        Files for a table that finds columns by name may carry the ids of the tables that take them over; a table that does not
+        exist yet is made like its sister.
+        """
+        have, alone = table.fields(), table.name != self.export.table
+        if alone or (have is not None and not table.catalog.finds_by_name):
+            return have
+        for output in self.export.outputs:
+            other = table_of(self.lake, self.export, output)
+            if output != table.output and not other.catalog.finds_by_name:
+                fields = other.fields()
+                if fields is not None:
+                    return fields
+        return have
+
+
+def encoded_files(
+    lake: Lake, export: Export, output: TableOutput | None, period: str
+) -> Encoded | None:
+    """Return the files that the table of ``output`` was last loaded with, if there are any."""
+    if output is None:
+        return None
+    kept = lake.values.find(export.path(TABLE_ASSETS[output]), period)
+    return kept.value if kept is not None and isinstance(kept.value, Encoded) else None
+
+
+def drop_crawled_table(lake: Lake, export: Export, output: TableOutput, crawl: Crawl) -> None:
+    """Drop the crawled table if ``output``, just loaded, is the last of the export's tables to hold the crawl."""
+    period = crawl.delivery.period
+    crawled = lake.values.find(export.path("crawler_table"), period)
+    if crawled is None:
+        return
+    for other in export.outputs:
+        if other == output:
+            continue
+        held = lake.values.find(export.path(TABLE_ASSETS[other]), period)
+        if (
+            held is None
+            or not isinstance(held.value, Encoded)
+            or held.value.identity != crawl.delivery.identity
+            or held.written < crawled.written
+        ):
+            return
+    lake.crawled.drop(crawl.table)
+
+
+def encode(engine: Engine, crawl: Crawl, fields: tuple[Field, ...], folder: str) -> Encoded:
+    """Write a delivery as Parquet with the names, types and ids of ``fields`` into ``folder``."""
+    delivery = crawl.delivery
+    files = engine.encode(
+        crawl.pinned,
+        EncodeTarget(
+            fields=fields,
+            constants={
+                EXPORT_NAME: delivery.export,
+                BILLING_PERIOD: delivery.period,
+                VERSION_COLUMN: delivery.version,
+            },
+            folder=folder,
+            stem=uuid.uuid4().hex[:12],
+        ),
+    )
+    return Encoded(
+        identity=delivery.identity,
+        version=delivery.version,
+        files=files,
+        fields=fields,
+        content=crawl.content,
+    )
+
+
+def commit_properties(delivery: Delivery, run_id: str) -> dict[str, str]:
+    """Return what is recorded with a commit about the delivery that a period holds by it."""
+    return {
+        f"{PROPERTY}export": delivery.export,
+        f"{PROPERTY}period": delivery.period,
+        DELIVERY_VERSION: delivery.version,
+        f"{PROPERTY}run-id": run_id,
+    }
+
+
+def _refuse_remains(table: Table) -> None:
+    """Refuse to begin a table anew whose rows lie under another name, where a rebuild of an older version was killed."""
+    remains = [name for name in table.catalog.tables() if name.startswith(f"{table.name}{BEFORE}")]
+    if remains:
+        what = f"There is no table {table.name}, and its rows are in {', '.join(remains)}: a rebuild did not finish"
+        remedy = "Run the job that rebuilds the export's tables: it makes the table from all deliveries; the other one stays"
+        raise TableError(what, remedy=remedy)
+
+
+def _refuse(table: Table, change: SchemaPlan) -> None:
+    """Stop a load whose columns the table cannot follow; `schema_diff` says the same earlier, with a table."""
+    if change.diff.incompatible:
+        first = change.diff.incompatible[0]
+        what = (
+            f"Table {table.name} has the column as {first.table}, the delivery as {first.delivery}"
+        )
+        raise SchemaChangeError(what, column=first.name)
+
+
+def _placed(table: Table, period: str, commit: Commit, encoded: Encoded) -> tuple[EncodedFile, ...]:
+    """Return the files as the table refers to them; none where somebody has replaced the period since."""
+    try:
+        found = table.files(period, commit).files
+    except SnapshotGoneError:
+        return ()
+    written = [file for file in encoded.files if file.rows]
+    if len(found) != len(written):
+        return ()
+    return tuple(replace(file, uri=placed.uri) for file, placed in zip(written, found, strict=True))

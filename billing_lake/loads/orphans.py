@@ -1,0 +1,69 @@
+"""Remove what killed loads left and no table refers to.
+
+A load removes after itself what it did not commit, unless it is killed. What stays then costs space and nothing else, so
+nobody has to hurry: only what is too old to belong to a load at work is looked at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta, timezone
+
+from billing_lake.deployments.base import Lake
+from billing_lake.engines.base import Log
+from billing_lake.loads.exports import Export, static_table_of, tables_of
+from billing_lake.tables.base import BEFORE, REBUILT, TableCatalog
+
+
+def remove_orphans(lake: Lake, export: Export, age: timedelta, log: Log) -> dict[str, list[str]]:
+    """Remove the orphans of an export's tables, and staged files that nobody works on any more.
+
+    Args:
+        lake: The lake.
+        export: The export.
+        age: What is younger stays.
+        log: Takes lines about progress.
+
+    Returns:
+        Where something was removed, by table or folder, and the URIs of what it was.
+    """
+    removed: dict[str, list[str]] = {}
+    # The table of static files is in the Iceberg catalog, whatever the export is loaded into.
+    tables = {
+        table.output: table for table in (*tables_of(lake, export), static_table_of(lake, export))
+    }
+    for table in tables.values():
+        if table.catalog.is_managed:
+            log(f"{table.asset}: the catalog's storage cleans up by its own rules")
+            continue
+        for name in _names(export, table.catalog):
+            found = table.catalog.remove_orphans(name, age)
+            log(f"{table.asset} {name}: {len(found)} orphans removed")
+            if found:
+                removed[f"{table.asset} {name}"] = list(found)
+    if staged := _remove_staged(lake, age):
+        removed[lake.staging] = staged
+    log(f"{lake.staging}: {len(staged)} orphans removed")
+    return removed
+
+
+def _names(export: Export, catalog: TableCatalog) -> Iterator[str]:
+    """Yield the export's tables in a catalog, which may hold others' too: its own, and what rebuilds left of it."""
+    beside = (f"{export.table}{REBUILT}", f"{export.table}{BEFORE}")
+    for table in catalog.tables():
+        if table in {export.table, export.static_table} or table.startswith(beside):
+            yield table
+
+
+def _remove_staged(lake: Lake, age: timedelta) -> list[str]:
+    newest: dict[str, datetime] = {}
+    for file in lake.files.list(lake.staging):
+        name, slash, _ = file.uri.removeprefix(f"{lake.staging}/").partition("/")
+        if slash:
+            folder = f"{lake.staging}/{name}"
+            newest[folder] = max(newest.get(folder, file.modified), file.modified)
+    young = datetime.now(timezone.utc) - age
+    old = sorted(folder for folder, modified in newest.items() if modified <= young)
+    for folder in old:
+        lake.files.remove_folder(folder)
+    return old

@@ -45,7 +45,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--every-variant",
         action="store_true",
-        help="run every variant of the engines' cases on Glue, not one of each",
+        help="run all of the engines' cases on Glue, not one of each file",
     )
 
 
@@ -68,6 +68,7 @@ def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
 settings.register_profile(
     "lake",
     deadline=None,
+    max_examples=40,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
 settings.load_profile("lake")

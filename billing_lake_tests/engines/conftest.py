@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -23,20 +24,19 @@ SPARK = pytest.param(
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Run one variant of each case on Glue unless all are asked for: the program is Spark's, Glue adds the way there and back.
+    """Run one case of each file on Glue unless all are asked for: the program is Spark's, Glue adds the way there and back.
 
     Cases that hypothesis makes never go there: each would be many runs of the job.
     """
     every = config.getoption("every_variant")
-    kept: dict[tuple[object, str], pytest.Item] = {}
+    kept: dict[Path, pytest.Item] = {}
     left_out = []
     for item in items:
         if not isinstance(item, pytest.Function) or not hasattr(item, "callspec"):
             continue
         generated = hasattr(item.obj, "hypothesis")
         if item.callspec.params.get("engine") == "glue" and (
-            generated
-            or (not every and kept.setdefault((item.path, item.originalname), item) is not item)
+            generated or (not every and kept.setdefault(item.path, item) is not item)
         ):
             left_out.append(item)
     if left_out:

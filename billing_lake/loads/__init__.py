@@ -1,4 +1,11 @@
-"""The use cases of the lake: crawl, load, rebuild, static files, clean-up, create and delete.
+"""The use cases of the lake: crawl, load, prove, rebuild, static files, clean-up, create and delete.
 
 They know no Dagster: assets, checks, jobs and sensors call them, and so may a script; `docs/architecture.md` shows one.
 """
+
+from billing_lake.loads.crawl import crawl
+from billing_lake.loads.exports import Export, Table, tables_of
+from billing_lake.loads.load import Loaded, Loader
+from billing_lake.loads.prove import prove
+
+__all__ = ["Export", "Loaded", "Loader", "Table", "crawl", "prove", "tables_of"]

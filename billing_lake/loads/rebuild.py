@@ -23,12 +23,9 @@ from billing_lake.domain.errors import (
     FieldIdMismatchError,
     LoadError,
     NoDeliveryError,
-    ProofError,
     SchemaChangeError,
     TableError,
-    number,
 )
-from billing_lake.domain.profiles import compare
 from billing_lake.domain.schemas import Column, Field, lake_columns, plan
 from billing_lake.domain.sources import Encoded, Source, SourceFile
 from billing_lake.engines.base import Engine, Log
@@ -36,9 +33,9 @@ from billing_lake.landing.deliveries import find_deliveries
 from billing_lake.loads.crawl import crawl_delivery
 from billing_lake.loads.exports import Export, Table, tables_of
 from billing_lake.loads.load import commit_properties, encode
+from billing_lake.loads.prove import prove
 from billing_lake.tables.base import Commit
 
-_SHOWN = 5
 _ATTEMPTS = 5
 
 
@@ -218,18 +215,7 @@ class Rebuilder:
             files=tuple(SourceFile(uri=one.uri, name=one.uri) for one in encoded.files if one.rows),
             columns=tuple(Column(one.name, one.type) for one in encoded.fields),
         )
-        differences = compare(
-            crawl.profile, self.lake.reader.profile(self.export.format.meaning(source))
-        )
-        if differences:
-            listed = "; ".join(
-                f"{one.figure}: expected {number(one.expected)}, found {number(one.found)}"
-                for one in differences[:_SHOWN]
-            )
-            what = (
-                f"What was encoded does not equal the delivery of {crawl.delivery.period}: {listed}"
-            )
-            raise ProofError(what)
+        prove(self.lake, self.export, crawl, source)
 
     def _verify(self, deliveries: Mapping[str, Delivery]) -> None:
         """Refuse to go on where storage has other deliveries than the given ones.

@@ -1,0 +1,37 @@
+"""Prove files of a table: read them back as a reader does, and compare them with what the raw files add up to."""
+
+from __future__ import annotations
+
+from billing_lake.deployments.base import Lake
+from billing_lake.domain.crawls import Crawl
+from billing_lake.domain.errors import ProofError, number
+from billing_lake.domain.profiles import compare
+from billing_lake.domain.sources import Source
+from billing_lake.loads.exports import Export
+
+_SHOWN = 5
+
+
+def prove(lake: Lake, export: Export, crawl: Crawl, files: Source) -> None:
+    """Make sure that Parquet files of a table hold what the delivery of ``crawl`` holds, to the last digit.
+
+    Args:
+        lake: The lake.
+        export: The export.
+        crawl: The delivery.
+        files: The files, for example those of `Table.files`.
+
+    Raises:
+        ProofError: A figure differs.
+        TableError: A file is missing or unreadable.
+    """
+    found = lake.reader.profile(export.format.meaning(files))
+    differences = compare(crawl.profile, found)
+    if differences:
+        listed = "; ".join(
+            f"{one.figure}: expected {number(one.expected)}, found {number(one.found)}"
+            for one in differences[:_SHOWN]
+        )
+        more = f"; and {len(differences) - _SHOWN} more" if len(differences) > _SHOWN else ""
+        what = f"The files do not equal the delivery of {crawl.delivery.period}: {listed}{more}"
+        raise ProofError(what)

@@ -1,0 +1,33 @@
+"""A load asks the catalogs for no more than it needs."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+
+import pytest
+
+from billing_lake.tables.hive import HiveTables
+from billing_lake.tables.iceberg import IcebergTables
+from billing_lake_tests.lakes import World
+
+
+def test_a_load_reads_the_fields_of_each_table_few_times(
+    world: Callable[..., World], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lake = world()
+    lake.deliver("2025-03")
+    assert lake.load("2025-03").success
+    reads: Counter[str] = Counter()
+    for kind in (HiveTables, IcebergTables):
+        fields = kind.fields
+
+        def counted(self: object, table: str, fields: Callable[..., object] = fields) -> object:
+            reads[getattr(self, "name", "hive")] += 1
+            return fields(self, table)
+
+        monkeypatch.setattr(kind, "fields", counted)
+    lake.deliver("2025-03", restatement=1)
+    assert lake.load("2025-03").success
+    # Once each for the schema diff and for the commit; Hive asks for its own fields and for those whose ids it shares.
+    assert reads == {"hive": 3, "iceberg": 3, "s3tables": 2}

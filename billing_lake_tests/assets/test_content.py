@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from decimal import Decimal
 
+from billing_lake_tests.engines.report_files import csv_text, report
 from billing_lake_tests.engines.test_digests import rewritten
-from billing_lake_tests.engines.world import csv_text, report
 from billing_lake_tests.lakes import EXPORT, World, failure, verdicts
 from billing_lake_tests.reports import minimal_row
 

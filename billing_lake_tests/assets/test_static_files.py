@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from billing_lake_tests.assets.test_load import materialize_static
-from billing_lake_tests.engines.world import csv_text, report
+from billing_lake_tests.engines.report_files import csv_text, report
 from billing_lake_tests.lakes import EXPORT, TABLE, World, failure
 from billing_lake_tests.reports import minimal_row
 

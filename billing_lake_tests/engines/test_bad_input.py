@@ -12,7 +12,7 @@ from billing_lake.domain import errors
 from billing_lake.engines.base import Engine
 from billing_lake.formats.headers import column_names
 from billing_lake.formats.legacy_cur import LEGACY_CUR
-from billing_lake_tests.engines.world import csv_text, encode, report, source_of
+from billing_lake_tests.engines.report_files import csv_text, encode, report, source_of
 from billing_lake_tests.reports import MINIMAL_HEADER, minimal_row
 
 GOOD = csv_text([minimal_row() for _ in range(3)])
@@ -305,7 +305,7 @@ def test_a_folder_that_is_a_file_cannot_be_written(engine: Engine, tmp_path: Pat
 
 
 def test_a_table_whose_file_is_gone_says_so(engine: Engine, tmp_path: Path) -> None:
-    from billing_lake_tests.engines.world import table_of
+    from billing_lake_tests.engines.report_files import table_of
 
     source = source_of(report(tmp_path / "r.csv.gz", GOOD))
     files = encode(engine, source, tmp_path / "out")

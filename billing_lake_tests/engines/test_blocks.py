@@ -15,7 +15,7 @@ from billing_lake.domain.records import BadCellError, row_end, split_row
 from billing_lake.engines import blocks
 from billing_lake.engines.blocks import line_at, row_blocks, scan
 from billing_lake.files.local import LocalFiles
-from billing_lake_tests.engines.world import csv_text, report
+from billing_lake_tests.engines.report_files import csv_text, report
 
 FILES = LocalFiles()
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from billing_lake.domain.profiles import compare
 from billing_lake.engines.base import Engine
-from billing_lake_tests.engines.world import csv_text, encode, report, source_of, table_of
+from billing_lake_tests.engines.report_files import csv_text, encode, report, source_of, table_of
 from billing_lake_tests.reports import minimal_row
 
 

@@ -16,7 +16,7 @@ from billing_lake.domain.sources import Source
 from billing_lake.engines.base import Engine
 from billing_lake.engines.blocks import row_blocks
 from billing_lake.files.local import LocalFiles
-from billing_lake_tests.engines.world import csv_text, encode, report, source_of
+from billing_lake_tests.engines.report_files import csv_text, encode, report, source_of
 from billing_lake_tests.reports import minimal_row
 
 

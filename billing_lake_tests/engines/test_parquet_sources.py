@@ -19,7 +19,7 @@ from billing_lake.domain.sources import Source, SourceFile
 from billing_lake.domain.types import DECIMAL, STRING, TIMESTAMP
 from billing_lake.engines.base import Engine
 from billing_lake.formats.legacy_cur import LEGACY_CUR
-from billing_lake_tests.engines.world import encode, table_of
+from billing_lake_tests.engines.report_files import encode, table_of
 
 COST = "line_item_unblended_cost"
 AMOUNT = "line_item_usage_amount"

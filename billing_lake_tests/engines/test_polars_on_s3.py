@@ -22,8 +22,8 @@ from billing_lake.engines import polars_encode
 from billing_lake.engines.polars_engine import PolarsEngine
 from billing_lake.files.s3 import S3Files
 from billing_lake_tests.engines import world
+from billing_lake_tests.engines.report_files import csv_text, report, source_of, table_of
 from billing_lake_tests.engines.test_parquet_sources import source_of as parquet_source
-from billing_lake_tests.engines.world import csv_text, report, source_of, table_of
 from billing_lake_tests.reports import minimal_row
 from billing_lake_tests.servers.aws import Aws
 

@@ -10,7 +10,7 @@ import pytest
 
 from billing_lake.domain import errors
 from billing_lake.engines.polars_engine import PolarsEngine
-from billing_lake_tests.engines.world import csv_text, encode, report, source_of
+from billing_lake_tests.engines.report_files import csv_text, encode, report, source_of
 from billing_lake_tests.reports import minimal_row
 
 

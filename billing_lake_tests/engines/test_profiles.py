@@ -20,7 +20,7 @@ from billing_lake.engines.cell_counts import column_counts, empty_cells
 from billing_lake.engines.polars_engine import PolarsEngine
 from billing_lake.files.local import LocalFiles
 from billing_lake_tests.engines import test_parquet_sources
-from billing_lake_tests.engines.world import csv_text, encode, report, source_of, table_of
+from billing_lake_tests.engines.report_files import csv_text, encode, report, source_of, table_of
 from billing_lake_tests.reports import MINIMAL_HEADER, minimal_row
 
 COST = "line_item_unblended_cost"

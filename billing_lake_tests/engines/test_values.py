@@ -20,7 +20,7 @@ from billing_lake.domain.types import TIMESTAMP
 from billing_lake.engines.base import Engine
 from billing_lake.engines.polars_engine import PolarsEngine
 from billing_lake.engines.spark_engine import SparkEngine
-from billing_lake_tests.engines.world import csv_text, encode, report, source_of, table_of
+from billing_lake_tests.engines.report_files import csv_text, encode, report, source_of, table_of
 from billing_lake_tests.reports import MINIMAL_HEADER, minimal_row
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from billing_lake.domain.errors import (
 )
 from billing_lake.spark_job import bad_cells
 from billing_lake.spark_job.program import profile
-from billing_lake_tests.engines.world import csv_text, report, source_of
+from billing_lake_tests.engines.report_files import csv_text, report, source_of
 from billing_lake_tests.reports import minimal_row
 
 if TYPE_CHECKING:

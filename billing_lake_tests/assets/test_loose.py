@@ -9,7 +9,7 @@ import dagster as dg
 import pytest
 
 from billing_lake_tests.lakes import EXPORT, World, failure
-from billing_lake_tests.landing.world import csv_gz, put, row
+from billing_lake_tests.landing.small_deliveries import csv_gz, put, row
 
 Make = Callable[..., World]
 

@@ -14,7 +14,7 @@ from billing_lake.domain.errors import ConfigurationError
 from billing_lake.formats.locations import ExportLocation
 from billing_lake.landing.deliveries import resolve_delivery
 from billing_lake.landing.local import LANDING_SETTING
-from billing_lake_tests.landing.world import deliver, put
+from billing_lake_tests.landing.small_deliveries import deliver, put
 
 
 def opened(deployment: str, home: Path, landing: str | None = None) -> LocalLake:

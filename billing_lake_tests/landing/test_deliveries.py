@@ -36,7 +36,7 @@ from billing_lake.landing.deliveries import (
     verify_unchanged,
 )
 from billing_lake.landing.local import LocalStorage
-from billing_lake_tests.landing.world import HEADER, csv_gz, deliver, put, row
+from billing_lake_tests.landing.small_deliveries import HEADER, csv_gz, deliver, put, row
 
 CREATE_NEW = ExportLocation("cur", "create-new", "billing", "cur")
 OVERWRITE = ExportLocation("cur", "overwrite", "billing", "cur")

@@ -26,7 +26,7 @@ from billing_lake.domain.errors import (
 )
 from billing_lake.formats.legacy_cur import LEGACY_CUR
 from billing_lake.landing.headers import HEADER_LIMIT, read_header, read_period
-from billing_lake_tests.landing.world import csv_gz, row
+from billing_lake_tests.landing.small_deliveries import csv_gz, row
 
 START = "bill_billing_period_start_date"
 

@@ -18,7 +18,7 @@ from billing_lake.domain.errors import (
 )
 from billing_lake.landing.base import Storage
 from billing_lake.landing.local import LocalStorage
-from billing_lake_tests.landing.world import put
+from billing_lake_tests.landing.small_deliveries import put
 
 
 @pytest.fixture(name="root")

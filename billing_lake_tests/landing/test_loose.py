@@ -24,7 +24,7 @@ from billing_lake.domain.errors import (
 from billing_lake.formats.locations import ExportLocation
 from billing_lake.landing.deliveries import find_deliveries, resolve_delivery, verify_unchanged
 from billing_lake.landing.local import LocalStorage
-from billing_lake_tests.landing.world import HEADER, csv_gz, deliver, put, row
+from billing_lake_tests.landing.small_deliveries import HEADER, csv_gz, deliver, put, row
 
 LOOSE = ExportLocation("cur", "loose", "billing")
 GOOD = csv_gz([row()])

@@ -21,7 +21,7 @@ from billing_lake.domain.errors import (
 from billing_lake.formats.locations import ExportLocation
 from billing_lake.landing.deliveries import find_deliveries, resolve_delivery
 from billing_lake.landing.local import LocalStorage
-from billing_lake_tests.landing.world import csv_gz, deliver, put, row
+from billing_lake_tests.landing.small_deliveries import csv_gz, deliver, put, row
 
 CREATE_NEW = ExportLocation("cur", "create-new", "billing", "cur")
 OVERWRITE = ExportLocation("cur", "overwrite", "billing", "cur")

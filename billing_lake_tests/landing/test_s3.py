@@ -32,7 +32,7 @@ from billing_lake.landing.deliveries import (
 from billing_lake.landing.local import LocalStorage
 from billing_lake.landing.s3 import S3Storage
 from billing_lake_tests.files.recording import failing, recorded
-from billing_lake_tests.landing.world import csv_gz, deliver, put, row
+from billing_lake_tests.landing.small_deliveries import csv_gz, deliver, put, row
 from billing_lake_tests.servers.aws import Aws
 
 CREATE_NEW = ExportLocation("cur", "create-new", "billing", "cur")

@@ -41,7 +41,7 @@ from billing_lake.sensors.new_reports import MOST_ATTEMPTS, Look, held_by_all, l
 from billing_lake.sensors.runs import run_tags
 from billing_lake.tables.base import TableCatalog
 from billing_lake_tests.lakes import World
-from billing_lake_tests.landing.world import csv_gz, deliver, put, row
+from billing_lake_tests.landing.small_deliveries import csv_gz, deliver, put, row
 
 PERIODS = ("2025-02", "2025-03")
 CONTENTS = "ABC"

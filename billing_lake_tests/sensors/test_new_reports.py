@@ -18,7 +18,7 @@ from billing_lake.sensors import new_reports
 from billing_lake.sensors.new_reports import MOST_ATTEMPTS
 from billing_lake_tests.assets.test_load import assert_tables_equal
 from billing_lake_tests.lakes import EXPORT, TABLE, World, failure
-from billing_lake_tests.landing.world import csv_gz, deliver, put, row
+from billing_lake_tests.landing.small_deliveries import csv_gz, deliver, put, row
 
 Make = Callable[..., World]
 

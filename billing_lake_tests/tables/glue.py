@@ -23,7 +23,7 @@ from billing_lake_tests.tables.making import (
 
 
 @dataclass(frozen=True)
-class GlueWorld:
+class GlueDatabase:
     """The services, and one lake in them."""
 
     aws: Aws
@@ -100,11 +100,11 @@ class GlueWorld:
         return {f.uri for f in self.files.list(self.root) if f.uri.endswith(".parquet")}
 
 
-def new_world(aws: Aws) -> Iterator[GlueWorld]:
+def new_database(aws: Aws) -> Iterator[GlueDatabase]:
     """A bucket and a namespace that no other test has, and that the next one does not have to look through."""
     bucket = aws.new_bucket()
-    world = GlueWorld(aws, bucket, files_in_s3(), bucket.replace("-", "_"))
-    yield world
+    lake = GlueDatabase(aws, bucket, files_in_s3(), bucket.replace("-", "_"))
+    yield lake
     for database in list(aws.glue.backend.databases):
-        if database.startswith(world.namespace):
+        if database.startswith(lake.namespace):
             del aws.glue.backend.databases[database]

@@ -31,7 +31,7 @@ from billing_lake.tables.glue_crawled import GlueCrawledTables
 from billing_lake.tables.glue_crawler import CrawlerWaits, _exclusions
 from billing_lake.tables.glue_crawler_traces import FORGOTTEN, CrawlerTraces
 from billing_lake_tests.servers.aws import Aws
-from billing_lake_tests.tables.glue import GlueWorld, new_world
+from billing_lake_tests.tables.glue import GlueDatabase, new_database
 
 HEADER = (
     "identity/LineItemId",
@@ -48,15 +48,15 @@ ROLE = "arn:aws:iam::123456789012:role/crawler"
 class Raw:
     """Deliveries of one export, and the tables over them."""
 
-    def __init__(self, world: GlueWorld, *, waits: CrawlerWaits = WAITS) -> None:
-        self.world = world
-        self.database = f"{world.namespace}_crawled"
-        self.root = f"s3://{world.bucket}/warehouse/crawled"
+    def __init__(self, lake: GlueDatabase, *, waits: CrawlerWaits = WAITS) -> None:
+        self.lake = lake
+        self.database = f"{lake.namespace}_crawled"
+        self.root = f"s3://{lake.bucket}/warehouse/crawled"
         self.tables = self.another(waits=waits)
 
     def another(self, root: str | None = None, waits: CrawlerWaits = WAITS) -> GlueCrawledTables:
         return GlueCrawledTables(
-            self.world.files, root or self.root, role=ROLE, database=self.database, waits=waits
+            self.lake.files, root or self.root, role=ROLE, database=self.database, waits=waits
         )
 
     def deliver(
@@ -72,14 +72,14 @@ class Raw:
         """Put a delivery into the bucket, one file for each header, and crawl it."""
         prefix = folder or f"landing/{export}/{period}/{version}"
         for name in beside:
-            self.world.aws.put(self.world.bucket, f"{prefix}/{name}", b"{}")
+            self.lake.aws.put(self.lake.bucket, f"{prefix}/{name}", b"{}")
         objects, sources = [], []
         for number, header in enumerate(headers, start=1):
             text = io.StringIO(newline="")
             csv.writer(text, quoting=csv.QUOTE_MINIMAL).writerows([header, *ROWS])
             key = f"{prefix}/cur-{number:05d}.csv.gz"
             data = gzip.compress(text.getvalue().encode())
-            uri = self.world.aws.put(self.world.bucket, key, data)
+            uri = self.lake.aws.put(self.lake.bucket, key, data)
             objects.append(StoredObject(key=key, uri=uri, size=len(data), etag="e", modified="m"))
             sources.append(
                 SourceFile(uri=uri, name=key, columns=column_names(header, key, LEGACY_CUR))
@@ -104,22 +104,22 @@ class Raw:
         )
 
     def entry(self, name: str) -> Any:
-        return self.world.glue.get_table(DatabaseName=self.database, Name=name)["Table"]
+        return self.lake.glue.get_table(DatabaseName=self.database, Name=name)["Table"]
 
     def athena_files(self, name: str) -> list[str]:
         """The files that Athena reads for a table."""
         storage = self.entry(name)["StorageDescriptor"]
-        listed = [file.uri for file in self.world.files.list(storage["Location"])]
+        listed = [file.uri for file in self.lake.files.list(storage["Location"])]
         if "Symlink" in storage["InputFormat"]:
-            texts = [self.world.files.read(uri).decode() for uri in listed]
+            texts = [self.lake.files.read(uri).decode() for uri in listed]
             return sorted(line for text in texts for line in text.splitlines())
         return sorted(listed)
 
     def left(self) -> tuple[list[str], list[str], list[str]]:
         """Crawlers, classifiers and tables of crawls that are over."""
-        glue = self.world.aws.glue
-        mine = self.world.namespace
-        tables = self.world.glue.get_tables(DatabaseName=self.database)["TableList"]
+        glue = self.lake.aws.glue
+        mine = self.lake.namespace
+        tables = self.lake.glue.get_tables(DatabaseName=self.database)["TableList"]
         return (
             [
                 name
@@ -133,8 +133,8 @@ class Raw:
 
 @pytest.fixture
 def raw(aws: Aws, aws_environment: dict[str, str]) -> Iterator[Raw]:
-    for world in new_world(aws):
-        yield Raw(world)
+    for lake in new_database(aws):
+        yield Raw(lake)
     aws.glue.crawlers.release()
 
 
@@ -173,8 +173,8 @@ def test_beside_other_files_exactly_the_deliverys_are_listed(raw: Raw) -> None:
     raw.tables.register(crawl)
     assert raw.athena_files(crawl.table) == [file.uri for file in crawl.source.files]
     raw.tables.drop(crawl.table)
-    assert raw.world.files.list(raw.root) == [], "the list is gone with the table"
-    assert all(raw.world.files.size(file.uri) for file in crawl.source.files)
+    assert raw.lake.files.list(raw.root) == [], "the list is gone with the table"
+    assert all(raw.lake.files.size(file.uri) for file in crawl.source.files)
 
 
 def test_cells_that_share_a_column_get_names_of_their_own(raw: Raw) -> None:
@@ -197,7 +197,7 @@ def test_files_with_another_order_of_columns_have_a_table_of_their_own(raw: Raw)
     assert any(part in line for line in told)
     assert raw.tables.names() == (crawl.table,)
     raw.tables.drop(crawl.table)
-    assert raw.world.glue.get_tables(DatabaseName=raw.database)["TableList"] == []
+    assert raw.lake.glue.get_tables(DatabaseName=raw.database)["TableList"] == []
 
 
 @pytest.mark.parametrize("tags", [1, 3000], ids=["in the table", "too large for a parameter"])
@@ -214,7 +214,7 @@ def test_a_crawl_is_found_under_its_name_in_any_process(raw: Raw, tags: int) -> 
     raw.tables.drop(crawl.table)
     assert raw.tables.get(crawl.table) is None
     assert raw.tables.names() == ()
-    assert raw.world.files.list(raw.root) == []
+    assert raw.lake.files.list(raw.root) == []
 
 
 def test_the_next_crawl_of_a_period_replaces_the_one_before(raw: Raw) -> None:
@@ -223,7 +223,7 @@ def test_the_next_crawl_of_a_period_replaces_the_one_before(raw: Raw) -> None:
     for one in (*others, raw.deliver("v1", beside=("manifest.json",)), last, last):
         raw.tables.register(one)
     assert set(raw.tables.names()) == {one.table for one in (*others, last)}
-    folders = {file.uri.rpartition("/")[0] for file in raw.world.files.list(raw.root)}
+    folders = {file.uri.rpartition("/")[0] for file in raw.lake.files.list(raw.root)}
     assert len(folders) == 1, "what belonged to earlier registrations is gone"
 
 
@@ -235,7 +235,7 @@ def test_a_crawled_table_with_a_name_that_is_none_is_refused(raw: Raw) -> None:
 def test_the_table_of_another_lake_is_neither_given_nor_dropped(raw: Raw) -> None:
     crawl = raw.deliver()
     raw.tables.register(crawl)
-    other = raw.another(f"s3://{raw.world.bucket}/another-lake")
+    other = raw.another(f"s3://{raw.lake.bucket}/another-lake")
     other.drop(crawl.table)
     assert (other.get(crawl.table), other.names()) == (None, ())
     with pytest.raises(TableError, match="not this lake's"):
@@ -253,7 +253,7 @@ def test_a_table_that_cannot_be_read_back_is_said_and_stops_nothing(
     def put_and_lose_the_right(*args: Any) -> Any:
         done = put(*args)
         message = "Insufficient Lake Formation permission(s): Required Describe"
-        raw.world.aws.glue.fail_next("GetTable", "AccessDeniedException", message)
+        raw.lake.aws.glue.fail_next("GetTable", "AccessDeniedException", message)
         return done
 
     monkeypatch.setattr(GlueCrawledTables, "_put", put_and_lose_the_right)
@@ -264,9 +264,7 @@ def test_a_table_that_cannot_be_read_back_is_said_and_stops_nothing(
 
 
 def test_a_table_that_must_not_be_made_is_a_named_error(raw: Raw) -> None:
-    raw.world.aws.glue.fail_next(
-        "CreateTable", "AccessDeniedException", "User: x is not authorized"
-    )
+    raw.lake.aws.glue.fail_next("CreateTable", "AccessDeniedException", "User: x is not authorized")
     with pytest.raises(StorageWriteError, match="AWS denies glue:CreateTable"):
         raw.tables.register(raw.deliver())
 
@@ -275,14 +273,14 @@ def test_glues_crawler_looks_at_the_delivery_alone_and_its_guesses_give_way(raw:
     beside = ("cur-Manifest.json", "older/cur-00001.csv.gz")
     crawl, told = raw.deliver(beside=beside), list[str]()
     targets: list[Any] = []
-    backend = raw.world.aws.glue.backend
-    raw.world.aws.glue.crawlers.hold()
+    backend = raw.lake.aws.glue.backend
+    raw.lake.aws.glue.crawlers.hold()
 
     def note(line: str) -> None:
         told.append(line)
         targets.extend(one.as_dict() for one in backend.crawlers.values())
         if "RUNNING" in line:
-            raw.world.aws.glue.crawlers.release()
+            raw.lake.aws.glue.crawlers.release()
 
     raw.tables.register(crawl, "glue", note)
     described = targets[0]
@@ -318,7 +316,7 @@ def test_two_crawls_at_once_do_not_disturb_each_other(raw: Raw) -> None:
 
 
 def test_a_crawler_that_fails_is_a_named_error_with_glues_reason_and_its_log(raw: Raw) -> None:
-    raw.world.aws.glue.crawlers.fail_next("Insufficient Lake Formation permission(s)")
+    raw.lake.aws.glue.crawlers.fail_next("Insufficient Lake Formation permission(s)")
     with pytest.raises(
         CrawlerError,
         match=r"ended as FAILED: Insufficient Lake Formation.*https://us-east-1\.console.*log-events/",
@@ -329,19 +327,19 @@ def test_a_crawler_that_fails_is_a_named_error_with_glues_reason_and_its_log(raw
 
 
 def test_a_crawler_that_is_too_slow_is_stopped_and_removed(raw: Raw) -> None:
-    raw.world.aws.glue.crawlers.hold()
+    raw.lake.aws.glue.crawlers.hold()
     with pytest.raises(CrawlerError, match=r"was not done after 0 s \(RUNNING\)"):
         raw.another(waits=replace(WAITS, limit=0.1)).register(raw.deliver(), "glue")
     assert raw.left() == ([], [], [])
 
 
 def test_a_crawler_that_somebody_stops_is_a_named_error(raw: Raw) -> None:
-    raw.world.aws.glue.crawlers.hold()
+    raw.lake.aws.glue.crawlers.hold()
 
     def stop(line: str) -> None:
         if "RUNNING" in line:
             name = line.split()[2].rstrip(":")
-            raw.world.glue.stop_crawler(Name=name)
+            raw.lake.glue.stop_crawler(Name=name)
 
     with pytest.raises(CrawlerError, match="ended as CANCELLED"):
         raw.tables.register(raw.deliver(), "glue", stop)
@@ -351,7 +349,7 @@ def test_a_crawler_that_somebody_stops_is_a_named_error(raw: Raw) -> None:
 def test_a_crawler_that_somebody_removes_is_a_named_error(raw: Raw) -> None:
     def remove(line: str) -> None:
         if "started" in line:
-            raw.world.aws.glue.fail_next("GetCrawler", "EntityNotFoundException", "not found")
+            raw.lake.aws.glue.fail_next("GetCrawler", "EntityNotFoundException", "not found")
 
     with pytest.raises(CrawlerError, match="Somebody removed the Glue crawler"):
         raw.tables.register(raw.deliver(), "glue", remove)
@@ -359,7 +357,7 @@ def test_a_crawler_that_somebody_removes_is_a_named_error(raw: Raw) -> None:
 
 
 def test_an_interrupted_run_leaves_no_crawler(raw: Raw) -> None:
-    raw.world.aws.glue.crawlers.hold()
+    raw.lake.aws.glue.crawlers.hold()
 
     def interrupt(line: str) -> None:
         if "RUNNING" in line:
@@ -385,12 +383,12 @@ def test_what_a_killed_run_left_is_removed_by_a_later_crawl(
             raw.tables.register(killed, "glue", kill)
     crawlers, classifiers, tables = left = raw.left()
     assert [len(one) for one in left] == [1, 1, 1]
-    crawler = raw.world.aws.glue.backend.crawlers[crawlers[0]]
+    crawler = raw.lake.aws.glue.backend.crawlers[crawlers[0]]
     crawler.creation_time -= FORGOTTEN if case != "young" else FORGOTTEN / 2
     if case == "somebody else's":
         crawler.description = "Reads the bill"
     if case == "may not look":
-        raw.world.aws.glue.fail_next("GetCrawlers", "AccessDeniedException")
+        raw.lake.aws.glue.fail_next("GetCrawlers", "AccessDeniedException")
 
     said: list[str] = []
     crawl = raw.deliver(period="2025-04")
@@ -399,7 +397,7 @@ def test_what_a_killed_run_left_is_removed_by_a_later_crawl(
     gone = case == "its run is gone"
     assert any("its run is gone" in line for line in said) == gone
     assert raw.left() == (([], [], []) if gone else (crawlers, classifiers, tables))
-    CrawlerTraces(GlueApi(raw.world.files.clients), raw.database, crawlers[0]).remove()
+    CrawlerTraces(GlueApi(raw.lake.files.clients), raw.database, crawlers[0]).remove()
     assert raw.left() == ([], [], [])
 
 
@@ -408,10 +406,10 @@ def made_by(raw: Raw, change: Callable[[Any, str], None]) -> Callable[[str], Non
 
     def log(line: str) -> None:
         if "READY" in line:
-            found = raw.world.glue.get_tables(DatabaseName=raw.database)["TableList"]
+            found = raw.lake.glue.get_tables(DatabaseName=raw.database)["TableList"]
             for table in found:
                 if table["Name"].startswith("crawl_"):
-                    change(raw.world.glue, table["Name"])
+                    change(raw.lake.glue, table["Name"])
 
     return log
 
@@ -435,7 +433,7 @@ def test_a_crawler_that_made_no_table_is_a_named_error(raw: Raw) -> None:
 
 def test_a_role_that_is_not_known_everywhere_yet_is_waited_for(raw: Raw) -> None:
     message = "Service is unable to assume provided role. Please verify role's TrustPolicy"
-    raw.world.aws.glue.fail_next("CreateCrawler", "InvalidInputException", message, times=2)
+    raw.lake.aws.glue.fail_next("CreateCrawler", "InvalidInputException", message, times=2)
     crawl = raw.deliver()
     raw.tables.register(crawl, "glue")
     assert raw.tables.names() == (crawl.table,)
@@ -449,18 +447,18 @@ def test_a_role_that_is_not_known_everywhere_yet_is_waited_for(raw: Raw) -> None
     ],
 )
 def test_a_role_that_cannot_be_used_names_the_setting(raw: Raw, code: str, message: str) -> None:
-    raw.world.aws.glue.fail_next("CreateCrawler", code, message, times=20)
+    raw.lake.aws.glue.fail_next("CreateCrawler", code, message, times=20)
     tables = raw.another(waits=replace(WAITS, role=0.1))
     try:
         with pytest.raises(ConfigurationError, match="Set BILLING_LAKE_GLUE_CRAWLER_ROLE"):
             tables.register(raw.deliver(), "glue")
     finally:
-        raw.world.aws.glue._faults.clear()
+        raw.lake.aws.glue._faults.clear()
     assert raw.left() == ([], [], [])
 
 
 def test_without_a_role_glues_crawler_is_refused_before_anything_is_made(raw: Raw) -> None:
-    tables = GlueCrawledTables(raw.world.files, raw.root, database=raw.database)
+    tables = GlueCrawledTables(raw.lake.files, raw.root, database=raw.database)
     with pytest.raises(ConfigurationError, match="BILLING_LAKE_GLUE_CRAWLER_ROLE is not set"):
         tables.register(raw.deliver(), "glue")
     with pytest.raises(ConfigurationError, match="no crawler 'other'"):

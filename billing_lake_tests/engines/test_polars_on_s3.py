@@ -21,7 +21,7 @@ from billing_lake.domain.sources import EncodedFile, Source, SourceFile
 from billing_lake.engines import polars_encode
 from billing_lake.engines.polars_engine import PolarsEngine
 from billing_lake.files.s3 import S3Files
-from billing_lake_tests.engines import world
+from billing_lake_tests.engines import report_files
 from billing_lake_tests.engines.report_files import csv_text, report, source_of, table_of
 from billing_lake_tests.engines.test_parquet_sources import source_of as parquet_source
 from billing_lake_tests.reports import minimal_row
@@ -47,7 +47,7 @@ def bucket(aws: Aws) -> str:
 
 def encode(engine: PolarsEngine, source: Source, folder: str | Path) -> tuple[EncodedFile, ...]:
     """Encode ``source`` into a folder, here or in S3."""
-    return world.encode(engine, source, cast("Path", folder))
+    return report_files.encode(engine, source, cast("Path", folder))
 
 
 def put(aws: Aws, bucket: str, source: Source) -> Source:

@@ -18,25 +18,27 @@ from billing_lake.domain.sources import EncodedFile, EncodeTarget, Source, Sourc
 from billing_lake.engines.glue_engine import GlueEngine
 from billing_lake.resources.glue_jobs import GlueJobs
 from billing_lake.resources.glue_runs import RUN, STEP
-from billing_lake_tests.resources.glue_world import (
+from billing_lake_tests.resources.job_with_runs import (
     ANSWER,
     FAST,
     PROFILE,
     SOURCE,
-    GlueWorld,
-    glue_world,
+    JobWithRuns,
+    job_with_runs,
 )
 from billing_lake_tests.servers.aws import Aws
 
 
 @pytest.fixture
-def world(aws: Aws) -> Iterator[Callable[..., GlueWorld]]:
+def glue_job(aws: Aws) -> Iterator[Callable[..., JobWithRuns]]:
     with ExitStack() as stack:
-        yield lambda body=ANSWER, **settings: stack.enter_context(glue_world(aws, body, **settings))
+        yield lambda body=ANSWER, **settings: stack.enter_context(
+            job_with_runs(aws, body, **settings)
+        )
 
 
 def refused(
-    glue: GlueWorld, error: type[errors.BillingLakeError], *, jobs: GlueJobs | None = None
+    glue: JobWithRuns, error: type[errors.BillingLakeError], *, jobs: GlueJobs | None = None
 ) -> tuple[errors.BillingLakeError, str]:
     """Return the error that a call raised, and the log of the Dagster run."""
     caught: list[errors.BillingLakeError] = []
@@ -51,15 +53,15 @@ def refused(
     return caught[0], glue.dagster_log(result.run_id)
 
 
-def left_by(glue: GlueWorld, dagster_run: str, step: str = "table") -> str:
+def left_by(glue: JobWithRuns, dagster_run: str, step: str = "table") -> str:
     """Start a run as an earlier Dagster run would have."""
     return glue.start(billing_lake_run=dagster_run, billing_lake_step=step)
 
 
 def test_an_asset_gets_the_jobs_answer_and_returns_a_value_of_its_own(
-    world: Callable[..., GlueWorld], capfd: pytest.CaptureFixture[str]
+    glue_job: Callable[..., JobWithRuns], capfd: pytest.CaptureFixture[str]
 ) -> None:
-    glue = world(f'print("reading", request["source"]["files"][0]["name"])\n{ANSWER}')
+    glue = glue_job(f'print("reading", request["source"]["files"][0]["name"])\n{ANSWER}')
     result = glue.run()
     assert result.output_for_node("table") == {"answer": repr(PROFILE)}
     (run,) = glue.runs
@@ -79,8 +81,8 @@ def test_an_asset_gets_the_jobs_answer_and_returns_a_value_of_its_own(
     assert "warning" not in glue.dagster_log(result.run_id).lower()
 
 
-def test_each_call_is_a_run_with_arguments_of_its_own(world: Callable[..., GlueWorld]) -> None:
-    glue = world(
+def test_each_call_is_a_run_with_arguments_of_its_own(glue_job: Callable[..., JobWithRuns]) -> None:
+    glue = glue_job(
         f'if request["verb"] == "profile":\n    {ANSWER}\n'
         'else:\n    reply(files=[{"uri": request["target"]["folder"] + "/a.parquet", "rows": 1, "size": 2}])'
     )
@@ -97,8 +99,10 @@ def test_each_call_is_a_run_with_arguments_of_its_own(world: Callable[..., GlueW
     assert glue.facts["glue_job_run"] == glue.runs[1].id
 
 
-def test_a_large_request_and_a_large_answer_arrive_whole(world: Callable[..., GlueWorld]) -> None:
-    glue = world(
+def test_a_large_request_and_a_large_answer_arrive_whole(
+    glue_job: Callable[..., JobWithRuns],
+) -> None:
+    glue = glue_job(
         'counts = {file["name"] + str(n): n for file in request["source"]["files"] for n in range(100)}\n'
         f'reply(profile={{**{PROFILE.to_json()!r}, "periods": counts}})'
     )
@@ -118,9 +122,9 @@ def test_a_large_request_and_a_large_answer_arrive_whole(world: Callable[..., Gl
 
 
 def test_a_fault_in_a_report_file_is_the_same_error_as_from_any_engine(
-    world: Callable[..., GlueWorld],
+    glue_job: Callable[..., JobWithRuns],
 ) -> None:
-    glue = world(
+    glue = glue_job(
         'reply(error={"class": "BadValueError", "what": "No number", "remedy": "Ask", "file": "r.csv.gz", '
         '"line": 3, "column": "cost", "value": "ten"})\nraise SystemExit(1)'
     )
@@ -132,9 +136,9 @@ def test_a_fault_in_a_report_file_is_the_same_error_as_from_any_engine(
 
 
 def test_a_job_that_dies_says_why_where_and_what_it_printed(
-    world: Callable[..., GlueWorld],
+    glue_job: Callable[..., JobWithRuns],
 ) -> None:
-    glue = world('print("half of it is done")\nraise ValueError("no more memory")')
+    glue = glue_job('print("half of it is done")\nraise ValueError("no more memory")')
     error, log = refused(glue, errors.GlueJobError)
     assert "FAILED: ValueError: no more memory" in str(error)
     assert f"/job/{glue.job}/run/{glue.runs[0].id}" in str(error)
@@ -143,25 +147,27 @@ def test_a_job_that_dies_says_why_where_and_what_it_printed(
 
 
 def test_a_job_that_reports_nothing_has_failed_whatever_glue_says(
-    world: Callable[..., GlueWorld],
+    glue_job: Callable[..., JobWithRuns],
 ) -> None:
-    glue = world("print('nothing to say')")
+    glue = glue_job("print('nothing to say')")
     error, log = refused(glue, errors.GlueJobError)
     assert glue.runs[0].state == "SUCCEEDED"
     assert "reported nothing" in str(error)
     assert "nothing to say" in log
 
 
-def test_an_answer_of_another_release_is_said_to_be_one(world: Callable[..., GlueWorld]) -> None:
-    error, _ = refused(world('reply(profile={"lines": 7})'), errors.GlueJobError)
+def test_an_answer_of_another_release_is_said_to_be_one(
+    glue_job: Callable[..., JobWithRuns],
+) -> None:
+    error, _ = refused(glue_job('reply(profile={"lines": 7})'), errors.GlueJobError)
     assert "make glue-package" in str(error)
 
 
 @pytest.mark.parametrize("state", ["TIMEOUT", "STOPPED", "ERROR", "EXPIRED"])
 def test_every_way_in_which_a_run_ends_is_an_end(
-    world: Callable[..., GlueWorld], aws: Aws, state: str
+    glue_job: Callable[..., JobWithRuns], aws: Aws, state: str
 ) -> None:
-    glue = world()
+    glue = glue_job()
     aws.glue.runs.end_next(glue.job, state, "because of the test")
     error, _ = refused(glue, errors.GlueJobError)
     assert f"{state}: because of the test" in str(error)
@@ -169,9 +175,9 @@ def test_every_way_in_which_a_run_ends_is_an_end(
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_cancelling_the_dagster_run_stops_the_glue_run(
-    world: Callable[..., GlueWorld], aws: Aws, number: signal.Signals
+    glue_job: Callable[..., JobWithRuns], aws: Aws, number: signal.Signals
 ) -> None:
-    glue = world()
+    glue = glue_job()
     aws.glue.runs.hold(glue.job)
 
     def cancel(line: str) -> None:
@@ -191,9 +197,9 @@ def test_cancelling_the_dagster_run_stops_the_glue_run(
 
 
 def test_a_key_pressed_stops_the_glue_run_even_where_glue_refuses_at_first(
-    world: Callable[..., GlueWorld], aws: Aws
+    glue_job: Callable[..., JobWithRuns], aws: Aws
 ) -> None:
-    glue = world()
+    glue = glue_job()
     aws.glue.runs.hold(glue.job)
 
     def press(line: str) -> None:
@@ -207,9 +213,9 @@ def test_a_key_pressed_stops_the_glue_run_even_where_glue_refuses_at_first(
 
 
 def test_what_a_dead_dagster_run_left_at_work_is_stopped_before_the_step_is_run_again(
-    world: Callable[..., GlueWorld],
+    glue_job: Callable[..., JobWithRuns],
 ) -> None:
-    glue = world()
+    glue = glue_job()
     dead = glue.run(lambda _: 1 / 0)
     orphan, other_step = left_by(glue, dead.run_id), left_by(glue, dead.run_id, "another_table")
     assert glue.run().success
@@ -225,9 +231,9 @@ def test_what_a_dead_dagster_run_left_at_work_is_stopped_before_the_step_is_run_
 
 
 def test_the_glue_run_of_a_living_dagster_run_or_of_an_unknown_one_is_left_alone(
-    world: Callable[..., GlueWorld],
+    glue_job: Callable[..., JobWithRuns],
 ) -> None:
-    glue = world()
+    glue = glue_job()
     living = glue.instance.create_run_for_job(_some_job(), status=dg.DagsterRunStatus.STARTED)
     kept = [left_by(glue, living.run_id), left_by(glue, "a-run-of-another-instance")]
     assert glue.run().success
@@ -245,9 +251,9 @@ def _some_job() -> dg.JobDefinition:
 
 
 def test_other_billing_periods_of_the_same_step_are_other_work(
-    world: Callable[..., GlueWorld],
+    glue_job: Callable[..., JobWithRuns],
 ) -> None:
-    glue = world()
+    glue = glue_job()
     glue.months = True
     dead = glue.run(lambda _: 1 / 0, partition_key="2025-03")
     other = left_by(glue, dead.run_id, "table/2025-03")
@@ -265,8 +271,8 @@ def test_other_billing_periods_of_the_same_step_are_other_work(
     assert glue.aws.glue.runs.wait(other).state == "STOPPED"
 
 
-def test_a_job_with_no_room_is_waited_for(world: Callable[..., GlueWorld]) -> None:
-    glue = world(concurrent_runs=1)
+def test_a_job_with_no_room_is_waited_for(glue_job: Callable[..., JobWithRuns]) -> None:
+    glue = glue_job(concurrent_runs=1)
     other = glue.start()
 
     def make_room(line: str) -> None:
@@ -278,8 +284,8 @@ def test_a_job_with_no_room_is_waited_for(world: Callable[..., GlueWorld]) -> No
     assert any("waiting since" in line for line in glue.log)
 
 
-def test_a_job_that_never_has_room_is_an_error(world: Callable[..., GlueWorld]) -> None:
-    glue = world(concurrent_runs=1)
+def test_a_job_that_never_has_room_is_an_error(glue_job: Callable[..., JobWithRuns]) -> None:
+    glue = glue_job(concurrent_runs=1)
     glue.start()
     waits = FAST.__class__(**{**vars(FAST), "slot": 0.3})
     error, _ = refused(glue, errors.GlueJobError, jobs=glue.jobs(waits))
@@ -288,8 +294,10 @@ def test_a_job_that_never_has_room_is_an_error(world: Callable[..., GlueWorld]) 
 
 
 @pytest.mark.parametrize("action", ["StartJobRun", "GetJobRun", "GetJobRuns"])
-def test_throttling_is_waited_out(world: Callable[..., GlueWorld], aws: Aws, action: str) -> None:
-    glue = world()
+def test_throttling_is_waited_out(
+    glue_job: Callable[..., JobWithRuns], aws: Aws, action: str
+) -> None:
+    glue = glue_job()
     aws.glue.fail_next(
         action, "ThrottlingException", "Rate exceeded", times=4
     )  # more than boto3 tries
@@ -306,9 +314,9 @@ def test_throttling_is_waited_out(world: Callable[..., GlueWorld], aws: Aws, act
     ],
 )
 def test_a_setting_that_names_nothing_is_named(
-    world: Callable[..., GlueWorld], settings: dict[str, Any], names: str
+    glue_job: Callable[..., JobWithRuns], settings: dict[str, Any], names: str
 ) -> None:
-    glue = world()
+    glue = glue_job()
     error, _ = refused(glue, errors.ConfigurationError, jobs=glue.jobs(**settings))
     assert names in str(error)
     assert glue.runs == []
@@ -322,15 +330,17 @@ def test_a_setting_that_names_nothing_is_named(
     ],
 )
 def test_a_start_that_glue_will_never_allow_is_not_repeated(
-    world: Callable[..., GlueWorld], aws: Aws, code: str, says: str
+    glue_job: Callable[..., JobWithRuns], aws: Aws, code: str, says: str
 ) -> None:
-    glue = world()
+    glue = glue_job()
     aws.glue.fail_next("StartJobRun", code)
     error, _ = refused(glue, errors.ConfigurationError)
     assert says in str(error)
     assert glue.runs == []
 
 
-def test_outside_of_a_dagster_run_there_is_no_glue_engine(world: Callable[..., GlueWorld]) -> None:
+def test_outside_of_a_dagster_run_there_is_no_glue_engine(
+    glue_job: Callable[..., JobWithRuns],
+) -> None:
     with pytest.raises(errors.ConfigurationError, match="BILLING_LAKE_ENGINE"):
-        world().jobs().launcher(None)
+        glue_job().jobs().launcher(None)

@@ -74,7 +74,7 @@ ANSWER = f"reply(profile={PROFILE.to_json()!r})"
 
 
 @dataclass
-class GlueWorld:
+class JobWithRuns:
     """A job, and Dagster runs that use it.
 
     Attributes:
@@ -180,7 +180,7 @@ class GlueWorld:
 
 
 @contextmanager
-def glue_world(aws: Aws, body: str, concurrent_runs: int = 4) -> Iterator[GlueWorld]:
+def job_with_runs(aws: Aws, body: str, concurrent_runs: int = 4) -> Iterator[JobWithRuns]:
     """Make a job whose script does ``body``."""
     bucket, job = aws.new_bucket(), f"job-{uuid.uuid4().hex[:8]}"
     indented = body.replace("\n", "\n    ")
@@ -189,7 +189,7 @@ def glue_world(aws: Aws, body: str, concurrent_runs: int = 4) -> Iterator[GlueWo
     aws.glue.runs.cold.add(job)
     with dg.DagsterInstance.ephemeral() as instance:
         try:
-            yield GlueWorld(aws, job, bucket, instance)
+            yield JobWithRuns(aws, job, bucket, instance)
         finally:
             aws.glue.runs.release(job)
             for run in aws.glue.runs.of(job):

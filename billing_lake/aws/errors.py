@@ -167,7 +167,7 @@ def credentials_error(error: BaseException, text: str = "") -> CredentialsError 
     return None
 
 
-def error_text(error: BaseException) -> str:
+def error_text(error: object) -> str:
     """Return what an error says, made safe to show; it names requests, roles and resources and never a secret."""
     return shown(error, _SHOWN_CHARACTERS)
 

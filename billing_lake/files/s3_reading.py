@@ -10,11 +10,10 @@ import errno
 import io
 import logging
 import os
-import random
-import time
 from typing import TYPE_CHECKING, Any
 
 from billing_lake.aws.errors import s3_errors
+from billing_lake.aws.retry import retrying
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -25,7 +24,6 @@ _FIRST = 64 * 1024
 _LARGEST = 8 * 1024 * 1024
 _LARGEST_REQUEST = 64 * 1024 * 1024
 _GROWTH = 8
-_ATTEMPTS = 5
 
 
 class S3Reader(io.RawIOBase):
@@ -102,21 +100,15 @@ class S3Reader(io.RawIOBase):
 
     def _get(self, start: int, end: int) -> bytes:
         """Return the bytes from ``start`` to ``end``; boto3 repeats refused requests, this one broken answers."""
-        from botocore.exceptions import HTTPClientError, IncompleteReadError
-
-        for attempt in range(1, _ATTEMPTS + 1):
-            try:
-                with s3_errors(self.name):
-                    return self._get_once(start, end)
-            except OSError as error:
-                if error.errno == errno.ESTALE:
-                    raise _changed(self.name) from error
-                broken = isinstance(error.__cause__, (HTTPClientError, IncompleteReadError))
-                if not broken or attempt == _ATTEMPTS:
-                    raise
-                log.info("reading %s again from byte %d: %s", self.name, start, error)
-                time.sleep(random.uniform(0, 0.1 * 2**attempt))  # noqa: S311  # no secret
-        raise AssertionError  # pragma: no cover
+        what = f"read {self.name} from byte {start}"
+        call = retrying(what, log.info, when=_broke_off)
+        try:
+            with s3_errors(self.name):
+                return call(self._get_once, start, end)
+        except OSError as error:
+            if error.errno == errno.ESTALE:
+                raise _changed(self.name) from error
+            raise
 
     def _get_once(self, start: int, end: int) -> bytes:
         answer = self._client.get_object(
@@ -132,6 +124,13 @@ class S3Reader(io.RawIOBase):
         if len(read) != end - start:
             raise _changed(self.name)
         return read
+
+
+def _broke_off(error: BaseException) -> bool:
+    """Return whether an answer ended before its end; boto3 has repeated everything else."""
+    from botocore.exceptions import HTTPClientError, IncompleteReadError
+
+    return isinstance(error, (HTTPClientError, IncompleteReadError))
 
 
 def _changed(uri: str) -> OSError:

@@ -1,33 +1,35 @@
-"""A Glue job as Dagster runs it: one launch for each request, tied to the step that asks.
+"""Runs a Glue job for a step of a Dagster run: one run of the job for each request.
 
-Dagster's own Pipes client does the talking; `glue_runs` and `glue_pipes` say what it leaves undone. Here is what needs a
-Dagster run to decide: which of the job's runs work for nobody any more, and what a person is told.
+`glue_runs` starts and watches it, `glue_messages` carries request and answer within a session of Dagster Pipes. What needs to know the
+Dagster run is decided here: which of the job's runs nobody waits for any more, and what a person is shown.
 """
 
 from __future__ import annotations
 
-import time
 import uuid
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
+from billing_lake.aws.errors import error_text
 from billing_lake.aws.settings import AwsSettings
 from billing_lake.domain.errors import ConfigurationError, GlueJobError
 from billing_lake.engines.base import Log
 from billing_lake.engines.glue_engine import JobAnswer, Launch
 from billing_lake.resources.glue_run_facts import advice, run_facts
 from billing_lake.resources.glue_runs import (
-    LAUNCH,
     RUN,
     STEP,
     GlueRuns,
     GlueWaits,
+    Run,
     stopped_at_the_end,
 )
-from billing_lake.spark_job.requests import EXTRA, Reply, Request
+from billing_lake.spark_job.requests import EXTRA, Request
+
+if TYPE_CHECKING:
+    from billing_lake.resources.glue_messages import GlueMessages
 
 PREFIX = "billing-lake-pipes"
 """Below which key of the Pipes bucket everything travels; a lifecycle rule may clear it after a week."""
@@ -50,16 +52,12 @@ class GlueJobs:
         glue: boto3 client of Glue.
         s3: boto3 client of S3.
         waits: How long to wait for what.
-        sleep: Waits for some seconds.
-        clock: Returns seconds that only grow.
     """
 
     settings: AwsSettings
     glue: Any
     s3: Any
     waits: GlueWaits = field(default_factory=GlueWaits)
-    sleep: Callable[[float], None] = time.sleep
-    clock: Callable[[], float] = time.monotonic
 
     def launcher(self, context: RunContext | None) -> Launch:
         """Return the function that runs the job for the step of ``context``.
@@ -75,18 +73,6 @@ class GlueJobs:
         step = _op_context(context)
         return lambda request, log: _Launch(self, step, request, log).answer()
 
-    def runs(self, launch: str, log: Log) -> GlueRuns:
-        """Return the job's runs, for one launch."""
-        return GlueRuns(
-            client=self.glue,
-            settings=self.settings,
-            waits=self.waits,
-            log=log,
-            launch=launch,
-            sleep=self.sleep,
-            clock=self.clock,
-        )
-
 
 class _Launch:
     """One request to the job, from the look for forgotten runs to the answer."""
@@ -100,7 +86,9 @@ class _Launch:
         self._request = request
         self._log = log
         self._id = uuid.uuid4().hex
-        self._runs = jobs.runs(self._id, log)
+        self._runs = GlueRuns(
+            client=jobs.glue, settings=jobs.settings, waits=jobs.waits, log=log, launch=self._id
+        )
 
     def answer(self) -> JobAnswer:
         """Run the job.
@@ -109,73 +97,63 @@ class _Launch:
             ConfigurationError: It cannot be run with these settings.
             GlueJobError: It failed, and did not say why by itself.
         """
-        from billing_lake.resources.glue_pipes import (
-            GlueClient,
-            GlueContext,
-            GlueMessages,
-            StepView,
-            emptied,
-        )
+        from billing_lake.resources.glue_messages import GlueMessages
 
         self._stop_forgotten()
-        bucket = self._settings.pipes_bucket
         folder = f"{PREFIX}/{self._step.run.run_id}/{self._id}"
-        messages = GlueMessages(bucket=bucket, prefix=f"{folder}/messages", client=self._s3)
-        client = GlueClient(
-            self._runs,
-            GlueContext(bucket=bucket, client=self._s3, key_prefix=f"{folder}/"),
-            messages,
-        )
-        failure: GlueJobError | None = None
-        with emptied(self._s3, bucket, f"{folder}/", self._log):
+        messages = GlueMessages(self._s3, self._settings.pipes_bucket, folder)
+        try:
+            failure = self._run(messages)
+        finally:
+            messages.remove(self._log)
+        return self._judged(failure, messages)
+
+    def _run(self, messages: GlueMessages) -> GlueJobError | None:
+        """Run the job to its end, and return the error if it did not succeed."""
+        extras = {EXTRA: self._request.to_json()}
+        with dg.open_pipes_session(self._step, messages, messages, extras) as session:
+            arguments = {
+                **session.get_bootstrap_cli_arguments(),
+                RUN: self._step.run.run_id,
+                STEP: _work(self._step),
+            }
             try:
                 with stopped_at_the_end(self._runs):
-                    client.run(
-                        context=cast("dg.OpExecutionContext", StepView(self._step)),
-                        start_job_run_params=cast("Any", self._parameters()),
-                        extras={EXTRA: self._request.to_json()},
-                    )
+                    run_id = self._runs.start(arguments)
+                    run = self._runs.wait(run_id, messages.read)
+                failure = self._failure_of(run)
             except GlueJobError as error:
                 failure = error
             messages.read()
-        return self._judged(failure, messages.reply(), messages.output(), messages.trouble())
+        return failure
 
-    def _judged(
-        self, failure: GlueJobError | None, reply: Reply | None, output: str, trouble: str
-    ) -> JobAnswer:
-        """Return the answer, or raise what is to be known about its absence."""
-        if failure is None and reply is None:
-            what = f"Glue run {self._runs.started} reported nothing{trouble}"
-            failure = GlueJobError(
-                what,
+    def _failure_of(self, run: Run) -> GlueJobError | None:
+        if run["JobRunState"] == "SUCCEEDED":
+            return None
+        reason = error_text(
+            run.get("ErrorMessage") or run.get("StateDetail") or "Glue gives no reason"
+        )
+        what = f"Glue run {run['Id']} of job {self._settings.glue_job} ended as {run['JobRunState']}: {reason}"
+        return GlueJobError(what, remedy=advice(self._settings, run["Id"]))
+
+    def _judged(self, failure: GlueJobError | None, messages: GlueMessages) -> JobAnswer:
+        """Return the answer, or raise the reason for its absence."""
+        reply, output = messages.reply(), messages.output()
+        if output and (failure is not None or reply is None):
+            self._step.log.error("The last that the Glue job printed:\n%s", output)
+        if reply is None:
+            raise failure or GlueJobError(
+                f"Glue run {self._runs.started} reported nothing{messages.trouble}",
                 remedy="Give the job the script of this release (`make glue-package`). "
                 f"{advice(self._settings, str(self._runs.started))}",
             )
         if failure is not None:
-            if output:
-                self._step.log.error("The last that the Glue job printed:\n%s", output)
             # What the job says about a report file is worth more than that it ended badly.
-            if reply is None or reply.error is None:
+            if reply.error is None:
                 raise failure
             self._step.log.error("%s", failure)
         run = self._runs.last
-        return JobAnswer(
-            reply=cast("Reply", reply), facts={} if run is None else run_facts(self._settings, run)
-        )
-
-    def _parameters(self) -> dict[str, Any]:
-        # Made for each launch: Dagster's client writes into it.
-        return {
-            "JobName": self._settings.glue_job,
-            "WorkerType": self._settings.glue_worker_type,
-            "NumberOfWorkers": self._settings.glue_workers,
-            "Timeout": self._settings.glue_timeout_minutes,
-            "Arguments": {
-                LAUNCH: self._id,
-                RUN: self._step.run.run_id,
-                STEP: _work(self._step),
-            },
-        }
+        return JobAnswer(reply=reply, facts={} if run is None else run_facts(self._settings, run))
 
     def _stop_forgotten(self) -> None:
         """Stop runs that still work for this step although the Dagster run that started them is over.

@@ -1,7 +1,7 @@
-"""Runs of a Glue job: started once, watched patiently, stopped for good.
+"""Starts, watches and stops runs of a Glue job.
 
-Glue refuses calls when many come at once, admits a few runs of a job at a time, ends runs in a state that nobody expects, and
-has no way to ask for a run only once. What follows from that is decided here; Dagster is not known here.
+Glue refuses calls when many come at once, admits a few runs of a job at a time, has a state in which runs end that Dagster's own Glue
+client waits in for ever (EXPIRED), and cannot be asked to start a run only once. Dagster is not known here.
 """
 
 from __future__ import annotations
@@ -10,13 +10,24 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from billing_lake.aws.settings import AwsSettings
-from billing_lake.domain.errors import BillingLakeError, GlueJobError, shown
+from billing_lake.aws.errors import (
+    Fault,
+    credentials_error,
+    error_code,
+    error_text,
+    fault_of,
+    is_transient,
+)
+from billing_lake.aws.retry import retrying
+from billing_lake.aws.settings import AwsSettings, variable
+from billing_lake.domain.errors import BillingLakeError, ConfigurationError, GlueJobError, shown
 from billing_lake.engines.base import Log
-from billing_lake.resources.glue_faults import Calm, doubtful, is_full, said
 from billing_lake.resources.glue_run_facts import advice, console_url
+
+if TYPE_CHECKING:
+    from tenacity import Retrying
 
 LAUNCH = "--billing-lake-launch"
 """Argument with an id that no other start of a run has."""
@@ -29,7 +40,8 @@ STEP = "--billing-lake-step"
 
 ENDED = frozenset({"SUCCEEDED", "FAILED", "STOPPED", "TIMEOUT", "ERROR", "EXPIRED"})
 
-_MESSAGE = 500
+_FULL = {"ConcurrentRunsExceededException", "ResourceNumberLimitExceededException"}
+_WRONG = {"InvalidInputException", "ValidationException"}
 
 Run = Mapping[str, Any]
 """A `JobRun` of Glue's API."""
@@ -60,19 +72,17 @@ class GlueWaits:
 
 @dataclass(kw_only=True)
 class GlueRuns:
-    """Runs of one job, for one launch.
-
-    It has the calls of a boto3 client that Dagster's Glue client makes, so that it can stand in for one.
+    """The runs of one job, for one launch.
 
     Attributes:
         client: boto3 client of Glue.
-        settings: The job.
+        settings: The job, and the size of its runs.
         waits: How long to wait for what.
         log: Takes lines about progress.
-        launch: What no other launch has: a run whose start was never confirmed is recognised by it.
+        launch: An id that no other launch has: a run whose start was never confirmed is recognised by it.
         sleep: Waits for some seconds.
         clock: Returns seconds that only grow.
-        started: Id of the run that was started.
+        started: Id of the run that was started, such as `jr_0a1b`.
         last: What Glue said last about it.
     """
 
@@ -88,17 +98,15 @@ class GlueRuns:
     _asked: bool = field(default=False, init=False)
 
     @property
-    def meta(self) -> Any:
-        """As a boto3 client has it."""
-        return self.client.meta
-
-    @property
     def working(self) -> bool:
         """Whether there is, or may be, a run that has not ended."""
         return self._asked and (self.last is None or self.last["JobRunState"] not in ENDED)
 
-    def start_job_run(self, **parameters: Any) -> dict[str, Any]:
-        """Start a run, once, as soon as there is room for it.
+    def start(self, arguments: Mapping[str, str]) -> str:
+        """Start a run, once, as soon as there is room for it, and return its id.
+
+        Args:
+            arguments: Of the job's script.
 
         Raises:
             ConfigurationError: There is no such job, or no right to run it, or it cannot be run like this.
@@ -106,47 +114,48 @@ class GlueRuns:
         """
         from botocore.exceptions import BotoCoreError, ClientError
 
-        pause, calm = self._pauses(), self._calm("start the job")
-        begun = self.clock()
-        told = begun - self.waits.progress
-        while True:
-            try:
-                self._asked = True
-                answer = self.client.start_job_run(**parameters)
-                self.started = answer["JobRunId"]
-                if answer.get("ResponseMetadata", {}).get("RetryAttempts"):
-                    self._stop_twins(answer["JobRunId"])
-            except (BotoCoreError, ClientError) as error:
-                self._asked = doubtful(error)
-                found = self._unconfirmed()
-                if found is not None:
-                    self.log(f"Glue run {found}: it was started although Glue did not say so")
-                    self.started = found
-                    return {"JobRunId": found}
-                self._asked = False
-                if not is_full(error):
-                    calm.bear(error)
-                else:
-                    waited = self.clock() - begun
-                    if waited > self.waits.slot:
-                        raise self._no_room(error, waited) from error
-                    if self.clock() - told >= self.waits.progress:
-                        told = self.clock()
-                        self.log(
-                            f"Glue job {self.settings.glue_job}: no room for another run: {said(error)}; "
-                            f"waiting since {waited:,.0f} s"
-                        )
-                self.sleep(next(pause))
-            else:
-                return {"JobRunId": self.started}
+        room = retrying(
+            f"start job {self.settings.glue_job}: there is no room for another run",
+            self.log,
+            seconds=self.waits.slot,
+            when=_is_full,
+            first=self.waits.first_poll,
+            longest=self.waits.progress,
+            sleep=self.sleep,
+        )
+        try:
+            self.started = room(self._repeating("start the job"), self._start, arguments)
+        except (BotoCoreError, ClientError) as error:
+            raise self._named("start the job", error) from error
+        return self.started
 
-    def get_job_run(self, **parameters: Any) -> dict[str, Any]:
-        """Return a run, however often Glue must be asked."""
-        answer: dict[str, Any] = self._call("look at the run", "get_job_run", **parameters)
-        return answer
+    def _start(self, arguments: Mapping[str, str]) -> str:
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        self._asked = True
+        try:
+            answer = self.client.start_job_run(
+                JobName=self.settings.glue_job,
+                WorkerType=self.settings.glue_worker_type,
+                NumberOfWorkers=self.settings.glue_workers,
+                Timeout=self.settings.glue_timeout_minutes,
+                Arguments={**arguments, LAUNCH: self.launch},
+            )
+        except (BotoCoreError, ClientError) as error:
+            self._asked = _may_have_started(error)
+            found = self._unconfirmed()
+            self._asked = found is not None
+            if found is None:
+                raise
+            self.log(f"Glue run {found}: it was started although Glue did not say so")
+            return found
+        run_id = str(answer["JobRunId"])
+        if _attempts(answer):
+            self._stop_twins(run_id)
+        return run_id
 
     def wait(self, run_id: str, meanwhile: Callable[[], None]) -> Run:
-        """Wait until a run has ended, in whichever way.
+        """Wait until a run has ended, and return it.
 
         Args:
             run_id: The run.
@@ -156,7 +165,7 @@ class GlueRuns:
             GlueJobError: It took longer than Glue itself should have allowed.
         """
         self.log(f"Glue run {run_id}: {console_url(self.settings, run_id)}")
-        begun = since = told = self.clock()
+        begun = since = logged = self.clock()
         state = ""
         limit = self.settings.glue_timeout_minutes * 60 + self.waits.overtime
         for pause in self._pauses():
@@ -164,8 +173,8 @@ class GlueRuns:
             now = self.clock()
             if run["JobRunState"] == "WAITING":
                 since = now
-            if run["JobRunState"] != state or now - told >= self.waits.progress:
-                state, told = run["JobRunState"], now
+            if run["JobRunState"] != state or now - logged >= self.waits.progress:
+                state, logged = run["JobRunState"], now
                 self.log(f"Glue run {run_id}: {_state(run)} after {now - begun:,.0f} s")
             meanwhile()
             if state in ENDED:
@@ -177,16 +186,14 @@ class GlueRuns:
         raise AssertionError
 
     def stop(self) -> None:
-        """Stop the run that was started, if it works, and wait until it has stopped; failing that, say so."""
-        from botocore.exceptions import BotoCoreError, ClientError
-
+        """Stop the run that was started, if it works, and wait until it has stopped; log it where that fails."""
         try:
             run_id = self.started or self._unconfirmed()
             if run_id is not None and self.working:
                 self.log(f"Glue run {run_id}: stopping it")
                 self.last = self.stop_run(run_id)
                 self.log(f"Glue run {run_id}: {self.last['JobRunState']}")
-        except (BillingLakeError, BotoCoreError, ClientError) as error:
+        except BillingLakeError as error:
             self.log(f"The Glue run could not be stopped: {error}")
 
     def stop_run(self, run_id: str) -> Run:
@@ -201,43 +208,34 @@ class GlueRuns:
             run = self._look(run_id)
             if run["JobRunState"] in ENDED:
                 return run
-            if not asked:
-                asked = self._ask_to_stop(run_id)
+            asked = asked or self._ask_to_stop(run_id)
             if self.clock() - begun > self.waits.stop:
-                what = f"Glue run {run_id} was told to stop and is still {run['JobRunState']}"
-                raise GlueJobError(
-                    what,
-                    remedy=f"Stop it at {console_url(self.settings, run_id)}, then load the period again",
-                )
+                what = f"Glue run {run_id} was asked to stop and is still {run['JobRunState']}"
+                url = console_url(self.settings, run_id)
+                raise GlueJobError(what, remedy=f"Stop it at {url}, then load the period again")
             self.sleep(pause)
         raise AssertionError
 
     def at_work(self) -> Iterator[Run]:
         """Yield the job's runs that have not ended."""
-        pages: dict[str, Any] = {}
+        more: dict[str, Any] = {}
         while True:
-            page = self._call(
-                "list the job's runs", "get_job_runs", JobName=self.settings.glue_job, **pages
-            )
-            for run in page.get("JobRuns", ()):
-                if run["JobRunState"] not in ENDED:
-                    yield run
+            page = self._call("list the runs of", "get_job_runs", **more)
+            yield from (run for run in page["JobRuns"] if run["JobRunState"] not in ENDED)
             if not page.get("NextToken"):
                 return
-            pages = {"NextToken": page["NextToken"]}
+            more = {"NextToken": page["NextToken"]}
 
     def _look(self, run_id: str) -> Run:
-        run: Run = self.get_job_run(JobName=self.settings.glue_job, RunId=run_id)["JobRun"]
+        run: Run = self._call("look at the run of", "get_job_run", RunId=run_id)["JobRun"]
         return run
 
     def _ask_to_stop(self, run_id: str) -> bool:
-        answer = self._call(
-            "stop the run", "batch_stop_job_run", JobName=self.settings.glue_job, JobRunIds=[run_id]
-        )
+        answer = self._call("stop the run of", "batch_stop_job_run", JobRunIds=[run_id])
         for refused in answer.get("Errors", ()):
             detail = refused.get("ErrorDetail", {})
-            # Most often because it has just ended, which the next look tells.
-            self.log(f"Glue run {run_id}: {shown(detail.get('ErrorMessage') or detail, _MESSAGE)}")
+            # Most often because it has just ended, which the next look shows.
+            self.log(f"Glue run {run_id}: {error_text(detail.get('ErrorMessage') or detail)}")
         return bool(answer.get("SuccessfulSubmissions"))
 
     def _unconfirmed(self) -> str | None:
@@ -250,9 +248,7 @@ class GlueRuns:
         """Stop what an earlier attempt at the same call has started: boto3 repeats a call whose answer was lost."""
         for run in list(self._mine()):
             if run["Id"] != run_id:
-                self.log(
-                    f"Glue run {run['Id']}: started twice, stopping the one that is not needed"
-                )
+                self.log(f"Glue run {run['Id']}: started twice, stopping this one")
                 self._ask_to_stop(str(run["Id"]))
 
     def _mine(self) -> Iterator[Run]:
@@ -264,17 +260,42 @@ class GlueRuns:
         """Call Glue where repeating a call does no harm."""
         from botocore.exceptions import BotoCoreError, ClientError
 
-        calm = self._calm(purpose)
-        for pause in self._pauses():
-            try:
-                return getattr(self.client, name)(**parameters)
-            except (BotoCoreError, ClientError) as error:
-                calm.bear(error)
-            self.sleep(pause)
-        raise AssertionError
+        call = getattr(self.client, name)
+        try:
+            return self._repeating(purpose)(call, JobName=self.settings.glue_job, **parameters)
+        except (BotoCoreError, ClientError) as error:
+            raise self._named(purpose, error) from error
 
-    def _calm(self, purpose: str) -> Calm:
-        return Calm(purpose, self.settings, self.waits.trouble, self.clock, self.log)
+    def _repeating(self, purpose: str) -> Retrying:
+        return retrying(
+            f"{purpose} {self.settings.glue_job}",
+            self.log,
+            seconds=self.waits.trouble,
+            when=lambda error: is_transient(error) and not _is_full(error),
+            first=self.waits.first_poll,
+            longest=self.waits.last_poll,
+            sleep=self.sleep,
+        )
+
+    def _named(self, purpose: str, error: Exception) -> BillingLakeError:
+        fault, job = fault_of(error), self.settings.glue_job
+        what = f"Glue in {self.settings.region} could not {purpose} {job}: {error_text(error)}"
+        if (named := credentials_error(error)) is not None:
+            return named
+        if fault is Fault.MISSING:
+            remedy = f"Set {variable('glue_job')} to a job that exists in this region"
+        elif fault is Fault.DENIED:
+            remedy = "Allow glue:StartJobRun, GetJobRun, GetJobRuns and BatchStopJobRun on the job"
+        elif error_code(error) in _WRONG:
+            remedy = "Compare the BILLING_LAKE_GLUE_* settings with the job"
+        elif _is_full(error):
+            remedy = (
+                "Raise the job's maximum concurrency, or limit how many runs Dagster starts at once"
+            )
+            return GlueJobError(what, remedy=remedy)
+        else:
+            return GlueJobError(what)
+        return ConfigurationError(what, remedy=remedy)
 
     def _pauses(self) -> Iterator[float]:
         pause = self.waits.first_poll
@@ -282,20 +303,10 @@ class GlueRuns:
             yield pause
             pause = min(pause * 1.5, self.waits.last_poll)
 
-    def _no_room(self, error: Exception, waited: float) -> GlueJobError:
-        what = (
-            f"Glue job {self.settings.glue_job} admitted no other run for {waited:,.0f} seconds: "
-            f"{said(error)}"
-        )
-        return GlueJobError(
-            what,
-            remedy="Raise the job's maximum concurrency, or limit how many runs Dagster starts at once",
-        )
-
 
 @contextmanager
 def stopped_at_the_end(runs: GlueRuns) -> Iterator[None]:
-    """Leave no run at work behind, whatever ends the block: an error, a cancelled Dagster run, a key pressed."""
+    """Leave no run at work behind, whatever ends the block: an error, a cancelled Dagster run, Ctrl-C."""
     try:
         yield
     finally:
@@ -303,6 +314,20 @@ def stopped_at_the_end(runs: GlueRuns) -> Iterator[None]:
             runs.stop()
 
 
+def _is_full(error: BaseException) -> bool:
+    return error_code(error) in _FULL
+
+
+def _may_have_started(error: Exception) -> bool:
+    """Return whether a call that failed may have started a run: its answer was lost, or that of an attempt before."""
+    response = getattr(error, "response", None)
+    return response is None or fault_of(error) is Fault.TRANSIENT or _attempts(response)
+
+
+def _attempts(answer: Mapping[str, Any]) -> bool:
+    return bool(answer.get("ResponseMetadata", {}).get("RetryAttempts"))
+
+
 def _state(run: Run) -> str:
     detail = run.get("StateDetail")
-    return f"{run['JobRunState']} ({shown(detail, _MESSAGE)})" if detail else run["JobRunState"]
+    return f"{run['JobRunState']} ({shown(detail)})" if detail else str(run["JobRunState"])

@@ -7,33 +7,23 @@ has a class of its own, and what nobody can go on from says which action was ref
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from billing_lake.aws.clients import AwsClients
 from billing_lake.aws.errors import Fault, credentials_error, error_code, error_text, fault_of
+from billing_lake.aws.retry import boto3_gave_up_at_once, retrying
 from billing_lake.domain.errors import (
     BillingLakeError,
     ConfigurationError,
     StorageWriteError,
     TableError,
 )
-from billing_lake.tables.base import backoff
 
 log = logging.getLogger(__name__)
 
-_TRANSIENT = {
-    "OperationTimeoutException",
-    "ResourceNotReadyException",
-    "FederationSourceRetryableException",
-}
-"""Refusals that pass by themselves and that boto3 does not try again; what was asked for may have been done."""
-
 _CONCURRENT = "ConcurrentModificationException"
 """To an update that states a version: it is another one. To anything else: Glue is busy with the same thing."""
-
-_TRIES = 6
 
 
 class NotThere(LookupError):  # noqa: N818  # an answer, not a failure
@@ -97,23 +87,20 @@ class GlueApi:
         from botocore.exceptions import BotoCoreError, ClientError
 
         client = self._clients.client("glue")
-        for attempt in range(_TRIES):
-            try:
-                answer: dict[str, Any] = getattr(client, verb)(**parameters)
-            except ClientError as error:
-                code = error_code(error)
-                passing = code in _TRANSIENT or (code == _CONCURRENT and verb != "update_table")
-                if code in _ANSWERS and not passing:
-                    raise _ANSWERS[code](str(error)) from error
-                if passing and attempt + 1 < _TRIES:
-                    log.info("%s of %s: %s, trying again", verb, subject, code)
-                    time.sleep(backoff(attempt))
-                    continue
-                raise refusal(error, verb, subject) from error
-            except BotoCoreError as error:
-                raise refusal(error, verb, subject) from error
-            return answer
-        raise AssertionError  # pragma: no cover
+
+        def passes(error: BaseException) -> bool:
+            busy = error_code(error) == _CONCURRENT and verb != "update_table"
+            return busy or boto3_gave_up_at_once(error)
+
+        call = retrying(f"{verb} {subject}", log.info, when=passes)
+        try:
+            answer: dict[str, Any] = call(getattr(client, verb), **parameters)
+        except ClientError as error:
+            named = None if passes(error) else _ANSWERS.get(error_code(error))
+            raise (refusal(error, verb, subject) if named is None else named(str(error))) from error
+        except BotoCoreError as error:
+            raise refusal(error, verb, subject) from error
+        return answer
 
     def pages(self, verb: str, subject: str, result: str, **parameters: Any) -> Iterator[Any]:
         """Yield everything that a call finds, page by page; nothing where what it looks into does not exist.

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from billing_lake.aws.retry import retry_http
 from billing_lake.domain.errors import ConfigurationError
 from billing_lake.tables.base import backoff
 from billing_lake.tables.data_files import local_path, writing
@@ -90,8 +91,9 @@ def require_credentials() -> None:
 
 
 def _with_time_outs(catalog: Catalog) -> Catalog:
-    # pyiceberg's HTTP session waits for ever, and a run with it.
+    # pyiceberg's HTTP session waits for ever, and a run with it; and it repeats nothing that a busy server refuses.
     session = getattr(catalog, "_session", None)
     if session is not None:
+        retry_http(session)
         session.request = functools.partial(session.request, timeout=_TIME_OUTS)
     return catalog

@@ -120,7 +120,7 @@ class JobWithRuns:
         tags: Mapping[str, str] | None = None,
         **arguments: Any,
     ) -> dg.ExecuteInProcessResult:
-        """Materialise an asset that calls the engine, and returns a value of its own as the lake's assets do."""
+        """Materialise an asset that calls the engine, and yields a value of its own as the lake's assets do."""
         used = jobs or self.jobs()
 
         def log(line: str) -> None:
@@ -133,10 +133,10 @@ class JobWithRuns:
             else None,
             backfill_policy=dg.BackfillPolicy.single_run() if self.months else None,
         )
-        def table(context: dg.AssetExecutionContext) -> dict[str, str]:
+        def table(context: dg.AssetExecutionContext) -> Iterator[dg.Output[dict[str, str]]]:
             engine = GlueEngine(used.launcher(context), log)
             try:
-                return {"answer": repr(ask(engine))}
+                yield dg.Output({"answer": repr(ask(engine))})
             finally:
                 self.facts = dict(engine.facts())
 

@@ -91,7 +91,7 @@ def test_a_start_whose_answer_was_lost_is_found_again_not_repeated() -> None:
         start_job_run=[TIMEOUT],
         get_job_runs=[listed(("jr_8", "another's"), token="more"), listed(("jr_9", "mine"))],
     )
-    assert glue.start_job_run(JobName="lake") == {"JobRunId": "jr_9"}
+    assert glue.start({}) == "jr_9"
     assert client.count("start_job_run") == 1
     assert client.calls[-1] == ("get_job_runs", {"JobName": "lake", "NextToken": "more"})
 
@@ -100,7 +100,7 @@ def test_a_start_that_was_lost_on_the_way_is_repeated() -> None:
     glue, client, _ = runs(
         start_job_run=[TIMEOUT, {"JobRunId": "jr_1"}], get_job_runs=[listed(("jr_8", "another's"))]
     )
-    assert glue.start_job_run(JobName="lake") == {"JobRunId": "jr_1"}
+    assert glue.start({}) == "jr_1"
     assert client.count("start_job_run") == 2
 
 
@@ -109,7 +109,7 @@ def test_a_slot_that_the_lost_start_itself_fills_is_not_waited_for() -> None:
         start_job_run=[refusal("ConcurrentRunsExceededException", retries=1)],
         get_job_runs=[listed(("jr_9", "mine"))],
     )
-    assert glue.start_job_run(JobName="lake") == {"JobRunId": "jr_9"}
+    assert glue.start({}) == "jr_9"
     assert time.now == 0
 
 
@@ -120,7 +120,7 @@ def test_of_two_runs_that_one_call_started_one_is_stopped() -> None:
         get_job_runs=[listed(("jr_2", "mine"), ("jr_1", "mine"), ("jr_3", "another's"))],
         batch_stop_job_run=[{"SuccessfulSubmissions": [{"JobRunId": "jr_1"}]}],
     )
-    assert glue.start_job_run(JobName="lake") == {"JobRunId": "jr_2"}
+    assert glue.start({}) == "jr_2"
     assert client.calls[-1] == ("batch_stop_job_run", {"JobName": "lake", "JobRunIds": ["jr_1"]})
 
 
@@ -146,7 +146,7 @@ def test_a_run_that_outlives_its_time_out_is_given_up_and_stopped() -> None:
         get_job_run=[state("RUNNING")],
         batch_stop_job_run=[{"SuccessfulSubmissions": [{"JobRunId": "jr_1"}], "Errors": []}],
     )
-    glue.start_job_run(JobName="lake")
+    glue.start({})
     with pytest.raises(GlueJobError, match="still RUNNING"), stopped_at_the_end(glue):
         glue.wait("jr_1", nothing)
     assert 2.5 * HOUR < time.now < 2.6 * HOUR
@@ -188,7 +188,7 @@ def test_a_glue_that_is_silent_for_a_while_is_put_up_with_and_for_long_is_not() 
 def test_what_will_not_pass_is_not_waited_for(code: str, error: type[Exception]) -> None:
     glue, client, time = runs(start_job_run=[refusal(code)])
     with pytest.raises(error, match="by the test"), stopped_at_the_end(glue):
-        glue.start_job_run(JobName="lake")
+        glue.start({})
     assert (time.now, [name for name, _ in client.calls]) == (0, ["start_job_run"])
 
 
@@ -201,7 +201,7 @@ def test_a_run_that_does_not_stop_is_told_of_and_hides_no_error() -> None:
         get_job_run=[state("RUNNING")],
         batch_stop_job_run=[{"SuccessfulSubmissions": [], "Errors": [refused]}],
     )
-    glue.start_job_run(JobName="lake")
+    glue.start({})
     with pytest.raises(KeyboardInterrupt), stopped_at_the_end(glue):
         raise KeyboardInterrupt
     assert "Glue run jr_1: not now" in log
@@ -218,7 +218,7 @@ def test_an_interruption_during_the_start_stops_what_was_started_all_the_same() 
         batch_stop_job_run=[{"SuccessfulSubmissions": [{"JobRunId": "jr_1"}]}],
     )
     with pytest.raises(KeyboardInterrupt), stopped_at_the_end(glue):
-        glue.start_job_run(JobName="lake")
+        glue.start({})
     assert client.count("batch_stop_job_run") == 1
 
 
@@ -227,6 +227,6 @@ def test_a_run_that_has_ended_is_not_stopped() -> None:
         start_job_run=[{"JobRunId": "jr_1"}], get_job_run=[state("EXPIRED")], batch_stop_job_run=[]
     )
     with stopped_at_the_end(glue):
-        glue.start_job_run(JobName="lake")
+        glue.start({})
         assert glue.wait("jr_1", nothing)["JobRunState"] == "EXPIRED"
     assert client.count("batch_stop_job_run") == 0

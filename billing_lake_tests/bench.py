@@ -27,11 +27,13 @@ LIMITS = {
     "encode": 1.25,
     "profile": 0.45,
     "month": 2.0,
+    "content": 1.5,
 }
 WHAT = {
     "encode": "csv.gz -> Hive and Iceberg table",
     "profile": "profile of the raw files",
     "month": "the whole month, five assets, all proofs",
+    "content": "same_content: every cell, raw and one table",
 }
 MEMORY_LIMIT_MB = 1_500
 GROWTH_LIMIT = 1.2
@@ -242,6 +244,24 @@ def _encode(home: Path) -> Callable[[], None]:
     return work
 
 
+def _content(home: Path) -> Callable[[], None]:
+    from billing_lake.domain.column_names import LAKE_COLUMNS, SOURCE_FILE
+    from billing_lake.domain.sources import PeriodKey
+
+    lake, _, _, source = _source(home)
+    table = lake.iceberg.files("bench.encode", PeriodKey("bench", PERIOD))
+    columns = [
+        one for one in table.columns if one.name == SOURCE_FILE or one.name not in LAKE_COLUMNS
+    ]
+
+    def work() -> None:
+        if lake.reader.content(source, columns) != lake.reader.content(table, columns):
+            msg = "The table holds other cells than the report files"
+            raise AssertionError(msg)
+
+    return work
+
+
 def _month(home: Path) -> Callable[[], None]:
     from billing_lake_tests.lakes import World
 
@@ -311,6 +331,7 @@ CHILDREN: dict[str, Callable[[Path], Callable[[], None]]] = {
     "encode": _encode,
     "profile": _profile,
     "month": _month,
+    "content": _content,
 }
 
 if __name__ == "__main__":

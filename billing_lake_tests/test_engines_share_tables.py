@@ -15,7 +15,7 @@ from billing_lake_tests.lakes import verdicts
 def assert_proved(result: dg.ExecuteInProcessResult) -> None:
     assert result.success
     found = verdicts(result)
-    assert len(found) == 1 + 3 * 4
+    assert len(found) == 1 + 3 * 5
     assert all(one.passed for one in found.values())
 
 

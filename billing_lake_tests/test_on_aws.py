@@ -62,7 +62,7 @@ def test_a_report_that_is_put_into_s3_is_seen_loaded_proved_and_restated(
     assert result.success
     assert_tables_equal(lake, first)
     found = verdicts(result)
-    assert len(found) == 1 + 3 * 4
+    assert len(found) == 1 + 3 * 5
     assert all(one.passed for one in found.values())
     assert lake.lake.crawled.names() == (), "after a successful load the crawled table is dropped"
     assert staged(lake) == []

@@ -52,12 +52,15 @@ class Verdict:
         description: What was found, in words.
         metadata: What was found, in figures and tables.
         severity: How bad it is where it did not pass; where it did, whether there is something to tell.
+        is_left_out: Whether nothing was judged, on purpose. Dagster then shows the check as skipped, unless the run fails: what was
+            planned and says nothing would be red.
     """
 
     passed: bool
     description: str
     metadata: Mapping[str, Any] = field(default_factory=dict)
     severity: dg.AssetCheckSeverity = dg.AssetCheckSeverity.ERROR
+    is_left_out: bool = False
 
 
 Made = dg.EventLogRecord | None
@@ -122,7 +125,13 @@ class Checks:
         made = _made(context, self.export.key(self.asset), None)
         found = {period: _judged(self.judge, period, names, made) for period in periods}
         for spec in selected:
-            whole = _joined({period: verdicts[spec.name] for period, verdicts in found.items()})
+            of_check = {period: verdicts[spec.name] for period, verdicts in found.items()}
+            judged = {period: one for period, one in of_check.items() if not one.is_left_out}
+            if of_check and not judged:
+                for one in of_check.values():
+                    context.log.info(one.description)
+                continue
+            whole = _joined(judged)
             yield _evaluation(spec, None, whole, made)
 
     def _evaluate_each(
@@ -145,6 +154,9 @@ class Checks:
             verdicts = _judged(self.judge, period, [spec.name for spec in selected], made)
             for spec in selected:
                 verdict = verdicts[spec.name]
+                if verdict.is_left_out and not fails:
+                    context.log.info(verdict.description)
+                    continue
                 if spec.blocking and not verdict.passed:
                     refused[period] = verdict
                     gates.append((spec, period, verdict, made))

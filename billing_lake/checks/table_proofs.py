@@ -17,12 +17,26 @@ from billing_lake.assets import markdown
 from billing_lake.assets.export import Export, knowingly
 from billing_lake.assets.metadata import from_figures, present
 from billing_lake.checks.evaluations import Checks, Event, Made, Verdict
+from billing_lake.checks.same_content import (
+    DESCRIPTION,
+    SAME_CONTENT,
+    compare_content,
+    not_compared,
+)
 from billing_lake.deployments import Lake
 from billing_lake.domain.crawls import Crawl
-from billing_lake.domain.errors import BillingLakeError, SnapshotGoneError, number
+from billing_lake.domain.deliveries import Delivery
+from billing_lake.domain.errors import (
+    BillingLakeError,
+    DeliveryChangedError,
+    SnapshotGoneError,
+    number,
+)
 from billing_lake.domain.profiles import Profile, compare
 from billing_lake.domain.quality import Quality
 from billing_lake.domain.sources import Source
+from billing_lake.engines.base import Reader
+from billing_lake.landing.deliveries import verify_unchanged
 from billing_lake.loads.exports import TABLE_ASSETS, TableOutput, catalog_of
 from billing_lake.tables.base import Commit
 
@@ -30,12 +44,14 @@ EQUALS_DELIVERY = "equals_delivery"
 ONE_VERSION = "one_delivery_version"
 USAGE_DATES = "usage_dates_in_period"
 UNIQUE_ITEMS = "unique_line_items"
+_MEGABYTE = 1 << 20
 
 _DESCRIPTIONS = {
     EQUALS_DELIVERY: (
         "Rows, the total of every cost in each currency, the sum of every other number and the number of filled cells of every "
         "column, read back from the table, equal those of the raw files exactly."
     ),
+    SAME_CONTENT: DESCRIPTION,
     ONE_VERSION: "All rows of the billing period come from one delivery, and it is the one that was loaded.",
     USAGE_DATES: (
         "Usage starts within the billing period. Fees and Savings Plans are legitimately billed for other months, so "
@@ -122,11 +138,13 @@ class _Expected:
     Attributes:
         version: Version of the delivery.
         profile: What its raw files add up to.
+        crawl: The delivery; None where it is not known here any more.
         note: What else a reader of a verdict should know.
     """
 
     version: str
     profile: Profile
+    crawl: Crawl | None
     note: str = ""
 
 
@@ -169,12 +187,12 @@ class _TableProofs:
         self, period: str, names: Sequence[str], made: dg.EventLogRecord
     ) -> Mapping[str, Verdict]:
         """Judge what this run loaded; where its files are gone already, say that it was not proved."""
-        expected, commit = _loaded(made), _commit(self._table, _facts(made))
+        expected, commit = self._loaded(period, made), _commit(self._table, _facts(made))
         key = self._export.period_key(period)
         try:
             source = self._catalog.files(self._table, key, commit)
             try:
-                verdicts = self._verdicts(period, names, source, expected)
+                verdicts = self._verdicts(period, names, source, expected, in_load=True)
             except BillingLakeError:
                 self._catalog.files(self._table, key, commit)
                 raise
@@ -205,7 +223,7 @@ class _TableProofs:
             error: BillingLakeError | None = None
             verdicts: Mapping[str, Verdict] = {}
             try:
-                verdicts = self._verdicts(period, names, source, expected)
+                verdicts = self._verdicts(period, names, source, expected, in_load=False)
             except BillingLakeError as raised:
                 error = raised
             if error is None and not _is_red(verdicts):
@@ -219,10 +237,22 @@ class _TableProofs:
         return _unproved(period, names, text)
 
     def _verdicts(
-        self, period: str, names: Sequence[str], source: Source, expected: _Expected
+        self,
+        period: str,
+        names: Sequence[str],
+        source: Source,
+        expected: _Expected,
+        *,
+        in_load: bool,
     ) -> Mapping[str, Verdict]:
-        proofs = _Proofs(self._lake, period, expected, self._export.format.meaning(source))
+        table = self._export.format.meaning(source)
+        most = self._export.same_content_up_to_mb * _MEGABYTE if in_load else None
+        proofs = _Proofs(self._lake.reader, period, expected, table, most, self._verify)
         return {name: proofs.judge(name) for name in names}
+
+    def _verify(self, delivery: Delivery) -> None:
+        if self._table == self._export.table:
+            verify_unchanged(self._lake.storage, self._export.location, delivery)
 
     def _says(self, period: str) -> str | None:
         """Return the identity of the delivery that the table says it holds."""
@@ -235,8 +265,7 @@ class _TableProofs:
         if says is None:
             # Loaded before tables said what they hold, or not at all.
             return _crawled(self._lake.values.get(self._crawls, period, Crawl))
-        kept = self._lake.values.find(self._crawls, period)
-        crawl = kept.value if kept is not None and isinstance(kept.value, Crawl) else None
+        crawl = self._crawl(period)
         if crawl is not None and crawl.delivery.identity == says:
             return _crawled(crawl)
         if made is None or _facts(made).get("delivery_identity") != says:
@@ -246,17 +275,26 @@ class _TableProofs:
             if crawl is None
             else f". Delivery {crawl.delivery.version} was crawled since and is not loaded"
         )
-        return replace(_loaded(made), note=note)
+        return replace(self._loaded(period, made), note=note)
+
+    def _loaded(self, period: str, made: dg.EventLogRecord) -> _Expected:
+        facts = _facts(made)
+        crawl = self._crawl(period)
+        known = crawl is not None and crawl.delivery.identity == facts.get("delivery_identity")
+        return _Expected(
+            version=str(facts["delivery_version"]),
+            profile=from_figures(facts["raw_figures"]),
+            crawl=crawl if known else None,
+        )
+
+    def _crawl(self, period: str) -> Crawl | None:
+        """Return the delivery of the period that was crawled last."""
+        kept = self._lake.values.find(self._crawls, period)
+        return kept.value if kept is not None and isinstance(kept.value, Crawl) else None
 
 
 def _crawled(crawl: Crawl) -> _Expected:
-    return _Expected(version=crawl.delivery.version, profile=crawl.profile)
-
-
-def _loaded(made: dg.EventLogRecord) -> _Expected:
-    facts = _facts(made)
-    profile = from_figures(facts["raw_figures"])
-    return _Expected(version=str(facts["delivery_version"]), profile=profile)
+    return _Expected(version=crawl.delivery.version, profile=crawl.profile, crawl=crawl)
 
 
 def _commit(table: str, facts: Mapping[str, Any]) -> Commit:
@@ -294,10 +332,29 @@ def _unproved(period: str, names: Sequence[str], text: str) -> Mapping[str, Verd
 
 
 class _Proofs:
-    """The proofs of one period of one table."""
+    """The proofs of one period of one table.
 
-    def __init__(self, lake: Lake, period: str, expected: _Expected, source: Source) -> None:
-        self.reader = lake.reader
+    Args:
+        reader: Reads tables and raw files.
+        period: The period.
+        expected: What it should hold.
+        source: The table's files.
+        most: Bytes of a delivery beyond which no cells are compared; None where they always are.
+        verify: Raises where the files of a delivery are no longer those that were loaded.
+    """
+
+    def __init__(
+        self,
+        reader: Reader,
+        period: str,
+        expected: _Expected,
+        source: Source,
+        most: int | None,
+        verify: Callable[[Delivery], None],
+    ) -> None:
+        self.reader = reader
+        self.most = most
+        self.verify = verify
         self.period = period
         self.expected = expected
         self.source = source
@@ -309,6 +366,7 @@ class _Proofs:
     def judge(self, name: str) -> Verdict:
         judges: dict[str, Callable[[], Verdict]] = {
             EQUALS_DELIVERY: self.equals_delivery,
+            SAME_CONTENT: self.same_content,
             ONE_VERSION: self.one_version,
             USAGE_DATES: self.usage_dates,
             UNIQUE_ITEMS: self.unique_items,
@@ -357,6 +415,28 @@ class _Proofs:
             ),
             metadata={**metadata, "differences": dg.MetadataValue.md(table)},
         )
+
+    def same_content(self) -> Verdict:
+        crawl = self.expected.crawl
+        if crawl is None:
+            text = "The files of the delivery that the table holds are not known here any more, so no cell was compared"
+            return not_compared(self.period, text)
+        size = crawl.delivery.size
+        if self.most is not None and size > self.most:
+            text = (
+                f"No cell was compared: the delivery has {size // _MEGABYTE:,} MB, more than `same_content_up_to_mb`. Run "
+                f"{SAME_CONTENT} by itself to compare them"
+            )
+            return replace(not_compared(self.period, text), is_left_out=True)
+        verdict = compare_content(self.reader, self.period, crawl, self.source)
+        if _is_red({SAME_CONTENT: verdict}) and not crawl.content:
+            # What lies in an object store was not compared with what was loaded while it was read.
+            try:
+                self.verify(crawl.delivery)
+            except DeliveryChangedError as error:
+                text = f"The raw files are not those that were loaded, so nothing was compared. {error}"
+                return not_compared(self.period, text)
+        return verdict
 
     def one_version(self) -> Verdict:
         versions = self.quality.versions

@@ -29,8 +29,9 @@ CATALOG_OF: dict[TableOutput, str] = {
 
 _PROOFS = {
     "equals_delivery": "rows and totals equal",
-    "one_delivery_version": "one delivery",
-    "usage_dates_in_period": "usage dates",
+    "same_content": "every cell",
+    "one_delivery_version": "delivery",
+    "usage_dates_in_period": "dates",
     "unique_line_items": "unique",
 }
 _TOP = 8

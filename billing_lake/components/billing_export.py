@@ -15,7 +15,7 @@ from pydantic import (
 )
 
 from billing_lake.assets.crawler_table import build_crawler_table
-from billing_lake.assets.export import Export
+from billing_lake.assets.export import SAME_CONTENT_UP_TO_MB, Export
 from billing_lake.assets.iceberg_static import build_iceberg_static
 from billing_lake.assets.raw_reports import build_raw_reports
 from billing_lake.assets.tables import build_table
@@ -248,6 +248,18 @@ class BillingExport(dg.Component, dg.Model, dg.Resolvable):
         ),
     ] = 36
 
+    same_content_up_to_mb: Annotated[
+        int,
+        _setting(
+            "Megabytes of a delivery's files up to which each load also compares every cell of each table with them (check "
+            "`same_content`), which the run's process reads again: that takes about as long as the load. The check can be run by "
+            "itself for larger ones. With 0 no load compares cells.",
+            1_000,
+            text="",
+            minimum=0,
+        ),
+    ] = SAME_CONTENT_UP_TO_MB
+
     @field_validator("name", "namespace")
     @classmethod
     def _is_name(cls, value: str) -> str:
@@ -280,7 +292,7 @@ class BillingExport(dg.Component, dg.Model, dg.Resolvable):
             raise ValueError(msg)
         return value
 
-    @field_validator("quiet_seconds", "fresh_hours")
+    @field_validator("quiet_seconds", "fresh_hours", "same_content_up_to_mb")
     @classmethod
     def _is_duration(cls, value: int) -> int:
         if value < 0:
@@ -360,6 +372,7 @@ class BillingExport(dg.Component, dg.Model, dg.Resolvable):
             single_run_backfill=self.single_run_backfill,
             crawler=self.crawler,
             fresh_hours=self.fresh_hours,
+            same_content_up_to_mb=self.same_content_up_to_mb,
         )
 
     @property

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
+from billing_lake.domain.content import Content
 from billing_lake.domain.profiles import Profile
 from billing_lake.domain.quality import Quality
+from billing_lake.domain.schemas import Column
 from billing_lake.domain.sources import EncodedFile, EncodeTarget, Source
 
 Log = Callable[[str], None]
@@ -54,6 +56,15 @@ class Reader(Protocol):
 
         Raises:
             TableError: A file is missing or unreadable.
+        """
+
+    def content(self, source: Source, columns: Sequence[Column]) -> Content:
+        """Hash the cells of ``columns`` in report files or in a table's files, as values of the columns' types.
+
+        Raises:
+            ReportFileError: A report file is missing, damaged, or holds a value that does not fit.
+            DeliveryChangedError: A report file of this machine has other bytes than its digest says.
+            TableError: A table's file is missing or unreadable.
         """
 
     def quality(self, source: Source, period: str) -> Quality:

@@ -70,6 +70,15 @@ def null_counts(parquet: BinaryIO) -> tuple[int, dict[str, int]]:
     return footer.num_rows, {name: counts[name] for name in counts if name not in unsaid}
 
 
+def row_groups(parquet: BinaryIO) -> list[tuple[int, int]]:
+    """Return the first row, from 0, and the number of rows of each row group of a Parquet file."""
+    import pyarrow.parquet as pq
+
+    footer = pq.read_metadata(parquet)
+    counts = [footer.row_group(n).num_rows for n in range(footer.num_row_groups)]
+    return [(sum(counts[:n]), count) for n, count in enumerate(counts)]
+
+
 def _moved(words: NDArray[np.uint64]) -> NDArray[np.uint64]:
     """Return the bits of ``words``, each in the next one's place, the first one set."""
     import numpy as np

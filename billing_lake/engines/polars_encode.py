@@ -12,23 +12,14 @@ from typing import TYPE_CHECKING
 from billing_lake.aws.errors import credentials_error
 from billing_lake.domain.column_names import SOURCE_FILE
 from billing_lake.domain.errors import ReportFileError, StorageWriteError, UnreadableFileError
-from billing_lake.domain.shared_columns import origins
 from billing_lake.domain.sources import EncodedFile
 from billing_lake.domain.text_values import find_fault, unexplained
-from billing_lake.domain.types import STRING, TIMESTAMP
 from billing_lake.engines.blocks import line_at, refuse_padding, report_size, row_blocks
 from billing_lake.engines.digests import require_unchanged
 from billing_lake.engines.polars_access import is_s3_error, said
 from billing_lake.engines.polars_parquet import open_reports
-from billing_lake.engines.polars_parsing import (
-    cell_names,
-    decimal,
-    filled,
-    moment,
-    spelling_of,
-    text,
-)
-from billing_lake.engines.polars_schema import arrow_schema, polars_type
+from billing_lake.engines.polars_parsing import cell_names, spellings, typed
+from billing_lake.engines.polars_schema import arrow_schema
 
 if TYPE_CHECKING:
     import polars as pl
@@ -45,8 +36,6 @@ INPUT_PER_FILE = 256 << 20
 
 ROW_GROUP = 150_000
 """Rows of a row group: large enough for dictionaries to pay, small enough for memory."""
-
-_SAMPLE = 1_000
 
 
 def encode_reports(
@@ -122,17 +111,24 @@ def _write_parquet(
 def _write_csv(files: Sequence[SourceFile], target: EncodeTarget, uri: str, access: Access) -> None:
     import polars as pl
 
-    def sink(spellings: Sequence[Mapping[str, str] | None]) -> None:
+    def sink(known: Sequence[Mapping[str, str] | None]) -> None:
         rows = [
             access.scan_csv(file.uri, cell_names(file.columns)).select(
                 _column(field, file, target.constants, spelling) for field in target.fields
             )
-            for file, spelling in zip(files, spellings, strict=True)
+            for file, spelling in zip(files, known, strict=True)
         ]
         _sink(rows, target, uri, access)
 
     try:
-        sink([_spellings(file, target.fields, access) for file in files])
+        sink(
+            [
+                spellings(
+                    access.scan_csv(file.uri, cell_names(file.columns)), file.columns, target.fields
+                )
+                for file in files
+            ]
+        )
     except (pl.exceptions.PolarsError, OSError) as error:
         if isinstance(error, OSError) and (error.errno is not None or is_s3_error(error)):
             raise
@@ -153,39 +149,16 @@ def _sink(rows: Sequence[pl.LazyFrame], target: EncodeTarget, uri: str, access: 
         )
 
 
-def _spellings(file: SourceFile, fields: Sequence[Field], access: Access) -> dict[str, str]:
-    """Return the pattern of each column of moments that all of its first cells fit."""
-    present = origins(file.columns)
-    names = [one.name for one in fields if one.type == TIMESTAMP and one.name in present]
-    head = access.scan_csv(file.uri, cell_names(file.columns)).head(_SAMPLE)
-    cells = head.select(text(name, file.columns).alias(name) for name in names).collect()
-    return {column.name: pattern for column in cells if (pattern := spelling_of(column))}
-
-
 def _column(
     field: Field,
     file: SourceFile,
     constants: Mapping[str, str],
-    spellings: Mapping[str, str] | None,
+    known: Mapping[str, str] | None,
 ) -> pl.Expr:
-    import polars as pl
-
     constant = _constant(field, file, constants)
     if constant is not None:
         return constant
-    if field.name not in origins(file.columns):
-        return pl.lit(None, polars_type(field.type)).alias(field.name)
-    cell = text(field.name, file.columns)
-    if field.type == STRING:
-        return cell.alias(field.name)
-    known = spellings or {}
-    cell = filled(cell) if spellings is None else cell
-    value = (
-        moment(cell, known.get(field.name))
-        if field.type == TIMESTAMP
-        else decimal(cell, field.type)
-    )
-    return value.alias(field.name)
+    return typed(field, file.columns, known)
 
 
 def _constant(field: Field, file: SourceFile, constants: Mapping[str, str]) -> pl.Expr | None:

@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING
 from billing_lake.files.local import LocalFiles
 
 if TYPE_CHECKING:
+    from billing_lake.domain.content import Content
     from billing_lake.domain.profiles import Profile
     from billing_lake.domain.quality import Quality
+    from billing_lake.domain.schemas import Column
     from billing_lake.domain.sources import EncodedFile, EncodeTarget, Source
     from billing_lake.engines.base import Log
     from billing_lake.engines.polars_access import Access
@@ -68,6 +70,14 @@ class PolarsEngine:
         from billing_lake.engines.polars_tables import table_quality
 
         return table_quality(source, period, self._access)
+
+    def content(self, source: Source, columns: Sequence[Column]) -> Content:
+        """See `Reader.content`."""
+        from billing_lake.engines.polars_content import content_of_reports
+        from billing_lake.engines.polars_tables import content_of_table
+
+        content = content_of_table if source.of_table else content_of_reports
+        return content(source, columns, self._access)
 
     def preview(self, source: Source, columns: Sequence[str], rows: int) -> list[dict[str, str]]:
         """See `Reader.preview`."""

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from billing_lake.domain.periods import MOMENT, UTC_END
 from billing_lake.domain.schemas import parse_decimal
 from billing_lake.domain.shared_columns import origins
+from billing_lake.domain.types import STRING, TIMESTAMP
+from billing_lake.engines.polars_schema import polars_type
 
 if TYPE_CHECKING:
     import polars as pl
+
+    from billing_lake.domain.schemas import Column, Field
 
 
 _WITHOUT_ZONE = (
@@ -28,6 +32,10 @@ _USUAL = (
     "%Y-%m-%d",
 )
 """Spellings in which whole columns are written, likeliest first, as chrono patterns."""
+
+
+_SAMPLE = 1_000
+"""Rows by which the spelling of a column's moments is guessed."""
 
 
 def cell_names(columns: Sequence[str]) -> list[str]:
@@ -51,6 +59,33 @@ def text(name: str, columns: tuple[str, ...]) -> pl.Expr:
         differ = pl.any_horizontal([filled(cell) != first for cell in cells])
         return pl.coalesce(_refused(pl.when(differ).then(first)), first)
     return first
+
+
+def typed(
+    column: Column | Field, columns: tuple[str, ...], known: Mapping[str, str] | None
+) -> pl.Expr:
+    """Return the value of ``column`` in its type; NULL where ``columns``, those of a file, lack it.
+
+    Args:
+        column: A column of a table.
+        columns: Column name of each cell of a row.
+        known: Patterns of columns of moments; see `spellings`. With None every spelling is read, and a number may be an empty text
+            in quotes, which is legal and rare and costs a fifth more; otherwise those make the query raise.
+    """
+    import polars as pl
+
+    if column.name not in origins(columns):
+        return pl.lit(None, polars_type(column.type)).alias(column.name)
+    cell = text(column.name, columns)
+    if column.type == STRING:
+        return cell.alias(column.name)
+    cell = filled(cell) if known is None else cell
+    value = (
+        moment(cell, (known or {}).get(column.name))
+        if column.type == TIMESTAMP
+        else decimal(cell, column.type)
+    )
+    return value.alias(column.name)
 
 
 def filled(cell: pl.Expr) -> pl.Expr:
@@ -99,6 +134,16 @@ def spelling_of(cells: pl.Series) -> str | None:
         if found.null_count() == cells.null_count():
             return pattern
     return None
+
+
+def spellings(
+    rows: pl.LazyFrame, columns: tuple[str, ...], wanted: Iterable[Column | Field]
+) -> dict[str, str]:
+    """Return the pattern of each column of moments that its first cells in ``rows``, cells as text, all fit."""
+    present = origins(columns)
+    names = [one.name for one in wanted if one.type == TIMESTAMP and one.name in present]
+    cells = rows.head(_SAMPLE).select(text(name, columns).alias(name) for name in names).collect()
+    return {column.name: pattern for column in cells if (pattern := spelling_of(column))}
 
 
 def _refused(cell: pl.Expr) -> pl.Expr:

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING
 
 from billing_lake.aws.errors import credentials_error
 from billing_lake.domain.column_names import DELIVERY_VERSION, LAKE_COLUMNS
+from billing_lake.domain.content import Content, merge_content
 from billing_lake.domain.errors import TableError
 from billing_lake.domain.periods import bounds
 from billing_lake.domain.profiles import Profile, merge
 from billing_lake.domain.quality import Quality
-from billing_lake.engines.cell_counts import null_counts
+from billing_lake.engines.cell_counts import null_counts, row_groups
 from billing_lake.engines.polars_access import said
+from billing_lake.engines.polars_content import hashed
 from billing_lake.engines.polars_parsing import filled
 from billing_lake.engines.polars_schema import polars_type
 from billing_lake.engines.polars_sums import Sums, numbers
@@ -22,6 +24,7 @@ from billing_lake.engines.polars_sums import Sums, numbers
 if TYPE_CHECKING:
     import polars as pl
 
+    from billing_lake.domain.schemas import Column
     from billing_lake.domain.sources import Source
     from billing_lake.engines.polars_access import Access
 
@@ -75,6 +78,26 @@ def _filled(source: Source, access: Access) -> dict[str, int]:
         found = _collect(source, _scan(source, access).select(pl.col(unsaid).count()))
         counts |= found.row(0, named=True)
     return counts
+
+
+def content_of_table(source: Source, columns: Sequence[Column], access: Access) -> Content:
+    """Hash the ``columns`` of a table's Parquet files, row group by row group: whole files would take memory that grows with them."""
+    parts = (
+        _content_of_file(replace(source, files=(file,)), columns, access) for file in source.files
+    )
+    return merge_content(part for file in parts for part in file)
+
+
+def _content_of_file(
+    source: Source, columns: Sequence[Column], access: Access
+) -> Iterator[Content]:
+    (file,) = source.files
+    with _readable(source):
+        with access.files.open(file.uri) as stream:
+            groups = row_groups(stream)
+        for start, count in groups:
+            rows = _scan(source, access).slice(start, count)
+            yield hashed(rows, columns, engine="streaming")
 
 
 def table_quality(source: Source, period: str, access: Access) -> Quality:

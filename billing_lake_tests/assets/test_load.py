@@ -59,7 +59,7 @@ def test_a_month_is_in_all_three_tables_to_the_last_digit_and_every_proof_passes
     found = verdicts(result)
     assert all(one.passed for one in found.values())
     assert {partition for _, _, partition in found} == {"2025-03"}
-    assert len(found) == 1 + 3 * 4
+    assert len(found) == 1 + 3 * 5
     assert all(one.target_materialization_data for one in found.values())
     assert lake.lake.crawled.names() == (), "after a successful load the crawled table is dropped"
     assert not list(Path(lake.lake.staging).glob("*"))

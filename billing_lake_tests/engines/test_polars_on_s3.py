@@ -100,6 +100,7 @@ def test_every_verb_answers_as_on_a_disk(
     here, there = source_of(*paths), put(aws, bucket, source_of(*paths))
     disk = PolarsEngine()
     assert engine.profile(there) == disk.profile(here)
+    assert engine.content(there, there.columns) == disk.content(here, here.columns)
     local = encode(disk, here, tmp_path / "out")
     remote = encode(engine, there, f"s3://{bucket}/out/period=2025-03 +%20ü")
     assert [file.uri for file in remote] == [

@@ -81,10 +81,11 @@ class AwsClients:
             options["aws_allow_http"] = str(self.s3_endpoint.startswith("http:")).lower()
         return options
 
-    def _new(self, service: str, **settings: Any) -> Any:
+    def config(self, **settings: Any) -> Any:
+        """Return botocore's configuration for a client, for a library that makes its clients itself."""
         from botocore.config import Config
 
-        config = Config(
+        return Config(
             region_name=self.region,
             connect_timeout=_CONNECT_SECONDS,
             read_timeout=_READ_SECONDS,
@@ -93,7 +94,9 @@ class AwsClients:
             user_agent_extra="billing-lake",
             **settings,
         )
-        return self._session.client(service, config=config)
+
+    def _new(self, service: str, **settings: Any) -> Any:
+        return self._session.client(service, config=self.config(**settings))
 
     @cached_property
     def _session(self) -> Any:

@@ -47,21 +47,22 @@ def open_tables(
 def _athena(settings: Mapping[str, str]) -> TableSql:
     try:
         import boto3  # noqa: F401
+        import pyathena  # noqa: F401
         import sqlglot  # noqa: F401
     except ModuleNotFoundError as error:
         what = f"Queries on AWS need the package {error.name}, which is not installed"
         raise ConfigurationError(what, remedy='pip install "billing-lake[aws]"') from error
 
-    from billing_lake.commands.athena_sql import AthenaSql
     from billing_lake.deployments.aws import aws_lake
-    from billing_lake.resources.athena_queries import AthenaQueries
+    from billing_lake.sql.athena_queries import AthenaQueries
+    from billing_lake.sql.athena_sql import AthenaSql
     from billing_lake.tables.iceberg_opening import require_credentials
 
     lake = aws_lake(settings)
-    # Once, before three catalogs and Athena each say it in words of their own.
+    # Once, before three catalogs and Athena each report it in another way.
     require_credentials()
     queries = AthenaQueries(
-        lake.clients.client("athena"),
+        lake.clients,
         workgroup=lake.settings.athena_workgroup,
         output=lake.settings.athena_output,
     )
@@ -71,7 +72,7 @@ def _athena(settings: Mapping[str, str]) -> TableSql:
 
 
 def _progress() -> Callable[[str], None]:
-    """Return what tells on a terminal how a query gets on, in one line that is written over; into a pipe it says nothing."""
+    """Return what shows the progress of a query on a terminal, in one line that is written over; nothing where it is a pipe."""
     if not sys.stderr.isatty():
         return lambda _: None
     return lambda text: click.echo(f"\r\x1b[K{text}", nl=False, err=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from dataclasses import replace
 from itertools import chain
-from textwrap import dedent
 from typing import TYPE_CHECKING
 
 import click
@@ -13,7 +12,7 @@ import click
 from billing_lake.commands.terminal import console
 from billing_lake.domain.errors import QueryError
 from billing_lake.domain.periods import is_period
-from billing_lake.sql.named_queries import NAMED_QUERIES, Subject
+from billing_lake.sql.named_queries import NAMED_QUERIES, Subject, written
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -24,12 +23,13 @@ _MAX_PERIODS = 24
 
 _NAMES = "\n".join(f"  {name:<17}{query.description}" for name, query in NAMED_QUERIES.items())
 
-_HELP = f"""Ask the lake's tables in SQL (DuckDB's dialect; one SELECT, which only reads).
+_HELP = f"""Ask the lake's tables in SQL: one SELECT, which only reads.
 
-billing.cost_and_usage is the Iceberg table; its sisters are hive.billing.cost_and_usage and
-s3tables.billing.cost_and_usage. On AWS the same SQL is translated and sent to Athena, which asks
-money for what it reads. On this machine a query may take half of the memory and writes nothing to
-disk; Ctrl-C ends it.
+SQL is sent as you write it. On this machine it is DuckDB's dialect: billing.cost_and_usage is the
+Iceberg table, hive.billing.cost_and_usage and s3tables.billing.cost_and_usage hold the same rows; a
+query may take half of the memory and writes nothing to disk. On AWS it is Athena's dialect
+(Trino's), and Athena asks money for what it reads; --list shows how it names the tables. Named
+queries work in both. Ctrl-C ends a query.
 
 \b
 Named queries (--named):
@@ -108,7 +108,7 @@ def query(
             return
         asked = named_sql(lake_sql, named, period, table) if named is not None else sql
         if show_sql:
-            click.echo(dedent(asked or "").strip())
+            click.echo(asked)
             return
         _say_broken(lake_sql)
         result = lake_sql.ask(asked or "")
@@ -130,7 +130,7 @@ def named_sql(
     """Return the SQL of a named query."""
     about = lake_sql.table(table)
     subject = Subject(table=about.identifier, columns=frozenset(about.columns), period=period)
-    return NAMED_QUERIES[named].sql(subject)
+    return written(named, subject, lake_sql.dialect)
 
 
 def _of_period(lake_sql: TableSql, table: LakeTable, period: str, result: Result) -> Result:
@@ -161,7 +161,8 @@ def _list(lake_sql: TableSql, out: Console) -> None:
         # Who would have to ask money for a count says none, and an empty column tells nothing.
         headings, types, rows = headings[:-1], types[:-1], [row[:-1] for row in rows]
     out.print(rows_table(headings, types, rows))
-    located = {table.name: table.location for table, _ in tables if table.location is not None}
+    # Where a table has no file to be read from, how SQL names it.
+    located = {table.name: table.location or table.identifier for table, _ in tables}
     for name, location in located.items():
         # Not in the table: a path that is cut or broken cannot be copied.
         line = f" {name:<{max(map(len, located))}}   {location}"

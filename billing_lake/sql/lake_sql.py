@@ -26,10 +26,12 @@ from billing_lake.domain.schemas import Field, parse_decimal
 from billing_lake.sql.tables import (
     CATALOGS,
     DEFAULT_CATALOG,
+    Dialect,
     LakeTable,
     Result,
     choose,
     close_to,
+    dotted,
     parts,
     quoted,
 )
@@ -99,6 +101,8 @@ class LakeSql:
         tables: The tables that can be asked.
         broken: Tables that cannot, with the reason.
     """
+
+    dialect: Dialect = "duckdb"
 
     def __init__(self, lake: LocalTables) -> None:
         self.tables: list[LakeTable] = []
@@ -232,12 +236,18 @@ class LakeSql:
         location: str,
     ) -> None:
         names = tuple(field.name for field in fields or ())
-        view = LakeTable(catalog=catalog, table=table, columns=names, location=location)
-        schema = ".".join(quoted(part) for part in (catalog, *parts(table)[:-1]))
+        namespace, name = parts(table)
+        view = LakeTable(
+            catalog=catalog,
+            table=table,
+            columns=names,
+            identifier=dotted(catalog, namespace, name),
+            location=location,
+        )
         try:
             have = self._columns(source) if source else frozenset()
             body = _select(fields or (), have, source)
-            self._connection.execute(f"CREATE SCHEMA IF NOT EXISTS {schema}")
+            self._connection.execute(f"CREATE SCHEMA IF NOT EXISTS {dotted(catalog, namespace)}")
             self._connection.execute(f"CREATE VIEW {view.identifier} AS {body}")
         except duckdb.Error as error:
             self.broken[view.name] = str(error)

@@ -1,15 +1,18 @@
 """Queries that finance asks every month, as SQL over one table of the lake.
 
-Every cost stays an exact decimal, and currencies are never added up.
+Every cost stays an exact decimal, and currencies are never added up. They are written in what DuckDB and Trino have in common;
+for Athena, sqlglot writes them in Trino's way.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from textwrap import dedent
 
 from billing_lake.domain.errors import QueryError
 from billing_lake.formats.legacy_cur import costs
+from billing_lake.sql.tables import Dialect
 
 UNBLENDED = costs.UNBLENDED
 CURRENCY = "line_item_currency_code"
@@ -112,7 +115,7 @@ def untagged(subject: Subject) -> str:
     what = f"The query needs a column for each of your tags, and {subject.name} has none"
     remedy = (
         f"CUR 2.0 keeps all tags of a line in {_TAG_MAP}, as JSON text, which this query does not read; in SQL, "
-        f"json_extract_string({_TAG_MAP}, '$.user_team') is the tag `team`"
+        f"json_extract_string({_TAG_MAP}, '$.user_team') is the tag `team` (json_extract_scalar in Athena)"
         if subject.has(_TAG_MAP)
         else "Activate your cost allocation tags in the billing console and have the export include resource tags; "
         "months that are delivered afterwards have them"
@@ -134,11 +137,11 @@ def _by(heading: str, grouped: Callable[[Subject], str], order: str) -> Callable
     def sql(subject: Subject) -> str:
         subject.require(UNBLENDED, CURRENCY)
         return f"""
-            SELECT {grouped(subject)} AS {heading}, {subject.text(CURRENCY)} AS currency,
+            SELECT {grouped(subject)} AS {heading}, {CURRENCY} AS currency,
                 sum({subject.amount(UNBLENDED)}) AS unblended_cost,
                 sum({costs.amortised_cost(subject.columns)}) AS amortised_cost,
                 count(*) AS line_items
-            FROM {subject.table} WHERE {subject.where} GROUP BY ALL ORDER BY {order}
+            FROM {subject.table} WHERE {subject.where} GROUP BY 1, 2 ORDER BY {order}
         """  # noqa: S608 -- the table is quoted, the period checked, the rest is ours
 
     return sql
@@ -148,18 +151,36 @@ def _untagged_by_service(subject: Subject) -> str:
     subject.require(UNBLENDED, CURRENCY, _TYPE)
     kinds = ", ".join(f"'{kind}'" for kind in _TAGGABLE)
     usage = f"{_TYPE} IN ({kinds})"
+    percent = "100 * CAST(untagged_cost AS DOUBLE) / nullif(CAST(cost AS DOUBLE), 0)"
     return f"""
-        SELECT service, currency,
-            coalesce(sum(cost) FILTER (untagged), 0) AS untagged_cost, sum(cost) AS cost,
-            CAST(round(100 * CAST(untagged_cost AS DOUBLE) / nullif(CAST(sum(cost) AS DOUBLE), 0), 1) AS DECIMAL(9, 1))
-                AS untagged_percent
+        SELECT service, currency, untagged_cost, cost,
+            CAST(round({percent}, 1) AS DECIMAL(9, 1)) AS untagged_percent
         FROM (
-            SELECT {service(subject)} AS service, {subject.text(CURRENCY)} AS currency,
-                {costs.amortised_cost(subject.columns)} AS cost, {untagged(subject)} AS untagged
-            FROM {subject.table} WHERE {subject.where} AND {usage}
-        )
-        GROUP BY ALL ORDER BY untagged_cost DESC, service
+            SELECT service, currency,
+                coalesce(sum(cost) FILTER (WHERE untagged), 0) AS untagged_cost, sum(cost) AS cost
+            FROM (
+                SELECT {service(subject)} AS service, {CURRENCY} AS currency,
+                    {costs.amortised_cost(subject.columns)} AS cost, {untagged(subject)} AS untagged
+                FROM {subject.table} WHERE {subject.where} AND {usage}
+            ) AS lines
+            GROUP BY service, currency
+        ) AS totals
+        ORDER BY untagged_cost DESC, service
     """  # noqa: S608 -- as above
+
+
+def written(named: str, subject: Subject, dialect: Dialect) -> str:
+    """Return the SQL of the query ``named`` in a dialect.
+
+    Raises:
+        QueryError: The table lacks a column that the query needs.
+    """
+    sql = dedent(NAMED_QUERIES[named].sql(subject)).strip()
+    if dialect == "duckdb":
+        return sql
+    from sqlglot import transpile
+
+    return transpile(sql, read="duckdb", write=dialect, pretty=True)[0]
 
 
 NAMED_QUERIES = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from billing_lake.domain.errors import TableError, shown
 
@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
 DEFAULT_CATALOG = "iceberg"
 CATALOGS = (DEFAULT_CATALOG, "s3tables", "hive")
+
+Dialect = Literal["duckdb", "athena"]
+"""The dialects of SQL, by sqlglot's names for them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,23 +27,20 @@ class LakeTable:
         catalog: The database that it is in, one of `CATALOGS`.
         table: Its name in the lake's catalog.
         columns: Names of its columns.
+        identifier: How SQL writes it: `"iceberg"."billing"."cost_and_usage"`.
         location: What readers of files are given: an Iceberg table's present metadata file, a Hive table's folder.
     """
 
     catalog: str
     table: str
     columns: tuple[str, ...]
+    identifier: str
     location: str | None = None
 
     @property
     def name(self) -> str:
         """How people write it: the Iceberg tables without their catalog."""
         return table_name(self.catalog, self.table)
-
-    @property
-    def identifier(self) -> str:
-        """How SQL writes it."""
-        return ".".join(quoted(part) for part in (self.catalog, *parts(self.table)))
 
 
 @dataclass(frozen=True)
@@ -67,6 +67,10 @@ class TableSql(Protocol):
     """SQL over the tables of one lake; a context manager."""
 
     @property
+    def dialect(self) -> Dialect:
+        """The dialect that it takes."""
+
+    @property
     def tables(self) -> list[LakeTable]:
         """The tables that can be asked."""
 
@@ -89,7 +93,7 @@ class TableSql(Protocol):
         """
 
     def ask(self, sql: str) -> Result:
-        """Run one SELECT.
+        """Run one statement that only reads, as it is.
 
         Raises:
             QueryError: It is not allowed, or fails.
@@ -113,6 +117,11 @@ def parts(table: str) -> tuple[str, str]:
 def quoted(identifier: str) -> str:
     """Return ``identifier`` as SQL quotes it."""
     return '"' + identifier.replace('"', '""') + '"'
+
+
+def dotted(*names: str) -> str:
+    """Return a name of several parts as SQL writes it: `"hive"."billing"."cost_and_usage"`."""
+    return ".".join(map(quoted, names))
 
 
 def choose(

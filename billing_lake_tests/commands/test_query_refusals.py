@@ -20,19 +20,9 @@ from billing_lake.deployments import LocalLake
 from billing_lake.domain.errors import QueryError, TableError
 from billing_lake.formats.locations import ExportLocation
 from billing_lake.sql.lake_sql import LakeSql
-from billing_lake.sql.named_queries import CURRENCY, NAMED_QUERIES, UNBLENDED, USAGE_START, Subject
+from billing_lake.sql.named_queries import NAMED_QUERIES
 from billing_lake.sql.tables import choose
 from billing_lake_tests.commands.conftest import MARCH, TABLE, Runner, load, write_report
-
-NEEDED = {
-    "cost-by-service": {UNBLENDED, CURRENCY, "line_item_product_code"},
-    "cost-by-account": {UNBLENDED, CURRENCY, "line_item_usage_account_id"},
-    "cost-by-day": {UNBLENDED, CURRENCY, USAGE_START},
-    "untagged": {
-        UNBLENDED, CURRENCY, "line_item_product_code", "line_item_line_item_type", "resource_tags_user_team",
-    },
-}  # fmt: skip
-"""The least that a table must have for each query."""
 
 
 def flat(text: str) -> str:
@@ -137,34 +127,12 @@ def test_a_month_that_is_loaded_may_have_nothing_to_tell(tmp_path: Path) -> None
     assert (result.exit_code, "no rows" in result.stdout) == (0, True)
 
 
-@pytest.mark.parametrize(
-    ("name", "column"), [(name, column) for name, some in NEEDED.items() for column in sorted(some)]
-)
-def test_a_named_query_refuses_where_a_column_that_it_needs_is_missing(
-    name: str, column: str
-) -> None:
-    columns = NEEDED[name]
-    assert NAMED_QUERIES[name].sql(Subject(table='"t"', columns=columns))
-    with pytest.raises(QueryError) as caught:
-        NAMED_QUERIES[name].sql(Subject(table='"t"', columns=columns - {column}))
-    assert caught.value.how
-    missing = caught.value.column or ""
-    assert missing == column or column.startswith(missing.rstrip("…")) or "product" in missing
-
-
-def test_every_named_query_has_its_needs_tested() -> None:
-    assert NEEDED.keys() == NAMED_QUERIES.keys()
-
-
 def test_untagged_is_refused_without_tag_columns_never_answered_with_everything(
-    two: Runner, tmp_path: Path
+    two: Runner,
 ) -> None:
     result = two("query", "--named", "untagged", "--table", "mybill")
     assert result.exit_code == 1
     assert "Activate your cost allocation tags" in flat(result.stderr)
-    columns = (NEEDED["untagged"] - {"resource_tags_user_team"}) | {"resource_tags"}
-    with pytest.raises(QueryError, match=r"CUR 2\.0 keeps all tags .* json_extract_string"):
-        NAMED_QUERIES["untagged"].sql(Subject(table="t", columns=columns))
 
 
 def test_the_flagship_fits_into_a_terminal_of_80_columns(lake: LocalLake) -> None:

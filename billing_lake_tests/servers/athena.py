@@ -63,6 +63,7 @@ class Athena:
 
     Attributes:
         queries: The queries.
+        ids: Their execution ids.
         stopped: Ids of those that somebody stopped.
         pages: Numbers of rows of the pages that were given.
         answer: Answers a query.
@@ -74,6 +75,7 @@ class Athena:
         self._aws = aws
         self._runs: dict[str, _Run] = {}
         self.queries: list[Query] = []
+        self.ids: list[str] = []
         self.stopped: list[str] = []
         self.pages: list[int] = []
         self.answer: Callable[[Query], Result | None] = lambda _query: None
@@ -157,6 +159,7 @@ class Athena:
             output=output,
         )
         self.queries.append(query)
+        self.ids.append(execution.id)
         run = self._runs[execution.id] = _Run()
         try:
             result = self.answer(query)
@@ -196,7 +199,14 @@ def _cell(value: str | None) -> dict[str, str]:
 
 def _column(name: str, kind: str) -> dict[str, Any]:
     """As Athena describes a column: digits of a decimal apart from its type."""
-    about: dict[str, Any] = {"Name": name, "Label": name, "Type": kind, "Nullable": "UNKNOWN"}
+    about: dict[str, Any] = {
+        "Name": name,
+        "Label": name,
+        "Type": kind,
+        "Precision": 0,
+        "Scale": 0,
+        "Nullable": "UNKNOWN",
+    }
     digits = re.fullmatch(r"decimal\((\d+),(\d+)\)", kind)
     if digits is not None:
         about |= {"Type": "decimal", "Precision": int(digits[1]), "Scale": int(digits[2])}

@@ -1,19 +1,20 @@
 from __future__ import annotations
 
+import re
 import signal
 from collections.abc import Callable, Iterator
 from datetime import date, datetime, timedelta, timezone
 from decimal import Decimal
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import dagster as dg
 import pytest
 
 from billing_lake.aws.clients import AwsClients
-from billing_lake.domain.errors import ConfigurationError, QueryError
+from billing_lake.domain.errors import ConfigurationError, CredentialsError, QueryError
 from billing_lake.resources.athena import AthenaResource
-from billing_lake.resources.athena_queries import AthenaQueries, Execution, size
-from billing_lake.resources.athena_values import reader
+from billing_lake.sql.athena_queries import Answer, AthenaQueries
 from billing_lake_tests.servers.athena import SCANNED, Athena, AthenaError, Query, Result
 from billing_lake_tests.servers.aws import Aws
 
@@ -33,7 +34,7 @@ def athena(aws: Aws, aws_environment: object, monkeypatch: pytest.MonkeyPatch) -
     """Athena, which finds two rows."""
     server = aws.glue.athena
     monkeypatch.setattr(server, "answer", lambda _: FOUND)
-    for name in ("queries", "stopped", "pages"):
+    for name in ("queries", "ids", "stopped", "pages"):
         monkeypatch.setattr(server, name, [])
     monkeypatch.setattr(server, "looks", 0)
     monkeypatch.setattr(server, "held", False)
@@ -51,8 +52,9 @@ def queries(aws: Aws, athena: Athena, output: str) -> AthenaQueries:
 
 
 def new_queries(aws: Aws, **settings: Any) -> AthenaQueries:
-    client = AwsClients(aws.region).client("athena")
-    return AthenaQueries(client, **{"workgroup": "primary", "interval": 0.01, **settings})
+    return AthenaQueries(
+        AwsClients(aws.region), **{"workgroup": "primary", "poll_seconds": 0.01, **settings}
+    )
 
 
 @pytest.fixture
@@ -104,19 +106,33 @@ def _clock(microsecond: int) -> datetime:
             "2025-03-01 10:00:00.000 +05:30",
             datetime(2025, 3, 1, 10, tzinfo=timezone(timedelta(hours=5, minutes=30))),
         ),
+        (
+            "timestamp with time zone",
+            "2025-07-01 10:00:00.000 Europe/Berlin",
+            datetime(2025, 7, 1, 10, tzinfo=ZoneInfo("Europe/Berlin")),
+        ),
+        (
+            "timestamp with time zone",
+            "2025-07-01 10:00:00.000 Moon/Base",
+            "2025-07-01 10:00:00.000 Moon/Base",
+        ),
         ("array", "[1, 2]", "[1, 2]"),
+        ("map", "{a=1}", "{a=1}"),
+        ("json", '{"cost": 0.1234567890123456789}', '{"cost": 0.1234567890123456789}'),
         ("varchar", "1", "1"),
     ],
 )
 def test_each_type_becomes_its_value_and_what_python_lacks_stays_text(
-    kind: str, text: str, value: object
+    queries: AthenaQueries,
+    athena: Athena,
+    monkeypatch: pytest.MonkeyPatch,
+    kind: str,
+    text: str,
+    value: object,
 ) -> None:
-    assert reader(kind)(text) == value
-
-
-def test_a_zone_by_name_is_kept() -> None:
-    read = reader("timestamp with time zone")("2025-07-01 10:00:00.000 Europe/Berlin")
-    assert read.astimezone(timezone.utc) == datetime(2025, 7, 1, 8, tzinfo=timezone.utc)
+    found = Result(columns=["x"], types=[kind], rows=[[text], [None]])
+    monkeypatch.setattr(athena, "answer", lambda _: found)
+    assert list(queries.run("SELECT 1").rows()) == [(value,), (None,)]
 
 
 def test_pages_are_fetched_as_rows_are_asked_for(
@@ -130,7 +146,7 @@ def test_pages_are_fetched_as_rows_are_asked_for(
     assert athena.pages == [1000]
     rows = answer.rows()
     assert next(rows) == ("0",)
-    assert athena.pages == [1000]
+    assert athena.pages == [1000, 1000]
     assert [row[0] for row in rows] == [row[0] for row in many[1:]]
     assert athena.pages == [1000, 1000, 501]
 
@@ -142,44 +158,62 @@ def test_a_failure_has_athena_s_reason_and_the_query_s_id(
         raise AthenaError("DIVISION_BY_ZERO: / by zero")
 
     monkeypatch.setattr(athena, "answer", fail)
-    query = queries.start("SELECT 1")
     with pytest.raises(QueryError, match="failed: DIVISION_BY_ZERO: / by zero") as raised:
-        queries.wait(query)
-    assert query in str(raised.value)
+        queries.run("SELECT 1")
+    assert raised.value.how == f"Query execution id: {athena.ids[-1]}"
     assert athena.stopped == []
 
 
-def test_progress_is_told_while_a_query_runs(queries: AthenaQueries, athena: Athena) -> None:
+def test_progress_is_reported_while_a_query_runs(queries: AthenaQueries, athena: Athena) -> None:
     athena.looks = 2
-    said: list[str] = []
-    answer = queries.run("SELECT 1", said.append)
-    assert said == ["queued, 0 s, 0 B scanned", "running, 0 s, 12.3 MB scanned"]
-    assert answer.execution.scanned == SCANNED
+    lines: list[str] = []
+    answer = queries.run("SELECT 1", lines.append)
+    texts = [re.sub(r" \d+ s,", "", line) for line in lines]
+    assert texts == [
+        "queued, 0 bytes scanned",
+        "running, 12.3 MB scanned",
+        "succeeded, 12.3 MB scanned",
+    ]
+    assert answer.scanned_bytes == SCANNED
+    assert answer.query == athena.ids[-1]
 
 
-def test_ctrl_c_stops_the_query(queries: AthenaQueries, athena: Athena) -> None:
+class _StepIsCancelledError(BaseException):
+    """What Dagster raises in a run that is cancelled is no Exception either."""
+
+
+def _interrupt() -> None:
+    signal.raise_signal(signal.SIGINT)
+
+
+def _cancel() -> None:
+    raise _StepIsCancelledError
+
+
+@pytest.mark.parametrize(
+    ("end", "error"), [(_interrupt, KeyboardInterrupt), (_cancel, _StepIsCancelledError)]
+)
+def test_whatever_ends_the_wait_stops_the_query(
+    queries: AthenaQueries,
+    athena: Athena,
+    end: Callable[[], None],
+    error: type[BaseException],
+) -> None:
     athena.held = True
-    query = queries.start("SELECT 1")
-    with pytest.raises(KeyboardInterrupt):
-        queries.wait(query, lambda _: signal.raise_signal(signal.SIGINT))
-    assert athena.stopped == [query]
-
-
-def test_a_query_that_takes_too_long_is_stopped(aws: Aws, athena: Athena, output: str) -> None:
-    athena.held = True
-    with pytest.raises(QueryError, match="still ran after 0 s"):
-        new_queries(aws, output=output, timeout=0).run("SELECT 1")
-    assert len(athena.stopped) == 1
+    with pytest.raises(error):
+        queries.run("SELECT 1", lambda _: end())
+    assert athena.stopped == athena.ids[-1:]
 
 
 def test_a_query_that_somebody_else_stopped_is_an_error(
-    queries: AthenaQueries, athena: Athena
+    aws: Aws, queries: AthenaQueries, athena: Athena
 ) -> None:
+    def stop(_: str) -> None:
+        aws.client("athena").stop_query_execution(QueryExecutionId=athena.ids[-1])
+
     athena.held = True
-    query = queries.start("SELECT 1")
-    queries.stop(query)
-    with pytest.raises(QueryError, match="was cancelled"):
-        queries.wait(query)
+    with pytest.raises(QueryError, match="was cancelled: Athena gives no reason"):
+        queries.run("SELECT 1", stop)
 
 
 def test_results_go_where_the_lake_says(
@@ -212,7 +246,7 @@ def test_no_folder_for_results_is_a_matter_of_configuration(aws: Aws, athena: At
         new_queries(aws).run("SELECT 1")
 
 
-def test_missing_rights_are_said_with_the_action(
+def test_missing_rights_are_named_by_the_action(
     aws: Aws, queries: AthenaQueries, athena: Athena
 ) -> None:
     aws.glue.fail_next("GetWorkGroup", "AccessDeniedException", "no looking")
@@ -224,60 +258,48 @@ def test_missing_rights_are_said_with_the_action(
 def test_sql_that_athena_cannot_read_is_a_query_error(
     aws: Aws, queries: AthenaQueries, athena: Athena
 ) -> None:
-    said = "line 1:8: mismatched input 'FROM'"
-    aws.glue.fail_next("StartQueryExecution", "InvalidRequestException", said)
+    message = "line 1:8: mismatched input 'FROM'"
+    aws.glue.fail_next("StartQueryExecution", "InvalidRequestException", message)
     with pytest.raises(QueryError, match="mismatched input 'FROM'"):
         queries.run("SELECT FROM")
 
 
-def test_an_account_without_credentials_is_said_so(
+def test_missing_credentials_are_named(
     aws: Aws, athena: Athena, output: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.delenv(name)
-    with pytest.raises(ConfigurationError, match="Athena was not reached: Unable to locate"):
+    with pytest.raises(CredentialsError, match="Unable to locate credentials"):
         new_queries(aws, output=output).run("SELECT 1")
+
+
+def test_throttled_requests_are_sent_again(
+    aws: Aws, queries: AthenaQueries, athena: Athena
+) -> None:
+    for action in ("StartQueryExecution", "GetQueryExecution", "GetQueryResults"):
+        aws.glue.fail_next(action, "ThrottlingException", "Rate exceeded")
+    assert len(list(queries.run("SELECT 1").rows())) == 2
+    assert len(athena.queries) == 1
 
 
 def test_the_estimate_counts_ten_megabytes_at_least() -> None:
     def usd(scanned: int) -> Decimal:
-        return Execution(id="", state="", reason="", has_header=True, scanned=scanned).usd
+        answer = Answer(columns=(), types=(), batches=iter(()), query="", scanned_bytes=scanned)
+        return answer.usd
 
     assert usd(0) == 0
     assert usd(1) == usd(10_000_000) == Decimal("0.00005")
     assert usd(2 * 10**12) == 10
 
 
-@pytest.mark.parametrize(
-    ("count", "text"),
-    [(0, "0 B"), (999, "999 B"), (12_345_678, "12.3 MB"), (3 * 10**12, "3.0 TB")],
-)
-def test_sizes_read_well(count: int, text: str) -> None:
-    assert size(count) == text
-
-
 def test_an_asset_asks_athena_through_the_resource(aws: Aws, athena: Athena, output: str) -> None:
     @dg.asset
     def asked(athena: AthenaResource) -> dg.MaterializeResult[None]:
-        text = athena.get_client().execute_query("SELECT 1", fetch_results=True)
-        rows = athena.queries().run("SELECT 2").rows()
-        return dg.MaterializeResult(metadata={"text": str(text), "cost": str(next(rows)[0])})
+        rows = athena.queries().run("SELECT 2 LIKE '%2'").rows()
+        return dg.MaterializeResult(metadata={"cost": str(next(rows)[0])})
 
-    resource = AthenaResource(region=aws.region, output=output, polling_interval=0)
+    resource = AthenaResource(region=aws.region, output=output)
     done = dg.materialize([asked], resources={"athena": resource})
     (made,) = done.asset_materializations_for_node("asked")
-    assert made.metadata["text"].value == str([tuple(row) for row in ROWS])
     assert made.metadata["cost"].value == "98765432109876543210.123456789012345678"
-    assert [query.sql for query in athena.queries] == ["SELECT 1", "SELECT 2"]
-
-
-def test_the_resource_s_client_tells_why_a_query_failed(
-    aws: Aws, athena: Athena, output: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def fail(_: Query) -> Result:
-        raise AthenaError("TABLE_NOT_FOUND: nowhere")
-
-    monkeypatch.setattr(athena, "answer", fail)
-    client = AthenaResource(region=aws.region, output=output).get_client()
-    with pytest.raises(QueryError, match="TABLE_NOT_FOUND: nowhere"):
-        client.execute_query("SELECT * FROM nowhere")
+    assert [query.sql for query in athena.queries] == ["SELECT 2 LIKE '%2'"]

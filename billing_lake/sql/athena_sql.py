@@ -1,46 +1,37 @@
-"""SQL over the tables of a lake on AWS, by Athena: the same words as on the laptop, sent to the workgroup.
+"""SQL over the tables of a lake on AWS, by Athena, in Athena's dialect.
 
-`billing.cost_and_usage` is the Iceberg table in the Glue Data Catalog, `hive.billing.cost_and_usage` the Hive table beside
-it, `s3tables.billing.cost_and_usage` the one in the S3 Tables bucket, which Athena sees as a catalog of its own.
+The Iceberg tables and the Hive tables are in the Glue Data Catalog, the latter in databases of their own; the tables of the
+S3 Tables bucket are in a catalog of their own.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
 
-from billing_lake.commands.athena_dialect import HINT, Name, translate
-from billing_lake.domain.errors import BillingLakeError, ConfigurationError, shown
-from billing_lake.resources.athena_queries import (
-    USD_PER_TB,
-    AthenaQueries,
-    Execution,
-    Progress,
-    size,
+from billing_lake.domain.errors import BillingLakeError, ConfigurationError, QueryError, shown
+from billing_lake.sql.athena_queries import USD_PER_TB, Answer, AthenaQueries, Progress, size
+from billing_lake.sql.tables import (
+    CATALOGS,
+    Dialect,
+    LakeTable,
+    choose,
+    dotted,
+    parts,
+    table_name,
 )
-from billing_lake.sql.tables import CATALOGS, LakeTable, Result, choose, table_name
+from billing_lake.tables.glue_tables import SUFFIX
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
     from billing_lake.tables.base import TableCatalog
 
-GLUE_CATALOG = "AwsDataCatalog"
-HIVE_SUFFIX = "_hive"
-
-_SQL_TYPES = {
-    "boolean": "BOOLEAN",
-    "date": "DATE",
-    "double": "DOUBLE",
-    "float": "REAL",
-    "int": "INTEGER",
-    "long": "BIGINT",
-    "string": "VARCHAR",
-    "timestamp": "TIMESTAMP",
-    "timestamptz": "TIMESTAMPTZ",
-}
+_GLUE_CATALOG = "AwsDataCatalog"
+_HINT = "`billing-lake query --deployment aws --list` lists the tables, as Athena names them"
+_READING = frozenset(("DESCRIBE", "SELECT", "SHOW", "TABLE", "VALUES", "WITH"))
+_WRITING = frozenset(("DELETE", "INSERT", "MERGE", "UPDATE"))
 
 
 class Catalogs(Protocol):
@@ -66,9 +57,11 @@ class AthenaSql:
         lake: Knows the tables and their columns.
         queries: Runs queries.
         table_bucket: Name of the S3 Tables bucket, where there is one.
-        progress: Is told how a query gets on.
-        done: Is told of each query that has run.
+        progress: Called with a line of text while a query runs.
+        done: Called with a line of text, what a query read and costs, when it has run.
     """
+
+    dialect: Dialect = "athena"
 
     def __init__(
         self,
@@ -110,21 +103,18 @@ class AthenaSql:
         Raises:
             TableError: There is no such table, or there are several.
         """
-        return self._table(*choose(self._names, name, lambda: HINT, "Load a billing period first"))
+        return self._table(*choose(self._names, name, lambda: _HINT, "Load a billing period first"))
 
-    def ask(self, sql: str) -> Result:
-        """Run one SELECT.
+    def ask(self, sql: str) -> Answer:
+        """Run one statement that only reads, as it is.
 
         Raises:
-            QueryError: It is not allowed, has no equal in Athena, or fails.
+            QueryError: It is not allowed, or fails.
         """
-        translated = translate(sql, self._columns, self._locate)
-        answer = self._queries.run(translated.sql, self._progress)
-        self._done(told(answer.execution))
-        if not translated.describes:
-            return Result(answer.columns, answer.types, answer.batches)
-        rows: list[tuple[str, ...]] = list(zip(answer.columns, answer.types, strict=True))
-        return Result(("column_name", "column_type"), ("VARCHAR", "VARCHAR"), iter([rows]))
+        _require_reading(sql)
+        answer = self._queries.run(sql, self._progress)
+        self._done(read_and_cost(answer))
+        return answer
 
     def periods(self, table: LakeTable) -> tuple[str, ...]:
         """Return the billing periods of the table's export; the catalog knows them without a query."""
@@ -157,35 +147,48 @@ class AthenaSql:
     def _table(self, catalog: str, table: str) -> LakeTable:
         fields = self._catalog(catalog).fields(table) or ()
         return LakeTable(
-            catalog=catalog, table=table, columns=tuple(field.name for field in fields)
+            catalog=catalog,
+            table=table,
+            columns=tuple(field.name for field in fields),
+            identifier=self._identifier(catalog, table),
         )
 
-    def _columns(self, name: Name) -> Mapping[str, str] | None:
-        """Return the columns of a table and their types; None where the lake has no such table."""
-        if not re.fullmatch(r"\w+", name.namespace) or not re.fullmatch(r"\w+", name.table):
-            return None
-        fields = self._catalog(name.catalog).fields(f"{name.namespace}.{name.table}")
-        if fields is None:
-            return None
-        return {field.name: _sql_type(field.type) for field in fields}
-
-    def _locate(self, name: Name) -> tuple[str, str]:
-        if name.catalog == "s3tables":
-            return f"s3tablescatalog/{self._table_bucket}", name.namespace
-        if name.catalog == "hive":
-            return GLUE_CATALOG, f"{name.namespace}{HIVE_SUFFIX}"
-        return GLUE_CATALOG, name.namespace
+    def _identifier(self, catalog: str, table: str) -> str:
+        namespace, name = parts(table)
+        if catalog == "s3tables":
+            return dotted(f"s3tablescatalog/{self._table_bucket}", namespace, name)
+        if catalog == "hive":
+            namespace = f"{namespace}{SUFFIX}"
+        return dotted(_GLUE_CATALOG, namespace, name)
 
 
-def told(execution: Execution) -> str:
-    """Say what a query read, what that costs, and by what it is found."""
-    if not execution.scanned:
-        return f"Athena scanned nothing (query {execution.id})"
+def read_and_cost(answer: Answer) -> str:
+    """Return a line of text with what a query read, what that costs, and its id."""
+    if not answer.scanned_bytes:
+        return f"Athena scanned nothing (query {answer.query})"
     return (
-        f"Athena scanned {size(execution.scanned)}, about {execution.usd:.2g} USD "
-        f"at {USD_PER_TB} USD per TB, its list price in most regions (query {execution.id})"
+        f"Athena scanned {size(answer.scanned_bytes)}, about {answer.usd:.2g} USD "
+        f"at {USD_PER_TB} USD per TB, its list price in most regions (query {answer.query})"
     )
 
 
-def _sql_type(iceberg: str) -> str:
-    return iceberg.upper() if iceberg.startswith("decimal") else _SQL_TYPES.get(iceberg, "VARCHAR")
+def _require_reading(sql: str) -> None:
+    """Refuse what is not one statement that only reads: Athena would run it as far as our rights go.
+
+    Raises:
+        QueryError: It is not.
+    """
+    from sqlglot import TokenType, tokenize
+    from sqlglot.errors import TokenError
+
+    try:
+        tokens = tokenize(sql, read="trino")
+    except TokenError as error:
+        raise QueryError(f"Athena cannot read this: {shown(error)}") from error
+    quoted = (TokenType.STRING, TokenType.IDENTIFIER)
+    words = [token.text.upper() for token in tokens if token.token_type not in quoted]
+    if words and words[-1] == ";":
+        words.pop()
+    first = next((word for word in words if word != "("), "")
+    if first not in _READING or ";" in words or not _WRITING.isdisjoint(words):
+        raise QueryError("`query` takes one SELECT statement and only reads", remedy=_HINT)

@@ -1,0 +1,98 @@
+"""The text of named queries: what they refuse, and that no change of theirs in either dialect goes unread."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import get_args
+
+import pytest
+
+from billing_lake.domain.errors import QueryError
+from billing_lake.sql.named_queries import (
+    CURRENCY,
+    NAMED_QUERIES,
+    UNBLENDED,
+    USAGE_START,
+    Subject,
+    written,
+)
+from billing_lake.sql.tables import Dialect, dotted
+
+NEEDED = {
+    "cost-by-service": {UNBLENDED, CURRENCY, "line_item_product_code"},
+    "cost-by-account": {UNBLENDED, CURRENCY, "line_item_usage_account_id"},
+    "cost-by-day": {UNBLENDED, CURRENCY, USAGE_START},
+    "untagged": {
+        UNBLENDED, CURRENCY, "line_item_product_code", "line_item_line_item_type", "resource_tags_user_team",
+    },
+}  # fmt: skip
+"""The least that a table must have for each query."""
+
+EVERY = set().union(*NEEDED.values()) | {
+    "bill_billing_entity",
+    "line_item_line_item_description",
+    "product_product_name",
+    "product_servicecode",
+    "reservation_effective_cost",
+    "reservation_reservation_a_r_n",
+    "reservation_unused_amortized_upfront_fee_for_billing_period",
+    "reservation_unused_recurring_fee",
+    "resource_tags_user_環境",
+    "savings_plan_savings_plan_effective_cost",
+    "savings_plan_total_commitment_to_date",
+    "savings_plan_used_commitment",
+}
+"""All columns that a query looks for."""
+
+IDENTIFIERS: dict[Dialect, str] = {
+    "duckdb": dotted("iceberg", "billing", "cost_and_usage"),
+    "athena": dotted("AwsDataCatalog", "billing", "cost_and_usage"),
+}
+TEXTS = Path(__file__).with_name("named_queries")
+"""The queries as they were last read by people: a file for each dialect and query, `athena/untagged.sql`.
+
+`python -m billing_lake_tests.sql.test_named_queries` writes them anew; read the difference before you commit it.
+"""
+
+
+def text(dialect: Dialect, name: str) -> str:
+    subject = Subject(table=IDENTIFIERS[dialect], columns=EVERY, period="2025-03")
+    return f"{written(name, subject, dialect)}\n"
+
+
+@pytest.mark.parametrize("dialect", get_args(Dialect))
+@pytest.mark.parametrize("name", NAMED_QUERIES)
+def test_the_text_of_a_query_is_the_one_that_was_read(dialect: Dialect, name: str) -> None:
+    assert text(dialect, name) == (TEXTS / dialect / f"{name}.sql").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("name", "column"), [(name, column) for name, some in NEEDED.items() for column in sorted(some)]
+)
+def test_a_named_query_refuses_where_a_column_that_it_needs_is_missing(
+    name: str, column: str
+) -> None:
+    columns = NEEDED[name]
+    assert written(name, Subject(table='"t"', columns=columns), "duckdb")
+    with pytest.raises(QueryError) as caught:
+        written(name, Subject(table='"t"', columns=columns - {column}), "duckdb")
+    assert caught.value.how
+    missing = caught.value.column or ""
+    assert missing == column or column.startswith(missing.rstrip("…")) or "product" in missing
+
+
+def test_every_named_query_has_its_needs_tested() -> None:
+    assert NEEDED.keys() == NAMED_QUERIES.keys()
+
+
+def test_tags_in_one_column_are_refused_with_the_way_to_them() -> None:
+    columns = (NEEDED["untagged"] - {"resource_tags_user_team"}) | {"resource_tags"}
+    with pytest.raises(QueryError, match=r"CUR 2\.0 keeps all tags .* json_extract_string"):
+        written("untagged", Subject(table="t", columns=columns), "duckdb")
+
+
+if __name__ == "__main__":
+    for dialect in get_args(Dialect):
+        (TEXTS / dialect).mkdir(parents=True, exist_ok=True)
+        for name in NAMED_QUERIES:
+            (TEXTS / dialect / f"{name}.sql").write_text(text(dialect, name), encoding="utf-8")

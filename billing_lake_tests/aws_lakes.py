@@ -20,7 +20,7 @@ from billing_lake.resources.glue_package import build_glue_package
 from billing_lake.resources.glue_runs import GlueWaits
 from billing_lake.sample import SampleDelivery
 from billing_lake_tests.engines.on_glue import SCRIPT
-from billing_lake_tests.lakes import NO_CAPTURE, World
+from billing_lake_tests.lakes import NO_CAPTURE, SampleLake
 from billing_lake_tests.servers.aws import Aws
 
 FAST = GlueWaits(first_poll=0.05, last_poll=0.2, progress=2, slot=60, overtime=30, stop=30)
@@ -36,10 +36,10 @@ _NUMBERS = itertools.count(1)
 
 
 @dataclass(frozen=True)
-class AwsWorld(World):
+class SampleLakeOnAws(SampleLake):
     """A lake on AWS, and an export that is delivered to it.
 
-    Databases belong to the account, so each world has a namespace of its own.
+    Databases belong to the account, so each lake has a namespace of its own.
 
     Attributes:
         aws: The services.
@@ -126,9 +126,9 @@ def glue_job(aws: Aws, tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture
-def aws_world(
+def make_aws_lake(
     aws: Aws, glue_job: str, aws_environment: dict[str, str], tmp_path: Path
-) -> Iterator[Callable[..., AwsWorld]]:
+) -> Iterator[Callable[..., SampleLakeOnAws]]:
     """Make lakes on AWS: arguments are the engine and settings of the lake; others are settings of the component."""
     assert aws_environment
     with ExitStack() as stack:
@@ -138,7 +138,7 @@ def aws_world(
             environment: dict[str, str] | None = None,
             job: str = glue_job,
             **settings: Any,
-        ) -> AwsWorld:
+        ) -> SampleLakeOnAws:
             number = len(list(tmp_path.iterdir()))
             folder = tmp_path / f"dagster{number}"
             folder.mkdir()
@@ -146,7 +146,7 @@ def aws_world(
                 dg.DagsterInstance.local_temp(str(folder), overrides=NO_CAPTURE)
             )
             home = tmp_path / f"lake{number}"
-            world = AwsWorld(
+            lake = SampleLakeOnAws(
                 home,
                 settings,
                 instance,
@@ -156,8 +156,8 @@ def aws_world(
                 environment=environment or {},
             )
             # Its buckets are made now: tests load from threads, and cached properties are not locked from Python 3.12 on.
-            assert world.variables
-            return world
+            assert lake.variables
+            return lake
 
         yield make
 

@@ -263,17 +263,17 @@ def _content(home: Path) -> Callable[[], None]:
 
 
 def _month(home: Path) -> Callable[[], None]:
-    from billing_lake_tests.lakes import World
+    from billing_lake_tests.lakes import SampleLake
 
     _source(home)
     logging.disable(logging.CRITICAL)
-    world = World(home, {"layout": "create-new", "prefix": "billing", "report": "daily"})
-    definitions = world.definitions
+    lake = SampleLake(home, {"layout": "create-new", "prefix": "billing", "report": "daily"})
+    definitions = lake.definitions
     job = definitions.resolve_job_def("costs_load")
 
     def work() -> None:
         done = job.execute_in_process(
-            instance=world.instance, partition_key=PERIOD, raise_on_error=True
+            instance=lake.instance, partition_key=PERIOD, raise_on_error=True
         )
         failed = [
             check.check_name for check in done.get_asset_check_evaluations() if not check.passed

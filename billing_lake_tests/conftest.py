@@ -75,17 +75,17 @@ settings.load_profile("lake")
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> Iterator[Callable[..., Any]]:
-    """Make lakes: `world()` is one with all outputs; keyword arguments are settings of the component."""
+def make_lake(tmp_path: Path) -> Iterator[Callable[..., Any]]:
+    """Make lakes: `make_lake()` is one with all outputs; keyword arguments are settings of the component."""
     import dagster as dg
 
-    from billing_lake_tests.lakes import World
+    from billing_lake_tests.lakes import SampleLake
 
     with ExitStack() as stack:
 
-        def make(**settings: Any) -> World:
+        def make(**settings: Any) -> SampleLake:
             instance = stack.enter_context(dg.DagsterInstance.ephemeral())
-            return World(tmp_path / "lake", settings, instance)
+            return SampleLake(tmp_path / "lake", settings, instance)
 
         yield make
 

@@ -38,7 +38,7 @@ NO_CAPTURE = {
 
 
 @dataclass(frozen=True)
-class World:
+class SampleLake:
     """A lake, and an export that is delivered to it.
 
     Attributes:
@@ -141,8 +141,8 @@ class World:
 
 
 @dataclass(frozen=True)
-class SparkWorld(World):
-    """The same lake as a `World` in the same folder, loaded by Spark.
+class SampleLakeOnSpark(SampleLake):
+    """The same lake as a `SampleLake` in the same folder, loaded by Spark.
 
     Attributes:
         session: The tests' Spark session.

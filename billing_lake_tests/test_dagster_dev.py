@@ -24,7 +24,7 @@ import pytest
 from billing_lake.domain.sources import PeriodKey
 from billing_lake.formats.legacy_cur import LEGACY_CUR
 from billing_lake_tests.assets.test_load import figures
-from billing_lake_tests.aws_lakes import AwsWorld
+from billing_lake_tests.aws_lakes import SampleLakeOnAws
 from billing_lake_tests.lakes import SPEC
 from billing_lake_tests.patience import PATIENCE_SECONDS
 from billing_lake_tests.servers.aws import Aws
@@ -116,9 +116,9 @@ def dagster_dev(home: Path, variables: dict[str, str]) -> Iterator[Dev]:
 # Dagster's client speaks to its GraphQL library as to an older one.
 @pytest.mark.filterwarnings("ignore:Using variable_values:DeprecationWarning")
 def test_a_delivery_is_loaded_by_the_daemon_and_cancelling_its_run_stops_the_glue_run(
-    aws_world: Callable[..., AwsWorld], aws: Aws, glue_job: str, tmp_path: Path
+    make_aws_lake: Callable[..., SampleLakeOnAws], aws: Aws, glue_job: str, tmp_path: Path
 ) -> None:
-    lake = aws_world("glue")
+    lake = make_aws_lake("glue")
     delivery = lake.deliver("2025-03", spec=replace(SPEC, report="cost-and-usage"))
     before = len(aws.glue.runs.of(glue_job))
 

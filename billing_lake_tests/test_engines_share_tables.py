@@ -8,7 +8,7 @@ from dataclasses import replace
 import dagster as dg
 
 from billing_lake_tests.assets.test_load import assert_tables_equal, metadata
-from billing_lake_tests.aws_lakes import AwsWorld
+from billing_lake_tests.aws_lakes import SampleLakeOnAws
 from billing_lake_tests.lakes import verdicts
 
 
@@ -20,9 +20,9 @@ def assert_proved(result: dg.ExecuteInProcessResult) -> None:
 
 
 def test_polars_and_glue_take_turns_in_one_lake_on_aws(
-    aws_world: Callable[..., AwsWorld],
+    make_aws_lake: Callable[..., SampleLakeOnAws],
 ) -> None:
-    polars = aws_world("polars")
+    polars = make_aws_lake("polars")
     assert polars.bucket
     assert polars.warehouse
     by_glue = replace(polars, engine="glue")

@@ -16,7 +16,7 @@ from billing_lake.domain.crawls import Crawl
 from billing_lake.domain.deliveries import Delivery
 from billing_lake.domain.profiles import Profile, compare
 from billing_lake.tables.base import DELIVERY_VERSION
-from billing_lake_tests.lakes import EXPORT, SPEC, World
+from billing_lake_tests.lakes import EXPORT, SPEC, SampleLake
 
 PERIOD = "2025-03"
 OUTPUTS = ("hive", "iceberg", "s3_table")
@@ -30,8 +30,8 @@ def main() -> None:
     that is connected to. The same events come in every load, however fast the machine is.
     """
     last = int(sys.argv[2])
-    world = World(Path(sys.argv[1]))
-    job = world.definitions.resolve_job_def(f"{EXPORT}_load")
+    lake = SampleLake(Path(sys.argv[1]))
+    job = lake.definitions.resolve_job_def(f"{EXPORT}_load")
     for module in ("polars", "pyiceberg.catalog.sql", "pyarrow.parquet"):
         __import__(module)
     seen = 0
@@ -44,7 +44,7 @@ def main() -> None:
                 os.kill(os.getpid(), signal.SIGKILL)
 
     sys.addaudithook(count)
-    job.execute_in_process(instance=world.instance, partition_key=PERIOD)
+    job.execute_in_process(instance=lake.instance, partition_key=PERIOD)
     print(seen)
 
 
@@ -68,20 +68,20 @@ def instance() -> Iterator[dg.DagsterInstance]:
 def test_a_load_killed_at_many_moments_never_mixes_months_and_the_next_one_is_exact(
     tmp_path: Path, instance: dg.DagsterInstance
 ) -> None:
-    world = World(tmp_path / "lake", instance=instance)
+    lake = SampleLake(tmp_path / "lake", instance=instance)
 
     def raw() -> Profile:
-        return world.lake.values.get([EXPORT, "crawler_table"], PERIOD, Crawl).profile
+        return lake.lake.values.get([EXPORT, "crawler_table"], PERIOD, Crawl).profile
 
     def found() -> dict[str, Profile]:
-        return {output: world.profile(output, PERIOD) for output in OUTPUTS}
+        return {output: lake.profile(output, PERIOD) for output in OUTPUTS}
 
-    world.deliver(PERIOD, spec=SPEC)
-    assert world.load(PERIOD).success
+    lake.deliver(PERIOD, spec=SPEC)
+    assert lake.load(PERIOD).success
     old = raw()
-    world.deliver(PERIOD, spec=SPEC, restatement=1)
+    lake.deliver(PERIOD, spec=SPEC, restatement=1)
 
-    whole = load_and_die(world.home)
+    whole = load_and_die(lake.home)
     assert whole.returncode == 0
     events = int(whole.stdout.split()[-1])
     assert events > 10 * KILLS
@@ -89,22 +89,22 @@ def test_a_load_killed_at_many_moments_never_mixes_months_and_the_next_one_is_ex
     assert compare(old, new) != []
 
     for turn in range(KILLS):
-        world.deliver(PERIOD, spec=SPEC, restatement=2 + turn)
+        lake.deliver(PERIOD, spec=SPEC, restatement=2 + turn)
         before = found()
-        killed = load_and_die(world.home, events * (2 * turn + 1) // (2 * KILLS))
+        killed = load_and_die(lake.home, events * (2 * turn + 1) // (2 * KILLS))
         assert killed.returncode == -signal.SIGKILL
         after = found()
         for output in OUTPUTS:
             assert after[output] == before[output] or not compare(raw(), after[output])
 
-    assert world.load(PERIOD).success
+    assert lake.load(PERIOD).success
     for profile in found().values():
         assert compare(raw(), profile) == []
-    iceberg = world.lake.iceberg.load(f"billing.{EXPORT}")
+    iceberg = lake.lake.iceberg.load(f"billing.{EXPORT}")
     last = iceberg.current_snapshot()
     assert last is not None
     assert last.summary is not None
-    newest = world.lake.values.get([EXPORT, "raw_reports"], PERIOD, Delivery)
+    newest = lake.lake.values.get([EXPORT, "raw_reports"], PERIOD, Delivery)
     assert last.summary[DELIVERY_VERSION] == newest.version
 
 

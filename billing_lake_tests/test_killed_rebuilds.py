@@ -19,7 +19,7 @@ import pytest
 from billing_lake.domain.sources import PeriodKey
 from billing_lake.tables.base import TableCatalog
 from billing_lake_tests.jobs.test_rebuild import JOB, make_old_tables
-from billing_lake_tests.lakes import EXPORT, TABLE, World
+from billing_lake_tests.lakes import EXPORT, TABLE, SampleLake
 from billing_lake_tests.tables.making import count
 
 if TYPE_CHECKING:
@@ -59,8 +59,8 @@ def main() -> None:
 
 
 def rebuild(home: Path, last: int) -> None:
-    world = World(home)
-    job = world.definitions.resolve_job_def(JOB)
+    lake = SampleLake(home)
+    job = lake.definitions.resolve_job_def(JOB)
     written = 0
 
     def look(event: str, arguments: tuple[object, ...]) -> None:
@@ -72,7 +72,7 @@ def rebuild(home: Path, last: int) -> None:
                 os.kill(os.getpid(), signal.SIGKILL)
 
     sys.addaudithook(look)
-    job.execute_in_process(instance=world.instance)
+    job.execute_in_process(instance=lake.instance)
     print(written, flush=True)
 
 
@@ -117,12 +117,12 @@ class Rebuilds:
         return int(self._process.stdout.readline())
 
 
-def found(world: World) -> dict[str, list[int]]:
+def found(lake: SampleLake) -> dict[str, list[int]]:
     """Rows of both periods in each table, for who asks the catalog."""
     catalogs: dict[str, TableCatalog] = {
-        "hive": world.lake.hive,
-        "iceberg": world.lake.iceberg,
-        "s3_table": world.lake.s3_tables,
+        "hive": lake.lake.hive,
+        "iceberg": lake.lake.iceberg,
+        "s3_table": lake.lake.s3_tables,
     }
     for catalog in catalogs.values():
         assert catalog.fields(TABLE) is not None
@@ -132,9 +132,9 @@ def found(world: World) -> dict[str, list[int]]:
     }
 
 
-def folder(world: World) -> list[int]:
+def folder(lake: SampleLake) -> list[int]:
     """Rows of both periods for who reads the folder of the Hive table."""
-    rows = pl.scan_parquet(world.lake.hive.uri(TABLE)).select("billing_period").collect()
+    rows = pl.scan_parquet(lake.lake.hive.uri(TABLE)).select("billing_period").collect()
     return [rows.filter(pl.col("billing_period") == period).height for period in PERIODS]
 
 
@@ -147,28 +147,28 @@ def instance() -> Iterator[dg.DagsterInstance]:
 def test_a_rebuild_killed_at_any_write_leaves_every_table_whole_and_the_next_one_ends_it(
     tmp_path: Path, instance: dg.DagsterInstance
 ) -> None:
-    world = World(tmp_path / "lake", instance=instance)
-    rows = [world.deliver(period).rows for period in PERIODS]
+    lake = SampleLake(tmp_path / "lake", instance=instance)
+    rows = [lake.deliver(period).rows for period in PERIODS]
     new = dict.fromkeys(OLD, rows)
-    make_old_tables(world, *KEYS)
+    make_old_tables(lake, *KEYS)
     template = tmp_path / "template"
-    shutil.copytree(world.home, template, symlinks=True)
-    assert found(world) == OLD
+    shutil.copytree(lake.home, template, symlinks=True)
+    assert found(lake) == OLD
     states = set()
-    with Rebuilds(world.home) as rebuilds:
+    with Rebuilds(lake.home) as rebuilds:
         writes = rebuilds.whole()
-        assert found(world) == new
+        assert found(lake) == new
         for kill in range(KILLS):
-            shutil.rmtree(world.home)
-            shutil.copytree(template, world.home, symlinks=True)
+            shutil.rmtree(lake.home)
+            shutil.copytree(template, lake.home, symlinks=True)
             rebuilds.killed_at((writes - 2) * (kill + 1) // KILLS)
-            assert folder(world) in ([2, 2], rows)
-            left = found(world)
+            assert folder(lake) in ([2, 2], rows)
+            left = found(lake)
             assert all(left[name] in (OLD[name], new[name]) for name in OLD), left
             states.add(tuple(sorted(name for name in OLD if left[name] == new[name])))
             rebuilds.whole()
-            assert found(world) == new
-            assert folder(world) == rows
+            assert found(lake) == new
+            assert folder(lake) == rows
     assert len(states) > 1, "kills before a table was changed, and behind it"
 
 

@@ -23,25 +23,25 @@ from billing_lake_tests.assets.test_load import (
     metadata,
     op_config,
 )
-from billing_lake_tests.aws_lakes import DEPLOYED, JOB, AwsWorld
+from billing_lake_tests.aws_lakes import DEPLOYED, JOB, SampleLakeOnAws
 from billing_lake_tests.files.recording import recorded
 from billing_lake_tests.lakes import EXPORT, SPEC, failure, verdicts
 from billing_lake_tests.sensors.test_new_reports import periods, tick
 from billing_lake_tests.servers.aws import Aws
 
-Make = Callable[..., AwsWorld]
+Make = Callable[..., SampleLakeOnAws]
 
 
 @pytest.fixture
-def world(aws_world: Make) -> Make:
-    return aws_world
+def make_lake(make_aws_lake: Make) -> Make:
+    return make_aws_lake
 
 
-def catalogs(lake: AwsWorld) -> tuple[TableCatalog, ...]:
+def catalogs(lake: SampleLakeOnAws) -> tuple[TableCatalog, ...]:
     return lake.lake.hive, lake.lake.iceberg, lake.lake.s3_tables
 
 
-def staged(lake: AwsWorld) -> list[str]:
+def staged(lake: SampleLakeOnAws) -> list[str]:
     return [file.uri for file in lake.lake.files.list(lake.lake.staging)]
 
 
@@ -51,9 +51,9 @@ def glue_runs(aws: Aws, since: int = 0) -> list[str]:
 
 @pytest.mark.parametrize("engine", ["glue", "polars"])
 def test_a_report_that_is_put_into_s3_is_seen_loaded_proved_and_restated(
-    world: Make, aws: Aws, engine: str
+    make_lake: Make, aws: Aws, engine: str
 ) -> None:
-    lake = world(engine, job=DEPLOYED)
+    lake = make_lake(engine, job=DEPLOYED)
     before = len(glue_runs(aws))
     first = lake.deliver("2025-03")
     seen = tick(lake)
@@ -89,9 +89,9 @@ def test_a_report_that_is_put_into_s3_is_seen_loaded_proved_and_restated(
 
 
 def test_a_look_of_the_sensor_costs_as_many_requests_for_three_months_as_for_one(
-    world: Make,
+    make_lake: Make,
 ) -> None:
-    lake = world("polars")
+    lake = make_lake("polars")
     here, export = lake.lake, lake.component.export
     asked = []
     for month in ("2025-01", "2025-02", "2025-03"):
@@ -111,9 +111,9 @@ def test_a_look_of_the_sensor_costs_as_many_requests_for_three_months_as_for_one
 
 
 def test_a_backfill_of_three_months_is_one_run_and_a_new_column_reaches_old_months(
-    world: Make,
+    make_lake: Make,
 ) -> None:
-    lake = world()
+    lake = make_lake()
     deliveries = [
         lake.deliver("2025-01"),
         lake.deliver("2025-02"),
@@ -129,8 +129,8 @@ def test_a_backfill_of_three_months_is_one_run_and_a_new_column_reaches_old_mont
         assert "resource_tags_user_project" in names
 
 
-def test_a_column_that_changed_its_type_stops_before_anything_is_written(world: Make) -> None:
-    lake = world()
+def test_a_column_that_changed_its_type_stops_before_anything_is_written(make_lake: Make) -> None:
+    lake = make_lake()
     january = lake.deliver("2025-01")
     assert lake.load("2025-01").success
     table = lake.table
@@ -138,7 +138,7 @@ def test_a_column_that_changed_its_type_stops_before_anything_is_written(world: 
         Column(field.name, "string" if field.name == "line_item_usage_amount" else field.type)
         for field in lake.lake.iceberg.fields(table) or ()
     ]
-    other = world()
+    other = make_lake()
     fields = plan(None, columns).fields
     other.lake.iceberg.create(other.table, fields)
     other.deliver("2025-01")
@@ -152,8 +152,8 @@ def test_a_column_that_changed_its_type_stops_before_anything_is_written(world: 
     assert_tables_equal(lake, january)
 
 
-def test_a_faulty_report_file_is_named_by_the_job_and_changes_nothing(world: Make) -> None:
-    lake = world("glue", outputs=["hive", "iceberg"])
+def test_a_faulty_report_file_is_named_by_the_job_and_changes_nothing(make_lake: Make) -> None:
+    lake = make_lake("glue", outputs=["hive", "iceberg"])
     good = lake.deliver("2025-03")
     assert lake.load("2025-03").success
     bad = lake.deliver("2025-03", restatement=1)
@@ -169,9 +169,9 @@ def test_a_faulty_report_file_is_named_by_the_job_and_changes_nothing(world: Mak
 
 
 def test_a_glue_run_that_fails_or_times_out_changes_nothing_and_says_where_to_look(
-    world: Make, aws: Aws
+    make_lake: Make, aws: Aws
 ) -> None:
-    lake = world("glue", outputs=["hive"])
+    lake = make_lake("glue", outputs=["hive"])
     first = lake.deliver("2025-03")
     assert lake.load("2025-03").success
     lake.deliver("2025-03", restatement=1)
@@ -190,8 +190,8 @@ def test_a_glue_run_that_fails_or_times_out_changes_nothing_and_says_where_to_lo
         assert_tables_equal(lake, first)
 
 
-def test_two_exports_load_at_once_and_keep_out_of_each_other(world: Make) -> None:
-    lakes = [world(name="payer_a"), world(name="payer_b")]
+def test_two_exports_load_at_once_and_keep_out_of_each_other(make_lake: Make) -> None:
+    lakes = [make_lake(name="payer_a"), make_lake(name="payer_b")]
     deliveries = [
         lake.deliver("2025-03", spec=replace(SPEC, rows=rows))
         for lake, rows in zip(lakes, (120, 150), strict=True)
@@ -203,8 +203,8 @@ def test_two_exports_load_at_once_and_keep_out_of_each_other(world: Make) -> Non
         assert_tables_equal(lake, delivery)
 
 
-def test_two_runs_of_one_period_at_once_leave_the_period_once(world: Make) -> None:
-    lake = world()
+def test_two_runs_of_one_period_at_once_leave_the_period_once(make_lake: Make) -> None:
+    lake = make_lake()
     delivery = lake.deliver("2025-03")
     with ThreadPoolExecutor(2) as pool:
         results = list(pool.map(lake.load, ("2025-03", "2025-03")))
@@ -215,10 +215,10 @@ def test_two_runs_of_one_period_at_once_leave_the_period_once(world: Make) -> No
 
 
 def test_the_real_crawler_makes_the_crawled_table_with_the_dictionary_s_types(
-    world: Make, aws: Aws
+    make_lake: Make, aws: Aws
 ) -> None:
     role = "arn:aws:iam::123456789012:role/crawler"
-    lake = world(
+    lake = make_lake(
         crawler="glue", outputs=["hive"], environment={"BILLING_LAKE_GLUE_CRAWLER_ROLE": role}
     )
     delivery = lake.deliver("2025-03")
@@ -241,8 +241,8 @@ def test_the_real_crawler_makes_the_crawled_table_with_the_dictionary_s_types(
     assert lake.lake.crawled.names() == ()
 
 
-def test_tables_are_made_rebuilt_and_deleted_by_their_jobs(world: Make) -> None:
-    lake = world()
+def test_tables_are_made_rebuilt_and_deleted_by_their_jobs(make_lake: Make) -> None:
+    lake = make_lake()
     config = op_config("create_s3_table", table=lake.table)
     assert lake.run("s3_table_create", config=config).success
     assert lake.lake.s3_tables.fields(lake.table)
@@ -262,8 +262,8 @@ def test_tables_are_made_rebuilt_and_deleted_by_their_jobs(world: Make) -> None:
     assert lake.lake.s3_tables.fields(lake.table) is None
 
 
-def test_static_files_are_a_table_of_their_own(world: Make) -> None:
-    lake = world(outputs=["iceberg"])
+def test_static_files_are_a_table_of_their_own(make_lake: Make) -> None:
+    lake = make_lake(outputs=["iceberg"])
     delivery = lake.deliver("2025-01")
     keys = [str(file.relative_to(lake.landing)) for file in delivery.files]
     config = op_config(f"{EXPORT}__iceberg_static", files=keys)
@@ -284,9 +284,9 @@ def test_static_files_are_a_table_of_their_own(world: Make) -> None:
     ],
 )
 def test_what_is_missing_is_said_with_its_setting_in_the_first_step(
-    world: Make, setting: str, value: str, says: str
+    make_lake: Make, setting: str, value: str, says: str
 ) -> None:
-    lake = world("glue", environment={setting: value})
+    lake = make_lake("glue", environment={setting: value})
     result = lake.load("2025-03")
     text = failure(result, f"{EXPORT}__raw_reports")
     assert text.startswith(f"ConfigurationError: {setting}")
@@ -294,10 +294,10 @@ def test_what_is_missing_is_said_with_its_setting_in_the_first_step(
 
 
 def test_what_is_missing_is_said_before_static_files_are_read_or_tables_built_anew(
-    world: Make,
+    make_lake: Make,
 ) -> None:
     setting = "BILLING_LAKE_WAREHOUSE"
-    lake = world(environment={setting: "s3://nobody-has-this/lake"})
+    lake = make_lake(environment={setting: "s3://nobody-has-this/lake"})
     config = op_config(f"{EXPORT}__iceberg_static", files=["archive/none.csv.gz"])
     static = lake.run("__ASSET_JOB", assets=["iceberg_static"], config=config)
     rebuild = lake.run(f"{EXPORT}_rebuild_tables")

@@ -20,7 +20,7 @@ from billing_lake.domain.errors import ConfigurationError
 from billing_lake.domain.profiles import Profile
 from billing_lake.tables.relocation import relocate
 from billing_lake_tests.commands.conftest import Runner
-from billing_lake_tests.lakes import World
+from billing_lake_tests.lakes import SampleLake
 
 DOCS = Path(__file__).parents[1] / "docs" / "operation.md"
 OUTPUTS = ("hive", "iceberg", "s3_table")
@@ -33,11 +33,11 @@ def blocks(heading: str, language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```", section, re.MULTILINE | re.DOTALL)
 
 
-def profiles(world: World, *periods: str) -> dict[tuple[str, str], Profile]:
-    return {(one, period): world.profile(one, period) for one in OUTPUTS for period in periods}
+def profiles(lake: SampleLake, *periods: str) -> dict[tuple[str, str], Profile]:
+    return {(one, period): lake.profile(one, period) for one in OUTPUTS for period in periods}
 
 
-def back_up(world: World, to: Path, meanwhile: Callable[[], None]) -> None:
+def back_up(lake: SampleLake, to: Path, meanwhile: Callable[[], None]) -> None:
     """Back the lake up as documented; something happens between the catalogs and the warehouse."""
     script = blocks("Backup, restore, moving", "sh")[0]
     script = script.replace("/backup/lake", str(to)).replace(".venv/bin/python", sys.executable)
@@ -46,12 +46,12 @@ def back_up(world: World, to: Path, meanwhile: Callable[[], None]) -> None:
         if part is None:
             meanwhile()
         else:
-            subprocess.run(["bash", "-eu", "-c", part], cwd=world.home.parent, check=True)
+            subprocess.run(["bash", "-eu", "-c", part], cwd=lake.home.parent, check=True)
 
 
 @pytest.fixture
-def loaded(world: Callable[..., World]) -> World:
-    made = world()
+def loaded(make_lake: Callable[..., SampleLake]) -> SampleLake:
+    made = make_lake()
     for period in ("2025-01", "2025-02"):
         made.deliver(period)
         assert made.load(period).success
@@ -59,7 +59,7 @@ def loaded(world: Callable[..., World]) -> World:
 
 
 def test_a_backup_that_was_made_beside_a_load_is_restored_to_the_same_place_and_to_another(
-    loaded: World, tmp_path: Path
+    loaded: SampleLake, tmp_path: Path
 ) -> None:
     before = profiles(loaded, "2025-01", "2025-02")
     backup = tmp_path / "backup"
@@ -71,7 +71,7 @@ def test_a_backup_that_was_made_beside_a_load_is_restored_to_the_same_place_and_
     back_up(loaded, backup, load)
     assert all(found != before[key] for key, found in profiles(loaded, "2025-02").items())
 
-    elsewhere = World(tmp_path / "elsewhere", instance=loaded.instance)
+    elsewhere = SampleLake(tmp_path / "elsewhere", instance=loaded.instance)
     shutil.copytree(backup, elsewhere.home)
     with pytest.raises(ConfigurationError):
         _ = LocalLake(elsewhere.home).iceberg
@@ -104,8 +104,8 @@ def _extensions(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("_extensions")
-def test_what_is_written_of_python_reads_every_cost(world: Callable[..., World]) -> None:
-    made = world(name="cost_and_usage")
+def test_what_is_written_of_python_reads_every_cost(make_lake: Callable[..., SampleLake]) -> None:
+    made = make_lake(name="cost_and_usage")
     delivery = made.deliver("2025-03")
     done = made.load("2025-03")
     assert done.success

@@ -11,7 +11,7 @@ from typing import Any, cast
 
 import pytest
 
-from billing_lake_tests.lakes import SparkWorld, World
+from billing_lake_tests.lakes import SampleLake, SampleLakeOnSpark
 from billing_lake_tests.reports import write_manifest
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
@@ -27,33 +27,35 @@ SPARK = pytest.param(
 
 
 @pytest.fixture(params=["polars", SPARK, "glue"])
-def make(request: pytest.FixtureRequest) -> Callable[..., World]:
+def make(request: pytest.FixtureRequest) -> Callable[..., SampleLake]:
     """Make lakes that one of the engines loads."""
     if request.param == "glue":
-        on_aws: Callable[..., World] = partial(request.getfixturevalue("aws_world"), "glue")
+        on_aws: Callable[..., SampleLake] = partial(
+            request.getfixturevalue("make_aws_lake"), "glue"
+        )
         return on_aws
-    world = request.getfixturevalue("world")
+    make_lake = request.getfixturevalue("make_lake")
     if request.param == "polars":
-        return cast("Callable[..., World]", world)
+        return cast("Callable[..., SampleLake]", make_lake)
 
-    def spark_world(**settings: Any) -> World:
-        lake: World = world(**settings)
+    def spark_world(**settings: Any) -> SampleLake:
+        lake: SampleLake = make_lake(**settings)
         session = request.getfixturevalue("spark")
-        return SparkWorld(lake.home, lake.settings, lake.instance, session=session)
+        return SampleLakeOnSpark(lake.home, lake.settings, lake.instance, session=session)
 
     return spark_world
 
 
-def check(world: World, period: str, rows: int, cost: str) -> None:
-    assert world.load(period).success
+def check(lake: SampleLake, period: str, rows: int, cost: str) -> None:
+    assert lake.load(period).success
     for output in ("hive", "iceberg", "s3_table"):
-        profile = world.profile(output, period)
+        profile = lake.profile(output, period)
         assert profile.rows == rows
         assert profile.totals["USD"][COST] == Decimal(cost)
 
 
 def test_the_two_loose_reports_of_the_replaced_system_load_to_their_known_total(
-    make: Callable[..., World],
+    make: Callable[..., SampleLake],
 ) -> None:
     lake = make(layout="loose", prefix="billing", report="")
     (lake.landing / "billing").mkdir(parents=True)
@@ -63,7 +65,7 @@ def test_the_two_loose_reports_of_the_replaced_system_load_to_their_known_total(
     check(lake, "2025-03", 40_000, "2018.16023732")
 
 
-def test_a_real_anonymised_report_loads_to_its_known_total(make: Callable[..., World]) -> None:
+def test_a_real_anonymised_report_loads_to_its_known_total(make: Callable[..., SampleLake]) -> None:
     lake = make(layout="overwrite", prefix="cur", report="real", start="2023-01")
     folder = lake.landing / "cur" / "real" / "20231101-20231201"
     folder.mkdir(parents=True)

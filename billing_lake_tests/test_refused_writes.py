@@ -24,7 +24,7 @@ import pytest
 from billing_lake.domain import errors
 from billing_lake.domain.profiles import Profile
 from billing_lake_tests.assets.test_load import figures
-from billing_lake_tests.lakes import SPEC, World
+from billing_lake_tests.lakes import SPEC, SampleLake
 
 PERIOD = "2025-03"
 PLACES = 12
@@ -67,16 +67,16 @@ class Disk:
 def main() -> None:
     """Load restatements with one fault after another; print what became of each as a line of JSON."""
     home, how = Path(sys.argv[1]), sys.argv[2]
-    world = World(home)
+    lake = SampleLake(home)
     disk = Disk(home)
-    delivered = world.deliver(PERIOD, spec=SPEC)
-    assert world.load(PERIOD).success
-    turns = places(world, disk) if how == "calls" else SIZES
+    delivered = lake.deliver(PERIOD, spec=SPEC)
+    assert lake.load(PERIOD).success
+    turns = places(lake, disk) if how == "calls" else SIZES
     for turn, place in enumerate(turns, start=1):
-        delivered = world.deliver(PERIOD, spec=SPEC, restatement=turn)
-        before = held(world)
+        delivered = lake.deliver(PERIOD, spec=SPEC, restatement=turn)
+        before = held(lake)
         with fault(disk, how, place):
-            result = world.load(PERIOD)
+            result = lake.load(PERIOD)
         failures = [event.step_failure_data for event in result.get_step_failure_events()]
         said = [
             one.user_failure_data.description if one.user_failure_data else str(one.error)
@@ -84,23 +84,23 @@ def main() -> None:
         ]
         whole = all(
             now == old or figures(now) == figures(delivered)
-            for old, now in zip(before, held(world), strict=True)
+            for old, now in zip(before, held(lake), strict=True)
         )
         told = {"place": disk.failed or place, "success": result.success, "whole": whole}
         print(json.dumps({**told, "said": said}), flush=True)
-    assert world.load(PERIOD).success
-    assert all(figures(now) == figures(delivered) for now in held(world))
+    assert lake.load(PERIOD).success
+    assert all(figures(now) == figures(delivered) for now in held(lake))
 
 
-def held(world: World) -> list[Profile]:
+def held(lake: SampleLake) -> list[Profile]:
     """Return what a reader of each table finds."""
-    return [world.profile(output, PERIOD) for output in world.component.outputs]
+    return [lake.profile(output, PERIOD) for output in lake.component.outputs]
 
 
-def places(world: World, disk: Disk) -> list[int]:
+def places(lake: SampleLake, disk: Disk) -> list[int]:
     """Return the numbers of calls that are to fail."""
     disk.calls = 0
-    assert world.load(PERIOD).success
+    assert lake.load(PERIOD).success
     step = max(1, disk.calls // PLACES)
     return list(range(0, disk.calls, step))
 

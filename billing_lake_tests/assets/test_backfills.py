@@ -27,16 +27,16 @@ from billing_lake.sample import SampleDelivery
 from billing_lake.tables.hive import HiveTables
 from billing_lake.tables.iceberg import IcebergTables
 from billing_lake_tests.assets.test_load import assert_tables_equal
-from billing_lake_tests.lakes import EXPORT, NO_CAPTURE, TABLE, World, failure, verdicts
+from billing_lake_tests.lakes import EXPORT, NO_CAPTURE, TABLE, SampleLake, failure, verdicts
 
-Make = Callable[..., World]
+Make = Callable[..., SampleLake]
 
 MONTHS = [f"2025-{month:02d}" for month in range(1, 7)]
 ASSETS = ("raw_reports", "crawler_table", "hive_table", "iceberg_table")
 TWO = ["hive", "iceberg"]
 
 
-def statuses(lake: World, asset: str) -> dict[str, str]:
+def statuses(lake: SampleLake, asset: str) -> dict[str, str]:
     """What the bar of periods shows: `green`, `red` or `missing`."""
     found = lake.instance.get_status_by_partition(
         dg.AssetKey([EXPORT, asset]), MONTHS, lake.component.export.partitions
@@ -48,7 +48,7 @@ def statuses(lake: World, asset: str) -> dict[str, str]:
     }
 
 
-def proofs(lake: World, asset: str, check: str = "equals_delivery") -> dict[str, CheckStatus]:
+def proofs(lake: SampleLake, asset: str, check: str = "equals_delivery") -> dict[str, CheckStatus]:
     """What the checks' bar of periods shows."""
     key = dg.AssetCheckKey(dg.AssetKey([EXPORT, asset]), check)
     partitions = lake.component.export.partitions
@@ -69,8 +69,8 @@ def steps_that_failed(result: dg.ExecuteInProcessResult) -> set[str]:
     return {str(event.step_key) for event in result.get_step_failure_events()}
 
 
-def test_months_without_a_delivery_are_skipped_and_stay_as_they_were(world: Make) -> None:
-    lake = world(outputs=TWO)
+def test_months_without_a_delivery_are_skipped_and_stay_as_they_were(make_lake: Make) -> None:
+    lake = make_lake(outputs=TWO)
     archived = lake.deliver("2025-01")
     assert lake.load("2025-01").success
     proved = verdicts(lake.load("2025-01"))["iceberg_table", "equals_delivery", "2025-01"]
@@ -96,8 +96,8 @@ def test_months_without_a_delivery_are_skipped_and_stay_as_they_were(world: Make
     assert {period for _, _, period in found} == {"2025-01", "2025-03"}
 
 
-def test_a_skipped_month_tells_why_on_its_page(world: Make) -> None:
-    lake = world(outputs=["iceberg"])
+def test_a_skipped_month_tells_why_on_its_page(make_lake: Make) -> None:
+    lake = make_lake(outputs=["iceberg"])
     lake.deliver("2025-01")
     assert lake.load("2025-02").success
     records = lake.instance.fetch_observations(dg.AssetKey([EXPORT, "raw_reports"]), 10).records
@@ -108,8 +108,8 @@ def test_a_skipped_month_tells_why_on_its_page(world: Make) -> None:
     assert told.metadata["outcome"].value == "skipped"
 
 
-def test_months_loaded_one_run_each_are_skipped_alike(world: Make) -> None:
-    lake = world(outputs=TWO, single_run_backfill=False)
+def test_months_loaded_one_run_each_are_skipped_alike(make_lake: Make) -> None:
+    lake = make_lake(outputs=TWO, single_run_backfill=False)
     archived, good = lake.deliver("2025-01"), lake.deliver("2025-03")
     assert lake.load("2025-01").success
     take_away(archived)
@@ -132,30 +132,30 @@ def test_months_loaded_one_run_each_are_skipped_alike(world: Make) -> None:
 
 
 @pytest.mark.parametrize("load", ["one month", "a range"])
-def test_an_export_without_any_delivery_is_no_month_to_skip(world: Make, load: str) -> None:
-    lake = world(outputs=["iceberg"])
+def test_an_export_without_any_delivery_is_no_month_to_skip(make_lake: Make, load: str) -> None:
+    lake = make_lake(outputs=["iceberg"])
     (lake.landing / "billing/daily").mkdir(parents=True)
     result = lake.load("2025-02") if load == "one month" else lake.load_range(*MONTHS[:2])
     assert not result.success
     assert "NoDeliveryError: " in failure(result, f"{EXPORT}__raw_reports")
 
 
-def spoil_the_manifest(_: World, delivery: SampleDelivery) -> None:
+def spoil_the_manifest(_: SampleLake, delivery: SampleDelivery) -> None:
     assert delivery.manifest
     delivery.manifest.write_text("{ this is no JSON")
 
 
-def spoil_a_file(_: World, delivery: SampleDelivery) -> None:
+def spoil_a_file(_: SampleLake, delivery: SampleDelivery) -> None:
     delivery.files[0].write_bytes(b"this is no gzip at all")
 
 
-def spoil_a_column(lake: World, _: SampleDelivery) -> None:
+def spoil_a_column(lake: SampleLake, _: SampleDelivery) -> None:
     """Of all months, only the bad one has the tag."""
     columns = lake_columns([Column("resource_tags_user_project", "long")])
     lake.lake.iceberg.create(TABLE, plan(None, columns).fields)
 
 
-def spoil_nothing(_: World, __: SampleDelivery) -> None:
+def spoil_nothing(_: SampleLake, __: SampleDelivery) -> None:
     """The month fails at its table."""
 
 
@@ -185,13 +185,13 @@ def no_space_for(
     ],
 )
 def test_a_bad_month_fails_alone_wherever_it_fails(
-    world: Make,
+    make_lake: Make,
     monkeypatch: pytest.MonkeyPatch,
-    spoil: Callable[[World, SampleDelivery], None],
+    spoil: Callable[[SampleLake, SampleDelivery], None],
     asset: str,
     error: str,
 ) -> None:
-    lake = world(outputs=TWO)
+    lake = make_lake(outputs=TWO)
     archived = lake.deliver("2025-01")
     assert lake.load("2025-01").success
     take_away(archived)
@@ -242,9 +242,9 @@ def test_a_bad_month_fails_alone_wherever_it_fails(
 
 
 def test_a_table_that_fails_turns_no_check_of_a_skipped_month_red(
-    world: Make, monkeypatch: pytest.MonkeyPatch
+    make_lake: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lake = world(outputs=TWO)
+    lake = make_lake(outputs=TWO)
     lake.deliver("2025-03")
     no_space_for("2025-03", monkeypatch, IcebergTables)
     result = lake.load_range("2025-02", "2025-04")
@@ -258,8 +258,8 @@ def test_a_table_that_fails_turns_no_check_of_a_skipped_month_red(
         assert {found[month] for month in MONTHS[1:4]} == {CheckStatus.SUCCEEDED}, asset
 
 
-def test_a_month_that_the_first_step_refuses_everywhere_fails_in_its_place(world: Make) -> None:
-    lake = world(outputs=["iceberg"])
+def test_a_month_that_the_first_step_refuses_everywhere_fails_in_its_place(make_lake: Make) -> None:
+    lake = make_lake(outputs=["iceberg"])
     for month in MONTHS[:2]:
         spoil_a_file(lake, lake.deliver(month))
     result = lake.load_range(*MONTHS[:2])
@@ -268,8 +268,8 @@ def test_a_month_that_the_first_step_refuses_everywhere_fails_in_its_place(world
     assert text.startswith("All 2 billing periods failed.\n2025-01: NotGzipError: ")
 
 
-def test_the_last_step_says_what_failed_where_no_checks_are_run(world: Make) -> None:
-    lake = world(outputs=["iceberg"])
+def test_the_last_step_says_what_failed_where_no_checks_are_run(make_lake: Make) -> None:
+    lake = make_lake(outputs=["iceberg"])
     spoil_a_file(lake, lake.deliver("2025-01"))
     lake.deliver("2025-02")
     job = lake.definitions.resolve_implicit_global_asset_job_def().get_subset(
@@ -286,9 +286,9 @@ def test_the_last_step_says_what_failed_where_no_checks_are_run(world: Make) -> 
 
 
 def test_a_range_of_any_length_looks_at_the_folder_once_for_what_is_not_there(
-    world: Make, monkeypatch: pytest.MonkeyPatch
+    make_lake: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lake = world(outputs=["iceberg"])
+    lake = make_lake(outputs=["iceberg"])
     lake.deliver("2025-03")
     looked: list[str] = []
     look = LocalStorage.list
@@ -304,9 +304,9 @@ def test_a_range_of_any_length_looks_at_the_folder_once_for_what_is_not_there(
 
 @pytest.mark.parametrize("months", [MONTHS[:1], MONTHS[:3]])
 def test_a_lost_race_is_tried_again_in_one_month_and_in_many(
-    world: Make, monkeypatch: pytest.MonkeyPatch, months: list[str]
+    make_lake: Make, monkeypatch: pytest.MonkeyPatch, months: list[str]
 ) -> None:
-    lake = world(outputs=["iceberg"])
+    lake = make_lake(outputs=["iceberg"])
     deliveries = [lake.deliver(month) for month in months]
     loaded: list[str] = []
     replace = IcebergTables.replace_period
@@ -327,16 +327,18 @@ def test_a_lost_race_is_tried_again_in_one_month_and_in_many(
     assert_tables_equal(lake, *deliveries)
 
 
-def test_a_table_alone_for_a_month_that_was_not_crawled_says_what_comes_first(world: Make) -> None:
-    lake = world(outputs=["iceberg"])
+def test_a_table_alone_for_a_month_that_was_not_crawled_says_what_comes_first(
+    make_lake: Make,
+) -> None:
+    lake = make_lake(outputs=["iceberg"])
     result = lake.load("2025-02", assets=["iceberg_table"])
     text = failure(result, f"{EXPORT}__iceberg_table")
     assert text.startswith("TableError: costs/crawler_table has no value for 2025-02. Materialize ")
     assert "LoadInputError" not in text
 
 
-def test_a_lake_that_takes_no_values_fails_the_step_with_the_remedy(world: Make) -> None:
-    lake = world(outputs=["iceberg"])
+def test_a_lake_that_takes_no_values_fails_the_step_with_the_remedy(make_lake: Make) -> None:
+    lake = make_lake(outputs=["iceberg"])
     lake.deliver("2025-02")
     (lake.home / "values").write_text("a file where a folder must be")
     text = failure(lake.load("2025-02"), f"{EXPORT}__raw_reports")
@@ -349,8 +351,8 @@ HOME = "BILLING_LAKE_TEST_HOME"
 
 def load_job() -> dg.JobDefinition:
     """The job of the lake in the environment's folder, for runs that go on where another one failed."""
-    world = World(Path(os.environ[HOME]), {"outputs": TWO})
-    return world.definitions.resolve_job_def(f"{EXPORT}_load")
+    lake = SampleLake(Path(os.environ[HOME]), {"outputs": TWO})
+    return lake.definitions.resolve_job_def(f"{EXPORT}_load")
 
 
 def in_range(first: str, last: str) -> Mapping[str, str]:
@@ -363,7 +365,7 @@ def test_a_run_that_goes_on_where_another_one_failed_knows_what_that_one_skipped
     (tmp_path / "dagster").mkdir()
     monkeypatch.setenv(HOME, str(tmp_path / "lake"))
     with dg.DagsterInstance.local_temp(str(tmp_path / "dagster"), NO_CAPTURE) as instance:
-        lake = World(tmp_path / "lake", {"outputs": TWO}, instance)
+        lake = SampleLake(tmp_path / "lake", {"outputs": TWO}, instance)
         archived, good = lake.deliver("2025-01"), lake.deliver("2025-02")
         assert lake.load("2025-01").success
         take_away(archived)
@@ -388,9 +390,9 @@ def out_of_order(_: object) -> None:
 
 
 def test_a_skipped_month_is_told_of_deliveries_that_no_month_of_the_export_reaches(
-    world: Make,
+    make_lake: Make,
 ) -> None:
-    lake = world(outputs=["iceberg"], start="2025-02")
+    lake = make_lake(outputs=["iceberg"], start="2025-02")
     lake.deliver("2025-01")
     for result in (lake.load("2025-02"), lake.load_range("2025-02", "2025-03")):
         assert result.success

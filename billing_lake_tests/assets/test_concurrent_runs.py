@@ -10,18 +10,20 @@ import dagster as dg
 import pytest
 
 from billing_lake_tests.assets.test_load import assert_tables_equal
-from billing_lake_tests.lakes import EXPORT, NO_CAPTURE, TABLE, World
+from billing_lake_tests.lakes import EXPORT, NO_CAPTURE, TABLE, SampleLake
 
 
 @pytest.fixture
-def lake(tmp_path: Path) -> Iterator[World]:
+def lake(tmp_path: Path) -> Iterator[SampleLake]:
     (tmp_path / "dagster").mkdir()
     storage = str(tmp_path / "dagster")
     with dg.DagsterInstance.local_temp(storage, overrides=NO_CAPTURE) as instance:
-        yield World(tmp_path / "lake", {}, instance)
+        yield SampleLake(tmp_path / "lake", {}, instance)
 
 
-def test_runs_of_several_months_and_two_of_one_month_leave_each_month_once(lake: World) -> None:
+def test_runs_of_several_months_and_two_of_one_month_leave_each_month_once(
+    lake: SampleLake,
+) -> None:
     deliveries = [lake.deliver(period) for period in ("2025-01", "2025-02")]
     with ThreadPoolExecutor(3) as pool:
         # Each run has catalogs of its own, as runs in processes of their own have.

@@ -7,24 +7,24 @@ from decimal import Decimal
 
 from billing_lake_tests.engines.report_files import csv_text, report
 from billing_lake_tests.engines.test_digests import rewritten
-from billing_lake_tests.lakes import EXPORT, World, failure, verdicts
+from billing_lake_tests.lakes import EXPORT, SampleLake, failure, verdicts
 from billing_lake_tests.reports import minimal_row
 
 COST = "line_item_unblended_cost"
 MARCH = "2025-03"
 
-Make = Callable[..., World]
+Make = Callable[..., SampleLake]
 
 
-def total(lake: World, output: str) -> Decimal:
+def total(lake: SampleLake, output: str) -> Decimal:
     """Return the cost that a reader of the table finds."""
     return lake.profile(output, MARCH).totals["USD"][COST]
 
 
 def test_a_report_rewritten_between_the_passes_fails_the_load_and_changes_no_table(
-    world: Make,
+    make_lake: Make,
 ) -> None:
-    lake = world(layout="loose")
+    lake = make_lake(layout="loose")
     (lake.landing / "billing").mkdir(parents=True)
     path = report(lake.landing / "billing" / "a.csv.gz", csv_text([minimal_row(cost="1.25")]))
     other = report(lake.home / "other", csv_text([minimal_row(cost="1.52")])).read_bytes()
@@ -38,8 +38,10 @@ def test_a_report_rewritten_between_the_passes_fails_the_load_and_changes_no_tab
     assert total(lake, "hive") == total(lake, "iceberg") == Decimal("1.25")
 
 
-def test_files_encoded_from_other_bytes_are_not_taken_over_by_the_next_table(world: Make) -> None:
-    lake = world(layout="loose")
+def test_files_encoded_from_other_bytes_are_not_taken_over_by_the_next_table(
+    make_lake: Make,
+) -> None:
+    lake = make_lake(layout="loose")
     (lake.landing / "billing").mkdir(parents=True)
     path = report(lake.landing / "billing" / "a.csv.gz", csv_text([minimal_row(cost="1.25")]))
     other = report(lake.home / "other", csv_text([minimal_row(cost="1.52")])).read_bytes()

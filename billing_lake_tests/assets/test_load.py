@@ -15,11 +15,11 @@ from billing_lake.domain.profiles import Profile
 from billing_lake.domain.sources import PeriodKey
 from billing_lake.sample import SampleDelivery, SampleSpec
 from billing_lake.tables.base import TableCatalog
-from billing_lake_tests.lakes import EXPORT, TABLE, World, failure, verdicts
+from billing_lake_tests.lakes import EXPORT, TABLE, SampleLake, failure, verdicts
 
 OUTPUTS = ("hive", "iceberg", "s3_table")
 
-Make = Callable[..., World]
+Make = Callable[..., SampleLake]
 
 
 def figures(
@@ -32,10 +32,10 @@ def figures(
     return found.rows, totals
 
 
-def assert_tables_equal(world: World, *deliveries: SampleDelivery) -> None:
+def assert_tables_equal(lake: SampleLake, *deliveries: SampleDelivery) -> None:
     for delivery in deliveries:
-        for output in world.component.outputs:
-            assert figures(world.profile(output, delivery.period)) == figures(delivery), output
+        for output in lake.component.outputs:
+            assert figures(lake.profile(output, delivery.period)) == figures(delivery), output
 
 
 def metadata(result: dg.ExecuteInProcessResult, asset: str) -> dict[str, object]:
@@ -49,9 +49,9 @@ def metadata(result: dg.ExecuteInProcessResult, asset: str) -> dict[str, object]
 
 
 def test_a_month_is_in_all_three_tables_to_the_last_digit_and_every_proof_passes(
-    world: Make,
+    make_lake: Make,
 ) -> None:
-    lake = world()
+    lake = make_lake()
     delivery = lake.deliver("2025-03")
     result = lake.load("2025-03")
     assert result.success
@@ -96,7 +96,7 @@ def assert_everything_is_told(result: dg.ExecuteInProcessResult, delivery: Sampl
     assert "2025-03-01" <= first.isoformat() <= last.isoformat() < "2025-04-01"
 
 
-def assert_bytes_are_shared(lake: World, result: dg.ExecuteInProcessResult) -> None:
+def assert_bytes_are_shared(lake: SampleLake, result: dg.ExecuteInProcessResult) -> None:
     key = PeriodKey(EXPORT, "2025-03")
     inodes = {
         Path(file.uri).stat().st_ino
@@ -113,8 +113,8 @@ def assert_bytes_are_shared(lake: World, result: dg.ExecuteInProcessResult) -> N
     assert "engine" not in metadata(result, "s3_table")
 
 
-def test_a_restatement_replaces_the_month_and_says_what_it_replaced(world: Make) -> None:
-    lake = world()
+def test_a_restatement_replaces_the_month_and_says_what_it_replaced(make_lake: Make) -> None:
+    lake = make_lake()
     first = lake.deliver("2025-03")
     assert lake.load("2025-03").success
     second = lake.deliver("2025-03", restatement=1)
@@ -127,16 +127,18 @@ def test_a_restatement_replaces_the_month_and_says_what_it_replaced(world: Make)
     assert told["replaced_rows"] == first.rows
 
 
-def test_loading_the_same_delivery_again_changes_nothing(world: Make) -> None:
-    lake = world()
+def test_loading_the_same_delivery_again_changes_nothing(make_lake: Make) -> None:
+    lake = make_lake()
     delivery = lake.deliver("2025-03")
     assert lake.load("2025-03").success
     assert lake.load("2025-03").success
     assert_tables_equal(lake, delivery)
 
 
-def test_a_column_that_is_new_in_the_third_month_is_added_and_old_months_stay(world: Make) -> None:
-    lake = world()
+def test_a_column_that_is_new_in_the_third_month_is_added_and_old_months_stay(
+    make_lake: Make,
+) -> None:
+    lake = make_lake()
     before = lake.deliver("2025-01")
     assert lake.load("2025-01").success
     after = lake.deliver("2025-03", extra_tags=("user:Project",))
@@ -157,8 +159,10 @@ def test_a_column_that_is_new_in_the_third_month_is_added_and_old_months_stay(wo
 
 
 @pytest.mark.parametrize("outputs", [["iceberg"], ["s3_table"], ["iceberg", "s3_table"], ["hive"]])
-def test_an_export_is_loaded_into_the_tables_that_it_chose(world: Make, outputs: list[str]) -> None:
-    lake = world(outputs=outputs)
+def test_an_export_is_loaded_into_the_tables_that_it_chose(
+    make_lake: Make, outputs: list[str]
+) -> None:
+    lake = make_lake(outputs=outputs)
     delivery = lake.deliver("2025-03")
     result = lake.load("2025-03")
     assert result.success
@@ -175,13 +179,13 @@ def test_an_export_is_loaded_into_the_tables_that_it_chose(world: Make, outputs:
 
 
 def test_an_s3_table_that_is_added_later_with_other_field_ids_gets_its_own_files(
-    world: Make,
+    make_lake: Make,
 ) -> None:
-    lake = world()
+    lake = make_lake()
     delivery = lake.deliver("2025-03")
     created = lake.run("s3_table_create", config=op_config("create_s3_table", table=TABLE))
     assert created.success
-    lake_without = World(lake.home, {"outputs": ["hive", "iceberg"]}, lake.instance)
+    lake_without = SampleLake(lake.home, {"outputs": ["hive", "iceberg"]}, lake.instance)
     assert lake_without.load("2025-03").success
     result = lake.load("2025-03")
     assert result.success
@@ -191,9 +195,9 @@ def test_an_s3_table_that_is_added_later_with_other_field_ids_gets_its_own_files
 
 
 def test_tables_made_beside_a_defined_s3_table_take_its_field_ids_and_share_bytes(
-    world: Make,
+    make_lake: Make,
 ) -> None:
-    lake = world()
+    lake = make_lake()
     delivery = lake.deliver("2025-03")
     assert lake.run("s3_table_create", config=op_config("create_s3_table", table=TABLE)).success
     result = lake.load("2025-03")
@@ -208,8 +212,8 @@ def test_tables_made_beside_a_defined_s3_table_take_its_field_ids_and_share_byte
     )
 
 
-def test_a_table_whose_files_were_taken_away_upstream_encodes_again(world: Make) -> None:
-    lake = world()
+def test_a_table_whose_files_were_taken_away_upstream_encodes_again(make_lake: Make) -> None:
+    lake = make_lake()
     delivery = lake.deliver("2025-03")
     assert lake.load("2025-03").success
     for file in lake.lake.hive.files(TABLE, PeriodKey(EXPORT, "2025-03")).files:
@@ -220,8 +224,8 @@ def test_a_table_whose_files_were_taken_away_upstream_encodes_again(world: Make)
     assert metadata(result, "iceberg_table")["encoded"] == "for this table"
 
 
-def test_a_delivery_that_changes_under_a_load_is_never_committed(world: Make) -> None:
-    lake = world()
+def test_a_delivery_that_changes_under_a_load_is_never_committed(make_lake: Make) -> None:
+    lake = make_lake()
     delivery = lake.deliver("2025-03")
     assert lake.load("2025-03").success
     lake.deliver("2025-03", restatement=1)
@@ -231,8 +235,8 @@ def test_a_delivery_that_changes_under_a_load_is_never_committed(world: Make) ->
     assert_tables_equal(lake, delivery)
 
 
-def test_a_failed_table_hides_no_other_and_keeps_the_crawled_table(world: Make) -> None:
-    lake = world()
+def test_a_failed_table_hides_no_other_and_keeps_the_crawled_table(make_lake: Make) -> None:
+    lake = make_lake()
     delivery = lake.deliver("2025-03")
     s3_tables = lake.home / "warehouse" / "s3tables"
     s3_tables.parent.mkdir(parents=True)
@@ -248,8 +252,8 @@ def test_a_failed_table_hides_no_other_and_keeps_the_crawled_table(world: Make) 
     assert lake.lake.crawled.names() == ()
 
 
-def test_a_range_is_one_run_in_which_each_period_is_replaced_and_told_of(world: Make) -> None:
-    lake = world()
+def test_a_range_is_one_run_in_which_each_period_is_replaced_and_told_of(make_lake: Make) -> None:
+    lake = make_lake()
     deliveries = [lake.deliver(period) for period in ("2025-01", "2025-02", "2025-03")]
     result = lake.load_range("2025-01", "2025-03")
     assert result.success
@@ -267,8 +271,8 @@ def test_a_range_is_one_run_in_which_each_period_is_replaced_and_told_of(world: 
     assert len(found) == 3 * 13
 
 
-def test_rows_of_another_month_are_refused_with_the_file(world: Make) -> None:
-    lake = world(outputs=["iceberg"])
+def test_rows_of_another_month_are_refused_with_the_file(make_lake: Make) -> None:
+    lake = make_lake(outputs=["iceberg"])
     right = lake.deliver("2025-03")
     wrong = lake.deliver("2025-02")
     right.files[1].write_bytes(wrong.files[1].read_bytes())
@@ -280,16 +284,16 @@ def test_rows_of_another_month_are_refused_with_the_file(world: Make) -> None:
     assert lake.lake.iceberg.tables() == ()
 
 
-def test_loose_files_load_by_the_period_that_their_rows_state(world: Make) -> None:
-    lake = world(layout="loose", outputs=["hive", "iceberg"])
+def test_loose_files_load_by_the_period_that_their_rows_state(make_lake: Make) -> None:
+    lake = make_lake(layout="loose", outputs=["hive", "iceberg"])
     spec = SampleSpec(layout="loose", prefix="billing", report="daily", rows=200, chunks=2)
     delivery = lake.deliver("2025-03", spec=spec)
     assert lake.load("2025-03").success
     assert_tables_equal(lake, delivery)
 
 
-def test_an_empty_delivery_is_a_month_without_rows(world: Make) -> None:
-    lake = world()
+def test_an_empty_delivery_is_a_month_without_rows(make_lake: Make) -> None:
+    lake = make_lake()
     full = lake.deliver("2025-03")
     assert lake.load("2025-03").success
     assert full.rows
@@ -301,8 +305,8 @@ def test_an_empty_delivery_is_a_month_without_rows(world: Make) -> None:
     assert all(one.passed for one in verdicts(result).values())
 
 
-def test_static_files_are_a_table_of_their_own_that_is_overwritten(world: Make) -> None:
-    lake = world()
+def test_static_files_are_a_table_of_their_own_that_is_overwritten(make_lake: Make) -> None:
+    lake = make_lake()
     january, march = (lake.deliver(period) for period in ("2025-01", "2025-03"))
     table = f"{TABLE}_static"
     keys = [str(f.relative_to(lake.landing)) for d in (january, march) for f in d.files]
@@ -319,15 +323,15 @@ def test_static_files_are_a_table_of_their_own_that_is_overwritten(world: Make) 
     assert lake.lake.iceberg.periods(table, EXPORT) == ("2025-01",)
 
 
-def test_static_files_are_skipped_where_none_is_named(world: Make) -> None:
-    lake = world()
+def test_static_files_are_skipped_where_none_is_named(make_lake: Make) -> None:
+    lake = make_lake()
     result = lake.run("__ASSET_JOB", assets=["iceberg_static"])
     assert result.success
     assert not result.get_asset_materialization_events()
     assert lake.lake.iceberg.tables() == ()
 
 
-def materialize_static(lake: World, keys: list[str]) -> dg.ExecuteInProcessResult:
+def materialize_static(lake: SampleLake, keys: list[str]) -> dg.ExecuteInProcessResult:
     config = op_config(f"{EXPORT}__iceberg_static", files=keys)
     return lake.run("__ASSET_JOB", assets=["iceberg_static"], config=config)
 
@@ -336,8 +340,10 @@ def op_config(op: str, **config: object) -> dict[str, object]:
     return {"ops": {op: {"config": config}}}
 
 
-def test_a_crawler_that_the_deployment_has_not_is_said_before_anything_is_read(world: Make) -> None:
-    lake = world(outputs=["iceberg"], crawler="glue")
+def test_a_crawler_that_the_deployment_has_not_is_said_before_anything_is_read(
+    make_lake: Make,
+) -> None:
+    lake = make_lake(outputs=["iceberg"], crawler="glue")
     lake.deliver("2025-03")
     text = failure(lake.load("2025-03"), f"{EXPORT}__raw_reports")
     assert text.startswith("ConfigurationError: `crawler` is 'glue'")
@@ -348,9 +354,9 @@ def test_a_crawler_that_the_deployment_has_not_is_said_before_anything_is_read(w
     "folder", ["landing", "catalog", "values", "warehouse", "warehouse/iceberg", "warehouse/hive"]
 )
 def test_a_file_in_a_folders_place_is_a_named_error(
-    world: Callable[..., World], folder: str
+    make_lake: Callable[..., SampleLake], folder: str
 ) -> None:
-    lake = world()
+    lake = make_lake()
     if folder != "landing":
         lake.deliver("2025-03")
     (lake.home / folder).parent.mkdir(parents=True, exist_ok=True)

@@ -8,18 +8,18 @@ from collections.abc import Callable
 import dagster as dg
 import pytest
 
-from billing_lake_tests.lakes import EXPORT, World, failure
+from billing_lake_tests.lakes import EXPORT, SampleLake, failure
 from billing_lake_tests.landing.small_deliveries import csv_gz, put, row
 
-Make = Callable[..., World]
+Make = Callable[..., SampleLake]
 
 
 @pytest.fixture(name="loose")
-def a_loose_export(world: Make) -> World:
-    return world(layout="loose", prefix="bill", report="", outputs=["iceberg"])
+def a_loose_export(make_lake: Make) -> SampleLake:
+    return make_lake(layout="loose", prefix="bill", report="", outputs=["iceberg"])
 
 
-def lay(lake: World, name: str, *periods: str) -> None:
+def lay(lake: SampleLake, name: str, *periods: str) -> None:
     rows = [row(period, f"{name}-{number}") for number, period in enumerate(periods)]
     put(lake.landing / f"bill/{name}.csv.gz", csv_gz(rows))
 
@@ -30,7 +30,7 @@ def said(result: dg.ExecuteInProcessResult) -> str:
 
 
 def test_rows_of_a_month_in_a_file_that_begins_with_another_stop_both_months_by_name(
-    loose: World,
+    loose: SampleLake,
 ) -> None:
     lay(loose, "march", "2025-03", "2025-03")
     lay(loose, "april", "2025-04")
@@ -48,7 +48,7 @@ def test_rows_of_a_month_in_a_file_that_begins_with_another_stop_both_months_by_
     assert loose.profile("iceberg", "2025-03").rows == 3
 
 
-def test_a_bad_cell_of_another_month_stops_that_month_alone(loose: World) -> None:
+def test_a_bad_cell_of_another_month_stops_that_month_alone(loose: SampleLake) -> None:
     lay(loose, "april", "2025-04")
     bad = ("i", "2025-03-01T00:00:00Z", "2025-03-02T00:00:00Z", "USD", "no number")
     put(loose.landing / "bill/march.csv.gz", csv_gz([bad]))
@@ -57,7 +57,7 @@ def test_a_bad_cell_of_another_month_stops_that_month_alone(loose: World) -> Non
 
 
 def test_a_file_of_another_month_that_ends_too_early_could_hold_rows_of_this_one(
-    loose: World,
+    loose: SampleLake,
 ) -> None:
     lay(loose, "april", "2025-04")
     # The first block of gzip holds the first rows, the second one is cut.
@@ -69,7 +69,7 @@ def test_a_file_of_another_month_that_ends_too_early_could_hold_rows_of_this_one
 
 
 def test_files_that_were_seen_whole_are_not_read_again_until_they_change(
-    loose: World,
+    loose: SampleLake,
 ) -> None:
     for month in ("2025-02", "2025-03", "2025-04"):
         lay(loose, month, month)
@@ -87,7 +87,7 @@ def test_files_that_were_seen_whole_are_not_read_again_until_they_change(
     assert looked_at("2025-04") == []
 
 
-def test_a_run_says_which_loose_file_is_unusable_and_why(loose: World) -> None:
+def test_a_run_says_which_loose_file_is_unusable_and_why(loose: SampleLake) -> None:
     lay(loose, "march", "2025-03")
     assert loose.load("2025-03").success
     before = loose.profile("iceberg", "2025-03")
@@ -100,8 +100,8 @@ def test_a_run_says_which_loose_file_is_unusable_and_why(loose: World) -> None:
     assert loose.profile("iceberg", "2025-03") == before
 
 
-def test_a_wrong_prefix_fails_with_the_folders_that_are_there(world: Make) -> None:
-    lake = world(prefix="bilings")
+def test_a_wrong_prefix_fails_with_the_folders_that_are_there(make_lake: Make) -> None:
+    lake = make_lake(prefix="bilings")
     lake.deliver("2025-03")
     result = lake.load("2025-03")
     assert not result.success

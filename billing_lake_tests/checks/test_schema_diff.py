@@ -10,20 +10,20 @@ import dagster as dg
 import pytest
 
 from billing_lake.domain.schemas import Column, lake_columns, plan
-from billing_lake_tests.lakes import EXPORT, TABLE, World, verdicts
+from billing_lake_tests.lakes import EXPORT, TABLE, SampleLake, verdicts
 
 COST = "line_item_unblended_cost"
 
 
-def make_table_with(lake: World, **types: str) -> None:
+def make_table_with(lake: SampleLake, **types: str) -> None:
     columns = lake_columns([Column(name, type_) for name, type_ in types.items()])
     lake.lake.iceberg.create(TABLE, plan(None, columns).fields)
 
 
 def test_an_incompatible_change_stops_the_load_and_no_table_is_touched(
-    world: Callable[..., World],
+    make_lake: Callable[..., SampleLake],
 ) -> None:
-    lake = world()
+    lake = make_lake()
     lake.deliver("2025-03")
     make_table_with(lake, **{COST: "double"})
     before = lake.lake.iceberg.fields(TABLE)
@@ -46,8 +46,10 @@ def test_an_incompatible_change_stops_the_load_and_no_table_is_touched(
     }
 
 
-def test_new_missing_and_wider_columns_pass_and_are_listed(world: Callable[..., World]) -> None:
-    lake = world(outputs=["iceberg"])
+def test_new_missing_and_wider_columns_pass_and_are_listed(
+    make_lake: Callable[..., SampleLake],
+) -> None:
+    lake = make_lake(outputs=["iceberg"])
     delivery = lake.deliver("2025-03")
     make_table_with(lake, **{COST: "decimal(20, 18)", "an_old_tag": "string"})
     result = lake.load("2025-03")
@@ -71,9 +73,9 @@ def test_new_missing_and_wider_columns_pass_and_are_listed(world: Callable[..., 
 
 
 def test_a_column_that_the_manifest_does_not_list_is_loaded_with_a_warning(
-    world: Callable[..., World],
+    make_lake: Callable[..., SampleLake],
 ) -> None:
-    lake = world(outputs=["iceberg"])
+    lake = make_lake(outputs=["iceberg"])
     delivery = lake.deliver("2025-03")
     (manifest,) = lake.landing.rglob("20250301-20250401/*-Manifest.json")
     stated = json.loads(manifest.read_text())
@@ -92,9 +94,9 @@ def test_a_column_that_the_manifest_does_not_list_is_loaded_with_a_warning(
 
 
 def test_the_gate_alone_says_what_is_missing_where_nothing_was_crawled(
-    world: Callable[..., World],
+    make_lake: Callable[..., SampleLake],
 ) -> None:
-    lake = world()
+    lake = make_lake()
     verdict = run_checks(lake, "crawler_table", "2025-03")[
         "crawler_table", "schema_diff", "2025-03"
     ]
@@ -103,7 +105,7 @@ def test_the_gate_alone_says_what_is_missing_where_nothing_was_crawled(
 
 
 def run_checks(
-    lake: World, asset: str, period: str | None
+    lake: SampleLake, asset: str, period: str | None
 ) -> dict[tuple[str, str, str | None], dg.AssetCheckEvaluation]:
     """Run the checks of an asset without the asset, as the UI's button does."""
     definitions = lake.definitions
@@ -124,9 +126,9 @@ def run_checks(
 
 @pytest.mark.parametrize("catalog", ["iceberg", "hive"])
 def test_a_catalog_that_cannot_be_read_is_the_failure_of_the_step_and_no_verdict(
-    world: Callable[..., World], catalog: str
+    make_lake: Callable[..., SampleLake], catalog: str
 ) -> None:
-    lake = world()
+    lake = make_lake()
     lake.deliver("2025-03")
     assert lake.load("2025-03").success
     lake.deliver("2025-03", restatement=1)
@@ -135,7 +137,7 @@ def test_a_catalog_that_cannot_be_read_is_the_failure_of_the_step_and_no_verdict
     for beside in (f"{database}-wal", f"{database}-shm"):
         Path(beside).unlink(missing_ok=True)
     database.write_bytes(b"This is no database" * 100)
-    result = World(lake.home, instance=lake.instance).load("2025-03")
+    result = SampleLake(lake.home, instance=lake.instance).load("2025-03")
     assert not result.success
     (failed,) = result.get_step_failure_events()
     failure = failed.step_failure_data.user_failure_data
@@ -143,4 +145,4 @@ def test_a_catalog_that_cannot_be_read_is_the_failure_of_the_step_and_no_verdict
     assert str(failure.description).startswith(("StorageReadError: ", "StorageWriteError: "))
     assert verdicts(result) == {}
     database.write_bytes(whole)
-    assert World(lake.home, instance=lake.instance).load("2025-03").success
+    assert SampleLake(lake.home, instance=lake.instance).load("2025-03").success

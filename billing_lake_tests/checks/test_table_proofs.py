@@ -16,7 +16,7 @@ import pytest
 from billing_lake.checks import table_proofs
 from billing_lake.domain.sources import PeriodKey
 from billing_lake_tests.checks.test_schema_diff import run_checks
-from billing_lake_tests.lakes import EXPORT, NO_CAPTURE, TABLE, World, verdicts
+from billing_lake_tests.lakes import EXPORT, NO_CAPTURE, TABLE, SampleLake, verdicts
 
 PERIOD = "2025-03"
 
@@ -25,9 +25,9 @@ ROUNDS = 4
 
 
 def test_rows_that_somebody_appended_are_found_out_to_the_digit(
-    world: Callable[..., World],
+    make_lake: Callable[..., SampleLake],
 ) -> None:
-    lake = world(outputs=["iceberg"])
+    lake = make_lake(outputs=["iceberg"])
     delivery = lake.deliver(PERIOD)
     assert lake.load(PERIOD).success
     table = lake.lake.iceberg.load(TABLE)
@@ -51,9 +51,9 @@ def test_rows_that_somebody_appended_are_found_out_to_the_digit(
 
 
 def test_a_file_that_somebody_deleted_fails_the_proof_with_the_file(
-    world: Callable[..., World],
+    make_lake: Callable[..., SampleLake],
 ) -> None:
-    lake = world(outputs=["hive", "iceberg"])
+    lake = make_lake(outputs=["hive", "iceberg"])
     lake.deliver(PERIOD)
     assert lake.load(PERIOD).success
     file = Path(lake.lake.iceberg.files(TABLE, PeriodKey(EXPORT, PERIOD)).files[0].uri)
@@ -65,8 +65,10 @@ def test_a_file_that_somebody_deleted_fails_the_proof_with_the_file(
     assert hive.passed
 
 
-def test_a_table_that_still_holds_the_delivery_before_says_so(world: Callable[..., World]) -> None:
-    lake = world(outputs=["iceberg"])
+def test_a_table_that_still_holds_the_delivery_before_says_so(
+    make_lake: Callable[..., SampleLake],
+) -> None:
+    lake = make_lake(outputs=["iceberg"])
     first = lake.deliver(PERIOD)
     assert lake.load(PERIOD).success
     second = lake.deliver(PERIOD, restatement=1)
@@ -81,8 +83,8 @@ def test_a_table_that_still_holds_the_delivery_before_says_so(world: Callable[..
     assert f"All rows are of delivery {first.version}" in str(versions.description)
 
 
-def test_usage_outside_the_month_warns_with_the_days(world: Callable[..., World]) -> None:
-    lake = world(outputs=["iceberg"])
+def test_usage_outside_the_month_warns_with_the_days(make_lake: Callable[..., SampleLake]) -> None:
+    lake = make_lake(outputs=["iceberg"])
     delivery = lake.deliver(PERIOD)
     shift_usage(delivery.files[0])
     result = lake.load(PERIOD)
@@ -96,9 +98,9 @@ def test_usage_outside_the_month_warns_with_the_days(world: Callable[..., World]
 
 
 def test_the_proofs_alone_say_what_is_missing_where_nothing_was_loaded(
-    world: Callable[..., World],
+    make_lake: Callable[..., SampleLake],
 ) -> None:
-    lake = world(outputs=["iceberg"])
+    lake = make_lake(outputs=["iceberg"])
     found = run_checks(lake, "iceberg_table", PERIOD)
     assert len(found) == 5
     assert not any(one.passed for one in found.values())
@@ -111,9 +113,9 @@ def test_the_proofs_alone_say_what_is_missing_where_nothing_was_loaded(
 
 
 def test_a_run_of_the_proofs_without_a_partition_judges_every_month_that_was_loaded(
-    world: Callable[..., World],
+    make_lake: Callable[..., SampleLake],
 ) -> None:
-    lake = world(outputs=["iceberg"])
+    lake = make_lake(outputs=["iceberg"])
     for period in ("2025-01", "2025-02"):
         lake.deliver(period)
     assert lake.load_range("2025-01", "2025-02").success
@@ -127,13 +129,13 @@ def test_a_run_of_the_proofs_without_a_partition_judges_every_month_that_was_loa
     [("iceberg", 2, True), ("hive", 1, True), ("hive", 2, False)],
 )
 def test_a_run_proves_what_it_loaded_while_other_loads_replace_it(
-    world: Callable[..., World],
+    make_lake: Callable[..., SampleLake],
     monkeypatch: pytest.MonkeyPatch,
     output: str,
     later: int,
     kept: bool,  # noqa: FBT001
 ) -> None:
-    lake = world(outputs=[output])
+    lake = make_lake(outputs=[output])
     first = lake.deliver(PERIOD)
     loads = list(range(1, later + 1))
     judge = table_proofs._TableProofs.judge
@@ -173,7 +175,7 @@ def test_no_verdict_is_false_while_loads_and_checks_of_a_month_race(tmp_path: Pa
     (tmp_path / "dagster").mkdir()
     storage = str(tmp_path / "dagster")
     with dg.DagsterInstance.local_temp(storage, overrides=NO_CAPTURE) as instance:
-        lake = World(tmp_path / "lake", {"outputs": ["hive", "iceberg"]}, instance)
+        lake = SampleLake(tmp_path / "lake", {"outputs": ["hive", "iceberg"]}, instance)
         numbers = iter(range(1, 100))
         lock = threading.Lock()
         lake.deliver(PERIOD)
@@ -205,9 +207,9 @@ def test_no_verdict_is_false_while_loads_and_checks_of_a_month_race(tmp_path: Pa
 
 
 def test_a_number_and_a_tag_that_somebody_changed_are_found_by_column(
-    world: Callable[..., World],
+    make_lake: Callable[..., SampleLake],
 ) -> None:
-    lake = world(outputs=["iceberg"])
+    lake = make_lake(outputs=["iceberg"])
     lake.deliver(PERIOD)
     assert lake.load(PERIOD).success
     table = lake.lake.iceberg.load(TABLE)
@@ -235,9 +237,9 @@ def test_a_number_and_a_tag_that_somebody_changed_are_found_by_column(
 
 
 def test_a_load_of_an_earlier_release_is_proved_by_what_that_knew_and_says_so(
-    world: Callable[..., World],
+    make_lake: Callable[..., SampleLake],
 ) -> None:
-    lake = world(outputs=["iceberg"])
+    lake = make_lake(outputs=["iceberg"])
     lake.deliver(PERIOD)
     assert lake.load(PERIOD).success
     (value,) = (lake.home / "values" / EXPORT / "crawler_table").glob("*.json")

@@ -14,7 +14,7 @@ import yaml
 from billing_lake import definitions as code_location
 from billing_lake.components import BillingExport
 from billing_lake.domain.errors import ConfigurationError
-from billing_lake_tests.lakes import EXPORT, World
+from billing_lake_tests.lakes import EXPORT, SampleLake
 
 # Dagster itself calls what pydantic deprecates.
 pytestmark = pytest.mark.filterwarnings("ignore:.*parse_obj_as.*")
@@ -81,7 +81,7 @@ def test_every_setting_says_what_it_is_for() -> None:
     assert all(len(one.get("description", "")) > 20 for one in properties.values()), properties
 
 
-def keys(lake: World) -> dict[str, Any]:
+def keys(lake: SampleLake) -> dict[str, Any]:
     definitions = lake.definitions
     return {
         "assets": {key.path[-1] for key in definitions.resolve_all_asset_keys()},
@@ -91,7 +91,7 @@ def keys(lake: World) -> dict[str, Any]:
 
 
 def test_an_export_is_its_assets_its_jobs_and_its_sensor(tmp_path: Path) -> None:
-    found = keys(World(tmp_path, {"outputs": ["iceberg"]}))
+    found = keys(SampleLake(tmp_path, {"outputs": ["iceberg"]}))
     assert found["assets"] == {"raw_reports", "crawler_table", "iceberg_table", "iceberg_static"}
     jobs = ("load", "rebuild_tables", "remove_orphans")
     assert {f"{EXPORT}_{job}" for job in jobs} <= found["jobs"]
@@ -101,7 +101,7 @@ def test_an_export_is_its_assets_its_jobs_and_its_sensor(tmp_path: Path) -> None
 def test_all_assets_of_an_export_have_the_same_periods_the_open_month_included(
     tmp_path: Path,
 ) -> None:
-    definitions = World(tmp_path).definitions
+    definitions = SampleLake(tmp_path).definitions
     partitions = {
         asset.partitions_def
         for asset in definitions.assets or ()
@@ -115,8 +115,8 @@ def test_all_assets_of_an_export_have_the_same_periods_the_open_month_included(
 
 
 def test_two_exports_live_side_by_side(tmp_path: Path) -> None:
-    one = World(tmp_path).definitions
-    other = World(tmp_path, {"name": "other", "layout": "loose", "prefix": "x"})
+    one = SampleLake(tmp_path).definitions
+    other = SampleLake(tmp_path, {"name": "other", "layout": "loose", "prefix": "x"})
     dg.Definitions.validate_loadable(dg.Definitions.merge(one, other.component.definitions))
 
 
@@ -124,7 +124,7 @@ def test_two_exports_live_side_by_side(tmp_path: Path) -> None:
 def test_a_backfill_of_a_range_is_one_run_or_one_for_each_month(
     tmp_path: Path, *, single_run: bool
 ) -> None:
-    definitions = World(tmp_path, {"single_run_backfill": single_run}).definitions
+    definitions = SampleLake(tmp_path, {"single_run_backfill": single_run}).definitions
     asset = definitions.resolve_assets_def(dg.AssetKey([EXPORT, "iceberg_table"]))
     expected = dg.BackfillPolicy.single_run() if single_run else dg.BackfillPolicy.multi_run()
     assert asset.backfill_policy == expected
@@ -133,7 +133,7 @@ def test_a_backfill_of_a_range_is_one_run_or_one_for_each_month(
 def test_a_sensor_is_off_until_somebody_switches_it_on(tmp_path: Path) -> None:
     status = dg.DefaultSensorStatus
     for running, expected in ((False, status.STOPPED), (True, status.RUNNING)):
-        definitions = World(tmp_path, {"sensor_running": running}).definitions
+        definitions = SampleLake(tmp_path, {"sensor_running": running}).definitions
         sensor = definitions.resolve_sensor_def(f"{EXPORT}_new_reports")
         assert sensor.default_status == expected
 
@@ -146,7 +146,7 @@ def test_there_is_a_static_table_only_where_one_is_asked_for_and_in_a_group_of_i
         ({"static": True}, {f"{EXPORT}_static"}),
         ({"static_files": ["archive/a.csv.gz"]}, {f"{EXPORT}_static"}),
     ):
-        definitions = World(tmp_path, {"static": False, **settings}).definitions
+        definitions = SampleLake(tmp_path, {"static": False, **settings}).definitions
         groups = {
             spec.group_name: spec.partitions_def is None
             for spec in definitions.resolve_all_asset_specs()
@@ -155,7 +155,7 @@ def test_there_is_a_static_table_only_where_one_is_asked_for_and_in_a_group_of_i
 
 
 def test_files_of_the_settings_are_the_default_of_the_static_table(tmp_path: Path) -> None:
-    lake = World(tmp_path, {"static_files": ["archive/a.csv.gz"]})
+    lake = SampleLake(tmp_path, {"static_files": ["archive/a.csv.gz"]})
     asset = lake.definitions.resolve_assets_def(dg.AssetKey([EXPORT, "iceberg_static"]))
     assert asset.op.config_schema.default_value == {"files": ["archive/a.csv.gz"]}
 

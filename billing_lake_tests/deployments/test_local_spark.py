@@ -18,7 +18,7 @@ from billing_lake.deployments.local_spark import LocalSparkLake
 from billing_lake.domain.errors import ConfigurationError
 from billing_lake.engines.spark_engine import SparkEngine
 from billing_lake.resources.spark import MASTER, MEMORY, SETTINGS
-from billing_lake_tests.lakes import World, failure, verdicts
+from billing_lake_tests.lakes import SampleLake, failure, verdicts
 from billing_lake_tests.servers.spark import LIGHT
 from billing_lake_tests.servers.spark_cluster import spark_cluster
 
@@ -67,8 +67,8 @@ RUN_CONFIG = {"resources": {"billing_lake_spark": {"config": {"driver_memory": "
 
 
 @dataclasses.dataclass(frozen=True)
-class SparkWorld(World):
-    """A world whose lake is loaded by Spark."""
+class SampleLakeOnSpark(SampleLake):
+    """A lake that is loaded by Spark."""
 
     @property
     def lake(self) -> LocalSparkLake:
@@ -86,11 +86,11 @@ class SparkWorld(World):
 
 
 def test_spark_continues_what_polars_began_and_polars_what_spark_began(
-    spark: Any, world: Callable[..., World]
+    spark: Any, make_lake: Callable[..., SampleLake]
 ) -> None:
     del spark  # the session of this process is the one that the run finds
-    polars = world()
-    loaders = (polars, SparkWorld(polars.home, polars.settings, polars.instance), polars)
+    polars = make_lake()
+    loaders = (polars, SampleLakeOnSpark(polars.home, polars.settings, polars.instance), polars)
     totals = []
     for restatement, loader in enumerate(loaders):
         delivery = loader.deliver("2025-01", restatement=restatement)

@@ -11,8 +11,8 @@ from billing_lake.domain.schemas import Column, lake_columns, plan
 from billing_lake.domain.sources import PeriodKey
 from billing_lake.loads.orphans import remove_orphans
 from billing_lake_tests.assets.test_load import op_config
-from billing_lake_tests.aws_lakes import AwsWorld
-from billing_lake_tests.lakes import EXPORT, World
+from billing_lake_tests.aws_lakes import SampleLakeOnAws
+from billing_lake_tests.lakes import EXPORT, SampleLake
 
 PERIOD = "2025-03"
 # A moment ahead: the clock of a storage need not be ours to the second.
@@ -20,17 +20,17 @@ ANY = timedelta(seconds=-2)
 
 
 @pytest.fixture(params=["local", "aws"])
-def lake(request: pytest.FixtureRequest) -> World:
+def lake(request: pytest.FixtureRequest) -> SampleLake:
     """A lake whose period was loaded twice, so that it has a history."""
-    fixture = {"local": "world", "aws": "aws_world"}[request.param]
-    world: World = request.getfixturevalue(fixture)()
+    fixture = {"local": "make_lake", "aws": "make_aws_lake"}[request.param]
+    lake: SampleLake = request.getfixturevalue(fixture)()
     for restatement in (0, 1):
-        world.deliver(PERIOD, restatement=restatement)
-        assert world.load(PERIOD).success
-    return world
+        lake.deliver(PERIOD, restatement=restatement)
+        assert lake.load(PERIOD).success
+    return lake
 
 
-def left_by_a_kill(lake: World) -> list[str]:
+def left_by_a_kill(lake: SampleLake) -> list[str]:
     """Put files where a load has them at different moments; return what is to go."""
     uris = {
         str(lake.lake.hive.new_location(lake.table, PeriodKey(EXPORT, PERIOD))): "part-0.parquet",
@@ -42,7 +42,7 @@ def left_by_a_kill(lake: World) -> list[str]:
     return sorted(uris)
 
 
-def files(lake: World) -> list[str]:
+def files(lake: SampleLake) -> list[str]:
     """Return every file of the tables and of the staging folder."""
     tables = [lake.lake.hive.uri(lake.table), lake.lake.iceberg.uri(lake.table)]
     folders = [*tables, lake.lake.staging]
@@ -50,7 +50,7 @@ def files(lake: World) -> list[str]:
 
 
 def test_what_a_killed_load_left_goes_when_it_is_old_and_the_tables_stay_as_they_are(
-    lake: World,
+    lake: SampleLake,
 ) -> None:
     tables = files(lake)
     left = left_by_a_kill(lake)
@@ -66,18 +66,22 @@ def test_what_a_killed_load_left_goes_when_it_is_old_and_the_tables_stay_as_they
     assert sorted(uri for uris in removed.values() for uri in uris) == left
     assert files(lake) == tables
     managed = [line for line in log if "cleans up by its own rules" in line]
-    assert len(managed) == isinstance(lake, AwsWorld)
+    assert len(managed) == isinstance(lake, SampleLakeOnAws)
 
 
-def test_an_age_that_would_reach_loads_at_work_is_refused(world: Callable[..., World]) -> None:
-    lake = world()
+def test_an_age_that_would_reach_loads_at_work_is_refused(
+    make_lake: Callable[..., SampleLake],
+) -> None:
+    lake = make_lake()
     config = op_config(f"{EXPORT}_orphans", older_than_days=0)
     result = lake.run(f"{EXPORT}_remove_orphans", config=config)
     assert "greater than or equal to 1" in str(result.failure_data_for_node(f"{EXPORT}_orphans"))
 
 
-def test_tables_that_are_not_the_exports_are_left_alone(world: Callable[..., World]) -> None:
-    lake = world(outputs=["iceberg"])
+def test_tables_that_are_not_the_exports_are_left_alone(
+    make_lake: Callable[..., SampleLake],
+) -> None:
+    lake = make_lake(outputs=["iceberg"])
     fields = plan(None, lake_columns([Column("line_item_unblended_cost", "double")])).fields
     mine = [f"{lake.table}{rest}" for rest in ("", "_static", "__before_1", "__rebuilt_1")]
     for table in (*mine, f"{lake.table}_of_others", "other.costs"):
@@ -88,9 +92,9 @@ def test_tables_that_are_not_the_exports_are_left_alone(world: Callable[..., Wor
 
 
 def test_static_files_are_looked_after_whatever_else_the_export_is_loaded_into(
-    world: Callable[..., World],
+    make_lake: Callable[..., SampleLake],
 ) -> None:
-    lake = world(outputs=["hive"])
+    lake = make_lake(outputs=["hive"])
     static = lake.component.export.static_table
     lake.lake.iceberg.create(static, plan(None, lake_columns([Column("a", "string")])).fields)
     lake.lake.files.write(f"{lake.lake.iceberg.uri(static)}/data/left.parquet", b"half")
@@ -98,6 +102,6 @@ def test_static_files_are_looked_after_whatever_else_the_export_is_loaded_into(
     assert set(removed) == {f"iceberg_table {static}"}
 
 
-def test_a_lake_without_tables_has_no_orphans(world: Callable[..., World]) -> None:
-    lake = world()
+def test_a_lake_without_tables_has_no_orphans(make_lake: Callable[..., SampleLake]) -> None:
+    lake = make_lake()
     assert remove_orphans(lake.lake, lake.component.export, ANY, print) == {}

@@ -17,7 +17,7 @@ from billing_lake.loads.crawl import crawl_delivery
 from billing_lake.loads.exports import TableOutput, catalog_of, table_of
 from billing_lake.tables.base import TableCatalog
 from billing_lake_tests.assets.test_load import assert_tables_equal, op_config
-from billing_lake_tests.lakes import EXPORT, TABLE, World, failure, verdicts
+from billing_lake_tests.lakes import EXPORT, TABLE, SampleLake, failure, verdicts
 from billing_lake_tests.tables.making import count, encode
 
 JOB = f"{EXPORT}_rebuild_tables"
@@ -28,10 +28,10 @@ OLD = plan(None, lake_columns([Column(COST, "double")])).fields
 
 AS_TEXT = plan(None, lake_columns([Column(COST, "string")])).fields
 
-Make = Callable[..., World]
+Make = Callable[..., SampleLake]
 
 
-def make_old_tables(lake: World, *keys: PeriodKey) -> None:
+def make_old_tables(lake: SampleLake, *keys: PeriodKey) -> None:
     """Make such tables, with two rows in each of ``keys``."""
     for output in lake.component.export.outputs:
         catalog_of(lake.lake, output).create(lake.table, OLD)
@@ -39,7 +39,7 @@ def make_old_tables(lake: World, *keys: PeriodKey) -> None:
             put(lake, output, key, OLD)
 
 
-def put(lake: World, output: TableOutput, key: PeriodKey, fields: tuple[Field, ...]) -> None:
+def put(lake: SampleLake, output: TableOutput, key: PeriodKey, fields: tuple[Field, ...]) -> None:
     """Put two rows into a table, as somebody else's loader would."""
     folder = lake.home / "by-hand"
     encoded = encode(folder, key, fields=fields)
@@ -80,7 +80,9 @@ def during_the_rebuild(monkeypatch: pytest.MonkeyPatch, happens: Callable[[], No
 def test_after_a_rebuild_the_gate_passes_and_the_rows_from_before_can_still_be_found(
     where: str, request: pytest.FixtureRequest
 ) -> None:
-    lake: World = request.getfixturevalue({"local": "world", "aws": "aws_world"}[where])()
+    lake: SampleLake = request.getfixturevalue(
+        {"local": "make_lake", "aws": "make_aws_lake"}[where]
+    )()
     make_old_tables(lake, PeriodKey(EXPORT, "2025-01"))
     deliveries = [lake.deliver(period) for period in ("2025-01", "2025-02")]
     assert not lake.load("2025-01").success
@@ -108,8 +110,8 @@ def test_after_a_rebuild_the_gate_passes_and_the_rows_from_before_can_still_be_f
     assert all(one.passed for one in verdicts(again).values())
 
 
-def test_a_table_that_a_rebuild_makes_is_as_the_others(world: Make) -> None:
-    lake = world()
+def test_a_table_that_a_rebuild_makes_is_as_the_others(make_lake: Make) -> None:
+    lake = make_lake()
     delivery = lake.deliver("2025-01")
     lake.lake.iceberg.create(TABLE, OLD)
     assert lake.run(JOB).success
@@ -117,8 +119,8 @@ def test_a_table_that_a_rebuild_makes_is_as_the_others(world: Make) -> None:
     assert lake.lake.hive.tables() == (TABLE,), "there were no rows before"
 
 
-def test_one_bad_month_stops_the_rebuild_before_any_table_is_touched(world: Make) -> None:
-    lake = world(outputs=["iceberg"])
+def test_one_bad_month_stops_the_rebuild_before_any_table_is_touched(make_lake: Make) -> None:
+    lake = make_lake(outputs=["iceberg"])
     good, bad = lake.deliver("2025-01"), lake.deliver("2025-02")
     assert lake.load_range("2025-01", "2025-02").success
     before = lake.lake.iceberg.load(TABLE).metadata_location
@@ -133,8 +135,10 @@ def test_one_bad_month_stops_the_rebuild_before_any_table_is_touched(world: Make
     assert lake.lake.files.list(lake.lake.staging) == []
 
 
-def test_a_month_whose_delivery_is_gone_is_left_behind_only_when_it_is_named(world: Make) -> None:
-    lake = world()
+def test_a_month_whose_delivery_is_gone_is_left_behind_only_when_it_is_named(
+    make_lake: Make,
+) -> None:
+    lake = make_lake()
     gone, kept = lake.deliver("2025-01"), lake.deliver("2025-02")
     assert lake.load_range("2025-01", "2025-02").success
     for file in (*gone.files, gone.manifest):
@@ -156,7 +160,9 @@ def test_a_month_whose_delivery_is_gone_is_left_behind_only_when_it_is_named(wor
 def test_rows_of_another_export_stay_and_where_they_would_lose_values_nothing_is_done(
     where: str, request: pytest.FixtureRequest
 ) -> None:
-    lake: World = request.getfixturevalue({"local": "world", "aws": "aws_world"}[where])()
+    lake: SampleLake = request.getfixturevalue(
+        {"local": "make_lake", "aws": "make_aws_lake"}[where]
+    )()
     other = PeriodKey("others", "2025-01")
     make_old_tables(lake, PeriodKey(EXPORT, "2025-01"), other)
     delivery = lake.deliver("2025-01")
@@ -179,9 +185,9 @@ def test_rows_of_another_export_stay_and_where_they_would_lose_values_nothing_is
 
 @pytest.mark.parametrize("output", ["hive", "iceberg"])
 def test_a_delivery_that_is_loaded_while_a_rebuild_is_at_work_is_in_the_table(
-    world: Make, monkeypatch: pytest.MonkeyPatch, output: TableOutput
+    make_lake: Make, monkeypatch: pytest.MonkeyPatch, output: TableOutput
 ) -> None:
-    lake = world(outputs=[output])
+    lake = make_lake(outputs=[output])
     lake.deliver("2025-01")
     deliveries = [lake.deliver("2025-02")]
     assert lake.load_range("2025-01", "2025-02").success
@@ -207,7 +213,9 @@ def test_a_load_that_was_encoded_for_the_columns_before_a_rebuild_is_encoded_aga
     where: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Files with the old columns would have no costs for who reads the new ones."""
-    lake: World = request.getfixturevalue({"local": "world", "aws": "aws_world"}[where])()
+    lake: SampleLake = request.getfixturevalue(
+        {"local": "make_lake", "aws": "make_aws_lake"}[where]
+    )()
     for output in lake.component.export.outputs:
         catalog_of(lake.lake, output).create(lake.table, AS_TEXT)
     lake.deliver("2025-01")
@@ -238,9 +246,9 @@ def test_a_load_that_was_encoded_for_the_columns_before_a_rebuild_is_encoded_aga
 
 
 def test_a_delivery_that_cannot_be_used_and_arrives_during_a_rebuild_changes_nothing(
-    world: Make, monkeypatch: pytest.MonkeyPatch
+    make_lake: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lake = world(outputs=["iceberg"])
+    lake = make_lake(outputs=["iceberg"])
     old = lake.deliver("2025-01")
     assert lake.load("2025-01").success
 
@@ -257,9 +265,9 @@ def test_a_delivery_that_cannot_be_used_and_arrives_during_a_rebuild_changes_not
 
 
 def test_a_table_whose_name_an_older_version_took_away_is_not_begun_anew_but_rebuilt(
-    world: Make,
+    make_lake: Make,
 ) -> None:
-    lake = world(outputs=["iceberg"])
+    lake = make_lake(outputs=["iceberg"])
     deliveries = [lake.deliver(period) for period in ("2025-01", "2025-02")]
     assert lake.load_range("2025-01", "2025-02").success
     lake.lake.iceberg._catalog().rename_table(TABLE, f"{TABLE}__before_1")

@@ -9,12 +9,12 @@ import dagster as dg
 from billing_lake.domain.schemas import Column, lake_columns, plan
 from billing_lake.loads.s3_tables import defined_schema
 from billing_lake_tests.assets.test_load import op_config
-from billing_lake_tests.lakes import EXPORT, TABLE, World, failure
+from billing_lake_tests.lakes import EXPORT, TABLE, SampleLake, failure
 
-Make = Callable[..., World]
+Make = Callable[..., SampleLake]
 
 
-def message(lake: World, job: str, **config: object) -> str:
+def message(lake: SampleLake, job: str, **config: object) -> str:
     op = {"s3_table_create": "create_s3_table", "s3_table_delete": "delete_s3_table"}[job]
     result = lake.run(job, config=op_config(op, **config))
     if not result.success:
@@ -23,8 +23,8 @@ def message(lake: World, job: str, **config: object) -> str:
     return str(output.step_output_data.metadata["result"].value)
 
 
-def test_a_table_is_made_once_with_the_defined_schema(world: Make) -> None:
-    lake = world()
+def test_a_table_is_made_once_with_the_defined_schema(make_lake: Make) -> None:
+    lake = make_lake()
     columns = len(defined_schema())
     assert message(lake, "s3_table_create", table=TABLE) == f"Made {TABLE} with {columns} columns"
     fields = lake.lake.s3_tables.fields(TABLE)
@@ -33,8 +33,8 @@ def test_a_table_is_made_once_with_the_defined_schema(world: Make) -> None:
     assert again == f"{TABLE} exists already with the defined schema; nothing was done"
 
 
-def test_a_loaded_table_still_counts_as_made(world: Make) -> None:
-    lake = world(outputs=["s3_table"])
+def test_a_loaded_table_still_counts_as_made(make_lake: Make) -> None:
+    lake = make_lake(outputs=["s3_table"])
     message(lake, "s3_table_create", table=TABLE)
     delivery = lake.deliver("2025-03")
     assert lake.load("2025-03").success
@@ -42,8 +42,8 @@ def test_a_loaded_table_still_counts_as_made(world: Make) -> None:
     assert lake.profile("s3_table", "2025-03").rows == delivery.rows
 
 
-def test_a_table_with_another_schema_is_refused_and_left_alone(world: Make) -> None:
-    lake = world()
+def test_a_table_with_another_schema_is_refused_and_left_alone(make_lake: Make) -> None:
+    lake = make_lake()
     other = plan(None, lake_columns([Column("line_item_unblended_cost", "double")])).fields
     lake.lake.s3_tables.create(TABLE, other)
     text = message(lake, "s3_table_create", table=TABLE)
@@ -51,8 +51,8 @@ def test_a_table_with_another_schema_is_refused_and_left_alone(world: Make) -> N
     assert lake.lake.s3_tables.fields(TABLE) == other
 
 
-def test_a_table_is_deleted_only_when_its_name_is_typed_as_confirmation(world: Make) -> None:
-    lake = world()
+def test_a_table_is_deleted_only_when_its_name_is_typed_as_confirmation(make_lake: Make) -> None:
+    lake = make_lake()
     message(lake, "s3_table_create", table=TABLE)
     for confirm in ("", "yes", "costs", f"{TABLE} "):
         text = message(lake, "s3_table_delete", table=TABLE, confirm=confirm)
@@ -64,15 +64,15 @@ def test_a_table_is_deleted_only_when_its_name_is_typed_as_confirmation(world: M
     assert gone.startswith("TableError: There is no S3 table")
 
 
-def test_a_name_without_a_namespace_is_said_with_one_that_has_it(world: Make) -> None:
-    text = message(world(), "s3_table_create", table="mytable")
+def test_a_name_without_a_namespace_is_said_with_one_that_has_it(make_lake: Make) -> None:
+    text = message(make_lake(), "s3_table_create", table="mytable")
     assert "'mytable' has no namespace. Write billing.mytable" in text
 
 
 def test_after_a_table_was_deleted_its_asset_is_as_before_and_its_checks_say_what_to_do(
-    world: Make,
+    make_lake: Make,
 ) -> None:
-    lake = world(outputs=["iceberg", "s3_table"])
+    lake = make_lake(outputs=["iceberg", "s3_table"])
     lake.deliver("2025-03")
     assert lake.load("2025-03").success
     key = dg.AssetKey([EXPORT, "s3_table"])

@@ -9,13 +9,13 @@ import pytest
 
 from billing_lake.tables.hive import HiveTables
 from billing_lake.tables.iceberg import IcebergTables
-from billing_lake_tests.lakes import World
+from billing_lake_tests.lakes import SampleLake
 
 
 def test_a_load_reads_the_fields_of_each_table_few_times(
-    world: Callable[..., World], monkeypatch: pytest.MonkeyPatch
+    make_lake: Callable[..., SampleLake], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lake = world()
+    lake = make_lake()
     lake.deliver("2025-03")
     assert lake.load("2025-03").success
     reads: Counter[str] = Counter()

@@ -40,7 +40,7 @@ from billing_lake.loads.exports import catalog_of
 from billing_lake.sensors.new_reports import MOST_ATTEMPTS, Look, held_by_all, look
 from billing_lake.sensors.runs import run_tags
 from billing_lake.tables.base import TableCatalog
-from billing_lake_tests.lakes import World
+from billing_lake_tests.lakes import SampleLake
 from billing_lake_tests.landing.small_deliveries import csv_gz, deliver, put, row
 
 PERIODS = ("2025-02", "2025-03")
@@ -338,13 +338,13 @@ class WholeHistory(History):
     """A history whose loads are the real job, into all tables.
 
     Attributes:
-        world: What runs it.
+        made: What runs it.
     """
 
-    world: World = field(kw_only=True)
+    made: SampleLake = field(kw_only=True)
 
     def load(self, period: str) -> bool:
-        return self.world.load(period).success
+        return self.made.load(period).success
 
 
 def settings(layout: Layout) -> dict[str, Any]:
@@ -382,14 +382,12 @@ def test_five_hundred_random_histories_end_with_tables_that_equal_the_folder(
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_random_histories_of_the_real_job_end_with_all_tables_equal_to_the_folder(
-    world: Callable[..., World], tmp_path: Path, layout: Layout
+    make_lake: Callable[..., SampleLake], tmp_path: Path, layout: Layout
 ) -> None:
-    made = world(**settings(layout))
+    made = make_lake(**settings(layout))
     dice = random.Random(layout)
     folder = Folder(made.landing, tmp_path / "kept", layout, dice)
-    history = WholeHistory(
-        made.lake, made.component.export, made.instance, folder, dice, world=made
-    )
+    history = WholeHistory(made.lake, made.component.export, made.instance, folder, dice, made=made)
     history.deliver()
     history.live(14)
     history.settle()

@@ -17,16 +17,16 @@ from billing_lake.domain.schemas import Field
 from billing_lake.sensors import new_reports
 from billing_lake.sensors.new_reports import MOST_ATTEMPTS
 from billing_lake_tests.assets.test_load import assert_tables_equal
-from billing_lake_tests.lakes import EXPORT, TABLE, World, failure
+from billing_lake_tests.lakes import EXPORT, TABLE, SampleLake, failure
 from billing_lake_tests.landing.small_deliveries import csv_gz, deliver, put, row
 
-Make = Callable[..., World]
+Make = Callable[..., SampleLake]
 
 MINUTE = timedelta(minutes=1)
 
 
 def tick(
-    lake: World, cursor: str | None = None, after: timedelta = timedelta(0)
+    lake: SampleLake, cursor: str | None = None, after: timedelta = timedelta(0)
 ) -> dg.SensorResult:
     """Let the sensor look, some time from now."""
     definitions = lake.definitions
@@ -51,7 +51,7 @@ def reason(result: dg.SensorResult) -> str:
     return str(result.skip_reason.skip_message) if result.skip_reason else ""
 
 
-def execute(lake: World, result: dg.SensorResult) -> list[dg.ExecuteInProcessResult]:
+def execute(lake: SampleLake, result: dg.SensorResult) -> list[dg.ExecuteInProcessResult]:
     """Start the runs that a tick asks for, as the daemon would."""
     return [
         lake.load(str(request.partition_key), tags=dict(request.tags))
@@ -59,8 +59,8 @@ def execute(lake: World, result: dg.SensorResult) -> list[dg.ExecuteInProcessRes
     ]
 
 
-def test_a_delivery_is_asked_for_until_the_tables_hold_it(world: Make) -> None:
-    lake = world()
+def test_a_delivery_is_asked_for_until_the_tables_hold_it(make_lake: Make) -> None:
+    lake = make_lake()
     delivery = lake.deliver("2025-03")
     first = tick(lake)
     assert periods(first) == ["2025-03"]
@@ -76,8 +76,8 @@ def test_a_delivery_is_asked_for_until_the_tables_hold_it(world: Make) -> None:
     assert_tables_equal(lake, delivery)
 
 
-def test_a_delivery_that_comes_back_is_loaded_again(world: Make) -> None:
-    lake = world(outputs=["hive", "iceberg"])
+def test_a_delivery_that_comes_back_is_loaded_again(make_lake: Make) -> None:
+    lake = make_lake(outputs=["hive", "iceberg"])
     first = lake.deliver("2025-03")
     execute(lake, tick(lake))
     assert first.manifest
@@ -93,8 +93,8 @@ def test_a_delivery_that_comes_back_is_loaded_again(world: Make) -> None:
     assert periods(tick(lake)) == []
 
 
-def test_what_was_loaded_by_hand_or_by_a_backfill_is_not_loaded_again(world: Make) -> None:
-    lake = world(outputs=["hive", "iceberg"])
+def test_what_was_loaded_by_hand_or_by_a_backfill_is_not_loaded_again(make_lake: Make) -> None:
+    lake = make_lake(outputs=["hive", "iceberg"])
     for month in ("2025-01", "2025-02", "2025-03"):
         lake.deliver(month)
     assert lake.load("2025-01").success
@@ -105,11 +105,11 @@ def test_what_was_loaded_by_hand_or_by_a_backfill_is_not_loaded_again(world: Mak
     assert periods(tick(lake)) == [], "tables say themselves what they hold"
 
 
-def test_a_table_that_is_gone_or_was_added_gets_its_months(world: Make) -> None:
-    lake = world(outputs=["hive"])
+def test_a_table_that_is_gone_or_was_added_gets_its_months(make_lake: Make) -> None:
+    lake = make_lake(outputs=["hive"])
     delivery = lake.deliver("2025-03")
     assert lake.load("2025-03").success
-    more = World(lake.home, {"outputs": ["hive", "iceberg"]}, lake.instance)
+    more = SampleLake(lake.home, {"outputs": ["hive", "iceberg"]}, lake.instance)
     added = tick(more)
     assert periods(added) == ["2025-03"]
     execute(more, added)
@@ -120,9 +120,9 @@ def test_a_table_that_is_gone_or_was_added_gets_its_months(world: Make) -> None:
 
 
 def test_a_lake_that_was_restored_from_a_backup_gets_what_came_since(
-    world: Make, tmp_path: Path
+    make_lake: Make, tmp_path: Path
 ) -> None:
-    lake = world(outputs=["hive", "iceberg"])
+    lake = make_lake(outputs=["hive", "iceberg"])
     lake.deliver("2025-02")
     assert lake.load("2025-02").success
     for folder in ("catalog", "warehouse"):
@@ -135,8 +135,8 @@ def test_a_lake_that_was_restored_from_a_backup_gets_what_came_since(
     assert periods(tick(lake)) == ["2025-03"]
 
 
-def test_a_restatement_is_asked_for(world: Make) -> None:
-    lake = world(outputs=["hive"])
+def test_a_restatement_is_asked_for(make_lake: Make) -> None:
+    lake = make_lake(outputs=["hive"])
     lake.deliver("2025-03")
     execute(lake, tick(lake))
     second = lake.deliver("2025-03", restatement=1)
@@ -146,14 +146,14 @@ def test_a_restatement_is_asked_for(world: Make) -> None:
     assert_tables_equal(lake, second)
 
 
-def test_an_export_without_anything_is_a_tick_without_anything(world: Make) -> None:
-    result = tick(world())
+def test_an_export_without_anything_is_a_tick_without_anything(make_lake: Make) -> None:
+    result = tick(make_lake())
     assert periods(result) == []
     assert json.loads(str(result.cursor)) == {}
 
 
-def test_a_tick_asks_for_the_newest_months_and_the_next_for_the_rest(world: Make) -> None:
-    lake = world(sensor_runs_per_tick=2, outputs=["hive"])
+def test_a_tick_asks_for_the_newest_months_and_the_next_for_the_rest(make_lake: Make) -> None:
+    lake = make_lake(sensor_runs_per_tick=2, outputs=["hive"])
     for month in ("2025-01", "2025-02", "2025-03"):
         lake.deliver(month)
     first = tick(lake)
@@ -165,8 +165,8 @@ def test_a_tick_asks_for_the_newest_months_and_the_next_for_the_rest(world: Make
     assert periods(tick(lake, second.cursor)) == []
 
 
-def test_a_broken_or_waiting_month_stops_no_other_and_is_named(world: Make) -> None:
-    lake = world(outputs=["hive"])
+def test_a_broken_or_waiting_month_stops_no_other_and_is_named(make_lake: Make) -> None:
+    lake = make_lake(outputs=["hive"])
     broken, waiting, good = (lake.deliver(p) for p in ("2025-01", "2025-02", "2025-03"))
     assert broken.manifest
     broken.manifest.write_text("{ this is no JSON")
@@ -181,8 +181,8 @@ def test_a_broken_or_waiting_month_stops_no_other_and_is_named(world: Make) -> N
     assert waiting.files[0].name in reason(second)
 
 
-def test_a_month_before_the_start_is_told_and_not_asked_for(world: Make) -> None:
-    lake = world()
+def test_a_month_before_the_start_is_told_and_not_asked_for(make_lake: Make) -> None:
+    lake = make_lake()
     lake.deliver("2024-12")
     result = tick(lake)
     assert periods(result) == []
@@ -190,8 +190,8 @@ def test_a_month_before_the_start_is_told_and_not_asked_for(world: Make) -> None
 
 
 @pytest.mark.parametrize("cursor", ["no JSON", "[]", '{"2025-03": "v1"}', '{"2025-03": {}}'])
-def test_a_cursor_that_cannot_be_read_changes_nothing(world: Make, cursor: str) -> None:
-    lake = world(outputs=["hive"])
+def test_a_cursor_that_cannot_be_read_changes_nothing(make_lake: Make, cursor: str) -> None:
+    lake = make_lake(outputs=["hive"])
     lake.deliver("2025-03")
     first = tick(lake, cursor)
     assert periods(first) == ["2025-03"]
@@ -202,8 +202,8 @@ def test_a_cursor_that_cannot_be_read_changes_nothing(world: Make, cursor: str) 
 # Runs that fail
 
 
-def test_a_run_that_failed_for_a_reason_that_passes_is_asked_for_again(world: Make) -> None:
-    lake = world(outputs=["iceberg"])
+def test_a_run_that_failed_for_a_reason_that_passes_is_asked_for_again(make_lake: Make) -> None:
+    lake = make_lake(outputs=["iceberg"])
     delivery = lake.deliver("2025-03")
     warehouse = lake.home / "warehouse" / "iceberg"
     warehouse.parent.mkdir(parents=True)
@@ -222,9 +222,9 @@ def test_a_run_that_failed_for_a_reason_that_passes_is_asked_for_again(world: Ma
 
 
 def test_a_month_that_keeps_failing_is_given_up_loudly_until_its_delivery_changes(
-    world: Make,
+    make_lake: Make,
 ) -> None:
-    lake = world(outputs=["iceberg"])
+    lake = make_lake(outputs=["iceberg"])
     lake.deliver("2025-03")
     warehouse = lake.home / "warehouse" / "iceberg"
     warehouse.parent.mkdir(parents=True)
@@ -245,9 +245,9 @@ def test_a_month_that_keeps_failing_is_given_up_loudly_until_its_delivery_change
 
 
 def test_a_month_that_needs_somebody_is_not_asked_for_again_until_its_delivery_changes(
-    world: Make,
+    make_lake: Make,
 ) -> None:
-    lake = world(outputs=["hive"])
+    lake = make_lake(outputs=["hive"])
     delivery = lake.deliver("2025-03")
     good = delivery.files[1].read_bytes()
     delivery.files[1].write_bytes(good[:-20])
@@ -263,8 +263,8 @@ def test_a_month_that_needs_somebody_is_not_asked_for_again_until_its_delivery_c
     assert_tables_equal(lake, repaired)
 
 
-def test_a_column_that_no_table_can_follow_is_for_somebody_to_decide(world: Make) -> None:
-    lake = world(outputs=["hive"])
+def test_a_column_that_no_table_can_follow_is_for_somebody_to_decide(make_lake: Make) -> None:
+    lake = make_lake(outputs=["hive"])
     names = ("line_item_unblended_cost", "export_name", "billing_period")
     lake.lake.hive.create(TABLE, [Field(name, "string", n) for n, name in enumerate(names, 1)])
     lake.deliver("2025-03")
@@ -282,8 +282,10 @@ def written(path: Path, at: datetime) -> None:
     os.utime(path, (at.timestamp(), at.timestamp()))
 
 
-def test_a_month_of_a_hundred_chunks_that_takes_half_an_hour_is_loaded_once(world: Make) -> None:
-    lake = world(layout="overwrite", report="cur", outputs=["hive"])
+def test_a_month_of_a_hundred_chunks_that_takes_half_an_hour_is_loaded_once(
+    make_lake: Make,
+) -> None:
+    lake = make_lake(layout="overwrite", report="cur", outputs=["hive"])
     start = datetime.now(timezone.utc)
     made = deliver(lake.landing, chunks=100, assembly_folder=False)
     for path in made:
@@ -311,8 +313,8 @@ def test_a_month_of_a_hundred_chunks_that_takes_half_an_hour_is_loaded_once(worl
     assert asked == [50], "fifteen minutes after it was first seen as it is"
 
 
-def test_a_folder_that_is_filled_file_by_file_is_one_delivery(world: Make) -> None:
-    lake = world(layout="loose", outputs=["hive"])
+def test_a_folder_that_is_filled_file_by_file_is_one_delivery(make_lake: Make) -> None:
+    lake = make_lake(layout="loose", outputs=["hive"])
     cursor = None
     for minute in (0, 5, 10, 15):
         put(lake.landing / f"billing/{minute}.csv.gz", csv_gz([(*row()[:-1], f"{minute}.5")]))
@@ -327,8 +329,8 @@ def test_a_folder_that_is_filled_file_by_file_is_one_delivery(world: Make) -> No
     assert json.loads(str(tick(lake, cursor).cursor)) == {}, "what is held is not remembered"
 
 
-def test_a_copied_folder_waits_its_time_and_no_longer(world: Make) -> None:
-    lake = world(outputs=["hive"])
+def test_a_copied_folder_waits_its_time_and_no_longer(make_lake: Make) -> None:
+    lake = make_lake(outputs=["hive"])
     delivery = lake.deliver("2025-03")
     assert delivery.manifest
     written(delivery.manifest, datetime.now(timezone.utc) - timedelta(days=100))
@@ -341,9 +343,9 @@ def test_a_copied_folder_waits_its_time_and_no_longer(world: Make) -> None:
 
 
 def test_a_load_by_hand_waits_while_keys_are_written_again_and_says_until_when(
-    world: Make,
+    make_lake: Make,
 ) -> None:
-    lake = world(layout="overwrite", report="cur", outputs=["hive"])
+    lake = make_lake(layout="overwrite", report="cur", outputs=["hive"])
     first, second, manifest = deliver(lake.landing, assembly_folder=False)
     now = datetime.now(timezone.utc)
     written(manifest, now - timedelta(hours=8))
@@ -359,5 +361,5 @@ def test_a_load_by_hand_waits_while_keys_are_written_again_and_says_until_when(
     written(second, now + timedelta(days=400))
     assert lake.load("2025-03").success, "a time in the future says nothing"
     written(second, now)
-    finished = World(lake.home, {**lake.settings, "quiet_seconds": 0}, lake.instance)
+    finished = SampleLake(lake.home, {**lake.settings, "quiet_seconds": 0}, lake.instance)
     assert finished.load("2025-03").success, "whoever knows that it is finished can say so"

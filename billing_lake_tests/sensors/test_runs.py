@@ -24,20 +24,20 @@ from dagster._core.storage.tags import (
 
 from billing_lake.domain.deliveries import Delivery
 from billing_lake.sensors.runs import Runs, run_tags
-from billing_lake_tests.lakes import EXPORT, World
+from billing_lake_tests.lakes import EXPORT, SampleLake
 
-Make = Callable[..., World]
+Make = Callable[..., SampleLake]
 
 MARCH = {PARTITION_NAME_TAG: "2025-03"}
 DELIVERY = Delivery(export=EXPORT, period="2025-03", version="v1", layout="create-new", files=())
 
 
-def runs(lake: World, after: timedelta = timedelta(0)) -> Runs:
+def runs(lake: SampleLake, after: timedelta = timedelta(0)) -> Runs:
     return Runs(lake.instance, lake.component.export, datetime.now(timezone.utc) + after)
 
 
 def start(
-    lake: World,
+    lake: SampleLake,
     tags: dict[str, str],
     job: str = f"{EXPORT}_load",
     assets: list[str] | None = None,
@@ -54,8 +54,8 @@ def start(
 
 
 @pytest.mark.parametrize("status", ["STARTED", "STARTING", "NOT_STARTED", "CANCELING"])
-def test_a_run_of_a_period_is_at_work_until_it_has_ended(world: Make, status: str) -> None:
-    lake = world(outputs=["iceberg"])
+def test_a_run_of_a_period_is_at_work_until_it_has_ended(make_lake: Make, status: str) -> None:
+    lake = make_lake(outputs=["iceberg"])
     assert runs(lake).at_work() == set()
     run = start(lake, MARCH, status=dg.DagsterRunStatus[status])
     assert runs(lake).at_work() == {"2025-03"}
@@ -63,29 +63,29 @@ def test_a_run_of_a_period_is_at_work_until_it_has_ended(world: Make, status: st
     assert runs(lake).at_work() == set()
 
 
-def test_a_run_of_a_range_is_at_work_on_each_of_its_periods(world: Make) -> None:
-    lake = world(outputs=["iceberg"])
+def test_a_run_of_a_range_is_at_work_on_each_of_its_periods(make_lake: Make) -> None:
+    lake = make_lake(outputs=["iceberg"])
     tags = {ASSET_PARTITION_RANGE_START_TAG: "2025-11", ASSET_PARTITION_RANGE_END_TAG: "2026-02"}
     start(lake, tags)
     assert runs(lake).at_work() == {"2025-11", "2025-12", "2026-01", "2026-02"}
 
 
-def test_a_run_of_chosen_assets_is_at_work_if_a_table_is_among_them(world: Make) -> None:
-    lake = world(outputs=["hive", "iceberg"])
+def test_a_run_of_chosen_assets_is_at_work_if_a_table_is_among_them(make_lake: Make) -> None:
+    lake = make_lake(outputs=["hive", "iceberg"])
     start(lake, MARCH, "__ASSET_JOB", ["raw_reports", "crawler_table"])
     assert runs(lake).at_work() == set()
     start(lake, MARCH, "__ASSET_JOB", ["iceberg_table"])
     assert runs(lake).at_work() == {"2025-03"}
 
 
-def test_a_run_of_another_export_is_nobody_here(world: Make) -> None:
-    lake = world(outputs=["hive"])
-    start(World(lake.home, {"name": "other"}, lake.instance), MARCH, "other_load")
+def test_a_run_of_another_export_is_nobody_here(make_lake: Make) -> None:
+    lake = make_lake(outputs=["hive"])
+    start(SampleLake(lake.home, {"name": "other"}, lake.instance), MARCH, "other_load")
     assert runs(lake).at_work() == set()
 
 
-def test_a_run_that_never_ends_is_taken_for_dead_after_a_day(world: Make) -> None:
-    lake = world(outputs=["iceberg"])
+def test_a_run_that_never_ends_is_taken_for_dead_after_a_day(make_lake: Make) -> None:
+    lake = make_lake(outputs=["iceberg"])
     start(lake, MARCH)
     assert runs(lake, timedelta(hours=23)).at_work() == {"2025-03"}
     assert runs(lake, timedelta(hours=25)).at_work() == set()
@@ -93,8 +93,10 @@ def test_a_run_that_never_ends_is_taken_for_dead_after_a_day(world: Make) -> Non
 
 # Dagster makes a backfill with a function of its own that it has given up.
 @pytest.mark.filterwarnings("ignore:Function `AssetSelection.sources`:DeprecationWarning")
-def test_a_backfill_that_has_been_requested_counts_before_its_runs_are_there(world: Make) -> None:
-    lake = world(outputs=["iceberg"])
+def test_a_backfill_that_has_been_requested_counts_before_its_runs_are_there(
+    make_lake: Make,
+) -> None:
+    lake = make_lake(outputs=["iceberg"])
     backfill = PartitionBackfill.from_asset_partitions(
         backfill_id="assets",
         asset_graph=lake.definitions.resolve_asset_graph(),
@@ -120,9 +122,9 @@ def test_a_backfill_that_has_been_requested_counts_before_its_runs_are_there(wor
 
 @pytest.mark.parametrize("job", [f"{EXPORT}_load", "other_load"])
 def test_a_backfill_of_the_load_job_counts_and_that_of_another_does_not(
-    world: Make, job: str
+    make_lake: Make, job: str
 ) -> None:
-    lake = world(outputs=["iceberg"])
+    lake = make_lake(outputs=["iceberg"])
     lake.instance.add_backfill(
         PartitionBackfill(
             backfill_id="job",
@@ -143,7 +145,7 @@ def test_a_backfill_of_the_load_job_counts_and_that_of_another_does_not(
     assert runs(lake).at_work() == ({"2025-03"} if job == f"{EXPORT}_load" else set())
 
 
-def ended(lake: World, status: dg.DagsterRunStatus, delivery: Delivery = DELIVERY) -> None:
+def ended(lake: SampleLake, status: dg.DagsterRunStatus, delivery: Delivery = DELIVERY) -> None:
     lake.instance.add_run(
         dg.DagsterRun(
             job_name=f"{EXPORT}_load",
@@ -154,8 +156,8 @@ def ended(lake: World, status: dg.DagsterRunStatus, delivery: Delivery = DELIVER
     )
 
 
-def test_attempts_are_counted_since_the_delivery_last_changed(world: Make) -> None:
-    lake = world()
+def test_attempts_are_counted_since_the_delivery_last_changed(make_lake: Make) -> None:
+    lake = make_lake()
     other = Delivery(export=EXPORT, period="2025-03", version="v2", layout="create-new", files=())
     assert runs(lake).attempts(DELIVERY) == []
     for delivery in (DELIVERY, DELIVERY, other, DELIVERY):
@@ -165,9 +167,9 @@ def test_attempts_are_counted_since_the_delivery_last_changed(world: Make) -> No
 
 
 def test_a_run_that_was_never_started_passes_and_one_that_was_cancelled_is_for_somebody(
-    world: Make,
+    make_lake: Make,
 ) -> None:
-    lake = world()
+    lake = make_lake()
     ended(lake, dg.DagsterRunStatus.FAILURE)
     (never,) = runs(lake).attempts(DELIVERY)
     assert not never.lasting
@@ -179,9 +181,9 @@ def test_a_run_that_was_never_started_passes_and_one_that_was_cancelled_is_for_s
 
 
 def test_a_run_that_succeeded_counts_for_a_day_so_that_nothing_is_loaded_on_and_on(
-    world: Make,
+    make_lake: Make,
 ) -> None:
-    lake = world()
+    lake = make_lake()
     ended(lake, dg.DagsterRunStatus.SUCCESS)
     (run,) = runs(lake, timedelta(hours=23)).attempts(DELIVERY)
     assert not run.lasting

@@ -21,7 +21,7 @@ from billing_lake.sql.lake_sql import LakeSql
 from billing_lake.tables import local_place, relocation
 from billing_lake.tables.relocation import relocate
 from billing_lake_tests.commands.conftest import Runner
-from billing_lake_tests.lakes import World, failure
+from billing_lake_tests.lakes import SampleLake, failure
 
 OUTPUTS = ("hive", "iceberg", "s3_table")
 PERIODS = ("2025-01", "2025-02")
@@ -32,25 +32,25 @@ NOTE = "catalog/lake.json"
 class Original:
     """A lake with a history, what it holds, and every byte of it."""
 
-    world: World
+    lake: SampleLake
     profiles: dict[tuple[str, str], Profile]
     history: list[tuple[int, int]]
 
     @property
     def home(self) -> Path:
-        return self.world.home
+        return self.lake.home
 
 
-def everything(world: World) -> dict[tuple[str, str], Profile]:
-    return {(one, period): world.profile(one, period) for one in OUTPUTS for period in PERIODS}
+def everything(lake: SampleLake) -> dict[tuple[str, str], Profile]:
+    return {(one, period): lake.profile(one, period) for one in OUTPUTS for period in PERIODS}
 
 
-def history(world: World) -> list[tuple[int, int]]:
+def history(made: SampleLake) -> list[tuple[int, int]]:
     """Return the snapshots, and what each of them reads today."""
-    lake = LocalLake(world.home)
+    lake = LocalLake(made.home)
     return [
         (one.snapshot_id, table.scan(snapshot_id=one.snapshot_id).to_arrow().num_rows)
-        for table in (lake.iceberg.load(world.table), lake.s3_tables.load(world.table))
+        for table in (lake.iceberg.load(made.table), lake.s3_tables.load(made.table))
         for one in table.snapshots()
     ]
 
@@ -67,16 +67,16 @@ def bytes_of(home: Path) -> dict[Path, bytes]:
 @pytest.fixture(scope="module")
 def original(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Original]:
     with dg.DagsterInstance.ephemeral() as instance:
-        world = World(tmp_path_factory.mktemp("made here") / "a lake", instance=instance)
+        lake = SampleLake(tmp_path_factory.mktemp("made here") / "a lake", instance=instance)
         for period, restatement in (("2025-01", 0), ("2025-02", 0), ("2025-02", 1)):
-            world.deliver(period, restatement=restatement)
-            assert world.load(period).success
-        yield Original(world, everything(world), history(world))
+            lake.deliver(period, restatement=restatement)
+            assert lake.load(period).success
+        yield Original(lake, everything(lake), history(lake))
 
 
 @pytest.fixture
-def copied(original: Original, tmp_path: Path) -> World:
-    return replace(original.world, home=copy(original.home, tmp_path / "a copy"))
+def copied(original: Original, tmp_path: Path) -> SampleLake:
+    return replace(original.lake, home=copy(original.home, tmp_path / "a copy"))
 
 
 def copy(home: Path, to: Path) -> Path:
@@ -88,7 +88,7 @@ def quiet(_: str) -> None:
 
 
 def test_a_copy_is_refused_by_everything_that_opens_it_and_the_original_is_not_touched(
-    original: Original, copied: World
+    original: Original, copied: SampleLake
 ) -> None:
     before = bytes_of(original.home)
     lake = LocalLake(copied.home)
@@ -116,7 +116,7 @@ def test_a_copy_is_refused_by_everything_that_opens_it_and_the_original_is_not_t
 
 
 def test_a_relocated_copy_holds_every_row_and_snapshot_and_is_loaded_on_its_own(
-    original: Original, copied: World
+    original: Original, copied: SampleLake
 ) -> None:
     before = bytes_of(original.home)
     result = Runner(copied.home)("relocate")
@@ -162,7 +162,7 @@ def mentions(home: Path, other: Path) -> Iterator[Path]:
 def test_a_lake_that_was_moved_is_found_where_it_is(original: Original, tmp_path: Path) -> None:
     made = copy(original.home, tmp_path / "one")
     relocate(made, quiet)
-    moved = replace(original.world, home=made.rename(tmp_path / "two"))
+    moved = replace(original.lake, home=made.rename(tmp_path / "two"))
     with pytest.raises(ConfigurationError, match=str(made)):
         _ = LocalLake(moved.home).hive
     relocate(moved.home, quiet)
@@ -175,7 +175,7 @@ def test_a_lake_that_was_moved_is_found_where_it_is(original: Original, tmp_path
 def test_what_leads_to_the_same_folder_is_the_same_lake(original: Original, tmp_path: Path) -> None:
     link = tmp_path / "link"
     link.symlink_to(original.home)
-    linked = replace(original.world, home=link)
+    linked = replace(original.lake, home=link)
     assert everything(linked) == original.profiles
     assert relocate(link, quiet) == frozenset()
 
@@ -242,7 +242,7 @@ def test_a_lake_is_looked_at_once_when_it_is_opened(
     monkeypatch.setattr(local_place, "other_homes", look)
     lake = LocalLake(original.home)
     for _ in range(3):
-        lake.iceberg.periods(original.world.table, original.world.name)
+        lake.iceberg.periods(original.lake.table, original.lake.name)
         lake.s3_tables.tables()
         lake.hive.tables()
         lake.crawled.names()
@@ -275,10 +275,10 @@ def test_a_relocation_that_was_killed_anywhere_is_finished_by_the_next_one_or_wh
 ) -> None:
     made = copy(original.home, tmp_path / "made")
     relocate(made, quiet)
-    there = replace(original.world, home=made)
+    there = replace(original.lake, home=made)
     step, stopped = 0, True
     while stopped:
-        here = replace(original.world, home=made.rename(tmp_path / "moved"))
+        here = replace(original.lake, home=made.rename(tmp_path / "moved"))
         with monkeypatch.context() as patch:
             stop_at(step, patch)
             try:
@@ -311,7 +311,7 @@ def test_a_copy_of_links_is_not_relocated_because_it_is_the_original(
 
 
 def test_a_copy_that_lacks_a_file_of_a_table_is_said_and_not_switched(
-    original: Original, copied: World
+    original: Original, copied: SampleLake
 ) -> None:
     lost = list((copied.home / "warehouse" / "s3tables").rglob("*.parquet"))
     for path in lost:
@@ -327,9 +327,9 @@ def test_a_copy_that_lacks_a_file_of_a_table_is_said_and_not_switched(
 
 
 def test_a_table_with_position_deletes_is_refused_because_they_name_files(
-    original: Original, copied: World
+    original: Original, copied: SampleLake
 ) -> None:
-    table = LocalLake(original.home).iceberg.load(original.world.table)
+    table = LocalLake(original.home).iceberg.load(original.lake.table)
     manifests = [one.manifest_path for one in table.snapshots()[-1].manifests(table.io)]
 
     def mark(entry: Any, at: Mapping[str, int]) -> None:

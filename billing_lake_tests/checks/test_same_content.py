@@ -16,7 +16,7 @@ from billing_lake.checks import same_content
 from billing_lake.domain.sources import PeriodKey
 from billing_lake_tests.checks.test_schema_diff import run_checks
 from billing_lake_tests.engines.test_content import with_cells
-from billing_lake_tests.lakes import EXPORT, TABLE, World, verdicts
+from billing_lake_tests.lakes import EXPORT, TABLE, SampleLake, verdicts
 
 PERIOD = "2025-03"
 PRODUCT, OPERATION = "line_item_product_code", "line_item_operation"
@@ -70,16 +70,16 @@ FOUND = {
 }
 
 
-def table_files(lake: World, output: str) -> list[Path]:
+def table_files(lake: SampleLake, output: str) -> list[Path]:
     catalog = lake.lake.hive if output == "hive" else lake.lake.iceberg
     return [Path(file.uri) for file in catalog.files(TABLE, PeriodKey(EXPORT, PERIOD)).files]
 
 
 @pytest.mark.parametrize("output", ["hive", "iceberg"])
 def test_each_way_to_tamper_with_a_table_is_found_and_named(
-    world: Callable[..., World], output: str
+    make_lake: Callable[..., SampleLake], output: str
 ) -> None:
-    lake = world(outputs=[output])
+    lake = make_lake(outputs=[output])
     lake.deliver(PERIOD)
     loaded = verdicts(lake.load(PERIOD))[f"{output}_table", "same_content", PERIOD]
     assert loaded.passed
@@ -107,9 +107,9 @@ def test_each_way_to_tamper_with_a_table_is_found_and_named(
 
 
 def test_a_load_above_the_limit_leaves_the_cells_out_and_the_check_alone_compares_them(
-    world: Callable[..., World],
+    make_lake: Callable[..., SampleLake],
 ) -> None:
-    lake = world(outputs=["iceberg"], same_content_up_to_mb=0)
+    lake = make_lake(outputs=["iceberg"], same_content_up_to_mb=0)
     lake.deliver(PERIOD)
     result = lake.load(PERIOD)
     assert result.success
@@ -121,9 +121,9 @@ def test_a_load_above_the_limit_leaves_the_cells_out_and_the_check_alone_compare
 
 
 def test_a_delivery_that_is_gone_is_not_compared_and_is_no_alarm(
-    world: Callable[..., World],
+    make_lake: Callable[..., SampleLake],
 ) -> None:
-    lake = world(outputs=["iceberg"])
+    lake = make_lake(outputs=["iceberg"])
     delivery = lake.deliver(PERIOD)
     assert lake.load(PERIOD).success
     first = delivery.files[0].read_bytes()
@@ -141,9 +141,9 @@ def test_a_delivery_that_is_gone_is_not_compared_and_is_no_alarm(
 
 
 def test_a_table_that_holds_another_delivery_than_was_crawled_last_is_not_compared(
-    world: Callable[..., World],
+    make_lake: Callable[..., SampleLake],
 ) -> None:
-    lake = world(outputs=["iceberg"])
+    lake = make_lake(outputs=["iceberg"])
     lake.deliver(PERIOD)
     assert lake.load(PERIOD).success
     lake.deliver(PERIOD, restatement=1)

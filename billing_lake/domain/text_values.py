@@ -6,7 +6,7 @@ An engine only learns that something in millions of cells is wrong. This reads t
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from decimal import Context, Decimal
 from functools import lru_cache
 
@@ -49,7 +49,12 @@ def fits(text: str, type_: str) -> bool:
 
 
 def find_fault(
-    data: bytes, first_line: int, names: Sequence[str], types: Mapping[str, str], file: str
+    data: bytes,
+    first_line: int,
+    names: Sequence[str],
+    types: Mapping[str, str],
+    file: str,
+    nulls: Collection[str],
 ) -> None:
     """Raise the error that says what is wrong with the rows ``data``; return when nothing is.
 
@@ -59,11 +64,12 @@ def find_fault(
         names: Column name of each cell.
         types: Column name to type.
         file: The file's name, for the error.
+        nulls: Texts that mean NULL, and so fit every type.
 
     Raises:
         ReportFileError: The first fault, by its own class.
     """
-    columns = _Checked(names, types, file)
+    columns = _Checked(names, types, file, nulls)
     start, line = 0, first_line
     while start < len(data):
         end = row_end(data, start) or len(data)
@@ -83,8 +89,11 @@ def unexplained(file: str, reason: str) -> ReportFileError:
 class _Checked:
     """The columns of a file whose cells are looked at."""
 
-    def __init__(self, names: Sequence[str], types: Mapping[str, str], file: str) -> None:
+    def __init__(
+        self, names: Sequence[str], types: Mapping[str, str], file: str, nulls: Collection[str]
+    ) -> None:
         self.names = names
+        self.nulls = {"", *nulls}
         self.file = file
         self.typed = [
             (position, type_)
@@ -108,12 +117,12 @@ def _check_row(data: bytes, line: int, columns: _Checked) -> None:
         what = f"The row has {len(row):,} cells, the header {len(names):,}"
         raise RaggedRowError(what, file=file, line=line)
     for position, type_ in columns.typed:
-        if not fits(row[position], type_):
+        if row[position] not in columns.nulls and not fits(row[position], type_):
             what = _misfit(row[position], type_)
             column = names[position]
             raise BadValueError(what, file=file, line=line, column=column, value=row[position])
     for name, cells in columns.agreeing.items():
-        said = dict.fromkeys(row[cell] for cell in cells if row[cell])
+        said = dict.fromkeys(row[cell] for cell in cells if row[cell] not in columns.nulls)
         if len(said) > 1:
             what = f"Header cells {' and '.join(str(cell + 1) for cell in cells)} are one column, and the row differs in them"
             value = " | ".join(said)

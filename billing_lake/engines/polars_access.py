@@ -7,7 +7,7 @@ it writes goes through `Files.create`, for the reason given there.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -33,8 +33,8 @@ class Access:
     files: Files = field(default_factory=LocalFiles)
     options: Mapping[str, str] | None = None
 
-    def scan_csv(self, uri: str, names: Sequence[str]) -> pl.LazyFrame:
-        """Scan a gzipped CSV file behind its header, all cells as text, by the names given."""
+    def scan_csv(self, uri: str, names: Sequence[str], nulls: Collection[str]) -> pl.LazyFrame:
+        """Scan a gzipped CSV file behind its header, all cells as text, by the names given; the texts ``nulls`` are NULL."""
         import polars as pl
 
         return pl.scan_csv(
@@ -42,6 +42,7 @@ class Access:
             has_header=False,
             skip_rows=1,
             schema=dict.fromkeys(names, pl.String()),
+            null_values=other_nulls(nulls),
             glob=False,
             storage_options=self._options,
         )
@@ -61,6 +62,11 @@ class Access:
     @property
     def _options(self) -> dict[str, Any] | None:
         return None if self.options is None else dict(self.options)
+
+
+def other_nulls(nulls: Collection[str]) -> list[str] | None:
+    """Return the texts that mean NULL beside an empty cell, which Polars takes for NULL anyway; None where there are none."""
+    return [text for text in nulls if text] or None
 
 
 def is_s3_error(error: Exception) -> bool:

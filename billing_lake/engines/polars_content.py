@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,7 @@ from billing_lake.domain.column_names import SOURCE_FILE
 from billing_lake.domain.content import Content, merge_content
 from billing_lake.domain.text_values import unexplained
 from billing_lake.engines.blocks import row_blocks
-from billing_lake.engines.polars_access import said
+from billing_lake.engines.polars_access import other_nulls, said
 from billing_lake.engines.polars_parquet import open_reports
 from billing_lake.engines.polars_parsing import cell_names, spellings, typed
 
@@ -42,7 +42,9 @@ def content_of_reports(source: Source, columns: Sequence[Column], access: Access
     workers = min(2 * (os.cpu_count() or 1), max(1, len(source.files)))
     with ThreadPoolExecutor(max_workers=workers) as pool:
         return merge_content(
-            pool.map(lambda file: _content_of_file(file, columns, access), source.files)
+            pool.map(
+                lambda file: _content_of_file(file, columns, access, source.nulls), source.files
+            )
         )
 
 
@@ -60,24 +62,28 @@ def hashed(rows: pl.LazyFrame, columns: Sequence[Column], **how: Any) -> Content
     return Content(rows=count, columns=dict(zip(names, each, strict=True)), whole=row_sum)
 
 
-def _content_of_file(file: SourceFile, columns: Sequence[Column], access: Access) -> Content:
+def _content_of_file(
+    file: SourceFile, columns: Sequence[Column], access: Access, nulls: Collection[str]
+) -> Content:
     digest = hashlib.sha256()
     blocks = row_blocks(access.files, file.uri, file.name, digest=digest)
-    found = merge_content(_content_of_blocks(blocks, file, columns))
+    found = merge_content(_content_of_blocks(blocks, file, columns, nulls))
     if file.digest:
         file.require_digest(digest.hexdigest())
     return found
 
 
 def _content_of_blocks(
-    blocks: Iterator[Block], file: SourceFile, columns: Sequence[Column]
+    blocks: Iterator[Block], file: SourceFile, columns: Sequence[Column], nulls: Collection[str]
 ) -> Iterator[Content]:
     import polars as pl
 
     schema = dict.fromkeys(cell_names(file.columns), pl.String())
     known: dict[str, str] | None = None
     for block in blocks:
-        rows = pl.scan_csv(block.data, has_header=False, schema=schema)
+        rows = pl.scan_csv(
+            block.data, has_header=False, schema=schema, null_values=other_nulls(nulls)
+        )
         try:
             try:
                 known = spellings(rows, file.columns, columns) if known is None else known

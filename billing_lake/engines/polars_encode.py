@@ -6,7 +6,8 @@ are chained and written by one sink, so memory stays flat whatever the size of t
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 from billing_lake.aws.errors import credentials_error
@@ -44,7 +45,8 @@ def encode_reports(
     """Write the report files of ``source`` as Parquet; see `Engine.encode`."""
     import polars as pl
 
-    write = _write_parquet if source.container == "parquet" else _write_csv
+    csv = partial(_write_csv, nulls=source.nulls)
+    write = _write_parquet if source.container == "parquet" else csv
     batches = list(_batches(source, access.files))
     written: list[EncodedFile] = []
     done = 0
@@ -108,12 +110,18 @@ def _write_parquet(
     _sink(rows, target, uri, access)
 
 
-def _write_csv(files: Sequence[SourceFile], target: EncodeTarget, uri: str, access: Access) -> None:
+def _write_csv(
+    files: Sequence[SourceFile],
+    target: EncodeTarget,
+    uri: str,
+    access: Access,
+    nulls: Collection[str],
+) -> None:
     import polars as pl
 
     def sink(known: Sequence[Mapping[str, str] | None]) -> None:
         rows = [
-            access.scan_csv(file.uri, cell_names(file.columns)).select(
+            access.scan_csv(file.uri, cell_names(file.columns), nulls).select(
                 _column(field, file, target.constants, spelling) for field in target.fields
             )
             for file, spelling in zip(files, known, strict=True)
@@ -124,7 +132,9 @@ def _write_csv(files: Sequence[SourceFile], target: EncodeTarget, uri: str, acce
         sink(
             [
                 spellings(
-                    access.scan_csv(file.uri, cell_names(file.columns)), file.columns, target.fields
+                    access.scan_csv(file.uri, cell_names(file.columns), nulls),
+                    file.columns,
+                    target.fields,
                 )
                 for file in files
             ]
@@ -198,6 +208,6 @@ def _check_csv(source: Source, types: Mapping[str, str], files: Files) -> None:
         line = 0
         for block in row_blocks(files, file.uri, file.name):
             line = line or line_at(files, file.uri, file.name, block.offset)
-            find_fault(block.data, line, file.columns, types, file.name)
+            find_fault(block.data, line, file.columns, types, file.name, source.nulls)
             line += block.data.count(b"\n")
         refuse_padding(files, file.uri, file.name)

@@ -27,6 +27,7 @@ from billing_lake.domain.text_values import find_fault, fits, unexplained
 from billing_lake.domain.types import DECIMAL, DECIMAL_SCALE, TIMESTAMP
 from billing_lake.engines.blocks import Block, line_at, row_blocks
 from billing_lake.engines.cell_counts import column_counts, empty_cells
+from billing_lake.engines.polars_access import other_nulls
 from billing_lake.engines.polars_parsing import cell_names, decimal, filled, text
 from billing_lake.engines.polars_rounding import rounded
 from billing_lake.engines.polars_sums import Sums
@@ -74,6 +75,7 @@ class _Reader:
     def __init__(self, file: SourceFile, source: Source, files: Files) -> None:
         self.file = file
         self.roles = source.roles
+        self.nulls = source.nulls
         self.files = files
         self.types = {column.name: column.type for column in source.columns}
         present = origins(file.columns)
@@ -94,6 +96,13 @@ class _Reader:
         import polars as pl
 
         return dict.fromkeys(cell_names(self.file.columns), pl.String())
+
+    def scan(self, block: Block) -> pl.LazyFrame:
+        """Return the cells of the rows of ``block`` as text."""
+        import polars as pl
+
+        nulls = other_nulls(self.nulls)
+        return pl.scan_csv(block.data, has_header=False, schema=self.schema, null_values=nulls)
 
     @cached_property
     def columns(self) -> list[pl.Expr]:
@@ -158,7 +167,7 @@ def _totalled(
     """
     import polars as pl
 
-    rows = pl.scan_csv(block.data, has_header=False, schema=reader.schema).select(reader.columns)
+    rows = reader.scan(block).select(reader.columns)
     if careful:
         rows = rows.with_columns(filled(pl.col(name)) for name in reader.numbers)
     frame = rows.collect(engine="in-memory")
@@ -177,6 +186,8 @@ def _filled(
     counts |= {name: sum(cells.values()) for name, cells in moments.items()}
     if not rows or not reader.unread:
         return counts
+    if other_nulls(reader.nulls):
+        return {**counts, **_parsed_counts(reader, block, [*reader.unread])}
     empty = empty_cells(block, len(reader.file.columns))
     each = column_counts(empty)
     twice = []
@@ -187,17 +198,20 @@ def _filled(
         held = (~empty[:, cells]).sum(axis=1)
         counts[name] = 0 if name in reader.further else int(held.astype(bool).sum())
         twice += [name] if name in reader.further and bool((held > 1).any()) else []
-    return {**counts, **_further(reader, block, twice)}
+    return {**counts, **_parsed_counts(reader, block, twice)}
 
 
-def _further(reader: _Reader, block: Block, names: Sequence[str]) -> dict[str, int]:
-    """Return the number of filled cells of columns that hold what a further cell of a row says, where it says something else."""
-    import polars as pl
+def _parsed_counts(reader: _Reader, block: Block, names: Sequence[str]) -> dict[str, int]:
+    """Return the number of filled cells of text columns of which separators alone do not tell.
 
+    They hold what a further cell of a row says where it says something else, or there are other texts than the empty one that
+    mean NULL.
+    """
     if not names:
         return {}
-    rows = pl.scan_csv(block.data, has_header=False, schema=reader.schema)
-    found = rows.select(text(name, reader.file.columns).count().alias(name) for name in names)
+    found = reader.scan(block).select(
+        text(name, reader.file.columns).count().alias(name) for name in names
+    )
     return found.collect(engine="in-memory").row(0, named=True)
 
 
@@ -238,5 +252,5 @@ def _fault(reader: _Reader, block: Block, reason: str) -> ReportFileError:
     """Return the error that says which row of ``block`` is at fault; raise it where it can be found."""
     file = reader.file
     line = line_at(reader.files, file.uri, file.name, block.offset)
-    find_fault(block.data, line, file.columns, reader.types, file.name)
+    find_fault(block.data, line, file.columns, reader.types, file.name, reader.nulls)
     return unexplained(file.name, reason)

@@ -26,9 +26,10 @@ from billing_lake.spark_job.java import causes, said
 from billing_lake.spark_job.sql import faults
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from typing import BinaryIO
 
+    from billing_lake.domain.sources import Source
     from billing_lake.spark_job.hadoop import Hadoop
     from billing_lake.spark_job.inputs import Input
 
@@ -65,34 +66,35 @@ def named_place(error: BaseException, inputs: Iterable[Input]) -> Place | None:
 
 
 def report_fault(
-    error: BaseException, suspects: Sequence[Input], types: Mapping[str, str], hadoop: Hadoop
+    error: BaseException, suspects: Sequence[Input], source: Source, hadoop: Hadoop
 ) -> ReportFileError:
     """Return the fault in the first of ``suspects`` that has one: report files of which one made Spark fail with ``error``."""
     for one in suspects:
         try:
-            search(one, types, hadoop)
+            search(one, source, hadoop)
         except ReportFileError as fault:
             return fault
     place = named_place(error, suspects)
     if place is not None:
-        return misfit(place, types)
+        return misfit(place, source)
     return unexplained(", ".join(one.file.name for one in suspects[:3]), said(error))
 
 
-def misfit(place: Place, types: Mapping[str, str]) -> BadValueError:
+def misfit(place: Place, source: Source) -> BadValueError:
     """Return the error for the cell at ``place``, whose line cannot be told."""
-    what = f"The value is no {types.get(place.column, 'cell').replace(' ', '')}"
+    what = f"The value is no {(source.type_of(place.column) or 'cell').replace(' ', '')}"
     file = None if place.input is None else place.input.file.name
     return BadValueError(what, file=file, column=place.column, value=place.value)
 
 
-def search(file: Input, types: Mapping[str, str], hadoop: Hadoop) -> None:
-    """Raise the first fault of a report file; return where there is none.
+def search(file: Input, source: Source, hadoop: Hadoop) -> None:
+    """Raise the first fault of a report file of ``source``; return where there is none.
 
     Raises:
         ReportFileError: The fault, by its own class.
     """
     name = file.file.name
+    types = {column.name: column.type for column in source.columns}
     line = 1
     header = True
     try:
@@ -103,7 +105,7 @@ def search(file: Input, types: Mapping[str, str], hadoop: Hadoop) -> None:
                     end = row_end(block) or len(block)
                     rows, header = block[end:], False
                     line += block.count(b"\n", 0, end)
-                find_fault(rows, line, file.file.columns, types, name)
+                find_fault(rows, line, file.file.columns, types, name, source.nulls)
                 line += rows.count(b"\n")
         with hadoop.open(file.file.uri) as raw:
             require_no_padding(raw, name)

@@ -117,21 +117,21 @@ def _groups(
     if source.container == "parquet":
         yield from read_tables(spark, inputs, hadoop, of_table=source.of_table)
     else:
-        yield from read_reports(spark, inputs, _checked(spark, source, inputs, hadoop, log))
+        quoted_returns = _checked(spark, source, inputs, hadoop, log)
+        yield from read_reports(spark, inputs, source.nulls, quoted_returns)
 
 
 def _checked(
     spark: SparkSession, source: Source, inputs: Sequence[Input], hadoop: Hadoop, log: Log
 ) -> Sequence[Input]:
     """Look at the raw lines of report files; return those in which a carriage return at a row's end may be part of a cell."""
-    types = {column.name: column.type for column in source.columns}
     lines = check_lines(spark, inputs)
     for one in lines:
         if one.is_suspect:
             log(
                 f"{one.input.file.name} is read row by row: it has cells of several lines, or faults"
             )
-            search(one.input, types, hadoop)
+            search(one.input, source, hadoop)
     log(f"the lines of {len(inputs)} files are whole")
     return [one.input for one in lines if one.quoted_return]
 
@@ -148,14 +148,13 @@ def _named(
     except java_errors() as error:
         # A file that is being rewritten is no stream of gzip for a while, and that is not what is wrong with it.
         require_unchanged(inputs, hadoop)
-        types = {column.name: column.type for column in source.columns}
         place = named_place(error, inputs)
         if source.container == "csv":
             suspects = _suspects(spark, place, inputs, log)
-            raise report_fault(error, suspects, types, hadoop) from error
+            raise report_fault(error, suspects, source, hadoop) from error
         if place is None:
             raise damaged(said(error), inputs, of_table=source.of_table) from error
-        raise misfit(place, types) from error
+        raise misfit(place, source) from error
 
 
 def _suspects(

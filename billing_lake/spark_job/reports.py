@@ -59,6 +59,7 @@ class Reports:
         inputs: The files.
         columns: Column name of each cell.
         rows: Their rows: the cells as text by position. A row with another number of them makes a query fail.
+        nulls: Texts of cells that mean NULL.
         path: SQL for the path of a row's file.
         exact_end: Whether a carriage return at the end of the last cell is part of it, and not of the line's end.
     """
@@ -66,6 +67,7 @@ class Reports:
     inputs: Sequence[Input]
     columns: Sequence[str]
     rows: DataFrame
+    nulls: Collection[str]
     path: str = PATH
     exact_end: bool = False
 
@@ -94,6 +96,11 @@ class Reports:
         return sql.agreed(cells, name, self.path) if origin.agree else sql.first_text(cells)
 
     def _cell(self, position: int) -> str:
+        cell = self._own_text(position)
+        others = ", ".join(sql.literal(text) for text in self.nulls if text)
+        return f"CASE WHEN {cell} IN ({others}) THEN NULL ELSE {cell} END" if others else cell
+
+    def _own_text(self, position: int) -> str:
         cell = f"c{position}"
         if position < len(self.columns) - 1 or self.exact_end:
             return cell
@@ -115,9 +122,12 @@ class Reports:
 
 
 def read_reports(
-    spark: SparkSession, inputs: Sequence[Input], quoted_returns: Collection[Input] = ()
+    spark: SparkSession,
+    inputs: Sequence[Input],
+    nulls: Collection[str],
+    quoted_returns: Collection[Input] = (),
 ) -> Iterator[Reports]:
-    """Yield ``inputs`` by their columns; those of ``quoted_returns``, whose rows may end with one, in a slower way."""
+    """Yield ``inputs``, in which the texts ``nulls`` mean NULL, by their columns; those of ``quoted_returns``, whose rows may end with one, in a slower way."""
     groups: dict[tuple[tuple[str, ...], bool], list[Input]] = {}
     for one in inputs:
         groups.setdefault((one.file.columns, one in quoted_returns), []).append(one)
@@ -126,9 +136,9 @@ def read_reports(
             some = group[start : start + PER_PLAN]
             if slowly:
                 rows = _joined_rows(spark, some, len(columns))
-                yield Reports(some, columns, rows, path="_path", exact_end=True)
+                yield Reports(some, columns, rows, nulls, path="_path", exact_end=True)
             else:
-                yield Reports(some, columns, _rows(spark, some, len(columns)))
+                yield Reports(some, columns, _rows(spark, some, len(columns)), nulls)
 
 
 def first_unreadable(spark: SparkSession, inputs: Sequence[Input]) -> Input | None:
@@ -138,7 +148,7 @@ def first_unreadable(spark: SparkSession, inputs: Sequence[Input]) -> Input | No
     """
     for one in inputs:
         try:
-            for reports in read_reports(spark, [one]):
+            for reports in read_reports(spark, [one], nulls=()):
                 reports.rows.selectExpr("count(c0)").collect()
         except java_errors():
             return one

@@ -24,11 +24,12 @@ from billing_lake.assets.left_out import (
     left_out,
     raise_failures,
 )
+from billing_lake.aws.errors import is_transient
 from billing_lake.domain.errors import BillingLakeError, CommitConflictError
 from billing_lake.values import ValueStore, ValueT
 
 _ATTEMPTS = 3
-_CONFLICT_SECONDS = 5
+_PAUSE_SECONDS = 5
 
 Event = dg.AssetMaterialization | dg.AssetObservation | dg.Output[None]
 
@@ -110,10 +111,10 @@ class _Step(Generic[ValueT]):
         self.left_out: list[LeftOut] = []
 
     def run(self, periods: list[str]) -> None:
-        """Work on ``periods``; where another writer won, once more after all the others."""
+        """Work on ``periods``; where another writer won or AWS was busy, again after all the others."""
         for attempt in range(_ATTEMPTS):
             if attempt:
-                time.sleep(_CONFLICT_SECONDS)
+                time.sleep(_PAUSE_SECONDS)
             lost = []
             for position, period in enumerate(periods, start=1):
                 if len(periods) > 1:
@@ -135,7 +136,7 @@ class _Step(Generic[ValueT]):
             self._context.log.warning("%s is skipped: %s", period, nothing)
             self._leave_out(period, str(nothing), failed=False)
         except Exception as error:  # noqa: BLE001 -- whatever it is, the other periods deserve their turn
-            if isinstance(error, CommitConflictError) and not last:
+            if _works_soon(error) and not last:
                 self._context.log.warning("%s is tried again: %s", period, describe(error))
                 return False
             self._context.log.error("%s failed: %s", period, describe(error))  # noqa: TRY400 -- raised later
@@ -156,18 +157,23 @@ class _Step(Generic[ValueT]):
 def named_failures() -> Iterator[None]:
     """Turn an error that was raised on purpose into a failure whose first words in the UI are the error's.
 
-    Only a lost race is tried again: everything else that is raised on purpose needs somebody to do something.
+    A lost race and a fault of AWS that passes (throttling, a time-out, a broken connection) are tried again; everything else that
+    is raised on purpose needs somebody to do something.
 
     Raises:
-        dagster.RetryRequested: Other writers kept winning.
+        dagster.RetryRequested: Other writers kept winning, or AWS was busy for longer than calls are repeated.
         dagster.Failure: Any other error on purpose.
     """
     try:
         yield
-    except CommitConflictError as error:
-        raise dg.RetryRequested(_ATTEMPTS - 1, _CONFLICT_SECONDS) from error
     except BillingLakeError as error:
+        if _works_soon(error):
+            raise dg.RetryRequested(_ATTEMPTS - 1, _PAUSE_SECONDS) from error
         raise _failure({"": error}) from error
+
+
+def _works_soon(error: Exception) -> bool:
+    return isinstance(error, CommitConflictError) or is_transient(error)
 
 
 def _failure(errors: Mapping[str, Exception]) -> Exception:

@@ -10,6 +10,7 @@ from typing import Any
 
 import dagster as dg
 import pytest
+from botocore.exceptions import ClientError
 from dagster._core.storage.asset_check_execution_record import (
     AssetCheckExecutionResolvedStatus as CheckStatus,
 )
@@ -34,6 +35,13 @@ Make = Callable[..., SampleLake]
 MONTHS = [f"2025-{month:02d}" for month in range(1, 7)]
 ASSETS = ("raw_reports", "crawler_table", "hive_table", "iceberg_table")
 TWO = ["hive", "iceberg"]
+
+
+def answered(code: str) -> StorageWriteError:
+    """Return the error for an answer of AWS."""
+    error = StorageWriteError("AWS does not do this")
+    error.__cause__ = ClientError({"Error": {"Code": code, "Message": "no"}}, "PutObject")
+    return error
 
 
 def statuses(lake: SampleLake, asset: str) -> dict[str, str]:
@@ -302,9 +310,16 @@ def test_a_range_of_any_length_looks_at_the_folder_once_for_what_is_not_there(
     assert len(looked) == 1
 
 
-@pytest.mark.parametrize("months", [MONTHS[:1], MONTHS[:3]])
-def test_a_lost_race_is_tried_again_in_one_month_and_in_many(
-    make_lake: Make, monkeypatch: pytest.MonkeyPatch, months: list[str]
+@pytest.mark.parametrize(
+    ("months", "fault"),
+    [
+        (MONTHS[:1], CommitConflictError("Other writers kept winning")),
+        (MONTHS[:3], CommitConflictError("Other writers kept winning")),
+        (MONTHS[:3], answered("SlowDown")),
+    ],
+)
+def test_what_works_soon_is_tried_again_in_one_month_and_in_many(
+    make_lake: Make, monkeypatch: pytest.MonkeyPatch, months: list[str], fault: Exception
 ) -> None:
     lake = make_lake(outputs=["iceberg"])
     deliveries = [lake.deliver(month) for month in months]
@@ -316,15 +331,23 @@ def test_a_lost_race_is_tried_again_in_one_month_and_in_many(
     ) -> Any:
         loaded.append(key.period)
         if len(loaded) == 1:
-            raise CommitConflictError("Other writers kept winning")
+            raise fault
         return replace(self, table, key, *args, **more)
 
     monkeypatch.setattr(IcebergTables, "replace_period", lose_the_first)
-    monkeypatch.setattr(periods, "_CONFLICT_SECONDS", 0)
+    monkeypatch.setattr(periods, "_PAUSE_SECONDS", 0)
     result = lake.load(months[0]) if len(months) == 1 else lake.load_range(months[0], months[-1])
     assert result.success
     assert loaded == [*months, months[0]], "the others first, and none of them twice"
     assert_tables_equal(lake, *deliveries)
+
+
+def test_a_step_is_tried_again_where_aws_was_busy_and_not_where_a_right_is_missing() -> None:
+    with pytest.raises(dg.RetryRequested), periods.named_failures():
+        raise answered("SlowDown")
+    with pytest.raises(dg.Failure) as caught, periods.named_failures():
+        raise answered("AccessDenied")
+    assert not caught.value.allow_retries
 
 
 def test_a_table_alone_for_a_month_that_was_not_crawled_says_what_comes_first(

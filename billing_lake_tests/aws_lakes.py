@@ -19,6 +19,7 @@ from billing_lake.deployments.aws import AwsLake
 from billing_lake.resources.glue_package import build_glue_package
 from billing_lake.resources.glue_runs import GlueWaits
 from billing_lake.sample import SampleDelivery
+from billing_lake_tests.aws.rights import only_listed_rights
 from billing_lake_tests.engines.on_glue import SCRIPT
 from billing_lake_tests.lakes import NO_CAPTURE, SampleLake
 from billing_lake_tests.servers.aws import Aws
@@ -132,6 +133,7 @@ def make_aws_lake(
     """Make lakes on AWS: arguments are the engine and settings of the lake; others are settings of the component."""
     assert aws_environment
     with ExitStack() as stack:
+        stack.enter_context(only_listed_rights())
 
         def make(
             engine: str = "polars",

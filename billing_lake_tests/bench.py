@@ -25,7 +25,7 @@ from typing import Any
 PERIOD = "2025-03"
 LIMITS = {
     "encode": 1.25,
-    "profile": 0.45,
+    "profile": 0.55,
     "month": 2.0,
     "content": 1.5,
 }

@@ -268,7 +268,7 @@ def test_a_range_is_one_run_in_which_each_period_is_replaced_and_told_of(make_la
     }
     found = verdicts(result)
     assert {partition for _, _, partition in found} == {"2025-01", "2025-02", "2025-03"}
-    assert len(found) == 3 * 13
+    assert len(found) == 3 * 16
 
 
 def test_rows_of_another_month_are_refused_with_the_file(make_lake: Make) -> None:

@@ -62,6 +62,11 @@ class Verdict:
     severity: dg.AssetCheckSeverity = dg.AssetCheckSeverity.ERROR
     is_left_out: bool = False
 
+    @property
+    def is_red(self) -> bool:
+        """Whether it fails the check, and does not only warn."""
+        return not self.passed and self.severity == dg.AssetCheckSeverity.ERROR
+
 
 Made = dg.EventLogRecord | None
 """What a verdict is about: the materialization that this run made of a period, or else the latest one."""

@@ -1,0 +1,228 @@
+"""What is proved of one billing period of a table, and the verdicts that come of it."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import dagster as dg
+
+from billing_lake.assets import markdown
+from billing_lake.assets.metadata import present
+from billing_lake.checks.evaluations import Verdict
+from billing_lake.checks.same_content import (
+    DESCRIPTION,
+    SAME_CONTENT,
+    compare_content,
+    not_compared,
+)
+from billing_lake.domain.crawls import Crawl
+from billing_lake.domain.deliveries import Delivery
+from billing_lake.domain.errors import DeliveryChangedError, number
+from billing_lake.domain.profiles import Profile, compare
+from billing_lake.domain.quality import Quality
+from billing_lake.domain.sources import Source
+from billing_lake.engines.base import Reader
+
+EQUALS_DELIVERY = "equals_delivery"
+ONE_VERSION = "one_delivery_version"
+USAGE_DATES = "usage_dates_in_period"
+UNIQUE_ITEMS = "unique_line_items"
+
+DESCRIPTIONS = {
+    EQUALS_DELIVERY: (
+        "Rows, the total of every cost in each currency, the sum of every other number and the number of filled cells of every "
+        "column, read back from the table, equal those of the raw files exactly."
+    ),
+    SAME_CONTENT: DESCRIPTION,
+    ONE_VERSION: "All rows of the billing period come from one delivery, and it is the one that was loaded.",
+    USAGE_DATES: (
+        "Usage starts within the billing period. Fees and Savings Plans are legitimately billed for other months, so "
+        "this warns, and lists the days."
+    ),
+    UNIQUE_ITEMS: "Line item id and time interval are unique within the delivery; this warns, with a count.",
+}
+
+_SHOWN = 5
+_MEGABYTE = 1 << 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class Expected:
+    """What a period of a table should hold.
+
+    Attributes:
+        version: Version of the delivery.
+        profile: What its raw files add up to.
+        crawl: The delivery; None where it is not known here any more.
+        note: What else a reader of a verdict should know.
+    """
+
+    version: str
+    profile: Profile
+    crawl: Crawl | None
+    note: str = ""
+
+
+class PeriodProofs:
+    """The proofs of one period of one table.
+
+    Args:
+        reader: Reads tables and raw files.
+        period: The period.
+        expected: What it should hold.
+        source: The table's files.
+        most: Bytes of a delivery beyond which no cells are compared; None where they always are.
+        verify: Raises where the files of a delivery are no longer those that were loaded.
+    """
+
+    def __init__(
+        self,
+        reader: Reader,
+        period: str,
+        expected: Expected,
+        source: Source,
+        most: int | None,
+        verify: Callable[[Delivery], None],
+    ) -> None:
+        self.reader = reader
+        self.most = most
+        self.verify = verify
+        self.period = period
+        self.expected = expected
+        self.source = source
+
+    @cached_property
+    def _quality(self) -> Quality:
+        return self.reader.quality(self.source, self.period)
+
+    def judge(self, name: str) -> Verdict:
+        """Return the verdict of the check ``name``."""
+        judges: dict[str, Callable[[], Verdict]] = {
+            EQUALS_DELIVERY: self._equals_delivery,
+            SAME_CONTENT: self._same_content,
+            ONE_VERSION: self._one_version,
+            USAGE_DATES: self._usage_dates,
+            UNIQUE_ITEMS: self._unique_items,
+        }
+        return judges[name]()
+
+    def _equals_delivery(self) -> Verdict:
+        found = self.reader.profile(self.source)
+        expected = self.expected.profile
+        differences = compare(expected, found)
+        totals = sum(map(len, expected.totals.values()))
+        sums, filled = len(expected.sums or ()), len(expected.filled or ())
+        metadata = {
+            "rows_expected": expected.rows,
+            "rows_found": found.rows,
+            "figures_compared": 1 + totals + sums + filled,
+            "delivery_version": self.expected.version,
+        }
+        if not differences and not expected.is_whole:
+            text = (
+                f"{expected.rows:,} rows and {totals} totals of costs equal those of the raw files. The other columns were not "
+                "compared: an earlier release read this delivery. Load the period again to have them compared"
+            )
+            return self._verdict(EQUALS_DELIVERY, text, metadata)
+        if not differences:
+            text = (
+                f"{expected.rows:,} rows, {totals} totals of costs, {sums} sums of other numbers and the filled cells of "
+                f"{filled} columns equal those of the raw files"
+            )
+            return self._verdict(EQUALS_DELIVERY, text, metadata)
+        table = markdown.table(
+            ("figure", "expected", "found", "difference"),
+            ((one.figure, one.expected, one.found, one.difference) for one in differences),
+        )
+        first = "; ".join(
+            f"{one.figure}: expected {number(one.expected)}, found {number(one.found)}, "
+            f"difference {number(one.difference, '+')}"
+            for one in differences[:_SHOWN]
+        )
+        more = f"; and {len(differences) - _SHOWN} more" if len(differences) > _SHOWN else ""
+        return Verdict(
+            passed=False,
+            description=(
+                f"{self.period}: the table does not equal the delivery. {first}{more}. Load the period again; if this "
+                "stays, compare the files in the metadata of the table's last materialisation with the table"
+            ),
+            metadata={**metadata, "differences": dg.MetadataValue.md(table)},
+        )
+
+    def _same_content(self) -> Verdict:
+        crawl = self.expected.crawl
+        if crawl is None:
+            text = "The files of the delivery that the table holds are not known here any more, so no cell was compared"
+            return not_compared(self.period, text)
+        size = crawl.delivery.size
+        if self.most is not None and size > self.most:
+            text = (
+                f"No cell was compared: the delivery has {size // _MEGABYTE:,} MB, more than `same_content_up_to_mb`. Run "
+                f"{SAME_CONTENT} by itself to compare them"
+            )
+            return replace(not_compared(self.period, text), is_left_out=True)
+        verdict = compare_content(self.reader, self.period, crawl, self.source)
+        if verdict.is_red and not crawl.content:
+            # What lies in an object store was not compared with what was loaded while it was read.
+            try:
+                self.verify(crawl.delivery)
+            except DeliveryChangedError as error:
+                text = f"The raw files are not those that were loaded, so nothing was compared. {error}"
+                return not_compared(self.period, text)
+        return verdict
+
+    def _one_version(self) -> Verdict:
+        versions = self._quality.versions
+        expected = self.expected.version
+        metadata = {
+            "delivery_version": expected,
+            "versions": dg.MetadataValue.md(
+                markdown.table(("delivery version", "rows"), versions.items())
+            ),
+        }
+        if set(versions) <= {expected}:
+            return self._verdict(ONE_VERSION, f"All rows are of delivery {expected}", metadata)
+        listed = ", ".join(f"{version} ({rows:,} rows)" for version, rows in versions.items())
+        return Verdict(
+            passed=False,
+            description=(
+                f"{self.period}: the table holds {listed}, the delivery that was loaded is {expected}. Load the period "
+                "again"
+            ),
+            metadata=metadata,
+        )
+
+    def _usage_dates(self) -> Verdict:
+        outside = self._quality.outside
+        rows = sum(outside.values())
+        days = dg.MetadataValue.md(markdown.table(("day", "rows"), outside.items()))
+        if not rows:
+            text = "All usage starts within the billing period"
+            return self._verdict(USAGE_DATES, text, {"rows_outside": 0})
+        return Verdict(
+            passed=False,
+            severity=dg.AssetCheckSeverity.WARN,
+            description=f"{self.period}: {rows:,} rows on {len(outside)} days outside the billing period",
+            metadata={"rows_outside": rows, "days": days},
+        )
+
+    def _unique_items(self) -> Verdict:
+        count = self._quality.duplicates
+        if not count:
+            text = "Line item id and time interval are unique"
+            return self._verdict(UNIQUE_ITEMS, text, {"duplicates": 0})
+        return Verdict(
+            passed=False,
+            severity=dg.AssetCheckSeverity.WARN,
+            description=f"{self.period}: {count:,} rows repeat the line item id and time interval of another row",
+            metadata={"duplicates": count},
+        )
+
+    def _verdict(self, name: str, text: str, metadata: Mapping[str, object]) -> Verdict:
+        warns = name in (USAGE_DATES, UNIQUE_ITEMS)
+        return Verdict(
+            passed=True,
+            description=f"{self.period}: {text}{self.expected.note}",
+            metadata=present(**metadata),
+            severity=dg.AssetCheckSeverity.WARN if warns else dg.AssetCheckSeverity.ERROR,
+        )

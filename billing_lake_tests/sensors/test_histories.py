@@ -46,7 +46,7 @@ from billing_lake_tests.landing.small_deliveries import csv_gz, deliver, put, ro
 PERIODS = ("2025-02", "2025-03")
 CONTENTS = "ABC"
 LAYOUTS: tuple[Layout, ...] = get_args(Layout)
-HISTORIES = 150
+HISTORIES = 500
 MINUTE = timedelta(minutes=1)
 ID, COST = "identity_line_item_id", "line_item_unblended_cost"
 FIELDS = tuple(
@@ -352,7 +352,7 @@ def settings(layout: Layout) -> dict[str, Any]:
     return {"name": "cur", "layout": layout, "prefix": "billing", "report": report}
 
 
-def test_many_random_histories_end_with_tables_that_equal_the_folder(
+def test_five_hundred_random_histories_end_with_tables_that_equal_the_folder(
     tmp_path: Path,
 ) -> None:
     loaded = 0

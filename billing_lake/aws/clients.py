@@ -41,9 +41,9 @@ class AwsClients:
         """Return the client of a service, such as `s3` or `glue`."""
         with self._lock:
             if service not in self._made:
-                overridden = self.endpoint(service) is not None
                 # Another server than AWS answers under one host name, whatever the bucket.
-                style = {"addressing_style": "path"} if overridden and service == "s3" else None
+                by_path = service == "s3" and self.s3_endpoint is not None
+                style = {"addressing_style": "path"} if by_path else None
                 self._made[service] = self._new(service, s3=style)
             return self._made[service]
 

@@ -106,11 +106,12 @@ def _verdict(lake: Lake, export: Export, crawl: Crawl) -> Verdict:
         return Verdict(
             passed=False, description=_ways_out(export, period, refused), metadata=metadata
         )
-    changed = len({column for _, column, *_ in rows})
+    changed = list(dict.fromkeys(f"{column} ({change})" for _, column, change, *_ in rows))
     described = "No changes"
     if changed:
         described = (
-            f"{changed} changed {'column' if changed == 1 else 'columns'}, which the tables follow"
+            f"{len(changed)} changed {'column' if len(changed) == 1 else 'columns'}, which the tables follow: "
+            f"{', '.join(changed[:_SHOWN])}{', …' if len(changed) > _SHOWN else ''}"
         )
     if unlisted:
         described += (

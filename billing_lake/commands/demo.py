@@ -25,11 +25,9 @@ from billing_lake.domain.errors import BillingLakeError, ConfigurationError, Loa
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.progress import Progress
 
     from billing_lake.assets.export import Export
-    from billing_lake.commands.demo_report import Chapter, Told
-    from billing_lake.commands.demo_runs import Project
+    from billing_lake.commands.demo_report import Chapter, Loaded
     from billing_lake.deployments import LocalLake
     from billing_lake.sample import SampleSpec
 
@@ -62,11 +60,11 @@ def demo(rows: int) -> None:
             quiet.enter_context(redirect_stderr(file))
             quiet.enter_context(programs_write_to(file))
             try:
-                project, story = _load(out, lake, rows)
+                export, story = _load(out, lake, rows)
             except LoadError as error:
                 raise _with_log(error, log) from error
-        _report(out, lake, project.export, story)
-        _next(out, lake, project.export.table, log, asked)
+        _report(out, lake, export, story)
+        _next(out, lake, export.table, log, asked)
         _own(out, own, landing, asked)
 
 
@@ -140,56 +138,34 @@ def sample_spec(export: Export, rows: int) -> SampleSpec:
     )
 
 
-def _load(out: Console, lake: LocalLake, rows: int) -> tuple[Project, list[Told]]:
-    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-
+def _load(out: Console, lake: LocalLake, rows: int) -> tuple[Export, list[Loaded]]:
     with out.status("Starting Dagster …"):
+        from billing_lake.commands.demo_report import Loaded
         from billing_lake.commands.demo_runs import Project
-        from billing_lake.sample import OwnSamples
+        from billing_lake.landing.deliveries import resolve_delivery
+        from billing_lake.sample import OwnSamples, write_delivery
 
         project = Project(lake.home)
-    samples = OwnSamples(lake.home / "landing", project.export.location.prefix)
+    location, landing = project.export.location, lake.home / "landing"
+    samples = OwnSamples(landing, location.prefix)
     samples.require()
-    columns = (
-        SpinnerColumn(finished_text="[green]✓[/]"),
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=20),
-        TextColumn("{task.fields[step]}", style="dim"),
-        TimeElapsedColumn(),
-    )
-    with Progress(*columns, console=out, disable=not out.is_terminal) as bars:
-        return project, [_tell(out, bars, lake, project, chapter, rows) for chapter in chapters()]
-
-
-def _tell(
-    out: Console, bars: Progress, lake: LocalLake, project: Project, chapter: Chapter, rows: int
-) -> Told:
-    from billing_lake.commands.demo_report import Told
-    from billing_lake.landing.deliveries import resolve_delivery
-    from billing_lake.sample import OwnSamples, write_delivery
-
-    label = f"{chapter.period} {'restated' if chapter.restatement else 'first'}"
-    task = bars.add_task(label, total=project.steps + 1, step="writing the delivery")
-    delivery = write_delivery(
-        lake.home / "landing",
-        chapter.period,
-        sample_spec(project.export, rows),
-        restatement=chapter.restatement,
-        extra_tags=chapter.extra_tags,
-        own=OwnSamples(lake.home / "landing", project.export.location.prefix),
-    )
-    bars.advance(task)
-
-    def tick(step: str, done: int) -> None:
-        bars.update(task, step=step, advance=done)
-
-    found = resolve_delivery(lake.storage, project.export.location, chapter.period)
-    run = project.run(found, tick)
-    done = f"{delivery.rows:,} rows, {len(delivery.files)} files, {len(run.loads)} tables"
-    bars.update(task, step=done)
-    if not out.is_terminal:
-        out.print(f"{label}: {done}, {run.seconds:.1f} s")
-    return Told(chapter=chapter, delivery=delivery, run=run)
+    story = []
+    for chapter in chapters():
+        label = f"{chapter.period} {'restated' if chapter.restatement else 'first'}"
+        with out.status(f"{label}: writing the delivery, loading and proving it …"):
+            delivery = write_delivery(
+                landing,
+                chapter.period,
+                sample_spec(project.export, rows),
+                restatement=chapter.restatement,
+                extra_tags=chapter.extra_tags,
+                own=OwnSamples(landing, location.prefix),
+            )
+            run = project.run(resolve_delivery(lake.storage, location, chapter.period))
+        what = f"{delivery.rows:,} rows, {len(delivery.files)} files, {len(run.tables)} tables"
+        out.print(f"[green]✓[/] {label}: {what}, {run.seconds:.1f} s")
+        story.append(Loaded(chapter=chapter, delivery=delivery, run=run))
+    return project.export, story
 
 
 def _with_log(error: LoadError, log: Path) -> BillingLakeError:
@@ -197,14 +173,14 @@ def _with_log(error: LoadError, log: Path) -> BillingLakeError:
     return type(error)(error.what, remedy=remedy, file=error.file)
 
 
-def _report(out: Console, lake: LocalLake, export: Export, story: list[Told]) -> None:
+def _report(out: Console, lake: LocalLake, export: Export, story: list[Loaded]) -> None:
     from billing_lake.commands import demo_report as report
     from billing_lake.sql.lake_sql import LakeSql
 
     with LakeSql(lake) as lake_sql:
-        latest = {told.chapter.period: told for told in story}
-        for told in latest.values():
-            report.prove(lake_sql, export.table, told)
+        latest = {one.chapter.period: one for one in story}
+        for one in latest.values():
+            report.prove(lake_sql, export.table, one)
         report.print_loaded(out, story)
         report.print_proofs(out, list(latest.values()))
         report.print_schema_diff(out, story[-1])

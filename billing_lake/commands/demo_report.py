@@ -1,41 +1,29 @@
-"""What the demo tells at its end: what was loaded, the proofs, the changed columns, and what it cost."""
+"""What the demo shows at its end: what was loaded, the proofs, the changed columns, and what it cost."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from billing_lake.commands.query import named_sql
-from billing_lake.commands.results import as_text
+from billing_lake.commands.results import as_text, print_table, rows_table
 from billing_lake.domain.errors import ProofError
 from billing_lake.sql.named_queries import CURRENCY, UNBLENDED
 
 if TYPE_CHECKING:
+    import dagster as dg
     from rich.console import Console
 
-    from billing_lake.commands.demo_runs import Evaluation, Run
-    from billing_lake.loads.exports import TableOutput
+    from billing_lake.commands.demo_runs import Run
     from billing_lake.sample import SampleDelivery
     from billing_lake.sql.lake_sql import LakeSql
 
-CATALOG_OF: dict[TableOutput, str] = {
-    "hive": "hive",
-    "iceberg": "iceberg",
-    "s3_table": "s3tables",
-}
-"""The catalog in which SQL finds the table of an output."""
+_CATALOGS = {"hive_table": "hive", "iceberg_table": "iceberg", "s3_table": "s3tables"}
+"""The catalog in which SQL finds the table of an asset."""
 
-_PROOFS = {
-    "equals_delivery": "rows and totals equal",
-    "same_content": "every cell",
-    "one_delivery_version": "delivery",
-    "usage_dates_in_period": "dates",
-    "unique_line_items": "unique",
-}
 _TOP = 8
-_DIFF_CELLS = 6
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,121 +37,95 @@ class Chapter:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Told:
-    """A chapter, and what came of it."""
+class Loaded:
+    """A chapter, its delivery, and the run that loaded it."""
 
     chapter: Chapter
     delivery: SampleDelivery
     run: Run
 
+    @property
+    def cost(self) -> str:
+        """The delivery's exact unblended cost: `1234.5 USD`."""
+        totals = self.delivery.totals.items()
+        costs = ((currency, as_text(sums.get(UNBLENDED, Decimal()))) for currency, sums in totals)
+        return ", ".join(f"{cost} {currency}" for currency, cost in costs) or "0"
 
-def prove(lake_sql: LakeSql, table: str, told: Told) -> None:
+
+def prove(lake_sql: LakeSql, table: str, loaded: Loaded) -> None:
     """Compare what every table of the chapter answers in SQL with what the sample's generator added up on its own.
 
     Raises:
         ProofError: A figure differs.
     """
-    columns = sorted({column for totals in told.delivery.totals.values() for column in totals})
+    delivery, period = loaded.delivery, loaded.chapter.period
+    columns = sorted({column for totals in delivery.totals.values() for column in totals})
     sums = "".join(f", sum({column})" for column in columns)
     expected = {
-        (currency, told.delivery.rows, *(totals.get(column, Decimal()) for column in columns))
-        for currency, totals in told.delivery.totals.items()
+        (currency, delivery.rows, *(totals.get(column, Decimal()) for column in columns))
+        for currency, totals in delivery.totals.items()
     }
-    for load in told.run.loads:
-        name = f"{CATALOG_OF[load.output]}.{table}"
-        identifier = lake_sql.table(name).identifier
+    for asset in loaded.run.tables:
+        name = f"{_CATALOGS[asset]}.{table}"
         sql = (
-            f"SELECT {CURRENCY}, count(*){sums} FROM {identifier} "  # noqa: S608 -- names of our own
-            f"WHERE billing_period = '{told.chapter.period}' GROUP BY ALL"
+            f"SELECT {CURRENCY}, count(*){sums} FROM {lake_sql.table(name).identifier} "  # noqa: S608 -- names of our own
+            f"WHERE billing_period = '{period}' GROUP BY ALL"
         )
         found = set(lake_sql.ask(sql).rows())
         if found != expected:
-            what = f"{name} does not hold what was delivered for {told.chapter.period}: {found} instead of {expected}"
+            what = f"{name} does not hold what was delivered for {period}: {found} instead of {expected}"
             raise ProofError(what)
 
 
-def print_loaded(out: Console, story: Sequence[Told]) -> None:
-    """Say what each run loaded, and what it replaced."""
-    from rich.table import Table
-    from rich.text import Text
-
+def print_loaded(out: Console, story: Sequence[Loaded]) -> None:
+    """Show what each run loaded, and what it replaced."""
     heading(out, "Loaded")
-    for told in story:
-        replaced = sorted({one.replaced_version for one in told.run.loads if one.replaced_version})
-        line = Text(f"{told.chapter.period}  ", style="bold")
-        line.append(f"delivery {told.delivery.version}, {told.chapter.title}", style="not bold")
-        out.print(line)
-        if replaced:
-            out.print(f"  replaced delivery {', '.join(replaced)}")
-        table = Table.grid(padding=(0, 2))
-        for justify in ("left", "right", "right", "right", "left"):
-            table.add_column(justify=justify, no_wrap=True)
-        for load in told.run.loads:
-            table.add_row(
-                f"  {CATALOG_OF[load.output]}",
-                f"{load.rows:,} rows",
-                f"{load.files} {'file' if load.files == 1 else 'files'}",
-                _cost(told.delivery),
-                f"replaced {load.replaced_rows:,} rows" if load.replaced_version else "new",
-            )
-        out.print(table)
+    for one in story:
+        version = f"delivery {one.delivery.version}, {one.chapter.title}"
+        out.print(f"[bold]{one.chapter.period}[/]  {version}")
+        tables = one.run.tables.items()
+        old = (facts.get("replaced_delivery_version") for _, facts in tables)
+        versions = {str(version) for version in old if version is not None}
+        if versions:
+            out.print(f"  replaced delivery {', '.join(sorted(versions))}")
+        for asset, facts in tables:
+            replaced = f"replaced {facts['replaced_rows']:,} rows" if versions else "new"
+            rows, files = facts["dagster/partition_row_count"], facts["files"]
+            counts = f"{_CATALOGS[asset]:<9} {rows:>8,} rows {files:>3} files"
+            out.print(f"  {counts}  {one.cost}  {replaced}", soft_wrap=True)
 
 
-def print_proofs(out: Console, story: Sequence[Told]) -> None:
+def print_proofs(out: Console, latest: Sequence[Loaded]) -> None:
     """Show the checks of every table, and what `prove` found, for the latest delivery of each month."""
-    from rich import box
-    from rich.table import Table
-
-    from billing_lake.loads.exports import TABLE_ASSETS
-
     heading(out, "Proofs: each table, read back, against the raw files")
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
-    for title in ("month", "table", *_PROOFS.values()):
-        table.add_column(title, no_wrap=True)
-    for told in story:
-        period = told.chapter.period
-        for load in told.run.loads:
-            found = {
-                one.check: one
-                for one in told.run.evaluations
-                if one.asset == TABLE_ASSETS[load.output]
-            }
-            cells = (_mark(found.get(name)) for name in _PROOFS)
-            table.add_row(period, CATALOG_OF[load.output], *cells)
-    out.print(table)
-    for told in story:
-        figures = sum(len(totals) for totals in told.delivery.totals.values())
+    rows = [
+        (one.chapter.period, _CATALOGS[asset], _counts(checks), _passed(checks))
+        for one in latest
+        for asset in one.run.tables
+        if (checks := [c for c in one.run.checks if c.asset_key.path[-1] == asset])
+    ]
+    head = ("month", "table", "rows delivered and read back", "checks")
+    out.print(rows_table(head, ("",) * len(head), rows))
+    for one in latest:
+        figures = sum(len(totals) for totals in one.delivery.totals.values())
         out.print(
-            f"{told.chapter.period}  {_cost(told.delivery)} delivered = SQL over "
-            f"{len(told.run.loads)} tables, all {figures} totals [green]✓[/]"
+            f"{one.chapter.period}  {one.cost} delivered = SQL over {len(one.run.tables)} tables, all {figures} totals [green]✓[/]"
         )
 
 
-def print_schema_diff(out: Console, told: Told) -> None:
+def print_schema_diff(out: Console, loaded: Loaded) -> None:
     """Show how the chapter's columns differed from the tables'."""
-    from billing_lake.commands.results import rows_table
-
-    heading(out, f"Columns of {told.chapter.period} against the tables")
-    for one in told.run.evaluations:
-        if one.check == "schema_diff":
+    heading(out, f"Columns of {loaded.chapter.period} against the tables")
+    for one in loaded.run.checks:
+        if one.check_name == "schema_diff":
             out.print(one.description, markup=False)
-            changes = _changes(str(one.metadata.get("schema_diff", "")))
-            if changes:
-                head = ("column", "change", "type", "effect", "tables")
-                out.print(rows_table(head, ("",) * len(head), changes))
 
 
 def print_services(out: Console, lake_sql: LakeSql, table: str) -> None:
     """Show the services that cost most."""
-    from billing_lake.commands.results import rows_table
-
     heading(out, "Top services by cost (rounded to cents here; `query` gives every digit)")
-    result = lake_sql.ask(named_sql(lake_sql, "cost-by-service", table=table))
-    rows = [
-        [f"{value:,.2f}" if isinstance(value, Decimal) else value for value in row]
-        for _, row in zip(range(_TOP), result.rows(), strict=False)
-    ]
-    out.print(rows_table(result.columns, result.types, rows))
+    sql = f"{named_sql(lake_sql, 'cost-by-service', table=table)} LIMIT {_TOP}"
+    print_table(lake_sql.ask(sql), out, 0, cents=True)
 
 
 def heading(out: Console, text: str) -> None:
@@ -171,34 +133,12 @@ def heading(out: Console, text: str) -> None:
     out.print(f"\n{text}", style="bold")
 
 
-def total(delivery: SampleDelivery) -> Iterator[tuple[str, str]]:
-    """Go through the delivery's currencies and exact unblended costs."""
-    for currency, totals in delivery.totals.items():
-        yield currency, as_text(totals.get(UNBLENDED, Decimal()))
+def _counts(checks: Sequence[dg.AssetCheckEvaluation]) -> str:
+    facts = next(one.metadata for one in checks if one.check_name == "equals_delivery")
+    expected, found = (facts[name].value for name in ("rows_expected", "rows_found"))
+    return f"{expected:,} {'=' if expected == found else '≠'} {found:,} rows"
 
 
-def _cost(delivery: SampleDelivery) -> str:
-    return ", ".join(f"{cost} {currency}" for currency, cost in total(delivery)) or "0"
-
-
-def _changes(markdown: str) -> list[tuple[str, str, str, str, str]]:
-    """Return the changes of a check's Markdown table, one row for those that several tables share."""
-    tables: dict[tuple[str, str, str, str], list[str]] = {}
-    for line in markdown.splitlines()[2:]:
-        cells = [cell.strip() for cell in line.strip("| ").split(" | ")]
-        if len(cells) == _DIFF_CELLS:
-            table, column, change, old, new, effect = cells
-            kind = f"{old} → {new}" if old and new else old or new
-            tables.setdefault((column, change, kind, effect), []).append(table)
-    return [(*change, ", ".join(names)) for change, names in tables.items()]
-
-
-def _mark(found: Evaluation | None) -> str:
-    if found is None:
-        return "[dim]not run[/]"
-    if not found.passed:
-        return "[yellow]! warns[/]" if found.warns else "[red]✗ fails[/]"
-    if found.check != "equals_delivery":
-        return "[green]✓[/]"
-    facts = found.metadata
-    return f"[green]✓[/] {facts['rows_expected']:,} = {facts['rows_found']:,} rows"
+def _passed(checks: Sequence[dg.AssetCheckEvaluation]) -> str:
+    failed = [one.check_name for one in checks if not one.passed]
+    return f"✗ {', '.join(failed)}" if failed else f"✓ all {len(checks)} passed"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -125,9 +126,9 @@ def test_it_says_what_was_new_and_what_was_replaced(demo: Demo) -> None:
 
 def test_it_shows_proofs_the_new_column_services_and_the_way_on(demo: Demo) -> None:
     out = demo.first.stdout
-    assert out.count(f"✓ {ROWS} = {ROWS} rows") == 9
-    assert "resource_tags_user_project" in out
-    assert "2025-03: 1 changed column, which the tables follow" in out
+    assert len(re.findall(rf"{ROWS} = {ROWS} rows +✓ all \d passed", out)) == 9
+    follow = "2025-03: 1 changed column, which the tables follow: resource_tags_user_project (new)"
+    assert follow in out
     assert "AmazonEC2" in out
     assert "make dev" in out
     assert "No changes" in demo.second.stdout
@@ -172,6 +173,7 @@ def test_the_instance_that_make_dev_opens_has_the_runs_partitions_and_checks(dem
             dg.RunsFilter(tags={".dagster/repository": "__repository__@billing_lake"})
         )
         assert len(runs) == 8
+        assert {run.tags["dagster/code_location"] for run in runs} == {"billing_lake"}
         assert [run.tags["billing_lake/delivery_version"] for run in reversed(runs)] == [
             delivery.version for delivery in (*demo.deliveries, *demo.deliveries)
         ]

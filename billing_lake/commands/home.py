@@ -1,4 +1,4 @@
-"""Where the commands find the lake, and what they look at before they write into it."""
+"""Finds the folder of the lake, and sees that it can be written to."""
 
 from __future__ import annotations
 

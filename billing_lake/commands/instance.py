@@ -1,4 +1,4 @@
-"""`billing-lake dagster-home`: the lake's own Dagster instance, a folder of the lake."""
+"""`billing-lake dagster-home`: makes the lake's own Dagster instance, which is a folder of the lake."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which tables `query` asks: those of a folder, by DuckDB, or those of an AWS account, by Athena."""
+"""Opens the tables that `query` asks: those of a folder, by DuckDB, or those of an AWS account, by Athena."""
 
 from __future__ import annotations
 

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
     from billing_lake.sql.tables import Result
 
-_CELL = 200
-_FOLDED = 24
+_CELL_CHARACTERS = 200
+_FOLDED_CHARACTERS = 24
 _NUMBERS = (
     "DECIMAL", "DOUBLE", "FLOAT", "REAL", "HUGEINT", "BIGINT", "INTEGER", "SMALLINT", "TINYINT"
 )  # fmt: skip
@@ -59,7 +59,7 @@ def print_table(result: Result, console: Console, limit: int, *, cents: bool = F
     if cents:
         rows = [tuple(map(_in_cents, row)) for row in rows]
     table = rows_table(result.columns, result.types, rows)
-    folded = rows_table(result.columns, result.types, rows, fold_at=_FOLDED)
+    folded = rows_table(result.columns, result.types, rows, fold_at=_FOLDED_CHARACTERS)
     if not console.is_terminal:
         console.width = max(console.width, _needed(table, console))
         console.print(table)
@@ -140,7 +140,11 @@ def _json(value: Any) -> Any:
 def _cell(value: Any) -> Text:
     from rich.text import Text
 
-    return Text("NULL", style="dim") if value is None else Text(shown(as_text(value), _CELL))
+    return (
+        Text("NULL", style="dim")
+        if value is None
+        else Text(shown(as_text(value), _CELL_CHARACTERS))
+    )
 
 
 def _records(result: Result, rows: Sequence[Sequence[Any]]) -> Iterator[RenderableType]:

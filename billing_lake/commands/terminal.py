@@ -1,4 +1,4 @@
-"""What all commands do alike at the terminal: consoles, and errors as panels where others show a traceback."""
+"""Consoles, exit codes and the panels in which all commands show their errors."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from billing_lake.domain.errors import BillingLakeError, ConfigurationError, sho
 if TYPE_CHECKING:
     from rich.console import Console
 
-PIPED_WIDTH = 110
+PIPED_CHARACTERS = 110
 """Columns of text that goes into a file or a pipe, where no terminal says how wide it is."""
 
 EXIT_FAILED = 1
@@ -46,7 +46,7 @@ def console(file: TextIO | None = None) -> Console:
     from rich.console import Console
 
     target = sys.stdout if file is None else file
-    width = None if target.isatty() or "COLUMNS" in os.environ else PIPED_WIDTH
+    width = None if target.isatty() or "COLUMNS" in os.environ else PIPED_CHARACTERS
     return Console(file=target, width=width, highlight=False)
 
 

@@ -1,7 +1,7 @@
 """SQL over the tables of a local lake, by DuckDB.
 
 Every table is a view under its own name, in a database named after its catalog: `billing.cost_and_usage` is the Iceberg
-table, `hive.billing.cost_and_usage` and `s3tables.billing.cost_and_usage` are its sisters. A view is made from what the
+table, `hive.billing.cost_and_usage` and `s3tables.billing.cost_and_usage` hold the same rows. A view is made from what the
 catalog says at that moment, so a query sees whole billing periods, before or after a load.
 
 A query may come from anywhere. It reads the lake's tables and nothing else: it must be one SELECT, it may not call table
@@ -13,8 +13,8 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -67,7 +67,7 @@ _TYPES = {
     "timestamptz": "TIMESTAMP WITH TIME ZONE",
 }
 
-_BATCH = 1_000
+_BATCH_ROWS = 1_000
 
 _INTERRUPTED = "Query interrupted"
 _NO_TABLE = re.compile(r"Table with name (\S+) does not exist!")
@@ -172,7 +172,7 @@ class LakeSql:
     def _fetch(self, cursor: duckdb.DuckDBPyConnection) -> Iterator[list[tuple[Any, ...]]]:
         while True:
             with self._errors():
-                batch = cursor.fetchmany(_BATCH)
+                batch = cursor.fetchmany(_BATCH_ROWS)
             if not batch:
                 return
             yield batch
@@ -208,8 +208,31 @@ class LakeSql:
             remedy = f"This is {kinds[0]}; loads and jobs change tables, never a query"
         return QueryError(what, remedy=remedy)
 
-    def _errors(self) -> _Translated:
-        return _Translated(self.hint, lambda: [table.name for table in self.tables])
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        """Turn DuckDB's errors inside the block into a `QueryError`, and its end by Ctrl-C into a `KeyboardInterrupt`."""
+        try:
+            yield
+        except RuntimeError as error:
+            if str(error) == _INTERRUPTED:
+                raise KeyboardInterrupt from error
+            raise
+        except duckdb.OutOfMemoryException as error:
+            what = (
+                "The query needs more than half of this machine's memory, which is what it may take"
+            )
+            remedy = "Ask for fewer rows or columns, or group them before they are joined or sorted"
+            raise QueryError(what, remedy=remedy) from error
+        except duckdb.Error as error:
+            raise QueryError(self._suggest(str(error).strip()), remedy=self.hint()) from error
+
+    def _suggest(self, message: str) -> str:
+        """Return DuckDB's message, where it misses a table with a suggestion from the lake in place of DuckDB's own."""
+        found = _NO_TABLE.search(message)
+        if found is None:
+            return message
+        meant = close_to(found[1], [table.name for table in self.tables]).removeprefix("; d")
+        return _SUGGESTION.sub(f"\nD{meant}" if meant else "", message)
 
     def _make_views(self, lake: LocalTables) -> None:
         for catalog in CATALOGS:
@@ -258,36 +281,6 @@ class LakeSql:
         sql = f"DESCRIBE SELECT * FROM {source}"  # noqa: S608 -- made by `_iceberg` or `_hive`
         described = self._connection.execute(sql).fetchall()
         return frozenset(row[0] for row in described)
-
-
-class _Translated:
-    """Turns DuckDB's errors inside the block into a `QueryError`; what interrupts a query goes through."""
-
-    def __init__(self, hint: Callable[[], str], names: Callable[[], Sequence[str]]) -> None:
-        self._hint, self._names = hint, names
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, RuntimeError) and str(error) == _INTERRUPTED:
-            raise KeyboardInterrupt from error
-        if isinstance(error, duckdb.OutOfMemoryException):
-            what = (
-                "The query needs more than half of this machine's memory, which is what it may take"
-            )
-            remedy = "Ask for fewer rows or columns, or group them before they are joined or sorted"
-            raise QueryError(what, remedy=remedy) from error
-        if isinstance(error, duckdb.Error):
-            raise QueryError(self._said(str(error).strip()), remedy=self._hint()) from error
-
-    def _said(self, text: str) -> str:
-        """Return DuckDB's words; where they are about a table, with a suggestion from the lake and none of DuckDB's own."""
-        found = _NO_TABLE.search(text)
-        if found is None:
-            return text
-        meant = close_to(found[1], self._names()).removeprefix("; d")
-        return _SUGGESTION.sub(f"\nD{meant}" if meant else "", text)
 
 
 def literal(text: str) -> str:

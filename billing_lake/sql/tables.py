@@ -1,4 +1,4 @@
-"""What SQL over the lake is, wherever it runs: tables by name, one query, rows some at a time."""
+"""The interface of SQL over a lake, wherever it runs: tables by name, one query, rows in batches."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Result:
     Attributes:
         columns: Names of the columns.
         types: Names of their types, in capitals.
-        batches: The rows, some at a time.
+        batches: The rows, in batches.
     """
 
     columns: tuple[str, ...]
@@ -131,8 +131,8 @@ def choose(
 
     Args:
         names: Gives the names of a catalog's tables.
-        name: What was asked for, with or without its namespace; the lake's only table for an export where it is None.
-        hint: Says which tables there are.
+        name: The table, with or without its namespace; the lake's only table for an export where it is None.
+        hint: Returns a remedy that lists the tables.
         empty: What to do where there are none.
 
     Raises:

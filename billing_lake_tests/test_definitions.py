@@ -40,7 +40,7 @@ def _no_lake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_code_location_is_what_the_documentation_says() -> None:
     repository = defs().get_repository_def()
     keys = {key.to_user_string() for key in repository.assets_defs_by_key}
-    tables = ("raw_reports", "crawler_table", "hive_table", "iceberg_table", "s3_table")
+    tables = ("delivery", "raw_reports", "crawler_table", "hive_table", "iceberg_table", "s3_table")
     assert keys == {f"{EXPORT}/{name}" for name in tables}
     assert {sensor.name for sensor in repository.sensor_defs} == {f"{EXPORT}_new_reports"}
     assert {job.name for job in repository.get_all_jobs() if not job.name.startswith("__")} == {

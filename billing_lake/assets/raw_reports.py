@@ -6,6 +6,7 @@ from functools import cache
 import dagster as dg
 
 from billing_lake.assets import markdown
+from billing_lake.assets.delivery import NAME as DELIVERY
 from billing_lake.assets.export import Export
 from billing_lake.assets.metadata import present
 from billing_lake.assets.periods import (
@@ -30,6 +31,7 @@ def build_raw_reports(export: Export) -> dg.AssetsDefinition:
     @export.asset(
         "raw_reports",
         kinds={"csv"},
+        deps=[export.key(DELIVERY)],
         description=(
             "The current delivery of the billing period, as the provider put it down: its report files, pinned by size "
             "and tag. A delivery that is not complete yet is refused, a billing period without one is skipped."

@@ -15,6 +15,7 @@ from pydantic import (
 )
 
 from billing_lake.assets.crawler_table import build_crawler_table
+from billing_lake.assets.delivery import build_delivery
 from billing_lake.assets.export import SAME_CONTENT_UP_TO_MB, Export
 from billing_lake.assets.iceberg_static import build_iceberg_static
 from billing_lake.assets.raw_reports import build_raw_reports
@@ -80,8 +81,8 @@ _REPORT_NEEDED = {
 class BillingExport(dg.Component, dg.Model, dg.Resolvable):
     """A billing export that a cloud provider delivers, loaded into tables that equal it.
 
-    Makes, under the export's name: the assets `raw_reports`, `crawler_table` and one for each of `outputs`; `iceberg_static`
-    where `static` or `static_files` asks for it; the check `schema_diff` before and the proofs after each table; the sensor
+    Makes, under the export's name: the external asset `delivery`; the assets `raw_reports`, `crawler_table` and one for each of
+    `outputs`; `iceberg_static` where `static` or `static_files` asks for it; the check `schema_diff` before and the proofs after each table; the sensor
     `<name>_new_reports`; the jobs `<name>_load`, `<name>_rebuild_tables` and `<name>_remove_orphans`. A second payer
     or format is a second component. What all of them share (the lake, as the resource `billing_lake`, and its IO manager)
     has names of its own, so that a project's other assets keep theirs.
@@ -387,6 +388,7 @@ class BillingExport(dg.Component, dg.Model, dg.Resolvable):
         static = self.static or bool(self.static_files)
         return dg.Definitions(
             assets=[
+                build_delivery(export),
                 build_raw_reports(export),
                 build_crawler_table(export),
                 *(build_table(export, output) for output in export.outputs),

@@ -19,6 +19,7 @@ from typing import Protocol
 
 import dagster as dg
 
+from billing_lake.assets.delivery import observed
 from billing_lake.assets.export import Export
 from billing_lake.deployments import Lake
 from billing_lake.domain.deliveries import Delivery, Findings
@@ -50,6 +51,39 @@ class Look:
     since: datetime
 
 
+@dataclass(frozen=True, kw_only=True)
+class Cursor:
+    """What a tick remembers of the one before it; where it is lost, only time and observations are.
+
+    Attributes:
+        looks: Deliveries that have to be seen again, by billing period.
+        observed: Identity of the delivery that was last observed, by billing period.
+    """
+
+    looks: Mapping[str, Look] = field(default_factory=dict)
+    observed: Mapping[str, str] = field(default_factory=dict)
+
+    def to_json(self) -> str:
+        """Return it as text: `{"looks": {"2025-03": {"identity": …, "since": …}}, "observed": {"2025-03": …}}`."""
+        looks = {
+            period: {"identity": seen.identity, "since": seen.since.isoformat()}
+            for period, seen in sorted(self.looks.items())
+        }
+        return json.dumps({"looks": looks, "observed": self.observed})
+
+    @classmethod
+    def from_json(cls, text: str) -> Cursor:
+        """Read what `to_json` wrote."""
+        value = json.loads(text)
+        return cls(
+            looks={
+                period: Look(str(one["identity"]), _read_moment(one["since"]))
+                for period, one in value.get("looks", {}).items()
+            },
+            observed={period: str(one) for period, one in value.get("observed", {}).items()},
+        )
+
+
 class Known(Protocol):
     """What is known of runs."""
 
@@ -65,13 +99,15 @@ class Tick:
     """What one look at an export's folder leads to.
 
     Attributes:
+        found: Deliveries of the export's billing periods that are complete, by period.
         requests: Deliveries that a run is requested for.
-        looks: Deliveries that have to be seen again, by billing period: the next cursor.
+        looks: Deliveries that have to be seen again, by billing period.
         later: Number of deliveries that are left for the next ticks.
         notes: What a person should know.
         alarms: What a person has to do something about.
     """
 
+    found: dict[str, Delivery] = field(default_factory=dict)
     requests: list[Delivery] = field(default_factory=list)
     looks: dict[str, Look] = field(default_factory=dict)
     later: int = 0
@@ -94,7 +130,7 @@ def decide(
 
     Args:
         findings: What is in the export's folder.
-        looks: The cursor as it was.
+        looks: What the tick before this one had to see again.
         held: Identity of the delivery that all tables hold, by billing period.
         runs: What is known of runs; it is asked about what the tables do not hold.
         periods: The partitions of the export's assets.
@@ -103,11 +139,12 @@ def decide(
         now: The present.
     """
     tick, allowed, quiet = Tick(), set(periods), timedelta(seconds=quiet_seconds)
-    wanted = [
-        delivery
-        for period, delivery in sorted(findings.deliveries.items(), reverse=True)
-        if period in allowed and held.get(period) != delivery.identity
-    ]
+    tick.found = {
+        period: delivery
+        for period, delivery in sorted(findings.deliveries.items())
+        if period in allowed
+    }
+    wanted = [one for one in reversed(tick.found.values()) if held.get(one.period) != one.identity]
     at_work = runs.at_work() if wanted else set()
     for delivery in wanted:
         period = delivery.period
@@ -216,17 +253,19 @@ def build_new_reports(
         description=(
             f"Asks for a run for each billing period whose tables do not hold the delivery of {export.name} that is in "
             f"storage, newest billing period first, at most {runs_per_tick} a tick. A run that failed is asked for again, "
-            f"{MOST_ATTEMPTS} times at most, if its reason may pass."
+            f"{MOST_ATTEMPTS} times at most, if its reason may pass. Each new delivery is noted as an observation of the asset "
+            "`delivery`."
         ),
     )
     def new_reports(
         context: dg.SensorEvaluationContext, billing_lake: dg.ResourceParam[Lake]
     ) -> dg.SensorResult:
+        cursor = _read_cursor(context)
         tick = look(
             export,
             billing_lake,
             context.instance,
-            _read_cursor(context),
+            cursor.looks,
             limit=runs_per_tick,
             now=_now(),
         )
@@ -243,7 +282,15 @@ def build_new_reports(
                 for one in tick.requests
             ],
             skip_reason=None if tick.requests else _skip_reason(export, tick),
-            cursor=_cursor(tick.looks),
+            cursor=Cursor(
+                looks=tick.looks,
+                observed={period: one.identity for period, one in tick.found.items()},
+            ).to_json(),
+            asset_events=[
+                observed(export, one)
+                for period, one in tick.found.items()
+                if cursor.observed.get(period) != one.identity
+            ],
         )
 
     return new_reports
@@ -266,29 +313,15 @@ def _skip_reason(export: Export, tick: Tick) -> str:
     return "\n".join((*lines[:_SHOWN], *more, f"Nothing else is new for {export.name}."))
 
 
-def _cursor(looks: Mapping[str, Look]) -> str:
-    return json.dumps(
-        {
-            period: {"identity": seen.identity, "since": seen.since.isoformat()}
-            for period, seen in sorted(looks.items())
-        }
-    )
-
-
-def _read_cursor(context: dg.SensorEvaluationContext) -> dict[str, Look]:
+def _read_cursor(context: dg.SensorEvaluationContext) -> Cursor:
     """Return the cursor; what cannot be read counts as never seen, which costs the time to wait and nothing else."""
     try:
-        value = json.loads(context.cursor or "{}")
-        return {
-            period: Look(str(one["identity"]), _read_moment(one["since"]))
-            for period, one in value.items()
-            if isinstance(one, dict)
-        }
+        return Cursor.from_json(context.cursor or "{}")
     except (ValueError, AttributeError, KeyError, TypeError):
         context.log.warning(
             "The cursor cannot be read and is begun anew: %s", shown(context.cursor)
         )
-        return {}
+        return Cursor()
 
 
 def _read_moment(text: str) -> datetime:

@@ -76,6 +76,29 @@ def test_a_delivery_is_asked_for_until_the_tables_hold_it(make_lake: Make) -> No
     assert_tables_equal(lake, delivery)
 
 
+def test_a_delivery_is_observed_when_it_comes_and_when_it_changes(make_lake: Make) -> None:
+    lake = make_lake(outputs=["hive"])
+    first = lake.deliver("2025-03")
+    result = tick(lake)
+    for event in result.asset_events:
+        lake.instance.report_runless_asset_event(event)
+    records = lake.instance.fetch_observations(dg.AssetKey([EXPORT, "delivery"]), 10).records
+    (seen,) = [record.asset_observation for record in records]
+    assert seen is not None
+    assert seen.partition == "2025-03"
+    told = {name: value.value for name, value in seen.metadata.items()}
+    assert (told["delivery_version"], told["files"]) == (first.version, 2)
+    assert told["bytes"] == sum(file.stat().st_size for file in first.files)
+    newest = max(file.stat().st_mtime for file in (*first.files, *filter(None, [first.manifest])))
+    assert told["delivered_at"] == pytest.approx(newest, abs=0.001)
+    again = tick(lake, result.cursor)
+    assert again.asset_events == []
+    second = lake.deliver("2025-03", restatement=1)
+    (changed,) = tick(lake, again.cursor).asset_events
+    assert isinstance(changed, dg.AssetObservation)
+    assert changed.metadata["delivery_version"].value == second.version
+
+
 def test_a_delivery_that_comes_back_is_loaded_again(make_lake: Make) -> None:
     lake = make_lake(outputs=["hive", "iceberg"])
     first = lake.deliver("2025-03")
@@ -149,7 +172,7 @@ def test_a_restatement_is_asked_for(make_lake: Make) -> None:
 def test_an_export_without_anything_is_a_tick_without_anything(make_lake: Make) -> None:
     result = tick(make_lake())
     assert periods(result) == []
-    assert json.loads(str(result.cursor)) == {}
+    assert json.loads(str(result.cursor)) == {"looks": {}, "observed": {}}
 
 
 def test_a_tick_asks_for_the_newest_months_and_the_next_for_the_rest(make_lake: Make) -> None:
@@ -189,7 +212,9 @@ def test_a_month_before_the_start_is_told_and_not_asked_for(make_lake: Make) -> 
     assert "2024-12: before the export's `start`" in reason(result)
 
 
-@pytest.mark.parametrize("cursor", ["no JSON", "[]", '{"2025-03": "v1"}', '{"2025-03": {}}'])
+@pytest.mark.parametrize(
+    "cursor", ["no JSON", "[]", '{"looks": {"2025-03": "v1"}}', '{"looks": []}']
+)
 def test_a_cursor_that_cannot_be_read_changes_nothing(make_lake: Make, cursor: str) -> None:
     lake = make_lake(outputs=["hive"])
     lake.deliver("2025-03")
@@ -326,7 +351,8 @@ def test_a_folder_that_is_filled_file_by_file_is_one_delivery(make_lake: Make) -
     assert periods(tick(lake, cursor, after=31 * MINUTE)) == ["2025-03"]
     assert lake.load("2025-03").success, "who asks by hand gets what is there"
     assert lake.profile("hive", "2025-03").rows == 4
-    assert json.loads(str(tick(lake, cursor).cursor)) == {}, "what is held is not remembered"
+    looks = json.loads(str(tick(lake, cursor).cursor))["looks"]
+    assert looks == {}, "what is held is not remembered"
 
 
 def test_a_copied_folder_waits_its_time_and_no_longer(make_lake: Make) -> None:

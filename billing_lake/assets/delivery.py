@@ -1,0 +1,55 @@
+"""The external asset `delivery`: what the provider put down, where the lineage of an export begins.
+
+Nothing here makes it. The sensor observes it: whenever it finds another delivery of a billing period, it says so.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import dagster as dg
+
+from billing_lake.assets.export import Export
+from billing_lake.domain.deliveries import Delivery
+
+NAME = "delivery"
+
+
+def build_delivery(export: Export) -> dg.AssetSpec:
+    """Build the asset for ``export``."""
+    return dg.AssetSpec(
+        export.key(NAME),
+        description=(
+            f"The deliveries of {export.name}, as the provider puts them down below `{export.location.rules.folder or '/'}`: a whole billing "
+            "period each, replaced until it is final. Observed by the sensor."
+        ),
+        group_name=export.name,
+        kinds={"aws", "s3"},
+        owners=list(export.owners),
+        tags=export.tags,
+        partitions_def=export.partitions,
+    )
+
+
+def observed(export: Export, delivery: Delivery) -> dg.AssetObservation:
+    """Return what there is to say of a delivery that was not there before."""
+    written = max(
+        (file.modified for file in (*delivery.files, delivery.manifest) if file), default=None
+    )
+    metadata: dict[str, str | int | dg.MetadataValue] = {
+        "delivery_version": delivery.version,
+        "delivery_identity": delivery.identity,
+        "layout": delivery.layout,
+        "files": len(delivery.files),
+        "bytes": delivery.size,
+    }
+    if written is not None:
+        metadata["delivered_at"] = dg.MetadataValue.timestamp(
+            datetime.fromisoformat(written.replace("Z", "+00:00"))
+        )
+    return dg.AssetObservation(
+        export.key(NAME),
+        partition=delivery.period,
+        description=f"Delivery {delivery.version}: {len(delivery.files)} files, {delivery.size:,} bytes",
+        metadata=metadata,
+    )

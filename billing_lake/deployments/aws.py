@@ -152,6 +152,7 @@ class AwsLake:
 
     def resources(self) -> dict[str, Any]:
         """Return what Dagster gives to assets: this lake, and Athena for those who want to ask it."""
+        from billing_lake.deployments.lake_resource import aws_lake_resource
         from billing_lake.resources.athena import AthenaResource
 
         athena = AthenaResource(
@@ -159,7 +160,7 @@ class AwsLake:
             workgroup=self.settings.athena_workgroup,
             output=self.settings.athena_output,
         )
-        return {LAKE_RESOURCE: self, "billing_lake_athena": athena}
+        return {LAKE_RESOURCE: aws_lake_resource(self.settings), "billing_lake_athena": athena}
 
 
 def aws_lake(environment: Mapping[str, str]) -> AwsLake:

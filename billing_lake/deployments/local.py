@@ -135,7 +135,10 @@ class LocalLake:
 
     def resources(self) -> dict[str, Any]:
         """See `Lake.resources`."""
-        return {LAKE_RESOURCE: self}
+        # Imports Dagster, which the command line does without.
+        from billing_lake.deployments.lake_resource import local_lake_resource
+
+        return {LAKE_RESOURCE: local_lake_resource(self)}
 
 
 def local_lake(environment: Mapping[str, str]) -> LocalLake:

@@ -4,8 +4,6 @@ Whoever changes between the two finds everything that the other loaded. The sess
 own, `billing_lake_spark`, so that a run configures it and an asset that needs no engine starts none.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -14,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from billing_lake.deployments.base import LAKE_RESOURCE
+from billing_lake.deployments.lake_resource import LocalLakeResource, local_settings
 from billing_lake.deployments.local import LocalLake, home_folder, landing_folder
 from billing_lake.resources.spark import SparkResource, spark_defaults
 
@@ -35,7 +34,7 @@ class LocalSparkLake(LocalLake):
 
     spark: SparkResource = field(default_factory=SparkResource, compare=False)
 
-    def engine(self, log: Log, context: Any = None) -> Engine:  # noqa: ARG002  # its run is this process
+    def engine(self, log: "Log", context: Any = None) -> "Engine":  # noqa: ARG002  # its run is this process
         """Return Spark in this process."""
         from billing_lake.engines.spark_engine import SparkEngine
 
@@ -43,21 +42,22 @@ class LocalSparkLake(LocalLake):
 
     def resources(self) -> dict[str, Any]:
         """Return what Dagster gives to assets: this lake, and the session that a run may configure."""
-        home, elsewhere = self.home, self.elsewhere
-
-        @dg.resource(
-            required_resource_keys={SPARK_RESOURCE}, description="The lake, loaded by Spark"
-        )
-        def lake(context: dg.InitResourceContext) -> LocalSparkLake:
-            spark = getattr(context.resources, SPARK_RESOURCE)
-            return LocalSparkLake(home, spark, elsewhere=elsewhere)
-
         # "At launch": otherwise a run that configures one field would lose what the environment says of the others.
         set_fields = self.spark.model_dump(include=self.spark.model_fields_set)
-        return {
-            LAKE_RESOURCE: lake,
-            SPARK_RESOURCE: SparkResource.configure_at_launch(**set_fields),
-        }
+        spark = SparkResource.configure_at_launch(**set_fields)
+        lake = LocalSparkLakeResource.configure_at_launch(**local_settings(self), spark=spark)
+        return {LAKE_RESOURCE: lake, SPARK_RESOURCE: spark}
+
+
+class LocalSparkLakeResource(LocalLakeResource):
+    """A lake in a folder of this machine, loaded by Spark."""
+
+    spark: dg.ResourceDependency[SparkResource]
+
+    def create_lake(self) -> LocalSparkLake:
+        """See `LakeResource`."""
+        lake = super().create_lake()
+        return LocalSparkLake(lake.home, self.spark, elsewhere=lake.elsewhere)
 
 
 def local_spark_lake(environment: Mapping[str, str]) -> LocalSparkLake:

@@ -7,7 +7,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from billing_lake.deployments import DEPLOYMENT_SETTING, HOME_SETTING, LocalLake, open_lake
+from billing_lake.deployments import DEPLOYMENT_SETTING, HOME_SETTING, Lake, LocalLake, open_lake
 from billing_lake.deployments.base import LAKE_RESOURCE
 from billing_lake.deployments.local import DEMO_MARK, home_folder
 from billing_lake.domain.errors import ConfigurationError
@@ -40,11 +40,41 @@ def test_exports_are_delivered_into_the_lakes_folder_or_to_the_one_that_is_set(
     assert not home.exists()
 
 
-def test_the_lake_that_a_run_gets_reads_the_folder_that_is_set(tmp_path: Path) -> None:
-    lake = opened("local_spark", tmp_path / "lake", str(tmp_path / "bill"))
-    with dg.build_resources(lake.resources()) as resources:
-        given = getattr(resources, LAKE_RESOURCE)
-        assert (given.home, given.landing) == (tmp_path / "lake", tmp_path / "bill")
+@pytest.mark.parametrize("deployment", ["local", "local_spark"])
+def test_a_run_gets_the_lake_of_the_environment_and_may_set_each_folder_otherwise(
+    tmp_path: Path, deployment: str
+) -> None:
+    home, bill, other = (tmp_path / name for name in ("lake", "bill", "other"))
+    lake = opened(deployment, home, str(bill))
+    given: list[LocalLake] = []
+
+    @dg.asset
+    def ask(billing_lake: dg.ResourceParam[Lake]) -> None:
+        assert isinstance(billing_lake, LocalLake)
+        given.append(billing_lake)
+
+    definitions = dg.Definitions(assets=[ask], resources=lake.resources())
+    job = definitions.resolve_implicit_global_asset_job_def()
+    job.execute_in_process()
+    job.execute_in_process(
+        run_config={"resources": {LAKE_RESOURCE: {"config": {"landing": str(other)}}}}
+    )
+    assert [(one.home, one.landing) for one in given] == [(home, bill), (home, other)]
+    assert {type(one) for one in given} == {type(lake)}
+
+
+def test_a_folder_from_the_environment_is_shown_as_its_variable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(HOME_SETTING, str(tmp_path))
+    lake = open_lake()
+    resources = dg.Definitions(resources=lake.resources()).get_repository_def()
+    shown = resources.get_top_level_resources()[LAKE_RESOURCE].config_schema.config_type
+    assert isinstance(shown, dg.Shape)
+    assert shown.fields["home"].default_value == {"env": HOME_SETTING}
+    assert shown.fields["landing"].default_value == ""
+    with dg.build_resources(lake.resources()) as given:
+        assert getattr(given, LAKE_RESOURCE).home == tmp_path
 
 
 @pytest.mark.parametrize("landing", ["bill", "./bill", "../bill", "s3://bucket"])

@@ -52,7 +52,7 @@ def _metadata(crawl: Crawl, format_: Format) -> dict[str, object]:
     profile = crawl.profile
     return present(
         **{
-            "dagster/column_schema": column_schema(crawl.source.columns),
+            "dagster/column_schema": column_schema(crawl.source.columns, format_),
             "dagster/partition_row_count": profile.rows,
             "dagster/table_name": crawl.table,
             **costs(profile, format_),

@@ -75,7 +75,7 @@ def build_iceberg_static(export: Export, default: Sequence[str] = ()) -> dg.Asse
         whole = merge(crawl.profile for crawl in done.crawls.values())
         context.add_output_metadata(
             {
-                "dagster/column_schema": column_schema(done.table.fields() or ()),
+                "dagster/column_schema": column_schema(done.table.fields() or (), export.format),
                 "dagster/table_name": done.table.full_name,
                 "dagster/row_count": whole.rows,
                 "dagster/uri": done.table.uri,

@@ -10,7 +10,12 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from billing_lake.assets import markdown
-from billing_lake.domain.column_names import LAKE_COLUMNS
+from billing_lake.domain.column_names import (
+    BILLING_PERIOD,
+    DELIVERY_VERSION,
+    EXPORT_NAME,
+    SOURCE_FILE,
+)
 from billing_lake.domain.errors import shown
 from billing_lake.domain.profiles import Profile
 from billing_lake.domain.schemas import Column, Field
@@ -26,14 +31,22 @@ _PREVIEW_CELL = 40
 _DECIMAL = re.compile(r"-?\d+\.\d+")
 
 
-def column_schema(columns: Iterable[Column | Field]) -> dg.TableSchema:
-    """Return the columns as the UI shows them."""
+_LAKE_COLUMNS = {
+    EXPORT_NAME: "Name of the export that the row is from. Added by the lake.",
+    BILLING_PERIOD: "Billing period of the row, YYYY-MM. Added by the lake.",
+    DELIVERY_VERSION: "Version of the delivery that the row is from. Added by the lake.",
+    SOURCE_FILE: "Key of the report file that the row is from. Added by the lake.",
+}
+
+
+def column_schema(columns: Iterable[Column | Field], format_: Format) -> dg.TableSchema:
+    """Return the columns as the UI shows them, with what they mean."""
     return dg.TableSchema(
         columns=[
             dg.TableColumn(
                 name=column.name,
                 type=column.type,
-                description="Added by the lake" if column.name in LAKE_COLUMNS else None,
+                description=_LAKE_COLUMNS.get(column.name) or format_.describe(column.name),
             )
             for column in columns
         ]

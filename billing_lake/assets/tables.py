@@ -90,7 +90,7 @@ def _metadata(
         encoded = f"for {TABLE_ASSETS[first]}, whose files this table shares"
     return present(
         **{
-            "dagster/column_schema": column_schema(loaded.fields),
+            "dagster/column_schema": column_schema(loaded.fields, export.format),
             "dagster/partition_row_count": commit.rows,
             "dagster/table_name": table.full_name,
             "dagster/uri": table.uri,

@@ -82,9 +82,9 @@ class BillingExport(dg.Component, dg.Model, dg.Resolvable):
     """A billing export that a cloud provider delivers, loaded into tables that equal it.
 
     Makes, under the export's name: the external asset `delivery`; the assets `raw_reports`, `crawler_table` and one for each of
-    `outputs`; `iceberg_static` where `static` or `static_files` asks for it; the check `schema_diff` before and the proofs after each table; the sensor
-    `<name>_new_reports`; the jobs `<name>_load`, `<name>_rebuild_tables` and `<name>_remove_orphans`. A second payer
-    or format is a second component. What all of them share (the lake, as the resource `billing_lake`, and its IO manager)
+    `outputs`; `iceberg_static` where `static` or `static_files` asks for it; the check `schema_diff` before and the proofs after
+    each table; the sensor `<name>_new_reports`; the jobs `<name>_load`, `<name>_rebuild_tables` and `<name>_remove_orphans`. A
+    second payer or format is a second component. What all of them share (the lake, as the resource `billing_lake`, and its IO manager)
     has names of its own, so that a project's other assets keep theirs.
     """
 

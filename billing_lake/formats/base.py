@@ -45,6 +45,7 @@ class Format:
         name_of: Returns the column name of a header cell; empty where nothing of it can stand in a name.
         type_of: Returns the type of a column by its name.
         is_cost: Says whether a column is money, and so belongs to the totals that a proof compares.
+        describe: Returns what a column means, in a sentence; None where nothing is known of it.
         roles: Which column has which role.
         nulls: Texts of CSV cells that mean NULL.
         known_columns: Types of the columns that are known by name, by which a table is made before its first load.
@@ -65,6 +66,7 @@ class Format:
     name_of: Callable[[str], str]
     type_of: Callable[[str], str]
     is_cost: Callable[[str], bool]
+    describe: Callable[[str], str | None]
     roles: Roles
     nulls: tuple[str, ...]
     known_columns: Mapping[str, str]

@@ -75,6 +75,7 @@ def assert_everything_is_told(result: dg.ExecuteInProcessResult, delivery: Sampl
         schema = told["dagster/column_schema"]
         assert isinstance(schema, dg.TableSchema)
         assert {"line_item_unblended_cost", "delivery_version"} <= {c.name for c in schema.columns}
+        assert all(c.description for c in schema.columns)
         assert told["dagster/partition_row_count"] == delivery.rows
         assert told["dagster/table_name"] == f"{catalog}.{TABLE}"
         assert Path(str(told["dagster/uri"])).is_dir()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from billing_lake.formats.base import Format
 from billing_lake.formats.layouts import Loose
-from billing_lake.formats.legacy_cur import columns, files, layouts, naming
+from billing_lake.formats.legacy_cur import columns, descriptions, files, layouts, naming
 
 LEGACY_CUR = Format(
     name="legacy_cur",
@@ -23,6 +23,7 @@ LEGACY_CUR = Format(
     name_of=naming.name_of,
     type_of=columns.type_of,
     is_cost=columns.is_cost,
+    describe=descriptions.describe,
     roles=columns.ROLES,
     nulls=("",),
     known_columns=columns.KNOWN_COLUMNS,

@@ -1,6 +1,6 @@
 """The contract of files by URI: what engines and catalogs need of a file system, and no more.
 
-A URI is an absolute path on this machine, or `s3://bucket/key`. Whatever goes wrong is an `OSError` with the number that
+A URI is an absolute path on this machine, `file:///path` or `s3://bucket/key`. Whatever goes wrong is an `OSError` with the number that
 a local disk would give, so that full, closed and missing mean the same everywhere.
 """
 
@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import BinaryIO, Protocol
 
 Progress = Callable[[int], object]
-"""Is told how many more bytes have arrived, by any thread."""
+"""Called with the number of bytes that have arrived since the last call, from any thread."""
 
 
 def ignore(_: int) -> None:
@@ -27,7 +27,7 @@ class FileInfo:
     Attributes:
         uri: Where.
         size: Bytes.
-        modified: When it was last written, in UTC.
+        modified: When it was last written or linked to, in UTC.
     """
 
     uri: str

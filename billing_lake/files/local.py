@@ -1,4 +1,4 @@
-"""Files of this machine, by absolute path."""
+"""Files of this machine, by absolute path or `file:` URI."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_NO_LINK = {errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP, errno.ENOSYS}
+NO_LINK = {errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP, errno.ENOSYS}
+"""Errors of a file system that has no hard links, or none from here to there."""
 
 
 class LocalFiles:
@@ -30,19 +31,19 @@ class LocalFiles:
 
     def open(self, uri: str) -> BinaryIO:
         """See `Files.open`."""
-        return open_regular(Path(uri))
+        return open_regular(_path(uri))
 
     def size(self, uri: str) -> int:
         """See `Files.size`."""
-        return Path(uri).stat().st_size
+        return _path(uri).stat().st_size
 
     def read(self, uri: str) -> bytes:
         """See `Files.read`."""
-        return Path(uri).read_bytes()
+        return _path(uri).read_bytes()
 
     def write(self, uri: str, data: bytes) -> None:
         """See `Files.write`; folders are made as needed."""
-        path = Path(uri)
+        path = _path(uri)
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".tmp")
         try:
@@ -55,8 +56,8 @@ class LocalFiles:
 
     @contextmanager
     def create(self, uri: str) -> Iterator[BinaryIO]:
-        """See `Files.create`; what a kill leaves is half a file, under a name that nobody was told."""
-        path = Path(uri)
+        """See `Files.create`; a kill leaves half a file, under a name that nothing refers to."""
+        path = _path(uri)
         writer = _Writer(path.open("wb"))
         try:
             with writer.file:
@@ -69,23 +70,17 @@ class LocalFiles:
 
     def make_folder(self, uri: str) -> None:
         """See `Files.make_folder`."""
-        Path(uri).mkdir(parents=True, exist_ok=True)
+        _path(uri).mkdir(parents=True, exist_ok=True)
 
     def list(self, folder: str) -> list[FileInfo]:
         """See `Files.list`; a name that begins with a dot is a file that is being written."""
-        return sorted(_below(Path(folder)), key=lambda file: file.uri)
+        return sorted(_listed(_path(folder)), key=lambda file: file.uri)
 
     def copy(self, source: str, target: str, progress: Progress = ignore) -> None:
         """See `Files.copy`: a hard link where the file system can, else a copy."""
-        path = Path(target)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            os.link(source, path)
-        except OSError as error:
-            if error.errno not in _NO_LINK:
-                raise
-            shutil.copyfile(source, path)
-        progress(self.size(target))
+        path = _path(target)
+        link_or_copy(_path(source), path)
+        progress(path.stat().st_size)
 
     def send(self, source: str, target: str, progress: Progress = ignore) -> None:
         """See `Files.send`: nothing has to be sent on one machine."""
@@ -93,16 +88,58 @@ class LocalFiles:
 
     def remove(self, uri: str) -> None:
         """See `Files.remove`."""
-        Path(uri).unlink(missing_ok=True)
+        _path(uri).unlink(missing_ok=True)
 
     def remove_folder(self, uri: str) -> None:
         """See `Files.remove_folder`."""
-        try:
-            shutil.rmtree(uri)
-        except FileNotFoundError:
-            return
-        except OSError as error:
-            log.warning("could not remove %s: %s", uri, error)
+        remove_tree(_path(uri))
+
+
+def local_path(uri: str) -> Path | None:
+    """Return the path of a file on this machine, such as `/lake/a` for `file:///lake/a`; None for one elsewhere."""
+    if uri.startswith("file:"):
+        return Path("/" + uri.removeprefix("file:").lstrip("/"))
+    return None if "://" in uri else Path(uri)
+
+
+def link_or_copy(source: Path, target: Path) -> None:
+    """Place a file a second time: as a hard link where the file system can make one, else as a copy."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        os.link(source, target)
+    except OSError as error:
+        if error.errno not in NO_LINK:
+            raise
+        shutil.copyfile(source, target)
+
+
+def files_below(folder: Path) -> Iterator[Path]:
+    """Yield every file below ``folder``; none where it does not exist."""
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            yield Path(parent, name)
+
+
+def changed_at(path: Path) -> datetime:
+    """Return when ``path`` was last written or linked to, in UTC.
+
+    A link has the modification time of the file it was made from, however old; being linked changes the inode's own time.
+
+    Raises:
+        FileNotFoundError: It is gone.
+    """
+    found = path.stat()
+    return datetime.fromtimestamp(max(found.st_mtime, found.st_ctime), timezone.utc)
+
+
+def remove_tree(folder: Path) -> None:
+    """Remove a folder that nothing refers to any more; what cannot be removed is logged."""
+    try:
+        shutil.rmtree(folder)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        log.warning("could not remove %s: %s", folder, error)
 
 
 def open_regular(path: Path) -> BinaryIO:
@@ -148,14 +185,18 @@ class _Writer(io.RawIOBase):
             raise
 
 
-def _below(folder: Path) -> Iterator[FileInfo]:
-    for parent, _, names in os.walk(folder):
-        for name in names:
-            path = Path(parent, name)
-            try:
-                found = path.stat()
-            except FileNotFoundError:
-                continue  # it vanished since the folder was listed
-            if not name.startswith("."):
-                modified = datetime.fromtimestamp(found.st_mtime, timezone.utc)
-                yield FileInfo(uri=str(path), size=found.st_size, modified=modified)
+def _listed(folder: Path) -> Iterator[FileInfo]:
+    for path in files_below(folder):
+        if path.name.startswith("."):
+            continue
+        try:
+            yield FileInfo(uri=str(path), size=path.stat().st_size, modified=changed_at(path))
+        except FileNotFoundError:
+            continue  # it vanished since the folder was listed
+
+
+def _path(uri: str) -> Path:
+    path = local_path(uri)
+    if path is None:
+        raise OSError(errno.EINVAL, "This is no file of this machine", uri)
+    return path

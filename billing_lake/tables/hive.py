@@ -21,7 +21,7 @@ import logging
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 from billing_lake.domain.errors import (
@@ -42,6 +42,7 @@ from billing_lake.domain.schemas import (
     plan as plan_schema,
 )
 from billing_lake.domain.sources import Encoded, PeriodKey, Source, SourceFile
+from billing_lake.files.local import changed_at, files_below, link_or_copy, remove_tree
 from billing_lake.tables.base import (
     BEFORE,
     DELIVERY_IDENTITY,
@@ -54,14 +55,7 @@ from billing_lake.tables.base import (
     check_table,
     refuse_others,
 )
-from billing_lake.tables.data_files import (
-    SAFE_AGE,
-    files_below,
-    is_old,
-    link_or_copy,
-    remove_tree,
-    writing,
-)
+from billing_lake.tables.data_files import SAFE_AGE, writing
 from billing_lake.tables.hive_rows import (
     Generation,
     Partition,
@@ -339,11 +333,8 @@ class HiveTables:
             for folder in (self._generations / table).glob(f"{PERIOD}=*/*")
             if folder.is_dir()
         ]
-        old = [
-            folder
-            for folder in found
-            if all(is_old(path, older_than) for path in (folder, *files_below(folder)))
-        ]
+        young = datetime.now(timezone.utc) - older_than
+        old = [folder for folder in found if not _is_changed_since(folder, young)]
         query = "SELECT billing_period, location, previous FROM partitions WHERE table_name = ?"
         with self._database.reading() as db:
             rows = db.execute(query, (table,)).fetchall()
@@ -448,7 +439,7 @@ class HiveTables:
             for file in files_below(self._folder(table, key) / partition.location):
                 target = self._folder(name, key) / partition.location / file.name
                 if not target.exists():
-                    link_or_copy(str(file), target)
+                    link_or_copy(file, target)
         return self.fields(name) is None
 
     def _show(self, table: str) -> None:
@@ -494,7 +485,7 @@ class HiveTables:
                 begun = new.with_name(f"{generation}.part")
                 remove_tree(begun)
                 for file in files_below(old):
-                    link_or_copy(str(file), begun / file.name)
+                    link_or_copy(file, begun / file.name)
                 begun.rename(new)
 
     def _adoptable(self, table: str, key: PeriodKey, encoded: Encoded) -> Path | None:
@@ -527,8 +518,15 @@ def _link(encoded: Encoded, folder: Path) -> tuple[str, ...]:
     """Place the files in ``folder``; they may come from several, so a number keeps their names apart."""
     names = tuple(f"{number:05d}-{name}" for number, name in enumerate(_names(encoded), start=1))
     for name, file in zip(names, encoded.files, strict=True):
-        link_or_copy(file.uri, folder / name)
+        link_or_copy(Path(file.uri), folder / name)
     return names
+
+
+def _is_changed_since(folder: Path, moment: datetime) -> bool:
+    try:
+        return any(changed_at(path) > moment for path in (folder, *files_below(folder)))
+    except FileNotFoundError:
+        return True  # somebody removes it just now
 
 
 def _parquet_in(folder: Path) -> list[str]:

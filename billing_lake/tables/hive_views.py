@@ -17,7 +17,7 @@ import uuid
 from collections.abc import Mapping
 from pathlib import Path
 
-from billing_lake.tables.data_files import NO_LINK, files_below, remove_tree
+from billing_lake.files.local import NO_LINK, files_below, remove_tree
 
 log = logging.getLogger(__name__)
 

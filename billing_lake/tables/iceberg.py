@@ -15,7 +15,8 @@ import uuid
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta, timezone
-from typing import TYPE_CHECKING, BinaryIO, cast
+from functools import partial
+from typing import TYPE_CHECKING, cast
 
 from billing_lake.aws.errors import did_nothing
 from billing_lake.domain.errors import (
@@ -29,7 +30,7 @@ from billing_lake.domain.errors import (
 )
 from billing_lake.domain.schemas import Column, Field, SchemaPlan
 from billing_lake.domain.sources import Encoded, PeriodKey, Source, SourceFile
-from billing_lake.files.local import LocalFiles
+from billing_lake.files.local import LocalFiles, local_path
 from billing_lake.tables.base import (
     EXPORT,
     PERIOD,
@@ -39,15 +40,7 @@ from billing_lake.tables.base import (
     check_key,
     check_table,
 )
-from billing_lake.tables.data_files import (
-    SAFE_AGE,
-    files_below,
-    is_old,
-    local_path,
-    reading,
-    remove_tree,
-    writing,
-)
+from billing_lake.tables.data_files import SAFE_AGE, open_encoded, reading, writing
 from billing_lake.tables.iceberg_columns import evolve, fields_of, replan, shape
 from billing_lake.tables.iceberg_loads import (
     AskingCatalog,
@@ -81,7 +74,7 @@ class IcebergTables:
     Args:
         name: Name of the catalog; engines that share it must use the same.
         properties: What pyiceberg needs to open it: `type`, `uri`, `warehouse` and the like.
-        files: What reads encoded files, and places them where tables lie elsewhere than on this machine.
+        files: The files of the storage in which the tables lie; this machine's unless given.
         patience: Seconds for which a load goes on trying while others win the commit.
     """
 
@@ -174,7 +167,7 @@ class IcebergTables:
                 )
             except TableAlreadyExistsError:
                 if location is not None:
-                    self._remove_folder(location)
+                    self._files.remove_folder(location)
                 return False
         return True
 
@@ -304,7 +297,7 @@ class IcebergTables:
                 self._catalog().purge_table(table)
             else:
                 self._catalog().drop_table(table)
-                self._remove_folder(opened.location())
+                self._files.remove_folder(opened.location())
         log.info("dropped table %s", table)
 
     def tables(self) -> tuple[str, ...]:
@@ -326,11 +319,13 @@ class IcebergTables:
             )
         with writing(self._warehouse):
             # Looked at in this order: a file that is committed in between is then among those referred to.
-            old = list(self._old_files(f"{location}/data", older_than))
+            young = datetime.now(timezone.utc) - older_than
+            found = self._files.list(f"{location}/data")
+            old = [file.uri for file in found if file.modified <= young]
             kept = _referred(self.load(table))
             orphans = sorted(uri for uri in old if uri not in kept)
             for uri in orphans:
-                self._remove(uri)
+                self._files.remove(uri)
         if orphans:
             log.info("removed %d orphans of table %s", len(orphans), table)
         return tuple(orphans)
@@ -350,7 +345,7 @@ class IcebergTables:
             opened = self.load(load.table)
             check_fields(load.table, load.plan(opened).fields, load.fields)
             for encoded in load.periods.values():
-                check_footers(encoded, self._opening)
+                check_footers(encoded, partial(open_encoded, self._files))
             try:
                 place(opened, load, self._files, streamed=self._is_table_bucket)
                 return self._commit(load)
@@ -427,7 +422,7 @@ class IcebergTables:
             if load.in_doubt and self._has_landed(load):
                 return
             for uri in load.placed:
-                self._remove(uri)
+                self._files.remove(uri)
         except Exception as error:  # noqa: BLE001  # what failed the load is being raised, and matters more
             log.warning("could not remove the placed files of %s: %r", load.table, error)
 
@@ -459,31 +454,6 @@ class IcebergTables:
             return None
         folder = table.replace(".", "/")
         return f"{self._warehouse.rstrip('/')}/{folder}-{uuid.uuid4().hex[:8]}"
-
-    def _old_files(self, folder: str, age: timedelta) -> Iterator[str]:
-        path = local_path(folder)
-        if path is not None:
-            yield from (str(file) for file in files_below(path) if is_old(file, age))
-            return
-        now = datetime.now(timezone.utc)
-        yield from (file.uri for file in self._files.list(folder) if now - file.modified >= age)
-
-    def _opening(self, uri: str) -> BinaryIO:
-        return (LocalFiles() if local_path(uri) else self._files).open(uri)
-
-    def _remove(self, uri: str) -> None:
-        path = local_path(uri)
-        if path is None:
-            self._files.remove(uri)
-        else:
-            path.unlink(missing_ok=True)
-
-    def _remove_folder(self, location: str) -> None:
-        path = local_path(location)
-        if path is None:
-            self._files.remove_folder(location)
-        else:
-            remove_tree(path)
 
     @property
     def _warehouse(self) -> str:

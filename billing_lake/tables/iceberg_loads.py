@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 from billing_lake.domain.errors import CommitConflictError, LoadError
 from billing_lake.domain.schemas import Column, Field, SchemaPlan
 from billing_lake.domain.sources import Encoded, EncodedFile, PeriodKey
-from billing_lake.files.local import LocalFiles
 from billing_lake.tables.base import (
     DELIVERY_IDENTITY,
     DELIVERY_VERSION,
@@ -25,7 +24,7 @@ from billing_lake.tables.base import (
     Commit,
     refuse_others,
 )
-from billing_lake.tables.data_files import Placing, local_path
+from billing_lake.tables.data_files import Placing
 from billing_lake.tables.iceberg_columns import change_columns, fields_of, replan
 from billing_lake.tables.parquet_field_ids import check_fields
 
@@ -194,8 +193,8 @@ def place(table: Table, load: Load, files: Files, *, streamed: bool) -> None:
     Args:
         table: The table.
         load: The load.
-        files: Where the files and the table lie, as far as they lie elsewhere than on this machine.
-        streamed: Whether the table's storage copies nothing itself.
+        files: The files of the storage in which the table lies.
+        streamed: Whether that storage cannot copy an object by itself.
     """
     load.table_uuid = table.metadata.table_uuid
     folder = f"{table.location().rstrip('/')}/data/{load.export}"
@@ -204,13 +203,7 @@ def place(table: Table, load: Load, files: Files, *, streamed: bool) -> None:
         uri = f"{folder}/{period}/{load.token}-{number:05d}.parquet"
         load.placed.append(uri)
         placing.begin(number)
-        path = local_path(uri)
-        if path is not None:
-            LocalFiles().copy(file.uri, str(path), placing.arrived)
-        elif streamed:
-            files.send(file.uri, uri, placing.arrived)
-        else:
-            files.copy(file.uri, uri, placing.arrived)
+        (files.send if streamed else files.copy)(file.uri, uri, placing.arrived)
     placing.end()
 
 

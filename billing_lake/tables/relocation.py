@@ -20,8 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from billing_lake.domain.errors import CommitConflictError, ConfigurationError, TableError, shown
-from billing_lake.files.local import LocalFiles
-from billing_lake.tables.data_files import local_path
+from billing_lake.files.local import LocalFiles, local_path
 from billing_lake.tables.local_place import CATALOGS, home_of, note_home, other_homes
 
 if TYPE_CHECKING:

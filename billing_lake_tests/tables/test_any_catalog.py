@@ -348,8 +348,8 @@ def test_a_storage_that_refuses_the_files_leaves_the_table_untouched(
     encoded = encode(staging, rows=(1, 1))
     link = os.link
 
-    def refuse_the_second(source: str, target: Path) -> None:
-        if source == encoded.files[1].uri:
+    def refuse_the_second(source: Path, target: Path) -> None:
+        if str(source) == encoded.files[1].uri:
             raise OSError(number, os.strerror(number), str(target))
         link(source, target)
 

@@ -9,20 +9,7 @@ import pytest
 import sqlalchemy.exc
 
 from billing_lake.domain.errors import LoadError, StorageReadError, StorageWriteError
-from billing_lake.tables.data_files import local_path, reading, remove_tree, writing
-
-
-@pytest.mark.parametrize(
-    ("uri", "path"),
-    [
-        ("/a/b", Path("/a/b")),
-        ("file:///a/b c", Path("/a/b c")),
-        ("file:/a/b", Path("/a/b")),
-        ("s3://bucket/a", None),
-    ],
-)
-def test_only_files_of_this_machine_have_a_path(uri: str, path: Path | None) -> None:
-    assert local_path(uri) == path
+from billing_lake.tables.data_files import reading, writing
 
 
 def test_errors_that_are_no_refusal_of_the_storage_stay_what_they_are() -> None:
@@ -71,7 +58,3 @@ def test_every_fault_of_a_disk_or_a_database_has_one_of_two_names(error: Excepti
 def test_a_database_that_refuses_is_a_storage_that_refuses() -> None:
     with pytest.raises(StorageWriteError, match=r"full.*place"), writing("place"):
         raise sqlite3.OperationalError("database or disk is full")
-
-
-def test_removing_what_is_not_there_is_harmless(tmp_path: Path) -> None:
-    remove_tree(tmp_path / "nothing")

@@ -139,8 +139,8 @@ def test_files_are_streamed_into_a_table_bucket_which_copies_and_lists_nothing(
 def test_the_log_tells_how_files_arrive(
     in_s3_tables: IcebergTables, staged: Callable[..., Encoded], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("billing_lake.tables.data_files._UNTOLD", 1)
-    monkeypatch.setattr("billing_lake.tables.data_files._WORTH_A_LINE", 0.0)
+    monkeypatch.setattr("billing_lake.tables.data_files._LOG_EVERY_BYTES", 1)
+    monkeypatch.setattr("billing_lake.tables.data_files._LOG_TOTAL_FROM_SECONDS", 0.0)
     encoded = staged(rows=(2, 3))
     lines: list[str] = []
     in_s3_tables.replace_period(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -37,9 +36,17 @@ Crawler = Literal["built_in", "glue"]
 _NAME = re.compile(r"[a-z0-9][a-z0-9_]{0,254}")
 
 
+class _Replaced(Protocol):
+    @property
+    def rows(self) -> int: ...
+
+    @property
+    def version(self) -> str: ...
+
+
 @dataclass(frozen=True, kw_only=True)
 class Commit:
-    """One billing period, replaced.
+    """What a load did to a table: one billing period was replaced, or by a rebuild all of an export.
 
     Attributes:
         table: The table.
@@ -62,6 +69,33 @@ class Commit:
     snapshot_id: int | None = None
     generation: str | None = None
     metadata_location: str | None = None
+
+    @classmethod
+    def of(
+        cls,
+        table: str,
+        encoded: Collection[Encoded],
+        replaced: Collection[_Replaced],
+        generation: str | None = None,
+    ) -> Commit:
+        """Return the commit of deliveries in a Hive-style table, in place of what the ``replaced`` partitions held.
+
+        Args:
+            table: The table.
+            encoded: The deliveries, one for each period.
+            replaced: The partitions before; none for a period that was never loaded.
+            generation: The folder of the files of the only period; None where all periods of an export are replaced.
+        """
+        versions = [] if generation is None else [one.version for one in replaced]
+        return cls(
+            table=table,
+            rows=sum(one.rows for one in encoded),
+            files=sum(len(one.files) for one in encoded),
+            size=sum(one.size for one in encoded),
+            replaced_rows=sum(one.rows for one in replaced),
+            replaced_version=versions[0] if versions else None,
+            generation=generation,
+        )
 
 
 class TableCatalog(Protocol):
@@ -286,8 +320,3 @@ def refuse_others(table: str, exports: Collection[str], planned: SchemaPlan) -> 
             "Move the rows of the other exports to a table of their own, then run the job again"
         )
         raise TableError(what, remedy=remedy)
-
-
-def backoff(attempt: int) -> float:
-    """Return seconds to wait after the failed ``attempt`` (from 0): longer each time, never the same for two writers."""
-    return random.uniform(0.01, min(2.0, 0.05 * 2.0**attempt))  # noqa: S311  # no secret

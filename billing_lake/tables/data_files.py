@@ -7,7 +7,7 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import BinaryIO
@@ -20,6 +20,8 @@ from billing_lake.domain.errors import (
     StorageWriteError,
     shown,
 )
+from billing_lake.domain.schemas import Column
+from billing_lake.domain.sources import Source, SourceFile
 from billing_lake.files.base import Files
 from billing_lake.files.local import LocalFiles, local_path
 
@@ -76,6 +78,12 @@ class Placing:
         self._log(
             f"{self._table}: placed {len(self._sizes)} files, {_megabytes(sum(self._sizes))} MB in {seconds:.1f} s"
         )
+
+
+def table_source(uris: Iterable[str], columns: Iterable[Column]) -> Source:
+    """Return data files of a table as files that an engine reads; a file may lack some of the columns."""
+    files = tuple(SourceFile(uri=uri, name=uri) for uri in sorted(uris))
+    return Source(container="parquet", files=files, columns=tuple(columns))
 
 
 def open_encoded(files: Files, uri: str) -> BinaryIO:

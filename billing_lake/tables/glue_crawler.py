@@ -20,7 +20,7 @@ from urllib.parse import quote
 
 from billing_lake.aws.errors import error_code
 from billing_lake.domain.errors import ConfigurationError, CrawlerError, StorageWriteError, shown
-from billing_lake.tables.base import backoff
+from billing_lake.tables.attempts import backoff
 from billing_lake.tables.glue_api import AlreadyThere, Busy, GlueApi, NotThere
 from billing_lake.tables.glue_crawler_traces import (
     DESCRIPTION,

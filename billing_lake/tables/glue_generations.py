@@ -1,4 +1,4 @@
-"""Generations of Hive-style tables in S3: where they lie, and what claims say of them.
+"""Generations of Hive-style tables in S3: their folders, their files, and the claims that name them.
 
 S3 cannot exchange several objects at once, so generations lie beside the tables' own folders: a glob over a table's folder
 finds no month twice.
@@ -6,18 +6,75 @@ finds no month twice.
 
 from __future__ import annotations
 
+import logging
 import uuid
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 
 from billing_lake.domain.sources import Encoded, PeriodKey
+from billing_lake.files.s3 import S3Files
 from billing_lake.tables.base import DELIVERY_IDENTITY, PERIOD
+from billing_lake.tables.data_files import Placing
 from billing_lake.tables.glue_partition_owners import Claim, ClaimedFile, Seen
 from billing_lake.tables.glue_tables import Entry
+from billing_lake.tables.hive_generations import numbered
+
+log = logging.getLogger(__name__)
 
 GENERATIONS = "_generations"
 """Folder of the generations of all tables, beside the tables' own folders."""
+
+
+class GenerationFiles:
+    """The files of generations.
+
+    Args:
+        files: The lake's files in S3.
+    """
+
+    def __init__(self, files: S3Files) -> None:
+        self._files = files
+
+    def keep_only(self, folder: str, encoded: Encoded) -> tuple[ClaimedFile, ...]:
+        """Remove what a failed attempt left in a folder beside the encoded files; return these as a claim names them."""
+        wanted = {file.uri for file in encoded.files}
+        for file in self._files.list(folder):
+            if file.uri not in wanted:
+                self._files.remove(file.uri)
+                if is_read(_name(file.uri)):
+                    log.warning("removed %s, which no finished attempt wrote", file.uri)
+        return tuple(ClaimedFile(_name(file.uri), file.rows, file.size) for file in encoded.files)
+
+    def copy(self, encoded: Encoded, folder: str, placing: Placing) -> tuple[ClaimedFile, ...]:
+        """Copy the encoded files into a folder; return them as a claim names them."""
+        names = numbered([_name(file.uri) for file in encoded.files])
+        for number, (name, file) in enumerate(zip(names, encoded.files, strict=True), start=1):
+            placing.begin(number)
+            self._files.copy(file.uri, f"{folder}/{name}", placing.arrived)
+        return tuple(
+            ClaimedFile(name, file.rows, file.size)
+            for name, file in zip(names, encoded.files, strict=True)
+        )
+
+    def copy_claimed(self, entry: Entry, claim: Claim, folder: str) -> None:
+        """Copy the files that a claim names into a folder."""
+        source = generation_folder(entry, claim.key, claim.generation)
+        for file in claim.files:
+            self._files.copy(f"{source}/{file.name}", f"{folder}/{file.name}")
+
+    def older_than(self, entry: Entry, age: timedelta) -> list[str]:
+        """Return the generations of a table in which nothing was written for ``age``, in order of their folders."""
+        young = datetime.now(timezone.utc) - age
+        newest: dict[str, datetime] = {}
+        for parent in (entry.folder, generations_folder(entry.folder)):
+            for file in self._files.list(parent):
+                period, _, below = file.uri.removeprefix(f"{parent}/").partition("/")
+                generation, slash, _ = below.partition("/")
+                if slash and period.startswith(f"{PERIOD}="):
+                    folder = f"{parent}/{period}/{generation}"
+                    newest[folder] = max(newest.get(folder, file.modified), file.modified)
+        return sorted(folder for folder, modified in newest.items() if modified <= young)
 
 
 def generations_folder(folder: str) -> str:
@@ -43,12 +100,16 @@ def generation_name(entry: Entry, folder: str) -> str:
     return folder.removeprefix(f"{entry.folder.rpartition('/')[0]}/")
 
 
-def adoptable(entry: Entry, key: PeriodKey, encoded: Encoded) -> str | None:
-    """Return the generation folder that all files lie in, or None where they lie elsewhere."""
+def kept_by(entry: Entry, claim: Claim) -> set[str]:
+    """Return the folders of the generations that a claim keeps: the current one, and the previous one."""
+    generations = (claim.generation, claim.previous)
+    return {generation_folder(entry, claim.key, one) for one in generations if one is not None}
+
+
+def holding(entry: Entry, key: PeriodKey, encoded: Encoded) -> str | None:
+    """Return the generation folder in which all files lie, or None where they lie elsewhere."""
     folders = {file.uri.rpartition("/")[0] for file in encoded.files}
-    if len(folders) != 1:
-        return None
-    folder = folders.pop()
+    folder = folders.pop() if len(folders) == 1 else ""
     return folder if folder.rpartition("/")[0] in parents(entry.folder, key) else None
 
 
@@ -92,7 +153,10 @@ def claim_to(
 
 
 def after(claim: Claim, seen: Seen) -> Claim:
-    """Return ``claim`` as it follows what was seen; a generation that is loaded once more keeps the previous one as it was."""
+    """Return ``claim`` with the previous generation that follows from what was seen before it.
+
+    A generation that is loaded once more keeps the previous one as it was.
+    """
     before = seen.claim
     if before is None:
         return claim
@@ -101,5 +165,9 @@ def after(claim: Claim, seen: Seen) -> Claim:
 
 
 def is_read(name: str) -> bool:
-    """Say whether readers of a folder take a file: not those that Hive hides."""
+    """Say whether readers of a folder read a file of this name: Hive hides names such as `_SUCCESS` and `.part`."""
     return not name.startswith(("_", "."))
+
+
+def _name(uri: str) -> str:
+    return uri.rpartition("/")[2]

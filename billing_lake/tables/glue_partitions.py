@@ -1,9 +1,9 @@
-"""Partitions that follow their claims, whoever moves them and whoever dies on the way.
+"""Partitions of Hive-style tables in the Glue Data Catalog, which follow the claims of their periods.
 
-Glue writes a partition without asking what it holds, so a writer may be late and point it at a generation that no longer
-counts. The cure is one rule: *who has written a partition looks at claim and partition again, and writes again until they
-agree.* The last to write has then seen the last claim. A writer that dies in between leaves a partition that the next load,
-or the next look at its files, puts right.
+Glue writes a partition whatever it holds, so a late writer may point it at a generation that is no longer the current one. So
+there is one rule: *whoever has written a partition reads claim and partition again, and writes again until they agree.* The
+last to write has then read the last claim. A writer that is killed in between leaves a partition that the next load, or the
+next reader of its files, corrects.
 
 Columns follow in this order: table first, then partitions. While a partition lacks a column that its table has, Athena reads
 NULL; while its type is narrower than the table's, Athena widens. The other way round it would refuse the partition.
@@ -14,37 +14,46 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
-from billing_lake.domain.errors import CommitConflictError, StorageWriteError, shown
+from billing_lake.domain.errors import CommitConflictError, StorageWriteError, TableError, shown
 from billing_lake.domain.sources import PeriodKey
-from billing_lake.tables.base import DELIVERY_VERSION, backoff
-from billing_lake.tables.glue_api import AlreadyThere, GlueApi, NotThere
+from billing_lake.tables.attempts import backoff
+from billing_lake.tables.base import DELIVERY_VERSION
+from billing_lake.tables.data_files import writing
+from billing_lake.tables.glue_api import AlreadyThere, Changed, GlueApi, NotThere
 from billing_lake.tables.glue_generations import generation_folder, generations_folder
 from billing_lake.tables.glue_partition_owners import Claim, Claims
 from billing_lake.tables.glue_schemas import data_columns, parquet_storage
-from billing_lake.tables.glue_tables import Entry
+from billing_lake.tables.glue_tables import Entry, GlueTables
 
 log = logging.getLogger(__name__)
 
 _CLAIM = "billing-lake.claim"
-_ROUNDS = 20
-_AT_ONCE = 100
+_ATTEMPTS = 20
+_WRITTEN_AT_ONCE = 100
 """Partitions in one call, by Glue's limit."""
 
 _DELETED_AT_ONCE = 25
+"""Partitions in one call, by Glue's limit."""
+
 _COLUMNS_AT_ONCE = 20_000
 """Columns of all partitions in one call: they are sent whole, and a request should stay below some megabytes."""
 
-_PASSING = {"AlreadyExistsException", "ConcurrentModificationException", "EntityNotFoundException"}
-"""What a partition of a batch may answer where somebody else was faster; the next look shows."""
+_OVERTAKEN = {
+    "AlreadyExistsException",
+    "ConcurrentModificationException",
+    "EntityNotFoundException",
+}
+"""Error codes of a partition in a batch that another writer wrote first; it is read again afterwards."""
 
 
 @dataclass
 class _Changes:
-    """What is to be done to the partitions of a table."""
+    """The writes that a table's partitions need: inputs of Glue, and the values of those to delete."""
 
     create: list[dict[str, Any]] = field(default_factory=list)
     update: list[dict[str, Any]] = field(default_factory=list)
@@ -59,11 +68,13 @@ class Partitions:
 
     Args:
         api: The catalog.
-        claims: What they follow.
+        tables: The tables.
+        claims: The claims that partitions follow.
     """
 
-    def __init__(self, api: GlueApi, claims: Claims) -> None:
+    def __init__(self, api: GlueApi, tables: GlueTables, claims: Claims) -> None:
         self._api = api
+        self._tables = tables
         self._claims = claims
 
     def get(self, entry: Entry, key: PeriodKey) -> dict[str, Any] | None:
@@ -88,19 +99,55 @@ class Partitions:
         )
         return {PeriodKey(one["Values"][1], one["Values"][0]): one for one in found}
 
-    def settle(
+    def followed(self, entry: Entry) -> dict[PeriodKey, Claim]:
+        """Return the claims to periods of a table that the partitions follow."""
+        claims = self._claims.all(entry.folder, entry.id)
+        found = self.all(entry)
+        return {key: claim for key, claim in claims.items() if _follows(found.get(key), claim)}
+
+    def read(self, entry: Entry, key: PeriodKey) -> tuple[Claim | None, Mapping[str, Any] | None]:
+        """Return claim and partition, made to agree; a reader that may not write gets them as they are."""
+        try:
+            return self._settle(lambda: self._tables.reread(entry), key)
+        except (StorageWriteError, CommitConflictError) as error:
+            log.warning("%s is not what was loaded last: %s", _subject(entry, key), error)
+            return self._claims.look(entry.folder, entry.id, key).claim, self.get(entry, key)
+
+    def follow(self, entry: Entry, key: PeriodKey) -> None:
+        """Make a partition follow its claim, even if the table's name was given to another one while it was written.
+
+        Raises:
+            CommitConflictError: Others kept writing it, or the table is another one now.
+        """
+        try:
+            self._settle(lambda: self._tables.reread(entry), key)
+        except CommitConflictError:
+            with suppress(TableError):
+                self._settle(lambda: self._tables.require(entry.table), key)
+            raise
+
+    def catch_up(self, entry: Entry) -> None:
+        """Give all partitions the table's columns, then remove the table's mark, unless its columns changed again."""
+        with writing(entry.folder):
+            now = self.settle_all(entry)
+        try:
+            self._tables.update(now, now.caught_up())
+        except (Changed, NotThere):
+            log.info("%s changed again; that writer updates its partitions", now.table)
+
+    def _settle(
         self, look: Callable[[], Entry], key: PeriodKey
     ) -> tuple[Claim | None, Mapping[str, Any] | None]:
-        """Make the partition of ``key`` agree with its claim; return both.
+        """Make a partition agree with its claim; return both.
 
         Args:
-            look: Returns the table as it is now, or raises where the caller's work has become meaningless.
+            look: Returns the table as it is now, or raises where the partition must not be written any more.
             key: Export and period.
 
         Raises:
             CommitConflictError: Others kept writing it.
         """
-        for attempt in range(_ROUNDS):
+        for attempt in range(_ATTEMPTS):
             entry = look()
             claim = self._claims.look(entry.folder, entry.id, key).claim
             found = self.get(entry, key)
@@ -114,14 +161,14 @@ class Partitions:
         what = f"The partition {key.period} of table {look().table} does not stay as it is written"
         raise CommitConflictError(what, remedy="Find out who else writes it, then load again")
 
-    def settle_all(self, look: Callable[[], Entry]) -> Entry:
+    def settle_all(self, entry: Entry) -> Entry:
         """Make every partition of a table agree with its claim; return the table as it was when all did.
 
         Raises:
-            CommitConflictError: Others kept writing them.
+            CommitConflictError: Others kept writing them, or the table is another one now.
         """
-        for attempt in range(_ROUNDS):
-            entry = look()
+        for attempt in range(_ATTEMPTS):
+            entry = self._tables.reread(entry)
             claims = self._claims.all(entry.folder, entry.id)
             found = self.all(entry, columns=True)
             changes = _Changes()
@@ -132,7 +179,7 @@ class Partitions:
             self._write_all(entry, changes)
             if attempt > 1:
                 time.sleep(backoff(attempt))
-        what = f"The partitions of table {look().table} do not stay as they are written"
+        what = f"The partitions of table {entry.table} do not stay as they are written"
         raise CommitConflictError(what, remedy="Find out who else writes them, then load again")
 
     def _write(self, entry: Entry, key: PeriodKey, changes: _Changes) -> None:
@@ -154,7 +201,7 @@ class Partitions:
             log.info("%s was written by somebody else: %s", subject, error)
 
     def _write_all(self, entry: Entry, changes: _Changes) -> None:
-        size = max(1, min(_AT_ONCE, _COLUMNS_AT_ONCE // max(1, len(entry.fields))))
+        size = max(1, min(_WRITTEN_AT_ONCE, _COLUMNS_AT_ONCE // max(1, len(entry.fields))))
         for some in _batches(changes.create, size):
             self._batch("batch_create_partition", entry, PartitionInputList=some)
         for some in _batches(changes.update, size):
@@ -172,10 +219,10 @@ class Partitions:
             log.info("%s were written by somebody else: %s", subject, error)
             return
         for refused in answer.get("Errors", ()):
-            told = refused.get("ErrorDetail", {})
-            if told.get("ErrorCode") not in _PASSING:
+            detail = refused.get("ErrorDetail", {})
+            if detail.get("ErrorCode") not in _OVERTAKEN:
                 listed = refused.get("PartitionValues") or refused.get("PartitionValueList")
-                what = f"Glue refuses {verb} on {subject}, {listed}: {shown(told)}"
+                what = f"Glue refuses {verb} on {subject}, {listed}: {shown(detail)}"
                 raise StorageWriteError(what, remedy="Remove the cause, then load again")
 
 
@@ -189,8 +236,8 @@ def location(partition: Mapping[str, Any]) -> str:
     return str(partition["StorageDescriptor"]["Location"]).rstrip("/")
 
 
-def follows(partition: Mapping[str, Any] | None, claim: Claim) -> bool:
-    """Say whether readers of a partition find what ``claim`` claims; its columns apart."""
+def _follows(partition: Mapping[str, Any] | None, claim: Claim) -> bool:
+    """Say whether readers of a partition find the files of ``claim``; its columns are not compared."""
     if partition is None or not claim.rows:
         return partition is None and not claim.rows
     return bool(partition.get("Parameters", {}).get(_CLAIM) == claim.id)
@@ -205,8 +252,8 @@ def _compare(
 ) -> None:
     """Add to ``changes`` what makes the partition ``found`` agree with ``claim``.
 
-    A partition without a claim is left alone, because nothing says that its rows do not count; unless it points into another
-    table's folder, as a writer may do whose table changed its name under its hands. An empty period has no partition.
+    A partition without a claim is left as it is, because nothing says that its rows are not valid; unless it points into another
+    table's folder, as it may after the table was renamed while it was written. An empty period has no partition.
     """
     if claim is None:
         mine = (f"{entry.folder}/", f"{generations_folder(entry.folder)}/")

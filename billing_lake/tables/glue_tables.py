@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from billing_lake.domain.errors import TableError, shown
+from billing_lake.domain.errors import CommitConflictError, TableError, shown
 from billing_lake.domain.schemas import Field
 from billing_lake.tables.base import check_name, check_table
 from billing_lake.tables.glue_api import AlreadyThere, GlueApi, NotThere
@@ -145,6 +145,19 @@ class GlueTables:
         if entry is None:
             raise TableError(f"There is no table {table}")
         return entry
+
+    def reread(self, entry: Entry) -> Entry:
+        """Return the entry as it is now.
+
+        Raises:
+            TableError: It is gone.
+            CommitConflictError: Its name belongs to another table.
+        """
+        now = self.require(entry.table)
+        if now.id != entry.id:
+            what = f"Table {entry.table} was exchanged for another one meanwhile"
+            raise CommitConflictError(what, remedy="Load the period again")
+        return now
 
     def all(self) -> Iterator[Entry]:
         """Yield the entries of all tables."""

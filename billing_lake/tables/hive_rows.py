@@ -66,6 +66,29 @@ def require(db: sqlite3.Connection, table: str) -> tuple[Field, ...]:
     return fields
 
 
+def add_table(db: sqlite3.Connection, table: str, fields: Sequence[Field]) -> bool:
+    """Add a table without partitions; return False where there is one of its name."""
+    row = (table, json.dumps(fields_to_json(fields)))
+    return db.execute("INSERT OR IGNORE INTO tables VALUES (?, ?)", row).rowcount > 0
+
+
+def remove_table(db: sqlite3.Connection, table: str) -> None:
+    """Remove a table with its partitions."""
+    db.execute("DELETE FROM partitions WHERE table_name = ?", (table,))
+    db.execute("DELETE FROM tables WHERE name = ?", (table,))
+
+
+def identities_of(db: sqlite3.Connection, table: str, export: str) -> dict[str, str]:
+    """Return the identity of the delivery that each period of an export holds, where it was recorded."""
+    query = "SELECT billing_period, properties FROM partitions WHERE table_name = ? AND export = ?"
+    recorded = {period: json.loads(text) for period, text in db.execute(query, (table, export))}
+    return {
+        period: properties[DELIVERY_IDENTITY]
+        for period, properties in recorded.items()
+        if DELIVERY_IDENTITY in properties
+    }
+
+
 def partition_of(db: sqlite3.Connection, table: str, key: PeriodKey) -> Partition | None:
     """Return what a partition points at, or None where there is none."""
     row = db.execute(f"{_SELECT} {_WHERE}", (table, key.export, key.period)).fetchone()

@@ -29,18 +29,18 @@ from billing_lake.domain.errors import (
     shown,
 )
 from billing_lake.domain.schemas import Column, Field, SchemaPlan
-from billing_lake.domain.sources import Encoded, PeriodKey, Source, SourceFile
+from billing_lake.domain.sources import Encoded, PeriodKey, Source
 from billing_lake.files.local import LocalFiles, local_path
+from billing_lake.tables.attempts import backoff
 from billing_lake.tables.base import (
     EXPORT,
     PERIOD,
     Commit,
-    backoff,
     check_columns,
     check_key,
     check_table,
 )
-from billing_lake.tables.data_files import SAFE_AGE, open_encoded, reading, writing
+from billing_lake.tables.data_files import SAFE_AGE, open_encoded, reading, table_source, writing
 from billing_lake.tables.iceberg_columns import evolve, fields_of, replan, shape
 from billing_lake.tables.iceberg_loads import (
     AskingCatalog,
@@ -260,12 +260,8 @@ class IcebergTables:
         if any(task.delete_files for task in tasks):
             what = f"Table {table} has delete files for {key.period}, which only an Iceberg reader can apply"
             raise TableError(what, remedy="Load the period again: that replaces all of its files")
-        uris = sorted(_plain(task.file.file_path) for task in tasks)
-        return Source(
-            container="parquet",
-            files=tuple(SourceFile(uri=uri, name=uri) for uri in uris),
-            columns=tuple(Column(field.name, str(field.field_type)) for field in columns),
-        )
+        uris = (_plain(task.file.file_path) for task in tasks)
+        return table_source(uris, (Column(one.name, str(one.field_type)) for one in columns))
 
     def periods(self, table: str, export: str) -> tuple[str, ...]:
         """Return the billing periods of the export that hold rows, in order."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from billing_lake.aws.retry import retry_http
 from billing_lake.domain.errors import ConfigurationError
 from billing_lake.files.local import local_path
-from billing_lake.tables.base import backoff
+from billing_lake.tables.attempts import backoff
 from billing_lake.tables.data_files import writing
 
 if TYPE_CHECKING:

@@ -1,60 +1,29 @@
-"""Iceberg tables through pyiceberg: one commit path for every catalog and every engine.
+"""Iceberg tables through pyiceberg: the same for every catalog and every engine.
 
-A load is one OVERWRITE snapshot that removes every file of the period and adds the new ones. Who wins when several
-loads meet is decided here and nowhere else: the table is looked at, *then* the delivery is asked for, *then* the commit
-is tried on what was seen. When the table moved in between, all three are done again.
+A load is one OVERWRITE snapshot that removes every file of the period and adds the new ones (`iceberg_commits`).
 """
 
 from __future__ import annotations
 
-import itertools
 import logging
 import threading
-import time
 import uuid
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta, timezone
-from functools import partial
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
-from billing_lake.aws.errors import did_nothing
-from billing_lake.domain.errors import (
-    BillingLakeError,
-    CommitConflictError,
-    CommitUnknownError,
-    ConfigurationError,
-    SnapshotGoneError,
-    TableError,
-    shown,
-)
+from billing_lake.domain.errors import ConfigurationError, SnapshotGoneError, TableError
 from billing_lake.domain.schemas import Column, Field, SchemaPlan
 from billing_lake.domain.sources import Encoded, PeriodKey, Source
 from billing_lake.files.local import LocalFiles, local_path
-from billing_lake.tables.attempts import backoff
-from billing_lake.tables.base import (
-    EXPORT,
-    PERIOD,
-    Commit,
-    check_columns,
-    check_key,
-    check_table,
-)
-from billing_lake.tables.data_files import SAFE_AGE, open_encoded, reading, table_source, writing
+from billing_lake.tables.attempts import Attempts
+from billing_lake.tables.base import EXPORT, PERIOD, Commit, check_columns, check_key, check_table
+from billing_lake.tables.data_files import SAFE_AGE, reading, table_source, writing
 from billing_lake.tables.iceberg_columns import evolve, fields_of, replan, shape
-from billing_lake.tables.iceberg_loads import (
-    AskingCatalog,
-    Load,
-    equals,
-    has_landed,
-    held,
-    landed,
-    of_period,
-    overwrite,
-    place,
-)
-from billing_lake.tables.iceberg_opening import open_catalog
-from billing_lake.tables.parquet_field_ids import check_fields, check_footers
+from billing_lake.tables.iceberg_commits import IcebergCommits
+from billing_lake.tables.iceberg_opening import open_catalog, open_table
+from billing_lake.tables.iceberg_replacements import Replacement, equals, held, of_period
 
 if TYPE_CHECKING:
     from pyiceberg.catalog import Catalog
@@ -64,18 +33,15 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_SETTLING = (0.5, 1.0, 2.0, 4.0, 8.0)
-"""Seconds between looks for a commit that a remote catalog did not answer for."""
-
 
 class IcebergTables:
     """The Iceberg tables of one catalog; names are written `namespace.table`.
 
     Args:
         name: Name of the catalog; engines that share it must use the same.
-        properties: What pyiceberg needs to open it: `type`, `uri`, `warehouse` and the like.
+        properties: Properties by which pyiceberg opens it: `type`, `uri`, `warehouse` and the like.
         files: The files of the storage in which the tables lie; this machine's unless given.
-        patience: Seconds for which a load goes on trying while others win the commit.
+        patience: Seconds for which a load tries again while other loads commit before it.
     """
 
     def __init__(
@@ -117,13 +83,13 @@ class IcebergTables:
         return f"tag before_rebuild_{before} of {table}"
 
     def load(self, table: str) -> Table:
-        """Return the table as pyiceberg knows it, at this moment.
+        """Return pyiceberg's table as it is now.
 
         Raises:
             TableError: There is no such table.
         """
         with reading(self._warehouse):
-            return _load(self._catalog(), table)
+            return open_table(self._catalog(), table)
 
     def fields(self, table: str) -> tuple[Field, ...] | None:
         """Return the table's fields, or None where there is no such table."""
@@ -185,14 +151,13 @@ class IcebergTables:
         from pyiceberg.exceptions import CommitFailedException
 
         check_columns(plan.fields)
-        deadline = time.monotonic() + self._patience
-        for attempt in itertools.count():
+        attempts = Attempts(f"Other writers kept changing table {table}", self._patience)
+        while True:
             try:
                 with writing(self._warehouse):
                     return evolve(self.load(table), plan)
             except CommitFailedException as error:
-                self._wait(table, attempt, deadline, error)
-        raise AssertionError  # pragma: no cover
+                attempts.wait(error)
 
     def replace_period(
         self,
@@ -206,13 +171,20 @@ class IcebergTables:
     ) -> Commit:
         """Make the period hold exactly the rows of ``encoded``, in one snapshot; see `TableCatalog.replace_period`.
 
-        Whatever happens, and at whatever moment the process dies, readers see the old period or the new one. Files that
-        were placed and not committed are removed; what a kill leaves behind `remove_orphans` finds.
+        Readers see the old period or the new one, also when the process is killed, at whatever moment. Files that were placed
+        and not committed are removed; after a kill `remove_orphans` finds them.
         """
         check_key(key)
-        noted = {key.period: dict(properties)}
-        load = Load(check_table(table), key.export, {key.period: encoded}, noted, verify, log)
-        return self._run(load)
+        return self._commit(
+            Replacement(
+                check_table(table),
+                key.export,
+                {key.period: encoded},
+                {key.period: dict(properties)},
+                verify,
+                log,
+            )
+        )
 
     def plan_rebuild(self, table: str, wanted: Sequence[Column]) -> SchemaPlan:
         """See `TableCatalog.plan_rebuild`."""
@@ -235,17 +207,18 @@ class IcebergTables:
         """
         for period in periods:
             check_key(PeriodKey(export, period))
-        load = Load(
-            check_table(table),
-            export,
-            periods,
-            properties,
-            verify,
-            log,
-            whole=True,
-            tag=f"before_rebuild_{before}",
+        return self._commit(
+            Replacement(
+                check_table(table),
+                export,
+                periods,
+                properties,
+                verify,
+                log,
+                whole=True,
+                tag=f"before_rebuild_{before}",
+            )
         )
-        return self._run(load)
 
     def files(self, table: str, key: PeriodKey, commit: Commit | None = None) -> Source:
         """Return what a reader reads for the period: the data files of the current snapshot, or of the one of ``commit``."""
@@ -282,14 +255,14 @@ class IcebergTables:
         return _plain(self.load(table).location())
 
     def drop(self, table: str) -> None:
-        """Remove the table: its catalog entry first, so that no reader meets half a table, then its files.
+        """Remove the table: its catalog entry first, so that no reader finds half a table, then its files.
 
         Raises:
             TableError: There is no such table.
         """
         opened = self.load(table)
         with writing(self._warehouse):
-            if self._is_rest:
+            if self.is_managed:
                 self._catalog().purge_table(table)
             else:
                 self._catalog().drop_table(table)
@@ -308,13 +281,13 @@ class IcebergTables:
             ConfigurationError: The storage cleans up by its own rules (`is_managed`).
         """
         location = self.load(table).location()
-        if self._is_rest:
+        if self.is_managed:
             what = f"Orphans of table {table} cannot be looked for from here"
             raise ConfigurationError(
                 what, remedy="Storage that the catalog manages cleans up by its own rules"
             )
         with writing(self._warehouse):
-            # Looked at in this order: a file that is committed in between is then among those referred to.
+            # Read in this order, so that a file that is committed in between is among those that are kept.
             young = datetime.now(timezone.utc) - older_than
             found = self._files.list(f"{location}/data")
             old = [file.uri for file in found if file.modified <= young]
@@ -336,117 +309,32 @@ class IcebergTables:
             except NoSuchNamespaceError:
                 continue  # it vanished since the namespaces were listed
 
-    def _run(self, load: Load) -> Commit:
+    def _commit(self, replacement: Replacement) -> Commit:
         with writing(self._warehouse):
-            opened = self.load(load.table)
-            check_fields(load.table, load.plan(opened).fields, load.fields)
-            for encoded in load.periods.values():
-                check_footers(encoded, partial(open_encoded, self._files))
-            try:
-                place(opened, load, self._files, streamed=self._is_table_bucket)
-                return self._commit(load)
-            except BaseException:
-                self._remove_placed(load)
-                raise
-
-    def _commit(self, load: Load) -> Commit:
-        from pyiceberg.exceptions import CommitFailedException, ValidationException
-
-        deadline = time.monotonic() + self._patience
-        for attempt in itertools.count():
-            try:
-                return self._try_commit(load)
-            except (CommitFailedException, ValidationException) as error:
-                self._wait(load.table, attempt, deadline, error)
-        raise AssertionError  # pragma: no cover
-
-    def _try_commit(self, load: Load) -> Commit:
-        from pyiceberg.exceptions import CommitFailedException, ValidationException
-
-        load.looks = 0
-        catalog = AskingCatalog(self._catalog(), load)
-        # pyiceberg tries again by itself where another period was committed first: the delivery is asked for then, too.
-        table = _load(cast("Catalog", catalog), load.table)
-        table.catalog = cast("Catalog", catalog)
-        try:
-            return landed(overwrite(table, load), load)
-        except (CommitFailedException, ValidationException):
-            raise
-        except BaseException as error:
-            if not load.asked or isinstance(error, BillingLakeError):
-                raise
-            load.in_doubt = True
-            if not isinstance(error, Exception):
-                raise
-            refused = did_nothing(error)
-            looked, commit = self._look_for(load, () if refused or self._is_sql else _SETTLING)
-            load.in_doubt = commit is not None or not (refused and looked)
-            if commit is None and (refused or self._is_sql):
-                raise
-            if commit is None:
-                what = f"It is not known whether the load was committed to table {load.table}: {shown(error, 400)}"
-                raise CommitUnknownError(what) from error
-            log.warning(
-                "the commit to %s was reported as failed and is there: %r", load.table, error
+            commits = IcebergCommits(
+                self._catalog(),
+                self._files,
+                patience_seconds=self._patience,
+                is_remote=self._properties.get("type") != "sql",
+                is_streamed=self._properties.get("rest.signing-name") == "s3tables",
             )
-            return commit
-
-    def _look_for(self, load: Load, pauses: Sequence[float]) -> tuple[bool, Commit | None]:
-        """Look for the load's snapshot; a remote catalog may take a while to finish what it did not answer for.
-
-        Returns:
-            Whether the last look saw the table, and the commit if it was there.
-        """
-        looked = False
-        for pause in (0.0, *pauses):
-            time.sleep(pause)
-            try:
-                return True, landed(self.load(load.table), load)
-            except LookupError:
-                looked = True
-            except Exception as error:  # noqa: BLE001  # what failed the commit may fail the look, too
-                looked = False
-                log.warning("could not look for the commit to %s: %r", load.table, error)
-        return looked, None
-
-    def _remove_placed(self, load: Load) -> None:
-        """Remove what was placed, unless a snapshot refers to it or may still come to."""
-        if load.in_doubt and not self._is_sql:
-            # A remote catalog may finish a commit after it was heard of last.
-            return
-        try:
-            if load.in_doubt and self._has_landed(load):
-                return
-            for uri in load.placed:
-                self._files.remove(uri)
-        except Exception as error:  # noqa: BLE001  # what failed the load is being raised, and matters more
-            log.warning("could not remove the placed files of %s: %r", load.table, error)
-
-    def _has_landed(self, load: Load) -> bool:
-        return has_landed(self.load(load.table), load)
-
-    def _wait(self, table: str, attempt: int, deadline: float, error: Exception) -> None:
-        if time.monotonic() > deadline:
-            what = f"Other writers kept winning the commit to table {table}, {attempt + 1} times"
-            raise CommitConflictError(what) from error
-        log.info("table %s moved, trying again (%d): %s", table, attempt + 1, error)
-        time.sleep(backoff(attempt))
+            return commits.commit(replacement)
 
     def _create_namespace(self, namespace: str) -> None:
         catalog = self._catalog()
         try:
             catalog.create_namespace_if_not_exists(namespace)
         except Exception:
-            # Another process may have made it between the look and the insert.
+            # Another process may have made it since pyiceberg looked for it.
             if not catalog.namespace_exists(namespace):
                 raise
 
     def _new_location(self, table: str) -> str | None:
-        """Return where a new table is to lie; None where the catalog decides.
+        """Return a folder for a new table, in which no other table lies or lay; None where the catalog chooses it.
 
-        Never where another one lies or lay: a table keeps its place when it is renamed, and its place goes when it is dropped.
+        A table keeps its folder when it is renamed, and its folder is removed when it is dropped.
         """
-        if self._is_rest or "warehouse" not in self._properties:
+        if self.is_managed or "warehouse" not in self._properties:
             return None
         folder = table.replace(".", "/")
         return f"{self._warehouse.rstrip('/')}/{folder}-{uuid.uuid4().hex[:8]}"
@@ -456,21 +344,9 @@ class IcebergTables:
         return self._properties.get("warehouse", self.name)
 
     @property
-    def _is_sql(self) -> bool:
-        return self._properties.get("type") == "sql"
-
-    @property
     def is_managed(self) -> bool:
         """Whether the storage belongs to the catalog, which then cleans up by its own rules."""
-        return self._is_rest
-
-    @property
-    def _is_rest(self) -> bool:
         return self._properties.get("type") == "rest"
-
-    @property
-    def _is_table_bucket(self) -> bool:
-        return self._properties.get("rest.signing-name") == "s3tables"
 
     def _catalog(self) -> Catalog:
         with self._lock:
@@ -478,18 +354,6 @@ class IcebergTables:
                 self._opened = open_catalog(self.name, self._properties)
                 weakref.finalize(self, self._opened.close)
             return self._opened
-
-
-def _load(catalog: Catalog, table: str) -> Table:
-    from pyiceberg.exceptions import NoSuchIcebergTableError, NoSuchTableError
-
-    try:
-        return catalog.load_table(check_table(table))
-    except NoSuchIcebergTableError:
-        raise  # something else has the name
-    except NoSuchTableError as error:
-        what = f"There is no table {table}"
-        raise TableError(what, remedy="Load its billing periods; that makes it") from error
 
 
 def _plain(uri: str) -> str:

@@ -1,4 +1,4 @@
-"""Opening an Iceberg catalog: what pyiceberg leaves to chance when it connects is decided here."""
+"""Opening an Iceberg catalog and its tables, with the time-outs and checks that pyiceberg does not make by itself."""
 
 from __future__ import annotations
 
@@ -10,19 +10,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from billing_lake.aws.retry import retry_http
-from billing_lake.domain.errors import ConfigurationError
+from billing_lake.domain.errors import ConfigurationError, TableError
 from billing_lake.files.local import local_path
 from billing_lake.tables.attempts import backoff
+from billing_lake.tables.base import check_table
 from billing_lake.tables.data_files import writing
 
 if TYPE_CHECKING:
     from pyiceberg.catalog import Catalog
+    from pyiceberg.table import Table
 
 log = logging.getLogger(__name__)
 
-_SQLITE_PATIENCE = "60"
-_TIME_OUTS = (10, 120)
-"""Seconds to wait for a connection, and for an answer."""
+_SQLITE_PATIENCE_SECONDS = "60"
+_TIME_OUTS_SECONDS = (10, 120)
+"""How long to wait for a connection, and for an answer."""
 
 
 def open_catalog(name: str, properties: Mapping[str, str]) -> Catalog:
@@ -45,6 +47,23 @@ def open_catalog(name: str, properties: Mapping[str, str]) -> Catalog:
         return _open_sqlite(name, {**properties, "uri": _patient(properties["uri"])})
 
 
+def open_table(catalog: Catalog, table: str) -> Table:
+    """Return a table as it is now.
+
+    Raises:
+        TableError: There is no such table.
+    """
+    from pyiceberg.exceptions import NoSuchIcebergTableError, NoSuchTableError
+
+    try:
+        return catalog.load_table(check_table(table))
+    except NoSuchIcebergTableError:
+        raise  # something else has the name
+    except NoSuchTableError as error:
+        what = f"There is no table {table}"
+        raise TableError(what, remedy="Load its billing periods; that makes it") from error
+
+
 def _patient(uri: str) -> str:
     """Return the URI of a SQLite file with a time to wait for locks, and make the file's folder."""
     from sqlalchemy.engine import make_url
@@ -52,7 +71,7 @@ def _patient(uri: str) -> str:
     url = make_url(uri)
     if url.database:
         Path(url.database).parent.mkdir(parents=True, exist_ok=True)
-    return url.update_query_dict({"timeout": _SQLITE_PATIENCE}).render_as_string(
+    return url.update_query_dict({"timeout": _SQLITE_PATIENCE_SECONDS}).render_as_string(
         hide_password=False
     )
 
@@ -96,5 +115,5 @@ def _with_time_outs(catalog: Catalog) -> Catalog:
     session = getattr(catalog, "_session", None)
     if session is not None:
         retry_http(session)
-        session.request = functools.partial(session.request, timeout=_TIME_OUTS)
+        session.request = functools.partial(session.request, timeout=_TIME_OUTS_SECONDS)
     return catalog

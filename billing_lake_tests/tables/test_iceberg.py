@@ -237,7 +237,7 @@ def test_a_remote_catalog_that_was_heard_of_last_keeps_the_files_it_may_still_co
     with monkeypatch.context() as patched:
         patched.setattr(SqlCatalog, "commit_table", lose)
         patched.setattr(IcebergTables, "_is_sql", False)
-        patched.setattr("billing_lake.tables.iceberg._SETTLING", (0.0,))
+        patched.setattr("billing_lake.tables.iceberg_commits._PAUSES_SECONDS", (0.0,))
         with pytest.raises(CommitUnknownError, match=r"not known whether.*no answer"):
             load(iceberg_tables, encode(tmp_path / "staging"))
     (left,) = data_below(tmp_path / "warehouse")
@@ -262,7 +262,7 @@ def test_a_writer_that_never_wins_gives_up_and_leaves_nothing(
         raise CommitFailedException("moved")
 
     monkeypatch.setattr(SqlCatalog, "commit_table", moved)
-    no_pauses("billing_lake.tables.iceberg")
+    no_pauses("billing_lake.tables.attempts")
     with pytest.raises(CommitConflictError, match="kept winning"):
         load(impatient, encode(tmp_path / "staging"))
     with pytest.raises(CommitConflictError):
@@ -273,7 +273,7 @@ def test_a_writer_that_never_wins_gives_up_and_leaves_nothing(
 def test_a_locked_database_is_a_named_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("billing_lake.tables.iceberg_opening._SQLITE_PATIENCE", "0.05")
+    monkeypatch.setattr("billing_lake.tables.iceberg_opening._SQLITE_PATIENCE_SECONDS", "0.05")
     tables = iceberg(tmp_path)
     tables.create(TABLE, FIELDS)
     other = tables._catalog()

@@ -267,7 +267,7 @@ def test_a_commit_that_nobody_answered_for_is_looked_for_and_then_in_doubt(
         return request(method, url, **given)
 
     with monkeypatch.context() as patched:
-        patched.setattr("billing_lake.tables.iceberg._SETTLING", (0.0, 0.0))
+        patched.setattr("billing_lake.tables.iceberg_commits._PAUSES_SECONDS", (0.0, 0.0))
         patched.setattr(session, "request", no_answer)
         with pytest.raises(CommitUnknownError, match=r"not known whether.*Read timed out"):
             load(in_s3_tables, encoded)

@@ -100,7 +100,7 @@ def test_a_load_killed_at_many_moments_never_mixes_months_and_the_next_one_is_ex
     assert lake.load(PERIOD).success
     for profile in found().values():
         assert compare(raw(), profile) == []
-    iceberg = lake.lake.iceberg.load(f"billing.{EXPORT}")
+    iceberg = lake.lake.iceberg.open(f"billing.{EXPORT}")
     last = iceberg.current_snapshot()
     assert last is not None
     assert last.summary is not None

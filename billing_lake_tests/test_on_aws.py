@@ -253,7 +253,7 @@ def test_tables_are_made_rebuilt_and_deleted_by_their_jobs(make_lake: Make) -> N
     hive = [name for name in lake.lake.hive.tables() if name.startswith(f"{lake.table}__before_")]
     assert len(hive) == 1
     for catalog in (lake.lake.iceberg, lake.lake.s3_tables):
-        tags = [name for name in catalog.load(lake.table).refs() if name.startswith("before_")]
+        tags = [name for name in catalog.open(lake.table).refs() if name.startswith("before_")]
         assert len(tags) == 1
     unconfirmed = op_config("delete_s3_table", table=lake.table)
     assert not lake.run("s3_table_delete", config=unconfirmed).success

@@ -323,7 +323,7 @@ def _lock(connection: duckdb.DuckDBPyConnection, warehouse: Path) -> None:
 
 def _iceberg(catalog: IcebergTables, table: str) -> tuple[str, str | None]:
     """Return the metadata file that the catalog names now, and what SQL reads; None where the table is empty."""
-    opened = catalog.load(table)
+    opened = catalog.open(table)
     location = opened.metadata_location
     empty = opened.current_snapshot() is None
     return location, None if empty else f"iceberg_scan({literal(location)})"

@@ -82,7 +82,7 @@ class IcebergTables:
         """See `TableCatalog.name_before`."""
         return f"tag before_rebuild_{before} of {table}"
 
-    def load(self, table: str) -> Table:
+    def open(self, table: str) -> Table:
         """Return pyiceberg's table as it is now.
 
         Raises:
@@ -155,7 +155,7 @@ class IcebergTables:
         while True:
             try:
                 with writing(self._warehouse):
-                    return evolve(self.load(table), plan)
+                    return evolve(self.open(table), plan)
             except CommitFailedException as error:
                 attempts.wait(error)
 
@@ -188,7 +188,7 @@ class IcebergTables:
 
     def plan_rebuild(self, table: str, wanted: Sequence[Column]) -> SchemaPlan:
         """See `TableCatalog.plan_rebuild`."""
-        return replan(self.load(table), wanted)
+        return replan(self.open(table), wanted)
 
     def rebuild(
         self,
@@ -222,7 +222,7 @@ class IcebergTables:
 
     def files(self, table: str, key: PeriodKey, commit: Commit | None = None) -> Source:
         """Return what a reader reads for the period: the data files of the current snapshot, or of the one of ``commit``."""
-        opened = self.load(table)
+        opened = self.open(table)
         snapshot = None if commit is None else commit.snapshot_id
         if snapshot is not None and opened.snapshot_by_id(snapshot) is None:
             raise SnapshotGoneError(f"Table {table} has no snapshot {snapshot} any more")
@@ -238,7 +238,7 @@ class IcebergTables:
 
     def periods(self, table: str, export: str) -> tuple[str, ...]:
         """Return the billing periods of the export that hold rows, in order."""
-        opened = self.load(table)
+        opened = self.open(table)
         with reading(self._warehouse):
             tasks = opened.scan(row_filter=equals(EXPORT, export)).plan_files()
             return tuple(sorted({str(task.file.partition[1]) for task in tasks}))
@@ -246,13 +246,13 @@ class IcebergTables:
     def held(self, table: str, export: str) -> dict[str, str]:
         """See `TableCatalog.held`; the table's metadata is all that is read."""
         try:
-            return held(self.load(table), export)
+            return held(self.open(table), export)
         except TableError:
             return {}
 
     def uri(self, table: str) -> str:
         """Return where the table lies: a path without `file://` on this machine."""
-        return _plain(self.load(table).location())
+        return _plain(self.open(table).location())
 
     def drop(self, table: str) -> None:
         """Remove the table: its catalog entry first, so that no reader finds half a table, then its files.
@@ -260,7 +260,7 @@ class IcebergTables:
         Raises:
             TableError: There is no such table.
         """
-        opened = self.load(table)
+        opened = self.open(table)
         with writing(self._warehouse):
             if self.is_managed:
                 self._catalog().purge_table(table)
@@ -280,7 +280,7 @@ class IcebergTables:
         Raises:
             ConfigurationError: The storage cleans up by its own rules (`is_managed`).
         """
-        location = self.load(table).location()
+        location = self.open(table).location()
         if self.is_managed:
             what = f"Orphans of table {table} cannot be looked for from here"
             raise ConfigurationError(
@@ -291,7 +291,7 @@ class IcebergTables:
             young = datetime.now(timezone.utc) - older_than
             found = self._files.list(f"{location}/data")
             old = [file.uri for file in found if file.modified <= young]
-            kept = _referred(self.load(table))
+            kept = _referred(self.open(table))
             orphans = sorted(uri for uri in old if uri not in kept)
             for uri in orphans:
                 self._files.remove(uri)

@@ -33,7 +33,7 @@ def put(lake: SampleLake, name: str, text: str) -> Path:
 
 def held(lake: SampleLake) -> int:
     """Return the number of rows in the static table, by a reader of its own."""
-    return len(lake.lake.iceberg.load(f"{TABLE}_static").scan().to_arrow())
+    return len(lake.lake.iceberg.open(f"{TABLE}_static").scan().to_arrow())
 
 
 def refusal(lake: SampleLake, *keys: str) -> str:

@@ -30,7 +30,7 @@ def test_rows_that_somebody_appended_are_found_out_to_the_digit(
     lake = make_lake(outputs=["iceberg"])
     delivery = lake.deliver(PERIOD)
     assert lake.load(PERIOD).success
-    table = lake.lake.iceberg.load(TABLE)
+    table = lake.lake.iceberg.open(TABLE)
     table.append(table.scan().to_arrow())
     found = run_checks(lake, "iceberg_table", PERIOD)
     equals = found["iceberg_table", "equals_delivery", PERIOD]
@@ -212,7 +212,7 @@ def test_a_number_and_a_tag_that_somebody_changed_are_found_by_column(
     lake = make_lake(outputs=["iceberg"])
     lake.deliver(PERIOD)
     assert lake.load(PERIOD).success
-    table = lake.lake.iceberg.load(TABLE)
+    table = lake.lake.iceberg.open(TABLE)
     rows = table.scan().to_arrow()
     amounts = rows["line_item_usage_amount"].to_pylist()
     changed = rows.set_column(

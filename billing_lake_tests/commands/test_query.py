@@ -122,8 +122,8 @@ def test_list_names_tables_and_queries(run: Runner) -> None:
 def test_list_tells_what_readers_of_files_are_given(run: Runner, lake: LocalLake) -> None:
     shown = dict(re.findall(r"^ (\S+) +(\S*/.*)$", run("query", "--list").stdout, re.MULTILINE))
     assert shown == {
-        TABLE: lake.iceberg.load(TABLE).metadata_location,
-        f"s3tables.{TABLE}": lake.s3_tables.load(TABLE).metadata_location,
+        TABLE: lake.iceberg.open(TABLE).metadata_location,
+        f"s3tables.{TABLE}": lake.s3_tables.open(TABLE).metadata_location,
         f"hive.{TABLE}": lake.hive.uri(TABLE),
     }
 

@@ -101,7 +101,7 @@ def test_after_a_rebuild_the_gate_passes_and_the_rows_from_before_can_still_be_f
     assert types(lake.lake.hive, old)[COST] == "double"
     assert count(lake.lake.hive.files(old, key)) == 2
     for tables in (lake.lake.iceberg, lake.lake.s3_tables):
-        table = tables.load(lake.table)
+        table = tables.open(lake.table)
         (tag,) = (name for name in table.refs() if name.startswith("before_rebuild_"))
         before = table.scan(snapshot_id=table.refs()[tag].snapshot_id).to_arrow()
         assert before[COST].to_pylist() == [1.5, 1.5]
@@ -123,13 +123,13 @@ def test_one_bad_month_stops_the_rebuild_before_any_table_is_touched(make_lake: 
     lake = make_lake(outputs=["iceberg"])
     good, bad = lake.deliver("2025-01"), lake.deliver("2025-02")
     assert lake.load_range("2025-01", "2025-02").success
-    before = lake.lake.iceberg.load(TABLE).metadata_location
+    before = lake.lake.iceberg.open(TABLE).metadata_location
     bad.files[0].write_bytes(b"this is no gzip")
     result = lake.run(JOB)
     assert not result.success
     text = failure(result, OP)
     assert text.startswith("LoadError: 1 of 2 billing periods cannot be loaded. 2025-02: ")
-    assert lake.lake.iceberg.load(TABLE).metadata_location == before
+    assert lake.lake.iceberg.open(TABLE).metadata_location == before
     assert lake.profile("iceberg", "2025-02").rows == bad.rows
     assert lake.profile("iceberg", "2025-01").rows == good.rows
     assert lake.lake.files.list(lake.lake.staging) == []
@@ -260,7 +260,7 @@ def test_a_delivery_that_cannot_be_used_and_arrives_during_a_rebuild_changes_not
     during_the_rebuild(monkeypatch, damage)
     text = failure(lake.run(JOB), OP)
     assert "-00001.csv.gz" in text
-    assert len(lake.lake.iceberg.load(TABLE).metadata.snapshots) == 2, "the load and the others'"
+    assert len(lake.lake.iceberg.open(TABLE).metadata.snapshots) == 2, "the load and the others'"
     assert lake.profile("iceberg", "2025-01").rows == old.rows
 
 

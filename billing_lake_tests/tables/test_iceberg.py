@@ -42,7 +42,7 @@ from billing_lake_tests.tables.making import (
 
 
 def test_a_table_is_made_as_every_engine_can_read_it(iceberg_tables: IcebergTables) -> None:
-    table = iceberg_tables.load(TABLE)
+    table = iceberg_tables.open(TABLE)
     assert table.metadata.format_version == 2
     assert [f.name for f in table.spec().fields] == ["export_name", "billing_period"]
     assert {str(f.transform) for f in table.spec().fields} == {"identity"}
@@ -67,7 +67,7 @@ def test_each_load_is_one_snapshot_that_says_what_it_did(
         load(iceberg_tables, encode(tmp_path / "staging", rows=(1, 1), version="v2")),
         load(iceberg_tables, encode(tmp_path / "staging", rows=(), version="v3")),
     ]
-    snapshots = iceberg_tables.load(TABLE).metadata.snapshots
+    snapshots = iceberg_tables.open(TABLE).metadata.snapshots
     assert [s.snapshot_id for s in snapshots] == [c.snapshot_id for c in commits]
     summaries = [s.summary for s in snapshots if s.summary is not None]
     assert [s.operation.value for s in summaries] == ["append", "overwrite", "overwrite"]
@@ -85,7 +85,7 @@ def test_time_travel_sees_the_month_as_it_was(
 ) -> None:
     first = load(iceberg_tables, encode(tmp_path / "staging", rows=(3,)))
     load(iceberg_tables, encode(tmp_path / "staging", rows=(1,), version="v2"))
-    table = iceberg_tables.load(TABLE)
+    table = iceberg_tables.open(TABLE)
     then = table.scan(snapshot_id=first.snapshot_id).to_arrow()
     now = table.scan().to_arrow()
     assert set(then["delivery_version"].to_pylist()) == {"v1"}
@@ -100,7 +100,7 @@ def test_a_period_whose_load_was_rolled_back_is_not_said_to_hold_it(
     first = load(iceberg_tables, encode(tmp_path / "staging"))
     load(iceberg_tables, encode(tmp_path / "staging", version="v2"))
     assert first.snapshot_id is not None
-    iceberg_tables.load(TABLE).manage_snapshots().rollback_to_snapshot(first.snapshot_id).commit()
+    iceberg_tables.open(TABLE).manage_snapshots().rollback_to_snapshot(first.snapshot_id).commit()
     assert iceberg_tables.held(TABLE, "cur") == {"2025-04": april.identity}
 
 
@@ -110,8 +110,8 @@ def test_what_a_period_holds_is_known_when_its_snapshot_has_expired(
     march, april = encode(tmp_path / "staging"), encode(tmp_path / "staging", APRIL)
     loaded = load(iceberg_tables, march)
     load(iceberg_tables, april, APRIL)
-    iceberg_tables.load(TABLE).maintenance.expire_snapshots().by_id(loaded.snapshot_id).commit()
-    assert len(iceberg_tables.load(TABLE).metadata.snapshots) == 1
+    iceberg_tables.open(TABLE).maintenance.expire_snapshots().by_id(loaded.snapshot_id).commit()
+    assert len(iceberg_tables.open(TABLE).metadata.snapshots) == 1
     assert iceberg_tables.held(TABLE, "cur") == {
         "2025-03": march.identity,
         "2025-04": april.identity,
@@ -125,7 +125,7 @@ def test_pyiceberg_reads_files_without_ids_beside_files_with_them_after_an_evolu
     change = plan(FIELDS, (*COLUMNS, Column("tag", "string")))
     iceberg_tables.evolve(TABLE, change)
     load(iceberg_tables, encode(tmp_path / "staging", APRIL, fields=change.fields), APRIL)
-    rows = iceberg_tables.load(TABLE).scan(selected_fields=("billing_period", "tag")).to_arrow()
+    rows = iceberg_tables.open(TABLE).scan(selected_fields=("billing_period", "tag")).to_arrow()
     assert sorted(rows["billing_period"].to_pylist()) == ["2025-03"] * 2 + ["2025-04"] * 2
     assert rows["tag"].null_count == 4
 
@@ -183,7 +183,7 @@ def test_a_commit_that_landed_and_was_reported_as_failed_is_recognised(
         patched.setattr(SqlCatalog, "commit_table", after_the_commit(RuntimeError("lost")))
         commit = load(iceberg_tables, encode(tmp_path / "staging", rows=(1,), version="v2"))
     assert (commit.replaced_rows, commit.replaced_version) == (3, "v1")
-    snapshot = iceberg_tables.load(TABLE).current_snapshot()
+    snapshot = iceberg_tables.open(TABLE).current_snapshot()
     assert snapshot is not None
     assert commit.snapshot_id == snapshot.snapshot_id
     assert count(iceberg_tables.files(TABLE, MARCH)) == 1
@@ -317,7 +317,7 @@ def test_delete_files_of_other_writers_are_not_read_over(
     iceberg_tables: IcebergTables, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     load(iceberg_tables, encode(tmp_path / "staging"))
-    table = iceberg_tables.load(TABLE)
+    table = iceberg_tables.open(TABLE)
     tasks = list(table.scan().plan_files())
     for task in tasks:
         task.delete_files.add(task.file)
@@ -342,7 +342,7 @@ def test_the_values_in_the_table_are_those_of_the_files(
         for file in source.files
         for cost in pq.read_table(file.uri)["line_item_unblended_cost"].to_pylist()
     ]
-    scanned = iceberg_tables.load(TABLE).scan().to_arrow()["line_item_unblended_cost"]
+    scanned = iceberg_tables.open(TABLE).scan().to_arrow()["line_item_unblended_cost"]
     assert sum(costs) == sum(scanned.to_pylist()) == 6
 
 

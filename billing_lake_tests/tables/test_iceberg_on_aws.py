@@ -91,7 +91,7 @@ def data_of(tables: IcebergTables) -> set[str]:
 
 
 def test_a_table_on_aws_is_made_as_every_engine_can_read_it(tables: IcebergTables) -> None:
-    table = tables.load(TABLE)
+    table = tables.open(TABLE)
     assert table.metadata.format_version == 2
     assert [f.name for f in table.spec().fields] == ["export_name", "billing_period"]
     mapped = {(f.field_id, *f.names) for f in table.name_mapping() or ()}
@@ -109,7 +109,7 @@ def test_a_load_names_its_files_in_s3_and_readers_of_iceberg_see_its_rows(
     found = tables.files(TABLE, MARCH)
     assert all(f.uri.startswith(f"{tables.uri(TABLE)}/data/cur/2025-03/") for f in found.files)
     assert (count(found), versions(found)) == (2, {"v2"})
-    rows = tables.load(TABLE).scan(selected_fields=("billing_period",)).to_arrow()
+    rows = tables.open(TABLE).scan(selected_fields=("billing_period",)).to_arrow()
     assert sorted(rows["billing_period"].to_pylist()) == ["2025-03"] * 2 + ["2025-04"] * 4
 
 
@@ -200,7 +200,7 @@ def test_a_commit_to_glue_that_fails_on_its_own_success_is_recognised(
 ) -> None:
     """boto3 sends a request again when its answer was lost; the second one finds the version moved, by the first."""
     load(in_glue, staged(rows=(3,)))
-    table = in_glue.load(TABLE)
+    table = in_glue.open(TABLE)
     with table.transaction() as transaction:
         # pyiceberg finds such a commit by itself, but after its last attempt it deletes the snapshot's manifests.
         transaction.set_properties({"commit.retry.num-retries": "0"})
@@ -217,7 +217,7 @@ def test_a_commit_to_glue_that_fails_on_its_own_success_is_recognised(
         commit = load(in_glue, staged(rows=(1,), version="v2"))
     assert (commit.rows, commit.replaced_rows, commit.replaced_version) == (1, 3, "v1")
     assert versions(in_glue.files(TABLE, MARCH)) == {"v2"}
-    assert len(in_glue.load(TABLE).metadata.snapshots) == 2
+    assert len(in_glue.open(TABLE).metadata.snapshots) == 2
     assert load(in_glue, staged(rows=(5,), version="v3")).replaced_rows == 1
 
 

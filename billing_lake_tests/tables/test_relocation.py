@@ -50,7 +50,7 @@ def history(made: SampleLake) -> list[tuple[int, int]]:
     lake = LocalLake(made.home)
     return [
         (one.snapshot_id, table.scan(snapshot_id=one.snapshot_id).to_arrow().num_rows)
-        for table in (lake.iceberg.load(made.table), lake.s3_tables.load(made.table))
+        for table in (lake.iceberg.open(made.table), lake.s3_tables.open(made.table))
         for one in table.snapshots()
     ]
 
@@ -141,7 +141,7 @@ def mentions(home: Path, other: Path) -> Iterator[Path]:
     """Go through the files that a reader of the lake follows and that name ``other``."""
     lake = LocalLake(home)
     text = str(other).encode()
-    for table in (lake.iceberg.load("billing.costs"), lake.s3_tables.load("billing.costs")):
+    for table in (lake.iceberg.open("billing.costs"), lake.s3_tables.open("billing.costs")):
         read = [table.metadata_location, *(one.manifest_list for one in table.snapshots())]
         read += [
             manifest.manifest_path
@@ -329,7 +329,7 @@ def test_a_copy_that_lacks_a_file_of_a_table_is_said_and_not_switched(
 def test_a_table_with_position_deletes_is_refused_because_they_name_files(
     original: Original, copied: SampleLake
 ) -> None:
-    table = LocalLake(original.home).iceberg.load(original.lake.table)
+    table = LocalLake(original.home).iceberg.open(original.lake.table)
     manifests = [one.manifest_path for one in table.snapshots()[-1].manifests(table.io)]
 
     def mark(entry: Any, at: Mapping[str, int]) -> None:

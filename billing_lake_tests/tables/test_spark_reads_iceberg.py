@@ -150,7 +150,7 @@ def test_commits_from_both_sides_at_once_lose_nothing(
     assert counts(session) == {("2025-03", ours): ROUNDS, ("2025-03", theirs): ROUNDS + 1}
     assert count(lake.iceberg.files(TABLE, MARCH)) == ROUNDS
     assert count(lake.iceberg.files(TABLE, OTHER_MARCH)) == ROUNDS + 1
-    assert len(lake.iceberg.load(TABLE).metadata.snapshots) == 2 * ROUNDS
+    assert len(lake.iceberg.open(TABLE).metadata.snapshots) == 2 * ROUNDS
 
 
 def test_the_documented_settings_are_those_that_are_tested() -> None:

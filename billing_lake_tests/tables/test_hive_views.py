@@ -173,6 +173,7 @@ def test_a_switch_that_breaks_off_at_any_step_is_finished_by_the_next_look(
     hive_tables: HiveTables, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
     load(hive_tables, encode(tmp_path / "staging", rows=(2,)))
+    restatement = encode(tmp_path / "staging", rows=(7,), version="v2")
 
     def die(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
@@ -180,7 +181,7 @@ def test_a_switch_that_breaks_off_at_any_step_is_finished_by_the_next_look(
     with monkeypatch.context() as patched:
         patched.setattr(Path, step, die)
         with pytest.raises(KeyboardInterrupt):
-            load(hive_tables, encode(tmp_path / "staging", rows=(7,), version="v2"))
+            load(hive_tables, restatement)
     assert found(hive_tables) == {"2025-03": 2}
     hive(tmp_path).files(TABLE, MARCH)
     assert found(hive_tables) == {"2025-03": 7}

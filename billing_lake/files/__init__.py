@@ -1,1 +1,1 @@
-"""Files by URI: the same few verbs for a folder of this machine and for S3, so that nothing above asks which it is."""
+"""Files by URI: the same operations for a folder of this machine and for S3."""

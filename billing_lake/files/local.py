@@ -143,7 +143,7 @@ def remove_tree(folder: Path) -> None:
 
 
 def open_regular(path: Path) -> BinaryIO:
-    """Open a file for reading, which must be one: to open a pipe would wait for somebody who writes into it.
+    """Open a regular file for reading; opening a pipe would wait for a process that writes into it.
 
     Raises:
         OSError: It cannot be opened, or is something else.

@@ -25,16 +25,16 @@ from billing_lake.files.s3_writing import PART, S3Writer
 log = logging.getLogger(__name__)
 
 _SCHEME = "s3://"
-_BUFFER = 128 * 1024
-_PART = 256 * 1024 * 1024
-_LARGEST_COPY = 1024 * 1024 * 1024
+_BUFFER_BYTES = 128 * 1024
+_COPIED_PART_BYTES = 256 * 1024 * 1024
+_LARGEST_COPY_BYTES = 1024 * 1024 * 1024
 """S3 refuses to copy more than 5 GB at once, and a copy of that size in one request outlasts any time-out."""
 
 _COPIED_AT_ONCE = 8
-_BLOCK = 8 * 1024 * 1024
+_BLOCK_BYTES = 8 * 1024 * 1024
 
 _TABLE_BUCKET = "--table-s3"
-"""Ends the names of the buckets behind S3 Tables, which take and give bytes and copy nothing."""
+"""End of the names of the buckets behind S3 Tables, which cannot copy objects."""
 
 _DELETED_AT_ONCE = 1000
 
@@ -49,7 +49,11 @@ class S3Files:
     """
 
     def __init__(
-        self, clients: AwsClients, *, largest_copy: int = _LARGEST_COPY, part: int = _PART
+        self,
+        clients: AwsClients,
+        *,
+        largest_copy: int = _LARGEST_COPY_BYTES,
+        part: int = _COPIED_PART_BYTES,
     ) -> None:
         self.clients = clients
         self._largest_copy = largest_copy
@@ -58,7 +62,7 @@ class S3Files:
     def open(self, uri: str) -> BinaryIO:
         """See `Files.open`; an object that changes while it is read is an `OSError` with `ESTALE`."""
         bucket, key = split_uri(uri)
-        return io.BufferedReader(S3Reader(self._client, bucket, key), _BUFFER)
+        return io.BufferedReader(S3Reader(self._client, bucket, key), _BUFFER_BYTES)
 
     def size(self, uri: str) -> int:
         """See `Files.size`."""
@@ -150,7 +154,7 @@ class S3Files:
         """See `Files.send`; ``source`` may be a file of this machine. What breaks off leaves nothing."""
         reading = self.open(source) if source.startswith(_SCHEME) else LocalFiles().open(source)
         with reading, self.create(target) as sending:
-            while block := reading.read(_BLOCK):
+            while block := reading.read(_BLOCK_BYTES):
                 sending.write(block)
                 progress(len(block))
 

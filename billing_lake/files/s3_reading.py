@@ -1,7 +1,7 @@
-"""A file in S3 as a seekable stream: ranged requests, few for whoever reads on, small for whoever looks here and there.
+"""A file in S3 as a seekable stream of ranged requests: large ones for sequential reads, small ones for reads here and there.
 
-The object's ETag is pinned when it is opened. An object that is replaced underneath is an error; it never yields half of
-the old bytes and half of the new.
+The object's ETag is pinned when it is opened. An object that is replaced while it is read is an error; the stream never yields
+half of the old bytes and half of the new.
 """
 
 from __future__ import annotations
@@ -20,10 +20,11 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_FIRST = 64 * 1024
-_LARGEST = 8 * 1024 * 1024
-_LARGEST_REQUEST = 64 * 1024 * 1024
+_FIRST_AHEAD_BYTES = 64 * 1024
+_LARGEST_AHEAD_BYTES = 8 * 1024 * 1024
+_LARGEST_REQUEST_BYTES = 64 * 1024 * 1024
 _GROWTH = 8
+"""Factor by which a request that continues the last one is larger."""
 
 
 class S3Reader(io.RawIOBase):
@@ -48,7 +49,7 @@ class S3Reader(io.RawIOBase):
         self._size, self._etag = int(head["ContentLength"]), str(head["ETag"])
         self._position = 0
         self._block, self._block_start = b"", 0
-        self._ahead = _FIRST
+        self._ahead = _FIRST_AHEAD_BYTES
 
     def readable(self) -> bool:
         """Say that it can be read."""
@@ -92,8 +93,12 @@ class S3Reader(io.RawIOBase):
 
     def _fetch(self, wanted: int) -> None:
         reads_on = bool(self._block) and self._position == self._block_start + len(self._block)
-        self._ahead = min(self._ahead * _GROWTH, _LARGEST) if reads_on else _FIRST
-        end = min(self._position + min(max(wanted, self._ahead), _LARGEST_REQUEST), self._size)
+        self._ahead = (
+            min(self._ahead * _GROWTH, _LARGEST_AHEAD_BYTES) if reads_on else _FIRST_AHEAD_BYTES
+        )
+        end = min(
+            self._position + min(max(wanted, self._ahead), _LARGEST_REQUEST_BYTES), self._size
+        )
         self._block = b""  # its memory goes before the next one's comes
         self._block = self._get(self._position, end)
         self._block_start = self._position

@@ -24,11 +24,11 @@ PART = 16 << 20
 """Bytes of a part; S3 takes 10,000 of them, which makes 160 GB a file."""
 
 _UPLOADS = 2
-"""Parts on their way at a time; whoever writes faster waits."""
+"""Parts that are uploaded at a time; a faster writer waits."""
 
 
 class S3Writer(io.RawIOBase):
-    """One object that is being written; `finish` or `abort` ends it. Closing it decides nothing.
+    """One object that is being written; `finish` or `abort` ends it. Closing it does neither.
 
     Args:
         client: boto3's S3 client.
@@ -37,7 +37,7 @@ class S3Writer(io.RawIOBase):
         part: Bytes of a part, 5 MiB at least.
 
     Attributes:
-        failure: What S3 refused, where it did: callers that write through a library may get to see another error.
+        failure: The first error of S3; a caller that writes through a library may see another error in its place.
     """
 
     def __init__(self, client: Any, bucket: str, key: str, *, part: int) -> None:
@@ -116,7 +116,7 @@ class S3Writer(io.RawIOBase):
     def _end(self) -> None:
         self._ended = True
         self._buffer = bytearray()
-        # A part that arrives after an upload was given up would be paid for until somebody finds it.
+        # A part that arrives after an upload was given up would be paid for until it is found.
         self._pool.shutdown(wait=True, cancel_futures=True)
 
     def _send(self) -> None:

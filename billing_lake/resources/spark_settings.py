@@ -1,4 +1,4 @@
-"""The settings of a Spark session in this process: what is safe and right for a lake, unless somebody says otherwise."""
+"""The default settings of a Spark session in this process."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LOCAL = "local[*]"
 LOOPBACK = "127.0.0.1"
 
 _GIBIBYTE = 1 << 30
-_LEAST, _MOST = 1, 16
+_LEAST_GIB, _MOST_GIB = 1, 16
 _MEMORY = re.compile(r"[1-9]\d*[kmgt]b?", re.IGNORECASE)
 _CGROUP = Path("/sys/fs/cgroup/memory.max")
 _FEW_PARTITIONS = 8
@@ -42,7 +42,7 @@ def session_settings(master: str = LOCAL, driver_memory: str | None = None) -> d
         "spark.log.level": "WARN",
         "spark.sql.session.timeZone": "UTC",
         "spark.ui.enabled": "false",
-        # It draws its bar on the error stream of whoever started Spark.
+        # Its bar would appear on the error stream of the process that started Spark.
         "spark.ui.showConsoleProgress": "false",
     }
     if is_local(master):
@@ -57,7 +57,7 @@ def session_settings(master: str = LOCAL, driver_memory: str | None = None) -> d
 
 
 def is_local(master: str) -> bool:
-    """Tell whether the master is this process."""
+    """Say whether the master is this process."""
     return master == "local" or master.startswith("local[")
 
 
@@ -69,4 +69,4 @@ def suitable_memory() -> str:
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     with suppress(OSError, ValueError):  # no container, or one without a limit
         total = min(total, int(_CGROUP.read_text()))
-    return f"{min(max(total // 4 // _GIBIBYTE, _LEAST), _MOST)}g"
+    return f"{min(max(total // 4 // _GIBIBYTE, _LEAST_GIB), _MOST_GIB)}g"

@@ -1,4 +1,4 @@
-"""What pyiceberg has to be told to open the Iceberg catalogs of AWS: the Glue Data Catalog, and an S3 Tables bucket."""
+"""Properties by which pyiceberg opens the Iceberg catalogs of AWS: the Glue Data Catalog, and an S3 Tables bucket."""
 
 from __future__ import annotations
 

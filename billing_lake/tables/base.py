@@ -19,16 +19,16 @@ EXPORT = EXPORT_NAME
 PERIOD = BILLING_PERIOD
 
 DELIVERY_VERSION = "billing-lake.delivery-version"
-"""Property of a load that says which delivery the period holds; the caller gives it."""
+"""Property of a load with the version of the delivery, such as `20250401T000000Z`; the caller gives it."""
 
 DELIVERY_IDENTITY = "billing-lake.delivery-identity"
-"""Property of a load that says by content which delivery the period holds; catalogs take it from the encoded files."""
+"""Property of a load with the delivery's content identity; catalogs take it from the encoded files."""
 
 REBUILT = "__rebuilt_"
-"""What the name of a new table had behind the export's table while earlier versions rebuilt it."""
+"""Marks the name of a new table that earlier versions rebuilt: `<table>__rebuilt_<id>`."""
 
 BEFORE = "__before_"
-"""What the name of a table has behind another's whose rows it holds as they were before a rebuild."""
+"""Marks the name of a table with the rows of another one before a rebuild: `<table>__before_<id>`."""
 
 Crawler = Literal["built_in", "glue"]
 """What finds a delivery's columns: the lake itself, or a crawler of AWS Glue."""
@@ -147,14 +147,14 @@ class TableCatalog(Protocol):
             key: What is replaced.
             encoded: The finished files; none, or none with rows, empties the period.
             properties: Recorded with the commit.
-            verify: Raises where the delivery is no longer the one in storage. It is asked between the look at the table
-                and the commit, each time: a load that passes can only be overtaken by a newer one, never overtake it.
-            log: Is told how the files get on where that takes a while.
+            verify: Raises where the delivery is no longer the one in storage. It is called in each attempt, after the table was
+                read and before the commit, so that an older delivery never replaces a newer one.
+            log: Called with lines about the progress of the files, where placing them takes more than seconds.
 
         Raises:
             FieldIdMismatchError: The files carry other names, types or ids than the table.
-            StorageWriteError: The storage is full, read-only or closed to us.
-            CommitConflictError: Others kept winning.
+            StorageWriteError: The storage is full or read-only, or a right is missing.
+            CommitConflictError: Other writers kept committing first.
         """
 
     def plan_rebuild(self, table: str, wanted: Sequence[Column]) -> SchemaPlan:
@@ -182,7 +182,7 @@ class TableCatalog(Protocol):
             properties: What is recorded about each period.
             verify: As in `replace_period`, for all deliveries.
             before: Ends the name under which the old rows can be found afterwards.
-            log: Is told how the files get on where that takes a while.
+            log: Called with lines about the progress of the files, where placing them takes more than seconds.
 
         Raises:
             TableError: Another export has rows whose values of a column would be lost.
@@ -206,9 +206,9 @@ class TableCatalog(Protocol):
     def held(self, table: str, export: str) -> dict[str, str]:
         """Return the identity of the delivery that each billing period of the export was last replaced by.
 
-        It is written in the same step as the rows and goes with the table, so that it says what the table holds, whatever
-        became of runs and of everything else that remembers. Periods are left out that were loaded before identities were
-        recorded, or whose load was undone; a period without rows is not. There are none where there is no such table.
+        It is written in the same step as the rows and belongs to the table, so it is true whatever happened to runs. Periods
+        that were loaded before identities were recorded, or whose load was undone, are left out; a period without rows is not.
+        The result is empty where there is no such table.
         """
 
     def uri(self, table: str) -> str:
@@ -240,7 +240,7 @@ class CrawledCatalog(Protocol):
         Args:
             crawl: The delivery, its columns and types.
             crawler: What makes the table.
-            log: Is told how it gets on.
+            log: Called with lines about progress.
 
         Raises:
             ConfigurationError: There is no such crawler here.

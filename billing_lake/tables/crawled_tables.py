@@ -1,4 +1,4 @@
-"""Crawled tables: deliveries as tables over their raw files, for as long as a load needs them or a person looks into one."""
+"""Crawled tables of a local lake: deliveries as tables over their raw files, which a load registers and drops."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class CrawledTables:
         crawler: Crawler = "built_in",
         log: Callable[[str], None] = _LOGGER.info,
     ) -> None:
-        """See `CrawledCatalog.register`; here is one crawler only."""
+        """See `CrawledCatalog.register`; a local lake has the built-in crawler only."""
         require_crawler(crawler)
         delivery = crawl.delivery
         log(f"{crawl.table}: {len(crawl.source.columns)} columns")

@@ -1,8 +1,8 @@
 """Crawled tables in the Glue Data Catalog: deliveries as tables over their raw files, in a database of their own.
 
-The built-in crawler makes the table from what the lake knows of the delivery: a second, no cost. Glue's own crawler looks at
-the files as well (`glue_crawler`); its types are guesses, so the dictionary's take their place. Either way the table bears the
-delivery's name, which no other delivery has, and carries the crawl with it.
+The built-in crawler makes the table from what the lake knows of the delivery: a second, no cost. Glue's own crawler reads the
+files as well (`glue_crawler`); its types are guesses, so the dictionary's types replace them. Either way the table has the
+delivery's name, which no other delivery has, and its parameters hold the crawl.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ from billing_lake.tables.glue_crawler import ROLE_SETTING, CrawlerWaits, GlueCra
 from billing_lake.tables.glue_raw import (
     RawPart,
     folders_of,
+    other_files,
     raw_parameters,
     raw_parts,
     raw_storage,
-    strangers,
 )
 from billing_lake.tables.glue_schemas import LARGEST_VALUE
 
@@ -48,7 +48,7 @@ _CRAWL = "billing-lake.crawl"
 _CRAWL_AT = "billing-lake.crawl-at"
 _FOLDER = "billing-lake.folder"
 _PARTS = "billing-lake.parts"
-_TRIES = 10
+_ATTEMPTS = 10
 
 
 class GlueCrawledTables:
@@ -56,7 +56,7 @@ class GlueCrawledTables:
 
     Args:
         files: The lake's files in S3, with the clients of AWS.
-        root: URI of the folder for what tables need beside the raw files, `s3://bucket/…/crawled`.
+        root: URI of the folder for lists of files and large crawls, `s3://bucket/…/crawled`.
         role: IAM role of Glue's crawlers, where they are used.
         database: Glue database of the tables.
         waits: How long to wait for Glue's crawlers.
@@ -88,8 +88,8 @@ class GlueCrawledTables:
 
         Raises:
             ConfigurationError: There is no such crawler, or its role is not set or cannot be used.
-            CrawlerError: Glue's crawler did not do what it should.
-            StorageWriteError: The catalog or the warehouse is closed to us.
+            CrawlerError: Glue's crawler failed, or made another number of tables than one.
+            StorageWriteError: The catalog or the warehouse refuses a write.
         """
         check_name(crawl.table, "a crawled table")
         check_name(crawl.delivery.export, "an export")
@@ -144,7 +144,7 @@ class GlueCrawledTables:
     def _crawled(
         self, crawl: Crawl, crawler: Crawler, log: Callable[[str], None]
     ) -> Iterator[Mapping[str, Any] | None]:
-        """Give the table that Glue's crawler made; None where it was not asked."""
+        """Yield the table that Glue's crawler made; None for the built-in crawler."""
         if crawler == "built_in":
             yield None
             return
@@ -156,10 +156,12 @@ class GlueCrawledTables:
         if len(folders) != 1:
             what = f"The files of the delivery lie in {len(folders)} folders, and a Glue crawler makes a table of each"
             raise CrawlerError(what)
-        hired = GlueCrawler(self._api, self._database, self._role, crawl.table, log, self._waits)
-        others = strangers(self._files, folders[0], crawl.source.files)
+        glue_crawler = GlueCrawler(
+            self._api, self._database, self._role, crawl.table, log, self._waits
+        )
+        others = other_files(self._files, folders[0], crawl.source.files)
         csv = crawl.source.container == "csv"
-        with hired.table(folders[0], others, csv=csv) as found:
+        with glue_crawler.table(folders[0], others, csv=csv) as found:
             inferred = len(found["StorageDescriptor"]["Columns"])
             log(
                 f"{crawl.table}: Glue's crawler found {inferred} columns; they get the dictionary's names and types"
@@ -170,7 +172,7 @@ class GlueCrawledTables:
         self, crawl: Crawl, parts: list[RawPart], found: Mapping[str, Any] | None
     ) -> list[dict[str, Any]]:
         delivery = crawl.delivery
-        # Of its own for each registration: whoever replaces the table removes what belonged to the one before.
+        # Each registration has a folder of its own, so that the next one can remove it.
         folder = f"{self._root}/{crawl.table}/{uuid.uuid4().hex[:12]}"
         own = {
             _LAKE: self._root,
@@ -203,7 +205,7 @@ class GlueCrawledTables:
         return inputs
 
     def _kept(self, crawl: Crawl, folder: str) -> dict[str, str]:
-        """Return the parameter that keeps the crawl: itself, or where it lies if it is too large for one."""
+        """Return the parameter that holds the crawl, or the URI of its file if it is too large for a parameter."""
         text = json.dumps(crawl.to_json())
         if len(text) <= LARGEST_VALUE:
             return {_CRAWL: text}
@@ -211,10 +213,10 @@ class GlueCrawledTables:
         return {_CRAWL_AT: f"{folder}/crawl.json"}
 
     def _put(self, given: Mapping[str, Any]) -> dict[str, Any] | None:
-        """Create a table, or make the one that is there the same; return what was there."""
+        """Create a table or replace the one of its name; return what was there."""
         name = given["Name"]
         subject = f"table {self._database}.{name}"
-        for _ in range(_TRIES):
+        for _ in range(_ATTEMPTS):
             found = self._find(name)
             try:
                 if found is None:
@@ -239,7 +241,7 @@ class GlueCrawledTables:
         raise TableError(f"Other runs kept changing {subject}", remedy="Load the period again")
 
     def _remove_others(self, crawl: Crawl, before: Mapping[str, Any] | None) -> None:
-        """Remove the tables of earlier crawls of the same export and period, and what an earlier one of this name left."""
+        """Remove the tables of earlier crawls of the same export and period, and the files of the table ``before``."""
         if before is not None:
             self._drop_parts(before, len(raw_parts(crawl)))
             self._remove_folder(before)
@@ -252,7 +254,7 @@ class GlueCrawledTables:
     def _read_back(
         self, crawl: Crawl, given: Mapping[str, Any], log: Callable[[str], None]
     ) -> None:
-        """Look whether a reader finds the table as it was registered; the load does not depend on it."""
+        """Log a warning where a reader does not find the table as it was registered; the load does not depend on it."""
         reason = ""
         try:
             found = self._find(crawl.table)
@@ -261,7 +263,7 @@ class GlueCrawledTables:
         else:
             if found is None:
                 reason = "the catalog does not show it"
-            elif _seen(found) != _seen(given):
+            elif _place_and_columns(found) != _place_and_columns(given):
                 reason = "the catalog shows other columns, or another place"
         if reason:
             log(
@@ -300,7 +302,7 @@ class GlueCrawledTables:
         return (table for table in found if self._is_ours(table))
 
     def _is_ours(self, found: Mapping[str, Any]) -> bool:
-        """Say whether a table is one that this lake registered: not a part of one, not another lake's."""
+        """Say whether this lake registered a table; it is False for a second part of one, and for another lake's."""
         parameters = found.get("Parameters", {})
         return parameters.get(_LAKE) == self._root and _PARTS in parameters
 
@@ -316,7 +318,7 @@ def _part_name(name: str, number: int) -> str:
     return f"{name[:240]}_part_{number}"
 
 
-def _seen(table: Mapping[str, Any]) -> tuple[str, list[tuple[str, str]]]:
+def _place_and_columns(table: Mapping[str, Any]) -> tuple[str, list[tuple[str, str]]]:
     storage = table.get("StorageDescriptor", {})
     columns = [(one["Name"], one["Type"]) for one in storage.get("Columns", ())]
     return str(storage.get("Location", "")).rstrip("/"), columns

@@ -1,9 +1,9 @@
-"""The real Glue crawler, hired for one delivery and dismissed afterwards.
+"""The real Glue crawler, created for one delivery and removed afterwards.
 
-A crawler that is kept and shared is a race: it looks at whatever lies in its target when it runs, and its newest table may
-be another run's. So each crawl has a crawler of its own: its name, its classifier and the prefix of its tables are like no
-other's, its target is the delivery's folder without what else lies there, and whatever happens, crawler, classifier and
-tables are removed at the end; what a killed process left is removed by a later crawl.
+A crawler that is kept and shared is a race: it reads whatever lies in its target when it runs, and its newest table may be
+another run's. So each crawl has a crawler of its own, with a unique name, classifier and prefix of its tables. Its target is
+the delivery's folder without the other files in it. Crawler, classifier and tables are always removed at the end; what a
+killed process left is removed by a later crawl.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from billing_lake.tables.glue_api import AlreadyThere, Busy, GlueApi, NotThere
 from billing_lake.tables.glue_crawler_traces import (
     DESCRIPTION,
     CrawlerTraces,
-    forgotten,
+    abandoned_crawlers,
     new_crawler_name,
 )
 
 log = logging.getLogger(__name__)
 
 ROLE_SETTING = "BILLING_LAKE_GLUE_CRAWLER_ROLE"
-"""Setting with the IAM role that crawlers take on."""
+"""Setting with the IAM role of the crawlers."""
 
 _SPECIAL = re.compile(r"([*?\[\]{}\\])")
 _SHOWN_TABLES = 10
@@ -40,21 +40,21 @@ _SHOWN_TABLES = 10
 
 @dataclass(frozen=True, kw_only=True)
 class CrawlerWaits:
-    """Seconds to wait, for one thing and another.
+    """How long to wait for a crawler, in seconds.
 
     Attributes:
-        poll: Between two questions how the crawler gets on.
+        poll: Between two requests for the crawler's state.
         limit: For the crawl as a whole; it is stopped then.
-        role: For a role that was made a moment ago to be known everywhere.
-        stop: For a crawler to stop, so that it can be removed.
-        told: Between two lines in the log.
+        role: Until a new IAM role is known everywhere.
+        stop: Until a stopped crawler can be removed.
+        log: Between two log lines about progress.
     """
 
     poll: float = 5.0
     limit: float = 1800.0
     role: float = 60.0
     stop: float = 120.0
-    told: float = 30.0
+    log: float = 30.0
 
 
 class GlueCrawler:
@@ -62,10 +62,10 @@ class GlueCrawler:
 
     Args:
         api: The catalog.
-        database: Where the crawler makes its table.
+        database: Glue database in which the crawler makes its table.
         role: IAM role of the crawler.
-        name: What is crawled: part of the crawler's name.
-        told: Takes lines about progress.
+        name: Name of the crawled table, which becomes a part of the crawler's name.
+        log: Called with lines about progress.
         waits: How long to wait.
     """
 
@@ -75,7 +75,7 @@ class GlueCrawler:
         database: str,
         role: str,
         name: str,
-        told: Callable[[str], None],
+        log: Callable[[str], None],
         waits: CrawlerWaits,
     ) -> None:
         self.name = new_crawler_name(name)
@@ -85,43 +85,41 @@ class GlueCrawler:
             api, database, self.name, patience=waits.stop, pause=min(waits.poll, 2.0)
         )
         self._role = role
-        self._told = told
+        self._log = log
         self._waits = waits
 
     @contextmanager
-    def table(
-        self, folder: str, strangers: Sequence[str], *, csv: bool
-    ) -> Iterator[dict[str, Any]]:
-        """Crawl a folder and give the table that the crawler made; it is gone when the block ends.
+    def table(self, folder: str, excluded: Sequence[str], *, csv: bool) -> Iterator[dict[str, Any]]:
+        """Crawl a folder and yield the table that the crawler made; it is removed when the block ends.
 
         Args:
             folder: URI of the folder.
-            strangers: What in it is not to be crawled, relative to it.
+            excluded: Names of the files in it that are not crawled, relative to it.
             csv: Whether the files are CSV with a header.
 
         Raises:
             CrawlerError: It failed, was stopped or too slow, or made no table or several.
             ConfigurationError: Its role cannot be used.
         """
-        for left in forgotten(self._api):
-            self._told(f"Glue crawler {left.name}: its run is gone, it is removed")
+        for left in abandoned_crawlers(self._api):
+            self._log(f"Glue crawler {left.name}: its run has ended, it is removed")
             left.remove()
         try:
-            self._crawl(folder, strangers, csv=csv)
+            self._crawl(folder, excluded, csv=csv)
             yield self._found(folder)
         finally:
             self._traces.remove()
 
-    def _crawl(self, folder: str, strangers: Sequence[str], *, csv: bool) -> None:
+    def _crawl(self, folder: str, excluded: Sequence[str], *, csv: bool) -> None:
         try:
-            self._create(folder, strangers, csv=csv)
+            self._create(folder, excluded, csv=csv)
             self._start()
             self._wait()
         except NotThere as error:
-            what = f"Somebody removed the Glue crawler {self.name}, or what it needs: {shown(error, 600)}"
+            what = f"The Glue crawler {self.name}, or a part of it, was removed while it ran: {shown(error, 600)}"
             raise CrawlerError(what) from error
 
-    def _create(self, folder: str, strangers: Sequence[str], *, csv: bool) -> None:
+    def _create(self, folder: str, excluded: Sequence[str], *, csv: bool) -> None:
         if csv:
             self._call(
                 "create_classifier",
@@ -135,7 +133,7 @@ class GlueCrawler:
                     "Serde": "OpenCSVSerDe",
                 },
             )
-        target = {"Path": f"{folder}/", "Exclusions": _exclusions(strangers)}
+        target = {"Path": f"{folder}/", "Exclusions": _exclusions(excluded)}
         grouping: dict[str, Any] = {"TableGroupingPolicy": "CombineCompatibleSchemas"}
         if (level := folder.removeprefix("s3://").count("/") + 1) > 1:
             # The bucket is level 1: one table for the folder, not one for each file.
@@ -171,34 +169,34 @@ class GlueCrawler:
         try:
             self._call("start_crawler", Name=self.name)
         except Busy:
-            # Nobody else knows its name: this is our own call, whose answer got lost.
+            # No other process knows its name: this was an earlier call, whose answer got lost.
             log.info("crawler %s runs already", self.name)
-        self._told(f"Glue crawler {self.name}: started")
+        self._log(f"Glue crawler {self.name}: started")
 
     def _wait(self) -> None:
-        started = told = time.monotonic()
+        started = logged = time.monotonic()
         state = ""
         while True:
             crawler = self._call("get_crawler", Name=self.name)["Crawler"]
             last = crawler.get("LastCrawl", {})
             now = time.monotonic()
-            if crawler["State"] != state or now - told >= self._waits.told:
-                state, told = crawler["State"], now
-                self._told(f"Glue crawler {self.name}: {state}, {now - started:.0f} s")
+            if crawler["State"] != state or now - logged >= self._waits.log:
+                state, logged = crawler["State"], now
+                self._log(f"Glue crawler {self.name}: {state}, {now - started:.0f} s")
             # READY without a crawl is a crawler whose start is not seen yet.
             if state == "READY" and last:
-                self._judge(last)
+                self._require_success(last)
                 return
             if now - started > self._waits.limit:
                 what = f"Glue crawler {self.name} was not done after {self._waits.limit:.0f} s ({state})"
                 raise CrawlerError(what)
             time.sleep(self._waits.poll)
 
-    def _judge(self, last: Mapping[str, Any]) -> None:
+    def _require_success(self, last: Mapping[str, Any]) -> None:
         if last.get("Status") == "SUCCEEDED":
             return
-        told = shown(last.get("ErrorMessage", "Glue gives no reason"), 600)
-        what = f"Glue crawler {self.name} ended as {last.get('Status')}: {told}"
+        reason = shown(last.get("ErrorMessage", "Glue gives no reason"), 600)
+        what = f"Glue crawler {self.name} ended as {last.get('Status')}: {reason}"
         group, stream = last.get("LogGroup"), last.get("LogStream")
         where = f". Its log: {_log_link(self._api.region, group, stream)}" if group else ""
         raise CrawlerError(f"{what}{where}")
@@ -219,7 +217,7 @@ class GlueCrawler:
         try:
             return self._api.call(verb, f"crawler {self.name}", **given)
         except AlreadyThere:
-            return {}  # the names are ours alone: an earlier call whose answer got lost
+            return {}  # the names are unique: this was an earlier call, whose answer got lost
 
     def _role_error(self, error: StorageWriteError) -> ConfigurationError:
         return ConfigurationError(
@@ -236,10 +234,10 @@ def _is_about_role(error: StorageWriteError) -> bool:
     return "passrole" in text or "assume" in text or " role" in text
 
 
-def _exclusions(strangers: Sequence[str]) -> list[str]:
-    """Return the patterns that leave out what is not the delivery's: folders as a whole, files by their names."""
-    folders = {name.partition("/")[0] for name in strangers if "/" in name}
-    names = {name for name in strangers if "/" not in name}
+def _exclusions(excluded: Sequence[str]) -> list[str]:
+    """Return the patterns that exclude folders as a whole, and files by their names."""
+    folders = {name.partition("/")[0] for name in excluded if "/" in name}
+    names = {name for name in excluded if "/" not in name}
     return [
         *(f"{_SPECIAL.sub(_escaped, folder)}/**" for folder in sorted(folders)),
         *(_SPECIAL.sub(_escaped, name) for name in sorted(names)),
@@ -251,7 +249,7 @@ def _escaped(match: re.Match[str]) -> str:
 
 
 def _log_link(region: str, group: str | None, stream: str | None) -> str:
-    """Return where the console shows a log; it wants its names encoded twice, with a dollar sign."""
+    """Return the URL at which the console shows a log; its names are encoded twice, with a dollar sign."""
 
     def encoded(name: str | None) -> str:
         return quote(quote(name or "", safe=""), safe="").replace("%", "$")

@@ -1,6 +1,6 @@
-"""What a crawl by Glue leaves in the account, and how it goes: when the crawl ends, or with a later one if that never came.
+"""Removal of what a crawl by Glue leaves in the account: when the crawl ends, or with a later one after a kill.
 
-A killed process removes nothing. Its crawler costs nothing and does nothing, but an account has room for a thousand.
+A crawler that is left costs nothing and does nothing, but an account has room for a thousand.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ log = logging.getLogger(__name__)
 DESCRIPTION = "Made by Billing Lake for one delivery; it removes itself"
 """Description of every crawler that a crawl makes."""
 
-FORGOTTEN = timedelta(days=1)
-"""Age of a crawler whose process must be gone: a crawl is given half an hour."""
+ABANDONED_AGE = timedelta(days=1)
+"""Age at which a crawler's process must have ended: a crawl may take half an hour."""
 
 _NAME = re.compile(r"billing-lake-.*-[0-9a-f]{12}")
 
 
 def new_crawler_name(subject: str) -> str:
-    """Return a name that no other crawler has; ``subject`` is what it crawls."""
+    """Return a unique name for a crawler of the table ``subject``: `billing-lake-<subject>-0123456789ab`."""
     return f"billing-lake-{subject[:200]}-{uuid.uuid4().hex[:12]}"
 
 
@@ -39,9 +39,9 @@ class CrawlerTraces:
 
     Attributes:
         api: The catalog.
-        database: Where its tables are.
-        name: Name of the crawler, as `new_crawler_name` makes them.
-        patience: Seconds to wait for a crawler at work to stop.
+        database: Glue database of its tables.
+        name: Name of the crawler, from `new_crawler_name`.
+        patience: Seconds to wait for a running crawler to stop.
         pause: Seconds between two attempts.
     """
 
@@ -53,7 +53,7 @@ class CrawlerTraces:
 
     @property
     def prefix(self) -> str:
-        """What the names of its tables begin with; it follows from the crawler's name, so it is never empty."""
+        """Start of the names of its tables, `crawl_0123456789ab_`; it follows from the crawler's name, so it is never empty."""
         return f"crawl_{self.name[-12:]}_"
 
     def tables(self) -> list[dict[str, Any]]:
@@ -64,7 +64,7 @@ class CrawlerTraces:
         return [table for table in found if table["Name"].startswith(self.prefix)]
 
     def remove(self) -> None:
-        """Remove all of it; what cannot be removed is said, because the crawl's own outcome matters more."""
+        """Remove crawler, classifier and tables; what cannot be removed is logged, because the crawl's own result matters more."""
         self._try(self._remove_crawler, f"crawler {self.name}")
         self._try(lambda: self._call("delete_classifier"), f"classifier {self.name}")
         self._try(self._remove_tables, f"tables {self.prefix}* of {self.database}")
@@ -97,16 +97,16 @@ class CrawlerTraces:
         except (NotThere, Busy):
             return
         except BillingLakeError as error:
-            log.warning("%s stays behind: %s", what, error)
+            log.warning("%s is left: %s", what, error)
 
 
-def forgotten(api: GlueApi) -> Iterator[CrawlerTraces]:
-    """Yield what crawls left whose processes are gone; nothing where we may not look."""
+def abandoned_crawlers(api: GlueApi) -> Iterator[CrawlerTraces]:
+    """Yield what killed crawls left; nothing where the right to list crawlers is missing."""
     now = datetime.now(timezone.utc)
     try:
         for crawler in api.pages("get_crawlers", "the account's crawlers", "Crawlers"):
             ours = _NAME.fullmatch(crawler["Name"]) and crawler.get("Description") == DESCRIPTION
-            if ours and now - crawler["CreationTime"] > FORGOTTEN:
+            if ours and now - crawler["CreationTime"] > ABANDONED_AGE:
                 yield CrawlerTraces(api, crawler["DatabaseName"], crawler["Name"])
     except BillingLakeError as error:
         log.info("crawlers that killed runs left are not looked for: %s", error)

@@ -94,7 +94,7 @@ def generation_folder(entry: Entry, key: PeriodKey, generation: str) -> str:
 
 
 def generation_name(entry: Entry, folder: str) -> str:
-    """Return the name by which a claim knows the generation in ``folder``."""
+    """Return the name of the generation in ``folder``, as claims write it."""
     if folder.startswith(f"{entry.folder}/"):
         return folder.rpartition("/")[2]
     return folder.removeprefix(f"{entry.folder.rpartition('/')[0]}/")

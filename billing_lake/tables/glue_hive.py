@@ -72,6 +72,9 @@ class GlueHiveTables:
         patience: Seconds for which a load tries again while other loads switch its partition.
     """
 
+    finds_by_name = True
+    is_managed = False
+
     def __init__(self, files: S3Files, root: str, *, patience: float = 120.0) -> None:
         self._files = files
         self._root = root.rstrip("/")
@@ -96,8 +99,8 @@ class GlueHiveTables:
     def evolve(self, table: str, plan: SchemaPlan) -> tuple[Field, ...]:
         """Add and promote columns as planned, on top of what others did meanwhile; return the fields now.
 
-        The table changes first, then its partitions, so that they are readable at any moment; after a kill in between the next
-        call completes the change. Files stay as they are; readers get NULL for a column that a file lacks.
+        The table changes first, then its partitions, so that they are always readable; after a kill in between the next call
+        completes the change. Files stay as they are; readers get NULL for a column that a file lacks.
         """
         check_columns(plan.fields)
         attempts = Attempts(f"Other writers kept changing table {table}", self._patience)
@@ -112,9 +115,6 @@ class GlueHiveTables:
                 self._tables.update(entry, entry.evolved(fields))
             except (Changed, NotThere) as error:
                 attempts.wait(error)
-
-    finds_by_name = True
-    is_managed = False
 
     def full_name(self, table: str) -> str:
         """See `TableCatalog.full_name`."""
@@ -138,7 +138,11 @@ class GlueHiveTables:
                 _LOGGER.warning(
                     "%s is no generation of %s of table %s", location, key.period, table
                 )
-            elif location.rstrip("/") not in self._used(self._tables.find(table), key):
+                return
+            entry = self._tables.find(table)
+            if entry is None or location.rstrip("/") not in self._partitions.used_folders(
+                entry, key
+            ):
                 self._files.remove_folder(location)
         except (BillingLakeError, LookupError, OSError) as error:
             _LOGGER.warning("left %s for the orphan clean-up: %s", location, error)
@@ -204,7 +208,7 @@ class GlueHiveTables:
 
         Glue changes a table and its partitions one after the other. For some seconds partitions have the old columns and the
         table the new ones; each holds its old rows or its new ones, whole, and a query that needs an exchanged column of an
-        old one is refused by Athena. Where it ends there, because the process dies, loads and the next rebuild go on from it.
+        old one is refused by Athena. Where the process is killed there, loads and the next rebuild go on from it.
         The old rows stay in the table `<table>__before_<before>`, which has files of its own.
         """
         entry = self._tables.require(check_table(table))
@@ -243,9 +247,7 @@ class GlueHiveTables:
             if commit is not None and commit.generation is not None:
                 folder = commit.generation
                 if claim is None or folder not in kept_by(entry, claim):
-                    what = (
-                        f"The files of the load are gone: others have replaced {key.period} twice"
-                    )
+                    what = f"The files of the load are gone: {key.period} was replaced twice since"
                     raise SnapshotGoneError(what, file=folder)
             found = () if folder is None else self._files.list(folder)
         empty = set() if claim is None else {file.name for file in claim.files if not file.rows}
@@ -299,10 +301,8 @@ class GlueHiveTables:
         entry = self._tables.require(table)
         # Read in this order, so that a generation that is switched to in between is among those that are kept.
         old = self._generations.older_than(entry, older_than)
-        claims = self._claims.all(entry.folder, entry.id)
-        kept = {folder for claim in claims.values() for folder in kept_by(entry, claim)}
-        kept |= {location(partition) for partition in self._partitions.all(entry).values()}
-        orphans = [folder for folder in old if folder not in kept]
+        used = self._partitions.used_folders(entry)
+        orphans = [folder for folder in old if folder not in used]
         for folder in orphans:
             self._files.remove_folder(folder)
         return tuple(orphans)
@@ -386,17 +386,6 @@ class GlueHiveTables:
             )
             self._claims.swap(kept.folder, copied, self._claims.look(kept.folder, kept.id, key))
         self._partitions.settle_all(kept)
-
-    def _used(self, entry: Entry | None, key: PeriodKey) -> set[str]:
-        """Return the folders of the period's generations that a claim or a partition uses."""
-        if entry is None:
-            return set()
-        claims = self._claims.all(entry.folder, entry.id).values()
-        partition = self._partitions.get(entry, key)
-        used = {
-            folder for one in claims if one.period == key.period for folder in kept_by(entry, one)
-        }
-        return used if partition is None else used | {location(partition)}
 
     def _remove_superseded(
         self, entry: Entry, before: Mapping[PeriodKey, Claim], now: Mapping[PeriodKey, Claim]

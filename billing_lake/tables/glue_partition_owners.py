@@ -1,8 +1,12 @@
-"""Claims: who holds a billing period of a table in the Glue Data Catalog.
+"""Claims in S3, which decide which generation of a billing period counts in a Hive-style table of Glue.
 
-A partition in Glue is written blindly: nothing asks whether it still is what the writer saw. So the decision is made where
-a write can be conditional, in S3. Each period has one small object, its *claim*, that names the generation which counts;
-it is replaced only by who has seen the claim before it. The partition follows the claim (see `glue_partitions`).
+Glue writes a partition whatever it holds, so a writer cannot make sure that nobody was faster. S3 can write an object only if
+it still has the tag that was read before (compare and swap). So each period has one small object, its *claim*, that names the
+current generation, and the partition follows the claim (see `glue_partitions`).
+
+    <table's folder>/_claims/<export>/billing_period=2025-03.json
+    {"format": 1, "id": …, "table_id": …, "export": …, "period": …, "generation": …, "previous": …,
+     "files": [{"name": …, "rows": …, "size": …}], "version": …, "properties": {…}, "at": …}
 """
 
 from __future__ import annotations
@@ -29,7 +33,7 @@ CLAIMS = "_claims"
 
 _FORMAT = 1
 _THREADS = 8
-_LOST = {HTTPStatus.PRECONDITION_FAILED, HTTPStatus.CONFLICT, HTTPStatus.NOT_FOUND}
+_SWAP_REFUSED = {HTTPStatus.PRECONDITION_FAILED, HTTPStatus.CONFLICT, HTTPStatus.NOT_FOUND}
 
 
 @dataclass(frozen=True)
@@ -43,19 +47,19 @@ class ClaimedFile:
 
 @dataclass(frozen=True, kw_only=True)
 class Claim:
-    """What a billing period holds.
+    """The generation that holds the rows of a billing period.
 
     Attributes:
-        id: Unique to this claim, so that two of the same content are told apart.
-        table_id: The table that it is of; a later table in the same folder knows nothing of it.
+        id: 32 hexadecimal digits, unique to this claim, so that two of the same content differ.
+        table_id: Id of the table; a later table in the same folder does not use it.
         export: The export.
-        period: The billing period.
-        generation: Folder of the files, below the period's.
+        period: The billing period, `2025-03`.
+        generation: Folder of the files, `_generations/billing.cur/billing_period=2025-03/<id>` from the root of the tables.
         previous: Generation that readers may still be reading.
         files: The files.
         version: Delivery version.
-        properties: Recorded with the load.
-        at: When, ISO 8601.
+        properties: Properties of the load.
+        at: When the claim was made, ISO 8601.
     """
 
     id: str
@@ -76,7 +80,7 @@ class Claim:
 
     @property
     def key(self) -> PeriodKey:
-        """What it is a claim to."""
+        """Export and billing period."""
         return PeriodKey(self.export, self.period)
 
     def to_json(self) -> bytes:
@@ -86,7 +90,7 @@ class Claim:
 
 @dataclass(frozen=True)
 class Seen:
-    """What a look found: the claim, if there is one of this table, and the tag of whatever lies there."""
+    """A claim as it was read: None where there is none of this table, and the tag of the object that lies there."""
 
     claim: Claim | None
     tag: str | None
@@ -96,7 +100,7 @@ class Claims:
     """The claims of tables in S3.
 
     Args:
-        files: The lake's files; a claim is read and written past it, because it is written conditionally.
+        files: The lake's files; claims use its client of S3 directly, for conditional writes.
     """
 
     def __init__(self, files: S3Files) -> None:
@@ -108,7 +112,7 @@ class Claims:
         return self._read(_uri(folder, key), table_id)
 
     def all(self, folder: str, table_id: str) -> dict[PeriodKey, Claim]:
-        """Return every claim of the table in ``folder``; one that was read before is not read again until it changes."""
+        """Return every claim of the table in ``folder``; a claim is read again only when its tag has changed."""
         bucket, prefix = split_uri(f"{folder}/{CLAIMS}/")
         tags = {
             f"s3://{bucket}/{one['Key']}": str(one["ETag"])
@@ -126,9 +130,9 @@ class Claims:
             return {claim.key: claim for claim in found if claim is not None}
 
     def swap(self, folder: str, claim: Claim, seen: Seen) -> bool:
-        """Store ``claim`` if what lies there still is what was ``seen``; return whether it was.
+        """Store ``claim`` if the object still is what was ``seen``; return whether it was.
 
-        An answer that got lost on its way does not make a winner a loser: what lies there is looked at again.
+        When S3 refuses, the object is read again: an earlier try may have stored the claim although its answer got lost.
         """
         from botocore.exceptions import ClientError
 
@@ -145,7 +149,7 @@ class Claims:
                     **condition,
                 )
             except ClientError as error:
-                if error.response["ResponseMetadata"]["HTTPStatusCode"] not in _LOST:
+                if error.response["ResponseMetadata"]["HTTPStatusCode"] not in _SWAP_REFUSED:
                     raise
                 if error.response["Error"]["Code"] == "NoSuchBucket":
                     raise

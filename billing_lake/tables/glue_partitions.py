@@ -25,7 +25,7 @@ from billing_lake.tables.attempts import backoff
 from billing_lake.tables.base import DELIVERY_VERSION
 from billing_lake.tables.data_files import writing
 from billing_lake.tables.glue_api import AlreadyThere, Changed, GlueApi, NotThere
-from billing_lake.tables.glue_generations import generation_folder, generations_folder
+from billing_lake.tables.glue_generations import generation_folder, generations_folder, kept_by
 from billing_lake.tables.glue_partition_owners import Claim, Claims
 from billing_lake.tables.glue_schemas import data_columns, parquet_storage
 from billing_lake.tables.glue_tables import Entry, GlueTables
@@ -89,7 +89,7 @@ class Partitions:
         return found
 
     def all(self, entry: Entry, *, columns: bool = False) -> dict[PeriodKey, dict[str, Any]]:
-        """Return all partitions of a table, with their columns where they are asked for."""
+        """Return all partitions of a table, with their columns if ``columns`` is set."""
         found = self._api.pages(
             "get_partitions",
             f"table {entry.table}",
@@ -104,6 +104,13 @@ class Partitions:
         claims = self._claims.all(entry.folder, entry.id)
         found = self.all(entry)
         return {key: claim for key, claim in claims.items() if _follows(found.get(key), claim)}
+
+    def used_folders(self, entry: Entry, key: PeriodKey | None = None) -> set[str]:
+        """Return the folders of generations that a claim or a partition uses; of partitions that of ``key`` only, if given."""
+        found = self.all(entry) if key is None else {key: self.get(entry, key)}
+        claims = self._claims.all(entry.folder, entry.id).values()
+        kept = {folder for claim in claims for folder in kept_by(entry, claim)}
+        return kept | {location(one) for one in found.values() if one is not None}
 
     def read(self, entry: Entry, key: PeriodKey) -> tuple[Claim | None, Mapping[str, Any] | None]:
         """Return claim and partition, made to agree; a reader that may not write gets them as they are."""
@@ -198,7 +205,7 @@ class Partitions:
             for gone in changes.delete:
                 self._api.call("delete_partition", subject, **place, PartitionValues=gone)
         except (NotThere, AlreadyThere) as error:
-            log.info("%s was written by somebody else: %s", subject, error)
+            log.info("%s was written by another writer: %s", subject, error)
 
     def _write_all(self, entry: Entry, changes: _Changes) -> None:
         size = max(1, min(_WRITTEN_AT_ONCE, _COLUMNS_AT_ONCE // max(1, len(entry.fields))))
@@ -216,7 +223,7 @@ class Partitions:
         try:
             answer = self._api.call(verb, subject, **entry.place, **given)
         except (NotThere, AlreadyThere) as error:
-            log.info("%s were written by somebody else: %s", subject, error)
+            log.info("%s were written by another writer: %s", subject, error)
             return
         for refused in answer.get("Errors", ()):
             detail = refused.get("ErrorDetail", {})

@@ -1,7 +1,7 @@
-"""A delivery as a Glue table over its raw files: which files, which columns, and how Athena is to take them apart.
+"""A delivery as a Glue table over its raw files: which files, which columns, and how Athena parses them.
 
-Every column is a *string*, with the dictionary's type in its comment. Not because the types are unknown: Athena reads quoted
-CSV through OpenCSVSerDe alone, and that takes no DECIMAL and no ISO timestamp, and fails on the first empty number. So a column
+Every column is a *string*, with the dictionary's type in its comment, although the types are known: Athena reads quoted CSV
+only through OpenCSVSerDe, which takes no DECIMAL and no ISO timestamp, and fails on the first empty number. So a column
 declared with its true type could not be read, and as text it is what the provider wrote. To calculate, cast it:
 `TRY_CAST(NULLIF(a_cost, '') AS DECIMAL(38, 18))`. No CSV reader of Athena takes line breaks within a cell; the
 engines do, and the tables of the lake are loaded from the files, never through this table.
@@ -24,8 +24,8 @@ from billing_lake.tables.glue_schemas import hive_type, parquet_storage
 _NO_ESCAPE = "\u0001"
 """OpenCSVSerDe takes a backslash for an escape unless it is given another one; reports use none, a quote is doubled."""
 
-_COMMENT = 255
-"""Longest comment that Glue keeps for a column."""
+_LONGEST_COMMENT = 255
+"""Most characters of a comment that Glue keeps for a column."""
 
 _CSV = {
     "InputFormat": "org.apache.hadoop.mapred.TextInputFormat",
@@ -35,7 +35,7 @@ _CSV = {
         "Parameters": {"separatorChar": ",", "quoteChar": '"', "escapeChar": _NO_ESCAPE},
     },
 }
-_LISTED = "org.apache.hadoop.hive.ql.io.SymlinkTextInputFormat"
+_LISTED_FILES_FORMAT = "org.apache.hadoop.hive.ql.io.SymlinkTextInputFormat"
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class RawPart:
 
 
 def raw_parts(crawl: Crawl) -> list[RawPart]:
-    """Return the files of a delivery by header, the first file's first: CSV knows its columns by their place alone."""
+    """Return the files of a delivery by header, the first file's first: columns of CSV have an order, and no names of their own."""
     groups: dict[tuple[str, ...], list[SourceFile]] = {}
     for file in crawl.source.files:
         groups.setdefault(file.columns, []).append(file)
@@ -66,8 +66,8 @@ def folders_of(files: Sequence[SourceFile]) -> list[str]:
     return sorted({file.uri.rpartition("/")[0] for file in files})
 
 
-def strangers(files: Files, folder: str, own: Sequence[SourceFile]) -> list[str]:
-    """Return what lies in or below ``folder`` besides ``own``, relative to it: manifests, other deliveries."""
+def other_files(files: Files, folder: str, own: Sequence[SourceFile]) -> list[str]:
+    """Return the files in and below ``folder`` besides ``own``, relative to it: manifests, other deliveries."""
     uris = {file.uri for file in own}
     found = [file.uri for file in files.list(folder) if file.uri not in uris]
     return [uri.removeprefix(f"{folder}/") for uri in found]
@@ -76,11 +76,11 @@ def strangers(files: Files, folder: str, own: Sequence[SourceFile]) -> list[str]
 def raw_storage(crawl: Crawl, part: RawPart, files: Files, list_at: str) -> dict[str, Any]:
     """Return the storage descriptor by which exactly the files of ``part`` are read.
 
-    Their folder, if nothing else lies in it that Athena would read; else a list of the files, which is written to the folder
+    It names their folder, if Athena would read nothing else there; else a list of the files, which is written to the folder
     ``list_at``.
     """
     folders = folders_of(part.files)
-    whole = len(folders) == 1 and not any(map(_is_read, strangers(files, folders[0], part.files)))
+    whole = len(folders) == 1 and not any(map(_is_read, other_files(files, folders[0], part.files)))
     location = folders[0] if whole else list_at
     if crawl.source.container == "parquet":
         storage = parquet_storage(part.columns, location)
@@ -93,7 +93,7 @@ def raw_storage(crawl: Crawl, part: RawPart, files: Files, list_at: str) -> dict
         }
     if not whole:
         files.write(f"{list_at}/files.txt", _list(part.files))
-        storage["InputFormat"] = _LISTED
+        storage["InputFormat"] = _LISTED_FILES_FORMAT
         storage["OutputFormat"] = _CSV["OutputFormat"]
     return storage
 
@@ -142,7 +142,7 @@ def _columns(crawl: Crawl, header: Sequence[str]) -> tuple[dict[str, str], ...]:
         taken.add(distinct)
         first = first_of(name)
         comment = type_ if distinct == first else f"{type_}; counts where {first} is empty"
-        columns.append({"Name": distinct, "Type": "string", "Comment": comment[:_COMMENT]})
+        columns.append({"Name": distinct, "Type": "string", "Comment": comment[:_LONGEST_COMMENT]})
     return tuple(columns)
 
 
@@ -155,5 +155,5 @@ def _list(files: Sequence[SourceFile]) -> bytes:
 
 
 def _is_read(name: str) -> bool:
-    """Say whether readers of a folder take what lies there as ``name``: not what Hive hides."""
+    """Say whether readers of a folder read a file of this name: Hive hides names such as `_SUCCESS` and `.part`."""
     return not name.rpartition("/")[2].startswith(("_", "."))

@@ -26,7 +26,7 @@ from billing_lake.tables.glue_schemas import (
 )
 
 SUFFIX = "_hive"
-"""What the names of the databases of Hive-style tables end with."""
+"""End of the names of the databases of Hive-style tables."""
 
 BEHIND = "billing-lake.partitions-behind"
 """Parameter of a table whose columns changed and whose partitions may not all have them yet."""
@@ -47,7 +47,7 @@ _INPUT = (
     "Parameters",
     "TargetTable",
 )
-"""What of a table, as Glue returns it, is taken back in an update."""
+"""Keys of a table, as Glue returns it, that Glue accepts in an update."""
 
 
 @dataclass(frozen=True)
@@ -56,10 +56,10 @@ class Entry:
 
     Attributes:
         table: Its full name, `namespace.name`.
-        id: Given when it was created; a later table of its name has another one.
+        id: Its id since it was created, 32 hexadecimal digits; a later table of its name has another one.
         folder: URI of its folder.
         fields: Its fields.
-        raw: What Glue says.
+        raw: The table as Glue returns it.
     """
 
     table: str
@@ -201,7 +201,7 @@ class GlueTables:
                 "create_table", f"table {table}", DatabaseName=database, TableInput=given
             )
         except AlreadyThere:
-            self.find(table)  # says so where it is not ours
+            self.find(table)  # raises where it is not this lake's
             return False
         except NotThere as error:
             raise TableError(f"The Glue database {database} was removed meanwhile") from error

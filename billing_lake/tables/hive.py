@@ -68,6 +68,9 @@ class HiveTables:
         patience: Seconds for which a load tries again while other loads switch its partition.
     """
 
+    finds_by_name = True
+    is_managed = False
+
     def __init__(
         self, root: Path, database: Path | None = None, *, patience: float = 120.0
     ) -> None:
@@ -100,9 +103,6 @@ class HiveTables:
             if merged != have:
                 set_fields(db, table, merged)
             return merged
-
-    finds_by_name = True
-    is_managed = False
 
     def full_name(self, table: str) -> str:
         """See `TableCatalog.full_name`."""
@@ -216,7 +216,7 @@ class HiveTables:
         if commit is not None and commit.generation is not None:
             generation = Path(commit.generation)
             if partition is None or not partition.keeps(generation.name):
-                what = f"The files of the load are gone: others have replaced {key.period} twice"
+                what = f"The files of the load are gone: {key.period} was replaced twice since"
                 raise SnapshotGoneError(what, file=str(generation))
             found = [path for path in files_below(generation) if path.suffix == ".parquet"]
         else:
@@ -348,12 +348,10 @@ class HiveTables:
                     if not is_kept and fields_of(db, keep) is None:
                         copy_table(db, table, keep)
                     set_fields(db, table, planned.fields)
-                    for key, generation in made.items():
-                        encoded = periods[key.period]
-                        noted = properties[key.period]
-                        point(db, table, key, encoded, generation, noted, found.get(key))
-                    gone = (k for k in found if k.export == export and k not in made)
-                    for key in gone:
+                    for key, new in made.items():
+                        encoded, recorded = periods[key.period], properties[key.period]
+                        point(db, table, key, encoded, new, recorded, found.get(key))
+                    for key in [k for k in found if k.export == export and k not in made]:
                         remove_partition(db, table, key)
                     return {key: one for key, one in found.items() if key.export == export}
             attempts.wait()

@@ -29,7 +29,15 @@ class Generation:
 
 @dataclass(frozen=True)
 class Partition:
-    """A partition's row: how often it was switched, and what it points at."""
+    """A partition's row.
+
+    Attributes:
+        generation: How often it was switched.
+        location: Name of the folder of the current generation, 32 hexadecimal digits.
+        previous: Name of the folder of the generation before.
+        files: The current files: `{"name": "00001-a.parquet", "rows": 10, "size": 2048}`.
+        version: Delivery version.
+    """
 
     generation: int
     location: str
@@ -43,7 +51,7 @@ class Partition:
         return sum(file["rows"] for file in self.files)
 
     def keeps(self, generation: str) -> bool:
-        """Say whether the files of a generation are kept: those of any other may be on their way out."""
+        """Say whether the files of a generation are kept; those of any other may be removed at any moment."""
         return generation in (self.location, self.previous)
 
 
@@ -112,7 +120,7 @@ def _as_partition(row: sqlite3.Row) -> Partition:
 
 
 def copy_table(db: sqlite3.Connection, table: str, name: str) -> None:
-    """Make a second table of the same rows, which knows no previous generations."""
+    """Make a second table of the same rows, whose partitions have no previous generation."""
     db.execute("INSERT INTO tables SELECT ?, fields FROM tables WHERE name = ?", (name, table))
     db.execute(
         "INSERT INTO partitions SELECT ?, export, billing_period, generation, location, NULL, files, version, properties,"
@@ -130,7 +138,17 @@ def point(
     properties: Mapping[str, str],
     before: Partition | None,
 ) -> None:
-    """Write the partition's row; a generation that is loaded once more keeps the previous one as it was."""
+    """Point a partition at the generation ``new``, by its row.
+
+    Args:
+        db: The catalog.
+        table: The table.
+        key: The partition.
+        encoded: The delivery.
+        new: Its files.
+        properties: Properties of the load.
+        before: The partition as it is; a generation that is loaded once more keeps the previous one as it was.
+    """
     previous = before and (
         before.previous if before.location == new.folder.name else before.location
     )

@@ -1,12 +1,12 @@
-"""What somebody sees who reads the folder of a Hive-style table without asking the catalog.
+"""Views of local Hive-style tables, for readers of a table's folder that do not use the catalog.
 
-The folder of a table is a symbolic link to its *view*: a tree that holds a hard link to each file that counts, and nothing else.
+The folder of a table is a symbolic link to its *view*: a tree that holds a hard link to each current file, and nothing else.
 
     warehouse/hive/<table> -> ../hive_generations/<table>/_views/<id>
     warehouse/hive/<table>/billing_period=2025-03/export_name=costs/<generation>-….parquet
 
 Views are never changed: another one is built, and the link is replaced, which is one step for the file system. So a reader
-finds every period once, and whole. The view before stays until the next switch, for who has resolved the link already.
+finds every period once, and whole. The view before is kept until the next switch, for readers that have followed the link.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _VIEWS = "_views"
 class Views:
     """The views of tables.
 
-    Whoever shows something holds the catalog's write lock.
+    The caller of `show` and `drop` holds the catalog's write lock.
 
     Args:
         root: Folder of the tables, as readers know it.
@@ -46,9 +46,9 @@ class Views:
         return {str(path.relative_to(folder)) for path in files_below(folder)} == files.keys()
 
     def show(self, table: str, files: Mapping[str, Path]) -> None:
-        """Let readers of the table's folder see exactly ``files``, from one moment to the next.
+        """Make readers of the table's folder see exactly ``files``, in one step.
 
-        A folder that an older version filled gives way to the link; that takes two steps, once.
+        A folder that an older version filled is replaced by the link; that takes two steps, once.
         """
         folder, views = self._root / table, self._generations / table / _VIEWS
         built = views / uuid.uuid4().hex
@@ -83,7 +83,7 @@ def _link(file: Path, target: Path) -> None:
     try:
         os.link(file, target)
     except FileNotFoundError:
-        log.warning("%s is gone; readers of the table's folder do without it", file)
+        log.warning("%s is gone; readers of the table's folder do not see it", file)
     except OSError as error:
         if error.errno not in NO_LINK:
             raise

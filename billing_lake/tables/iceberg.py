@@ -44,6 +44,8 @@ class IcebergTables:
         patience: Seconds for which a load tries again while other loads commit before it.
     """
 
+    finds_by_name = False
+
     def __init__(
         self,
         name: str,
@@ -58,8 +60,6 @@ class IcebergTables:
         self._patience = patience
         self._opened: Catalog | None = None
         self._lock = threading.Lock()
-
-    finds_by_name = False
 
     def full_name(self, table: str) -> str:
         """See `TableCatalog.full_name`; the catalogs of AWS are named as Athena knows them."""
@@ -143,10 +143,10 @@ class IcebergTables:
         Nothing is ever dropped or narrowed; what is there already is left as it is.
 
         Returns:
-            The table's fields now. New ones have the planned ids unless somebody else came between.
+            The table's fields now. New ones have the planned ids unless another writer added columns first.
 
         Raises:
-            SchemaChangeError: Somebody else gave a planned column a type that no promotion joins with the planned one.
+            SchemaChangeError: Another writer gave a planned column a type that no promotion joins with the planned one.
         """
         from pyiceberg.exceptions import CommitFailedException
 
@@ -171,8 +171,8 @@ class IcebergTables:
     ) -> Commit:
         """Make the period hold exactly the rows of ``encoded``, in one snapshot; see `TableCatalog.replace_period`.
 
-        Readers see the old period or the new one, also when the process is killed, at whatever moment. Files that were placed
-        and not committed are removed; after a kill `remove_orphans` finds them.
+        Readers see the old period or the new one, also when the process is killed. Files that were placed and not committed are
+        removed; after a kill `remove_orphans` finds them.
         """
         check_key(key)
         return self._commit(
@@ -315,7 +315,7 @@ class IcebergTables:
                 self._catalog(),
                 self._files,
                 patience_seconds=self._patience,
-                is_remote=self._properties.get("type") != "sql",
+                is_remote=self._is_remote,
                 is_streamed=self._properties.get("rest.signing-name") == "s3tables",
             )
             return commits.commit(replacement)
@@ -342,6 +342,10 @@ class IcebergTables:
     @property
     def _warehouse(self) -> str:
         return self._properties.get("warehouse", self.name)
+
+    @property
+    def _is_remote(self) -> bool:
+        return self._properties.get("type") != "sql"
 
     @property
     def is_managed(self) -> bool:

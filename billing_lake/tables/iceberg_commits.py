@@ -244,7 +244,7 @@ def overwrite(table: Table, replacement: Replacement) -> Table:
         with transaction.update_snapshot(
             snapshot_properties=replacement.snapshot_properties()
         ).overwrite() as snapshot:
-            # Deletes nothing by itself: it is the filter by which pyiceberg tells whether another commit conflicts.
+            # Deletes nothing by itself: it is the filter by which pyiceberg finds out whether another commit conflicts.
             snapshot.delete_by_predicate(replacement.replaced())
             for file in replaced:
                 snapshot.delete_data_file(file)

@@ -1,6 +1,6 @@
 """Replacements of rows in an Iceberg table: what one is to do, and what the table records about it.
 
-Each snapshot says which delivery it brought and by which replacement; the table's properties say it once more.
+Each snapshot records the delivery of each replaced period and the replacement's token; so do the table's properties.
 """
 
 from __future__ import annotations
@@ -31,10 +31,9 @@ _COMMIT_PROPERTY = "billing-lake.commit"
 """Property of a snapshot that holds the replacement's token."""
 
 _HELD = "billing-lake.held."
-"""Start of the names of those properties of a table that say what its periods hold, `billing-lake.held.costs.2025-03`.
+"""Start of the names of a table's properties about its periods, such as `billing-lake.held.costs.2025-03`.
 
-The value is the delivery's identity and the replacement's token. Snapshots record it too, but S3 Tables, and whoever
-maintains a table, let old ones expire.
+The value is the delivery's identity and the replacement's token. Snapshots record both too, but old snapshots expire.
 """
 
 

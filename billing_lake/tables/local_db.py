@@ -11,7 +11,7 @@ from pathlib import Path
 
 from billing_lake.tables.data_files import reading, writing
 
-_PATIENCE = 60.0
+_LOCK_TIMEOUT_SECONDS = 60.0
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS tables (
@@ -64,10 +64,10 @@ class LocalDatabase:
 
     @contextmanager
     def changing(self) -> Iterator[sqlite3.Connection]:
-        """Open a transaction that no other writer can come between; it commits when the block ends well.
+        """Open a transaction during which no other one writes; it commits when the block ends without an error.
 
         Raises:
-            StorageWriteError: The database takes nothing: full, read-only, locked for a minute, no database at all.
+            StorageWriteError: The database cannot be written: full, read-only, locked for a minute, no database at all.
         """
         with writing(str(self.path)), closing(self._connect()) as connection:
             connection.execute("BEGIN IMMEDIATE")
@@ -87,7 +87,7 @@ class LocalDatabase:
         return self._open()
 
     def _open(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(self.path, timeout=_PATIENCE, isolation_level=None)
+        connection = sqlite3.connect(self.path, timeout=_LOCK_TIMEOUT_SECONDS, isolation_level=None)
         connection.row_factory = sqlite3.Row
         return connection
 
@@ -100,7 +100,7 @@ class LocalDatabase:
 
 def _use_write_ahead_log(connection: sqlite3.Connection) -> None:
     """Let readers and a writer work side by side; the database remembers it."""
-    deadline = time.monotonic() + _PATIENCE
+    deadline = time.monotonic() + _LOCK_TIMEOUT_SECONDS
     while connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
         try:
             connection.execute("PRAGMA journal_mode = WAL")

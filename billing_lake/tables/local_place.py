@@ -1,8 +1,8 @@
-"""The place of a lake on this machine: whether the folder that is opened is the one that its tables are catalogued in.
+"""Check that the folder of a lake on this machine is the one in which its tables are catalogued.
 
 Iceberg names files by absolute path. A lake that was copied or moved would therefore go on reading and writing the folder in
-which it was made, so that one is noted beside the catalogs, and compared each time a lake is opened. What the catalogs say
-themselves is looked at too: a lake of an older release has no note, and a restored catalog may lie beside another one's.
+which it was made, so that folder is noted in `catalog/lake.json`, and compared each time a lake is opened. The paths in the
+catalogs are compared too: a lake of an older release has no note, and a restored catalog may belong to another lake.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ CATALOGS = ("iceberg", "s3tables")
 """The Iceberg catalogs of a lake, each a SQLite file and a folder of the warehouse."""
 
 _FORMAT = 1
-_PATIENCE_SECONDS = 60.0
+_LOCK_TIMEOUT_SECONDS = 60.0
 
 
 def require_made_here(home: Path) -> None:
     """Make sure that the lake in ``home`` was made there, or moved there by `relocate`; note it where that is not noted yet.
 
     Raises:
-        ConfigurationError: It was made elsewhere, and whoever opens it would read and write there.
+        ConfigurationError: It was made elsewhere; opened here, it would be read and written there.
         TableError: The note is unreadable, or of a later release.
     """
     others = other_homes(home)
@@ -42,7 +42,7 @@ def require_made_here(home: Path) -> None:
 
 
 def other_homes(home: Path) -> set[str]:
-    """Return the folders other than ``home`` that the lake's note and catalogs speak of."""
+    """Return the folders other than ``home`` that the lake's note and catalogs name."""
     places = {place for name in CATALOGS for place in _catalogued(home, name)}
     noted = _noted(home)
     if noted is not None:
@@ -76,7 +76,7 @@ def _noted(home: Path) -> str | None:
         return None
     except (ValueError, KeyError, TypeError, OSError) as error:
         what = f"The note of where this lake was made cannot be read: {shown(error)}"
-        remedy = "Restore the file; without it the catalogs alone are asked"
+        remedy = "Restore the file; without it only the catalogs are compared"
         raise TableError(what, file=str(path), remedy=remedy) from error
     if not known:
         what = f"This lake has format {shown(note['format'])}, and this release knows {_FORMAT}"
@@ -92,10 +92,10 @@ def _catalogued(home: Path, name: str) -> set[str]:
         return set()
     try:
         uri = f"file:{quote(str(database))}?mode=ro"
-        with closing(sqlite3.connect(uri, uri=True, timeout=_PATIENCE_SECONDS)) as opened:
+        with closing(sqlite3.connect(uri, uri=True, timeout=_LOCK_TIMEOUT_SECONDS)) as opened:
             found = opened.execute("SELECT metadata_location FROM iceberg_tables").fetchall()
     except sqlite3.Error:
-        # Not made yet, or broken: whoever opens the catalog next says which, and cannot go astray.
+        # Not made yet, or broken: that is named when the catalog is opened, and no other folder is written to.
         return set()
     return {place for (location,) in found if (place := home_of(location or "", name)) is not None}
 

@@ -1,9 +1,9 @@
-"""Relocation: a lake that was copied or moved becomes a lake of its own where it is now, with all of its history.
+"""Relocation makes a lake that was copied or moved a lake of its own where it is now, with all of its history.
 
-What names files by absolute path is written anew. Iceberg's metadata goes beside the old one, under names that follow from the
-new place, and nothing refers to it until the catalog's pointers are switched in one transaction; the note of the lake's place is
-changed last. So whoever kills a relocation has a lake that refuses to be opened, here or where it was, and that a second
-relocation finishes. The folder in which the lake was made is never written to, and only the copy is read.
+Files that name others by absolute path are written anew. Iceberg's metadata goes beside the old one, under names that follow
+from the new place, and nothing refers to it until the catalog's pointers are switched in one transaction; the note of the
+lake's place is changed last. So a relocation that was killed leaves a lake that refuses to be opened, here or where it was, and
+that a second relocation finishes. The folder in which the lake was made is never written to, and only the copy is read.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from pyiceberg.typedef import Record
 
 _FOLDERS = ("landing", "staging", "values", "warehouse")
-_PATIENCE_SECONDS = 60.0
+_LOCK_TIMEOUT_SECONDS = 60.0
 _DELETED = 2
 """Status of a manifest's entry for a file that the snapshot no longer has."""
 _POSITION_DELETES = 1
@@ -40,7 +40,7 @@ def relocate(home: Path, log: Callable[[str], None]) -> frozenset[str]:
 
     Args:
         home: The folder.
-        log: Is told of each table.
+        log: Called with the name of each table.
 
     Returns:
         The folders that the lake was made in; none where it was made here.
@@ -144,14 +144,14 @@ def _relocate_catalog(move: _Move, name: str, log: Callable[[str], None]) -> Non
 
 @dataclass(frozen=True)
 class _Table:
-    """One Iceberg table on its way; manifests that snapshots share are written once."""
+    """One Iceberg table that is being relocated; manifests that snapshots share are written once."""
 
     move: _Move
     name: str
     _manifests: dict[str, tuple[str, tuple[str, ...]]] = field(default_factory=dict)
 
     def relocate(self, location: str) -> str:
-        """Write the table's metadata anew; return where."""
+        """Write the table's metadata anew; return its URI."""
         metadata = json.loads(self._read(location))
         current = metadata.get("current-snapshot-id")
         for snapshot in metadata.get("snapshots", ()):
@@ -171,7 +171,7 @@ class _Table:
         return new
 
     def _list(self, uri: str) -> tuple[str, list[str]]:
-        """Write a manifest list anew; return where, and the data files of its snapshot."""
+        """Write a manifest list anew; return its URI, and the data files of its snapshot."""
         files: list[str] = []
 
         def change(entry: Record, at: Mapping[str, int]) -> None:
@@ -183,7 +183,7 @@ class _Table:
         return self._rewrite(uri, "manifest_file", change), files
 
     def _manifest(self, uri: str) -> tuple[str, tuple[str, ...]]:
-        """Write a manifest anew, once; return where, and the files that it says are there."""
+        """Write a manifest anew, once; return its URI, and the data files that it lists as present."""
         if uri not in self._manifests:
             files: list[str] = []
 
@@ -205,7 +205,7 @@ class _Table:
     def _rewrite(
         self, uri: str, kind: str, change: Callable[[Record, Mapping[str, int]], None]
     ) -> str:
-        """Write an Avro file anew, whatever fields it has, each of its records changed; return where."""
+        """Write an Avro file anew, whatever fields it has, each of its records changed; return its URI."""
         from pyiceberg.avro.file import AvroFile, AvroOutputFile
         from pyiceberg.io.pyarrow import PyArrowFileIO
 
@@ -298,4 +298,4 @@ def _has(db: sqlite3.Connection, table: str) -> bool:
 
 
 def _open(database: Path) -> sqlite3.Connection:
-    return sqlite3.connect(database, timeout=_PATIENCE_SECONDS, isolation_level=None)
+    return sqlite3.connect(database, timeout=_LOCK_TIMEOUT_SECONDS, isolation_level=None)

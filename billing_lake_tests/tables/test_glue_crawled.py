@@ -29,7 +29,7 @@ from billing_lake.formats.legacy_cur import LEGACY_CUR
 from billing_lake.tables.glue_api import GlueApi
 from billing_lake.tables.glue_crawled import GlueCrawledTables
 from billing_lake.tables.glue_crawler import CrawlerWaits, _exclusions
-from billing_lake.tables.glue_crawler_traces import FORGOTTEN, CrawlerTraces
+from billing_lake.tables.glue_crawler_traces import ABANDONED_AGE, CrawlerTraces
 from billing_lake_tests.servers.aws import Aws
 from billing_lake_tests.tables.glue import GlueDatabase, new_database
 
@@ -41,7 +41,7 @@ HEADER = (
 )
 ROWS = (("a", "1.50", "000123456789", 'say "hi", \\you'), ("b", "", "000123456789", "Ünïcode"))
 TYPES = {"line_item_unblended_cost": "decimal(38, 18)"}
-WAITS = CrawlerWaits(poll=0.02, limit=20.0, role=2.0, stop=10.0, told=10.0)
+WAITS = CrawlerWaits(poll=0.02, limit=20.0, role=2.0, stop=10.0, log=10.0)
 ROLE = "arn:aws:iam::123456789012:role/crawler"
 
 
@@ -351,7 +351,7 @@ def test_a_crawler_that_somebody_removes_is_a_named_error(raw: Raw) -> None:
         if "started" in line:
             raw.lake.aws.glue.fail_next("GetCrawler", "EntityNotFoundException", "not found")
 
-    with pytest.raises(CrawlerError, match="Somebody removed the Glue crawler"):
+    with pytest.raises(CrawlerError, match="was removed while it ran"):
         raw.tables.register(raw.deliver(), "glue", remove)
     assert raw.left() == ([], [], [])
 
@@ -368,7 +368,7 @@ def test_an_interrupted_run_leaves_no_crawler(raw: Raw) -> None:
     assert raw.left() == ([], [], [])
 
 
-@pytest.mark.parametrize("case", ["its run is gone", "young", "somebody else's", "may not look"])
+@pytest.mark.parametrize("case", ["its run has ended", "young", "somebody else's", "may not look"])
 def test_what_a_killed_run_left_is_removed_by_a_later_crawl(
     raw: Raw, monkeypatch: pytest.MonkeyPatch, case: str
 ) -> None:
@@ -384,7 +384,7 @@ def test_what_a_killed_run_left_is_removed_by_a_later_crawl(
     crawlers, classifiers, tables = left = raw.left()
     assert [len(one) for one in left] == [1, 1, 1]
     crawler = raw.lake.aws.glue.backend.crawlers[crawlers[0]]
-    crawler.creation_time -= FORGOTTEN if case != "young" else FORGOTTEN / 2
+    crawler.creation_time -= ABANDONED_AGE if case != "young" else ABANDONED_AGE / 2
     if case == "somebody else's":
         crawler.description = "Reads the bill"
     if case == "may not look":
@@ -394,8 +394,8 @@ def test_what_a_killed_run_left_is_removed_by_a_later_crawl(
     crawl = raw.deliver(period="2025-04")
     raw.tables.register(crawl, "glue", said.append)
     assert crawl.table in raw.tables.names()
-    gone = case == "its run is gone"
-    assert any("its run is gone" in line for line in said) == gone
+    gone = case == "its run has ended"
+    assert any("its run has ended" in line for line in said) == gone
     assert raw.left() == (([], [], []) if gone else (crawlers, classifiers, tables))
     CrawlerTraces(GlueApi(raw.lake.files.clients), raw.database, crawlers[0]).remove()
     assert raw.left() == ([], [], [])

@@ -236,7 +236,7 @@ def test_a_remote_catalog_that_was_heard_of_last_keeps_the_files_it_may_still_co
 
     with monkeypatch.context() as patched:
         patched.setattr(SqlCatalog, "commit_table", lose)
-        patched.setattr(IcebergTables, "_is_sql", False)
+        patched.setattr(IcebergTables, "_is_remote", True)
         patched.setattr("billing_lake.tables.iceberg_commits._PAUSES_SECONDS", (0.0,))
         with pytest.raises(CommitUnknownError, match=r"not known whether.*no answer"):
             load(iceberg_tables, encode(tmp_path / "staging"))

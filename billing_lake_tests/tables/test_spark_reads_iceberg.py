@@ -14,8 +14,9 @@ import pytest
 import billing_lake
 from billing_lake.deployments import LocalLake
 from billing_lake.domain.schemas import Column, plan
-from billing_lake.resources.spark_iceberg import CATALOGS, START_SETTINGS, catalog_settings
+from billing_lake.resources.spark_iceberg import START_SETTINGS, catalog_settings
 from billing_lake.tables.iceberg import IcebergTables
+from billing_lake.tables.local_place import CATALOGS
 from billing_lake_tests.servers.jars import ICEBERG_IN_SQLITE, jar_files
 from billing_lake_tests.tables.making import (
     APRIL,

@@ -5,6 +5,7 @@ Everything else that tests look at happens in the process of the tests, where no
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -20,9 +21,12 @@ from typing import Any
 
 import dagster as dg
 import pytest
+from dagster._core.execution.backfill import BULK_ACTION_TERMINAL_STATUSES
 
+from billing_lake.deployments import LocalLake
 from billing_lake.domain.sources import PeriodKey
 from billing_lake.formats.legacy_cur import LEGACY_CUR
+from billing_lake.sample import write_delivery
 from billing_lake_tests.assets.test_load import figures
 from billing_lake_tests.aws_lakes import SampleLakeOnAws
 from billing_lake_tests.lakes import SPEC
@@ -65,8 +69,10 @@ class Dev:
 
 
 @contextmanager
-def dagster_dev(home: Path, variables: dict[str, str]) -> Iterator[Dev]:
-    """Run `dagster dev` as `make dev` does, with the export's sensor switched on."""
+def dagster_dev(
+    home: Path, variables: dict[str, str], *, sensor: str | None = None
+) -> Iterator[Dev]:
+    """Run `dagster dev` as `make dev` does, with ``sensor`` switched on."""
     home.mkdir()
     shutil.copy(ROOT / "billing_lake" / "commands" / "dagster.yaml", home)
     with socket.socket() as free:
@@ -80,12 +86,13 @@ def dagster_dev(home: Path, variables: dict[str, str]) -> Iterator[Dev]:
     }
     dagster = [sys.executable, "-m", "dagster"]
     workspace = ["-w", str(ROOT / "workspace.yaml")]
-    subprocess.run(
-        [*dagster, "sensor", "start", f"{EXPORT}_new_reports", *workspace],
-        check=True,
-        env=environment,
-        stdout=subprocess.DEVNULL,
-    )
+    if sensor is not None:
+        subprocess.run(
+            [*dagster, "sensor", "start", sensor, *workspace],
+            check=True,
+            env=environment,
+            stdout=subprocess.DEVNULL,
+        )
     with (home / "dev.log").open("w") as log:
         process = subprocess.Popen(
             [*dagster, "dev", *workspace, "-h", "127.0.0.1", "-p", str(port)],
@@ -126,11 +133,12 @@ def test_a_delivery_is_loaded_by_the_daemon_and_cancelling_its_run_stops_the_glu
         return [run.state for run in aws.glue.runs.of(glue_job)][before:]
 
     aws.glue.runs.hold(glue_job)
-    with dagster_dev(tmp_path / "dagster", lake.variables) as dev:
+    sensor = f"{EXPORT}_new_reports"
+    with dagster_dev(tmp_path / "dagster", lake.variables, sensor=sensor) as dev:
         dev.wait(lambda: glue_runs() == ["RUNNING"], "the sensor's run starts a Glue run")
         cancelled = dev.run()
         assert cancelled.tags["dagster/partition"] == "2025-03"
-        assert cancelled.tags["dagster/sensor_name"] == f"{EXPORT}_new_reports"
+        assert cancelled.tags["dagster/sensor_name"] == sensor
         dev.client.terminate_run(cancelled.run_id)
         dev.wait(lambda: dev.run().is_finished, "the run is cancelled")
         assert dev.run().status == dg.DagsterRunStatus.CANCELED
@@ -150,3 +158,70 @@ def test_a_delivery_is_loaded_by_the_daemon_and_cancelling_its_run_stops_the_glu
     for catalog in (lake.lake.hive, lake.lake.iceberg, lake.lake.s3_tables):
         source = catalog.files(TABLE, PeriodKey(EXPORT, "2025-03"))
         assert figures(lake.lake.reader.profile(LEGACY_CUR.meaning(source))) == figures(delivery)
+
+
+BACKFILL = """mutation($params: LaunchBackfillParams!) {
+  launchPartitionBackfill(backfillParams: $params) {
+    __typename
+    ... on LaunchBackfillSuccess { backfillId }
+    ... on PythonError { message }
+  }
+}"""
+
+STATUS = """query($key: AssetKeyInput!) {
+  assetNodeOrError(assetKey: $key) {
+    ... on AssetNode { partitionStats { numPartitions numMaterialized numFailed } }
+  }
+}"""
+
+
+@pytest.mark.filterwarnings("ignore:Using variable_values:DeprecationWarning")
+def test_backfills_over_a_month_without_a_delivery_load_the_others_in_one_run_and_in_many(
+    tmp_path: Path,
+) -> None:
+    periods = ("2025-01", "2025-02", "2025-03")
+    home, exports = tmp_path / "lake", ("in_one", "in_many")
+    for period in (periods[0], periods[2]):
+        write_delivery(home / "landing", period, SPEC)
+    for name in exports:
+        settings = {
+            "name": name,
+            "layout": SPEC.layout,
+            "prefix": SPEC.prefix,
+            "report": SPEC.report,
+            "start": periods[0],
+            "end": periods[2],
+            "outputs": ["hive"],
+            "single_run_backfill": name == "in_one",
+        }
+        file = tmp_path / "exports" / name / "defs.yaml"
+        file.parent.mkdir(parents=True)
+        component = {"type": "billing_lake.components.BillingExport", "attributes": settings}
+        file.write_text(json.dumps(component), encoding="utf-8")
+    variables = {"BILLING_LAKE_HOME": str(home), "BILLING_LAKE_DEFS": str(tmp_path / "exports")}
+    assets = ("raw_reports", "crawler_table", "hive_table")
+    with dagster_dev(tmp_path / "dagster", variables) as dev:
+        backfills = {}
+        for name in exports:
+            selection = [{"path": [name, asset]} for asset in assets]
+            params = {"assetSelection": selection, "partitionNames": list(periods)}
+            answer = dev.client._execute(BACKFILL, {"params": params})["launchPartitionBackfill"]
+            assert answer["__typename"] == "LaunchBackfillSuccess", answer
+            backfills[name] = answer["backfillId"]
+        for name, backfill_id in backfills.items():
+
+            def is_over(backfill_id: str = backfill_id) -> bool:
+                backfill = dev.instance.get_backfill(backfill_id)
+                return backfill is not None and backfill.status in BULK_ACTION_TERMINAL_STATUSES
+
+            dev.wait(is_over, f"the backfill of {name} is over")
+            runs = dev.instance.get_runs(dg.RunsFilter(tags={"dagster/backfill": backfill_id}))
+            assert {run.status for run in runs} == {dg.DagsterRunStatus.SUCCESS}
+            assert len(runs) == (1 if name == "in_one" else len(periods))
+            for asset in assets:
+                answer = dev.client._execute(STATUS, {"key": {"path": [name, asset]}})
+                status = answer["assetNodeOrError"]["partitionStats"]
+                assert status == {"numPartitions": 3, "numMaterialized": 2, "numFailed": 0}, asset
+    held = LocalLake(home).hive
+    for name in exports:
+        assert held.periods(f"billing.{name}", name) == (periods[0], periods[2])

@@ -14,6 +14,7 @@ import pytest
 
 from billing_lake.domain.schemas import Column, plan
 from billing_lake.domain.sources import PeriodKey
+from billing_lake.domain.types import STRING
 from billing_lake.formats.legacy_cur import LEGACY_CUR
 from billing_lake.sensors.new_reports import look
 from billing_lake.tables.base import TableCatalog
@@ -135,7 +136,7 @@ def test_a_column_that_changed_its_type_stops_before_anything_is_written(make_la
     assert lake.load("2025-01").success
     table = lake.table
     columns = [
-        Column(field.name, "string" if field.name == "line_item_usage_amount" else field.type)
+        Column(field.name, STRING if field.name == "line_item_usage_amount" else field.type)
         for field in lake.lake.iceberg.fields(table) or ()
     ]
     other = make_lake()

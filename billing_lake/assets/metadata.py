@@ -45,7 +45,7 @@ def column_schema(columns: Iterable[Column | Field], format_: Format) -> dg.Tabl
         columns=[
             dg.TableColumn(
                 name=column.name,
-                type=column.type,
+                type=str(column.type),
                 description=_LAKE_COLUMNS.get(column.name) or format_.describe(column.name),
             )
             for column in columns

@@ -82,7 +82,7 @@ def _verdict(lake: Lake, export: Export, crawl: Crawl) -> Verdict:
             continue
         diff = plan(have, lake_columns(crawl.source.columns)).diff
         stopped = [
-            (name, c.name, "incompatible", c.table, c.delivery, "the load stops")
+            (name, c.name, "incompatible", str(c.table), str(c.delivery), "the load stops")
             for c in diff.incompatible
         ]
         refused += stopped
@@ -128,11 +128,11 @@ def _verdict(lake: Lake, export: Export, crawl: Crawl) -> Verdict:
 
 def _harmless(table: str, diff: SchemaDiff) -> Iterable[Row]:
     for added in diff.added:
-        yield table, added.name, "new", "", added.type, "added to the table"
+        yield table, added.name, "new", "", str(added.type), "added to the table"
     for missing in diff.missing:
-        yield table, missing.name, "missing", missing.type, "", "NULL for this period"
+        yield table, missing.name, "missing", str(missing.type), "", "NULL for this period"
     for wider in diff.widened:
-        yield table, wider.name, "wider", wider.table, wider.delivery, "promoted"
+        yield table, wider.name, "wider", str(wider.table), str(wider.delivery), "promoted"
 
 
 def _ways_out(export: Export, period: str, refused: Sequence[Row]) -> str:

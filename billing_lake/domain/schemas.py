@@ -6,36 +6,43 @@ before a byte is written.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
-from typing import Any, Literal
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import count, islice
+from typing import Any
 
 from billing_lake.domain.column_names import LAKE_COLUMNS
-from billing_lake.domain.types import STRING
-
-_DECIMAL = re.compile(r"decimal\((\d+), ?(\d+)\)")
-MAX_PRECISION = 38
-"""Most digits of a decimal, in Iceberg, Parquet and every engine."""
-
-_WIDENINGS = {("int", "long"), ("float", "double")}
+from billing_lake.domain.types import STRING, Type, is_written, nested_count, parse, promoted
 
 
 @dataclass(frozen=True)
 class Column:
-    """A column by name and Iceberg type."""
+    """A column by name and type."""
 
     name: str
-    type: str
+    type: Type
 
 
 @dataclass(frozen=True)
 class Field:
-    """A column of a table, with the field id by which Iceberg knows it."""
+    """A column of a table, with the field id by which Iceberg knows it.
+
+    Attributes:
+        name: Its name.
+        type: Its type.
+        field_id: Its id, unique within the table and never given twice.
+        nested_ids: Ids of a type's parts: of a map its key's, its value's, then those of their own parts.
+    """
 
     name: str
-    type: str
+    type: Type
     field_id: int
+    nested_ids: tuple[int, ...] = ()
+
+    @property
+    def ids(self) -> tuple[int, ...]:
+        """Its own id and those of its parts."""
+        return (self.field_id, *self.nested_ids)
 
 
 @dataclass(frozen=True)
@@ -43,8 +50,8 @@ class TypeChange:
     """A column whose type in the delivery differs from the table's."""
 
     name: str
-    table: str
-    delivery: str
+    table: Type
+    delivery: Type
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +81,7 @@ class SchemaPlan:
     """The schema that files for a table are written with.
 
     Attributes:
-        fields: Every field of the table after its evolution, in its order, with ids.
+        fields: Every field of the table after its evolution that the lake can write, in its order, with ids.
         diff: How it differs from the table as it is.
     """
 
@@ -100,8 +107,10 @@ def plan(table: Sequence[Field] | None, delivery: Sequence[Column], last_id: int
         Iceberg will give them. A column that is incompatible keeps the table's type.
     """
     if table is None:
+        # Iceberg numbers the columns of a new table first, then the parts of its maps.
+        nested = count(len(delivery) + 1)
         return SchemaPlan(
-            fields=tuple(Field(c.name, c.type, n) for n, c in enumerate(delivery, start=1))
+            fields=tuple(_field(c, n, nested) for n, c in enumerate(delivery, start=1))
         )
     by_name = {column.name: column for column in delivery}
     known = {existing.name for existing in table}
@@ -111,19 +120,18 @@ def plan(table: Sequence[Field] | None, delivery: Sequence[Column], last_id: int
         column = by_name.get(existing.name)
         if column is None:
             missing.append(Column(existing.name, existing.type))
-            fields.append(existing)
+            # What files lack is NULL, in a column of somebody else's too.
+            fields += [existing] if is_written(existing.type) else []
             continue
-        effect = _effect(existing.type, column.type)
+        after = promoted(existing.type, column.type)
         change = TypeChange(existing.name, existing.type, column.type)
-        if effect == "widen":
-            widened.append(change)
-            fields.append(Field(existing.name, column.type, existing.field_id))
-            continue
-        if effect == "refuse":
+        if after is None:
             incompatible.append(change)
-        fields.append(existing)
-    next_id = max(last_id, *(existing.field_id for existing in table), 0) + 1
-    fields += [Field(c.name, c.type, next_id + n) for n, c in enumerate(added)]
+        elif after != existing.type:
+            widened.append(change)
+        fields.append(replace(existing, type=after or existing.type))
+    ids = count(_last_id(table, last_id) + 1)
+    fields += [_field(column, next(ids), ids) for column in added]
     diff = SchemaDiff(
         added=added,
         missing=tuple(missing),
@@ -146,41 +154,51 @@ def plan_anew(table: Sequence[Field], wanted: Sequence[Column], last_id: int = 0
     """
     clashes = plan(table, wanted).diff.incompatible
     gone = {change.name for change in clashes}
-    known = max(last_id, *(existing.field_id for existing in table), 0)
-    planned = plan([one for one in table if one.name not in gone], wanted, known)
+    kept = [one for one in table if one.name not in gone]
+    planned = plan(kept, wanted, _last_id(table, last_id))
     return SchemaPlan(
         fields=planned.fields, diff=replace(planned.diff, incompatible=tuple(clashes))
     )
 
 
-def parse_decimal(type_: str) -> tuple[int, int] | None:
-    """Return precision and scale of a decimal type, or None for another type."""
-    match = _DECIMAL.fullmatch(type_)
-    return None if match is None else (int(match[1]), int(match[2]))
+def columns_of(fields: Iterable[Field]) -> tuple[Column, ...]:
+    """Return fields as columns, without their ids."""
+    return tuple(Column(one.name, one.type) for one in fields)
+
+
+def columns_to_json(columns: Iterable[Column]) -> list[dict[str, str]]:
+    """Return columns as JSON values."""
+    return [{"name": one.name, "type": str(one.type)} for one in columns]
+
+
+def columns_from_json(value: Iterable[Mapping[str, str]]) -> tuple[Column, ...]:
+    """Read what `columns_to_json` wrote."""
+    return tuple(Column(one["name"], parse(one["type"])) for one in value)
 
 
 def fields_to_json(fields: Iterable[Field]) -> list[dict[str, Any]]:
-    """Return fields as JSON values."""
-    return [asdict(one) for one in fields]
+    """Return fields as JSON values; only a map has nested ids."""
+    return [
+        {"name": one.name, "type": str(one.type), "field_id": one.field_id}
+        | ({"nested_ids": list(one.nested_ids)} if one.nested_ids else {})
+        for one in fields
+    ]
 
 
 def fields_from_json(value: Iterable[Mapping[str, Any]]) -> tuple[Field, ...]:
     """Read what `fields_to_json` wrote."""
-    return tuple(Field(**one) for one in value)
+    return tuple(
+        Field(one["name"], parse(one["type"]), one["field_id"], tuple(one.get("nested_ids", ())))
+        for one in value
+    )
 
 
-def _effect(table: str, delivery: str) -> Literal["keep", "widen", "refuse"]:
-    """Say what becomes of a table's column of type ``table`` when a delivery brings ``delivery``.
+def _field(column: Column, field_id: int, nested: Iterator[int]) -> Field:
+    """Return ``column`` with its id and, where it is a map, the next of the ids ``nested``."""
+    parts = tuple(islice(nested, nested_count(column.type)))
+    return Field(column.name, column.type, field_id, parts)
 
-    A delivery that is narrower than the table fits as it is: the engine writes the table's type.
-    """
-    if table == delivery:
-        return "keep"
-    if (table, delivery) in _WIDENINGS:
-        return "widen"
-    if (delivery, table) in _WIDENINGS:
-        return "keep"
-    left, right = parse_decimal(table), parse_decimal(delivery)
-    if left is not None and right is not None and left[1] == right[1]:
-        return "widen" if right[0] > left[0] else "keep"
-    return "refuse"
+
+def _last_id(table: Iterable[Field], last_id: int) -> int:
+    """Return the highest id of the fields of ``table`` and their parts, or ``last_id`` where that is higher."""
+    return max((last_id, *(one_id for one in table for one_id in one.ids)))

@@ -8,7 +8,15 @@ from typing import Any, Literal
 
 from billing_lake.domain.column_names import SOURCE_FILE
 from billing_lake.domain.errors import DeliveryChangedError
-from billing_lake.domain.schemas import Column, Field
+from billing_lake.domain.schemas import (
+    Column,
+    Field,
+    columns_from_json,
+    columns_to_json,
+    fields_from_json,
+    fields_to_json,
+)
+from billing_lake.domain.types import Type
 
 Container = Literal["csv", "parquet"]
 """What the rows of source files are written in: CSV as delivered, or Parquet, delivered or written by an engine."""
@@ -114,7 +122,7 @@ class Source:
             msg = f"No engine reads {self.container} with the compression {self.compression}"
             raise ValueError(msg)
 
-    def type_of(self, name: str) -> str | None:
+    def type_of(self, name: str) -> Type | None:
         """Return the type of the column ``name``, or None where no file has it."""
         return next((column.type for column in self.columns if column.name == name), None)
 
@@ -125,7 +133,7 @@ class Source:
 
     def to_json(self) -> dict[str, Any]:
         """Return the source as JSON values."""
-        return asdict(self)
+        return {**asdict(self), "columns": columns_to_json(self.columns)}
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Source:
@@ -140,7 +148,7 @@ class Source:
             files=tuple(
                 SourceFile(**{**file, "columns": tuple(file["columns"])}) for file in value["files"]
             ),
-            columns=tuple(Column(**column) for column in value["columns"]),
+            columns=columns_from_json(value["columns"]),
             roles=Roles() if older else Roles(**value["roles"]),
             costs=() if older else tuple(value["costs"]),
             nulls=("",) if older else tuple(value["nulls"]),
@@ -209,7 +217,7 @@ class Encoded:
 
     def to_json(self) -> dict[str, Any]:
         """Return the encoded delivery as JSON values."""
-        return asdict(self)
+        return {**asdict(self), "fields": fields_to_json(self.fields)}
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Encoded:
@@ -218,7 +226,7 @@ class Encoded:
             identity=value["identity"],
             version=value["version"],
             files=tuple(EncodedFile(**file) for file in value["files"]),
-            fields=tuple(Field(**one) for one in value["fields"]),
+            fields=fields_from_json(value["fields"]),
             content=value.get("content", ""),
         )
 

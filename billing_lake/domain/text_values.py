@@ -18,9 +18,9 @@ from billing_lake.domain.errors import (
 )
 from billing_lake.domain.periods import moment_of
 from billing_lake.domain.records import BadCellError, row_end, split_row
-from billing_lake.domain.schemas import parse_decimal
 from billing_lake.domain.shared_columns import origins
-from billing_lake.domain.types import STRING, TIMESTAMP
+from billing_lake.domain.types import STRING, TIMESTAMP, Type
+from billing_lake.domain.types import Decimal as DecimalType
 
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,4})?")
 _OTHER_ZONE = re.compile(r".*[0-9] ?(?:[+-][0-9]{2}:?[0-9]{0,2}|[A-Z]{1,5})")
@@ -29,13 +29,12 @@ _DISAGREE = "Have the period delivered with one of the two columns; no table was
 
 
 @lru_cache(maxsize=1 << 16)
-def fits(text: str, type_: str) -> bool:
+def fits(text: str, type_: Type) -> bool:
     """Say whether ``text`` is a cell of the type ``type_``; an empty cell is NULL and always fits."""
     if not text:
         return True
-    decimal = parse_decimal(type_)
-    if decimal is not None:
-        precision, scale = decimal
+    if isinstance(type_, DecimalType):
+        precision, scale = type_.precision, type_.scale
         if _NUMBER.fullmatch(text) is None:
             return False
         number = Decimal(text)
@@ -52,7 +51,7 @@ def find_fault(
     data: bytes,
     first_line: int,
     names: Sequence[str],
-    types: Mapping[str, str],
+    types: Mapping[str, Type],
     file: str,
     nulls: Collection[str],
 ) -> None:
@@ -90,7 +89,7 @@ class _Checked:
     """The columns of a file whose cells are looked at."""
 
     def __init__(
-        self, names: Sequence[str], types: Mapping[str, str], file: str, nulls: Collection[str]
+        self, names: Sequence[str], types: Mapping[str, Type], file: str, nulls: Collection[str]
     ) -> None:
         self.names = names
         self.nulls = {"", *nulls}
@@ -131,10 +130,10 @@ def _check_row(data: bytes, line: int, columns: _Checked) -> None:
             )
 
 
-def _misfit(text: str, type_: str) -> str:
+def _misfit(text: str, type_: Type) -> str:
     if type_ == TIMESTAMP and _OTHER_ZONE.fullmatch(text):
         return "The moment is not in UTC, as those of billing exports are"
-    return f"The value is no {type_.replace(' ', '')}"
+    return f"The value is no {type_}"
 
 
 def _decode(data: bytes, line: int, file: str) -> str:

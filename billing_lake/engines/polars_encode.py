@@ -15,12 +15,13 @@ from billing_lake.domain.column_names import SOURCE_FILE
 from billing_lake.domain.errors import ReportFileError, StorageWriteError, UnreadableFileError
 from billing_lake.domain.sources import EncodedFile
 from billing_lake.domain.text_values import find_fault, unexplained
+from billing_lake.domain.types import Type
 from billing_lake.engines.blocks import line_at, refuse_padding, report_size, row_blocks
 from billing_lake.engines.digests import require_unchanged
 from billing_lake.engines.polars_access import is_s3_error, said
 from billing_lake.engines.polars_parquet import open_reports
 from billing_lake.engines.polars_parsing import cell_names, spellings, typed
-from billing_lake.engines.polars_schema import arrow_schema
+from billing_lake.files.parquet_types import arrow_schema
 
 if TYPE_CHECKING:
     import polars as pl
@@ -203,7 +204,7 @@ def _named(error: Exception, source: Source, target: EncodeTarget, access: Acces
     return unexplained(names, str(error))
 
 
-def _check_csv(source: Source, types: Mapping[str, str], files: Files) -> None:
+def _check_csv(source: Source, types: Mapping[str, Type], files: Files) -> None:
     for file in source.files:
         line = 0
         for block in row_blocks(files, file.uri, file.name):

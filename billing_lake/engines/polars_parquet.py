@@ -13,11 +13,10 @@ from typing import TYPE_CHECKING
 
 from billing_lake.aws.errors import credentials_error
 from billing_lake.domain.errors import BadValueError, ReportFileError, UnreadableFileError
-from billing_lake.domain.schemas import parse_decimal
-from billing_lake.domain.types import STRING, TIMESTAMP
+from billing_lake.domain.types import DOUBLE, FLOAT, INT, LONG, STRING, TIMESTAMP, Decimal, Type
 from billing_lake.engines.polars_access import said
 from billing_lake.engines.polars_parsing import decimal, filled, moment
-from billing_lake.engines.polars_schema import polars_type
+from billing_lake.engines.polars_types import polars_type
 
 if TYPE_CHECKING:
     import polars as pl
@@ -40,7 +39,7 @@ class ParquetReport:
     rows: pl.LazyFrame
     types: Mapping[str, pl.DataType]
 
-    def column(self, name: str, type_: str, *, strict: bool = True) -> pl.Expr:
+    def column(self, name: str, type_: Type, *, strict: bool = True) -> pl.Expr:
         """Return the column ``name`` as the type ``type_`` of the lake; NULL where the file lacks it.
 
         Where a cell does not fit, the query raises, or yields NULL unless ``strict``.
@@ -59,7 +58,7 @@ class ParquetReport:
             return cell.cast(wanted).alias(name)
         value = _converted(cell, found, type_, strict=strict)
         if value is None:
-            what = f"A column of the type {found} cannot become {type_.replace(' ', '')}"
+            what = f"A column of the type {found} cannot become {type_}"
             raise BadValueError(what, file=self.file.name, column=name)
         return value.alias(name)
 
@@ -72,7 +71,7 @@ class ParquetReport:
             return filled(pl.col(name))
         return pl.col(name).cast(pl.String) if found.is_float() else None
 
-    def check(self, types: Mapping[str, str]) -> None:
+    def check(self, types: Mapping[str, Type]) -> None:
         """Look at every cell of the columns ``types``.
 
         Raises:
@@ -88,7 +87,7 @@ class ParquetReport:
             with _readable(self.file):
                 wrong = self.rows.filter(lost).select(name).head(1).collect(engine="streaming")
             if wrong.height:
-                what = f"The value is no {types[name].replace(' ', '')}"
+                what = f"The value is no {types[name]}"
                 value = str(wrong.item())
                 raise BadValueError(what, file=self.file.name, column=name, value=value)
 
@@ -123,7 +122,7 @@ def _readable(file: SourceFile) -> Iterator[None]:
         raise ReportFileError(what, file=file.name) from error
 
 
-def _converted(cell: pl.Expr, found: pl.DataType, type_: str, *, strict: bool) -> pl.Expr | None:
+def _converted(cell: pl.Expr, found: pl.DataType, type_: Type, *, strict: bool) -> pl.Expr | None:
     """Return ``cell`` as ``type_``, or None where nothing says how."""
     import polars as pl
 
@@ -133,7 +132,7 @@ def _converted(cell: pl.Expr, found: pl.DataType, type_: str, *, strict: bool) -
             return moment(filled(cell), strict=strict)
         # One without a zone is UTC, as everything in a billing export.
         return cell.cast(wanted, strict=strict) if found in (pl.Date, pl.Datetime) else None
-    if parse_decimal(type_) is not None:
+    if isinstance(type_, Decimal):
         if found == pl.String():
             return decimal(filled(cell), type_, strict=strict)
         # A double stands for the number that its shortest text says; casting it would bring its binary tail along.
@@ -141,11 +140,11 @@ def _converted(cell: pl.Expr, found: pl.DataType, type_: str, *, strict: bool) -
         if text is not None:
             return decimal(text, type_, strict=strict)
         return decimal(cell, type_, strict=strict) if found.is_numeric() else None
-    fits = {
+    fits: dict[Type, bool] = {
         STRING: found.is_integer() or found in (pl.Boolean, pl.Date, pl.Categorical, pl.Enum),
-        "int": found.is_integer(),
-        "long": found.is_integer(),
-        "float": found.is_float(),
-        "double": found.is_float(),
+        INT: found.is_integer(),
+        LONG: found.is_integer(),
+        FLOAT: found.is_float(),
+        DOUBLE: found.is_float(),
     }
     return cell.cast(wanted, strict=strict) if fits.get(type_, False) else None

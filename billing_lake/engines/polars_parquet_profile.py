@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from billing_lake.aws.errors import credentials_error
 from billing_lake.domain.profiles import Profile, add_counts, merge, require_totals
 from billing_lake.domain.text_values import unexplained
-from billing_lake.domain.types import DECIMAL, DECIMAL_SCALE, STRING, TIMESTAMP
+from billing_lake.domain.types import STRING, TIMESTAMP, Decimal
 from billing_lake.engines.digests import local_digest
 from billing_lake.engines.polars_access import said
 from billing_lake.engines.polars_parquet import ParquetReport, open_reports
@@ -47,8 +47,11 @@ def _profile_file(report: ParquetReport, source: Source) -> Profile:
     import polars as pl
 
     present = {one.name: one.type for one in source.columns if one.name in report.types}
-    decimals = [name for name in present if present[name] == DECIMAL]
-    texts = {name: text for name in decimals if (text := report.text(name)) is not None}
+    rounding = [
+        rounded(text, type_.scale).alias(name)
+        for name, type_ in present.items()
+        if isinstance(type_, Decimal) and (text := report.text(name)) is not None
+    ]
     roles = {
         _CURRENCY: (source.roles.currency, STRING),
         _USAGE: (source.roles.usage_start, TIMESTAMP),
@@ -61,9 +64,7 @@ def _profile_file(report: ParquetReport, source: Source) -> Profile:
     usage = pl.col(_USAGE)
     ends = [pl.len().alias("rows"), usage.min().alias("first"), usage.max().alias("last")]
     period = pl.col(_PERIOD).dt.strftime("%Y-%m").alias("period")
-    losses = report.rows.select(text.alias(name) for name, text in texts.items()).select(
-        rounded(pl.col(name), DECIMAL_SCALE).alias(name) for name in texts
-    )
+    losses = report.rows.select(rounding)
     sums = Sums(numbers(present), source.costs, _CURRENCY)
     try:
         found = [

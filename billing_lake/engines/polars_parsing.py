@@ -6,10 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from billing_lake.domain.periods import MOMENT, UTC_END
-from billing_lake.domain.schemas import parse_decimal
 from billing_lake.domain.shared_columns import origins
-from billing_lake.domain.types import STRING, TIMESTAMP
-from billing_lake.engines.polars_schema import polars_type
+from billing_lake.domain.types import STRING, TIMESTAMP, Decimal
+from billing_lake.engines.polars_types import polars_type
 
 if TYPE_CHECKING:
     import polars as pl
@@ -80,11 +79,9 @@ def typed(
     if column.type == STRING:
         return cell.alias(column.name)
     cell = filled(cell) if known is None else cell
-    value = (
-        moment(cell, (known or {}).get(column.name))
-        if column.type == TIMESTAMP
-        else decimal(cell, column.type)
-    )
+    if column.type == TIMESTAMP:
+        return moment(cell, (known or {}).get(column.name)).alias(column.name)
+    value = decimal(cell, column.type) if isinstance(column.type, Decimal) else cell
     return value.alias(column.name)
 
 
@@ -95,15 +92,14 @@ def filled(cell: pl.Expr) -> pl.Expr:
     return pl.when(cell != "").then(cell)
 
 
-def decimal(cell: pl.Expr, type_: str, *, strict: bool = True) -> pl.Expr:
+def decimal(cell: pl.Expr, type_: Decimal, *, strict: bool = True) -> pl.Expr:
     """Return ``cell`` as a number of the decimal type ``type_``.
 
     Where one is none, the query raises, or yields NULL unless ``strict``.
     """
     import polars as pl
 
-    size = parse_decimal(type_)
-    return cell if size is None else cell.cast(pl.Decimal(*size), strict=strict)
+    return cell.cast(pl.Decimal(type_.precision, type_.scale), strict=strict)
 
 
 def moment(cell: pl.Expr, pattern: str | None = None, *, strict: bool = True) -> pl.Expr:

@@ -24,7 +24,7 @@ from billing_lake.domain.profiles import (
 )
 from billing_lake.domain.shared_columns import origins
 from billing_lake.domain.text_values import find_fault, fits, unexplained
-from billing_lake.domain.types import DECIMAL, DECIMAL_SCALE, TIMESTAMP
+from billing_lake.domain.types import TIMESTAMP, Decimal
 from billing_lake.engines.blocks import Block, line_at, row_blocks
 from billing_lake.engines.cell_counts import column_counts, empty_cells
 from billing_lake.engines.polars_access import other_nulls
@@ -79,7 +79,9 @@ class _Reader:
         self.files = files
         self.types = {column.name: column.type for column in source.columns}
         present = origins(file.columns)
-        self.numbers = [name for name in present if self.types[name] == DECIMAL]
+        self.numbers = {
+            name: type_ for name in present if isinstance(type_ := self.types[name], Decimal)
+        }
         self.costs = [name for name in self.numbers if name in source.costs]
         self.moments = [name for name in present if self.types[name] == TIMESTAMP]
         self.texts = [*self.moments, *(name for name in present if name == self.roles.currency)]
@@ -117,14 +119,16 @@ class _Reader:
     def sums(self) -> Sums:
         import polars as pl
 
-        decimals = {name: decimal(pl.col(name), DECIMAL) for name in self.numbers}
+        decimals = {name: decimal(pl.col(name), type_) for name, type_ in self.numbers.items()}
         return Sums(decimals, self.costs, self.roles.currency)
 
     @cached_property
     def losses(self) -> list[pl.Expr]:
         import polars as pl
 
-        return [rounded(pl.col(name), DECIMAL_SCALE).alias(name) for name in self.numbers]
+        return [
+            rounded(pl.col(name), type_.scale).alias(name) for name, type_ in self.numbers.items()
+        ]
 
 
 def _profile_block(reader: _Reader, block: Block) -> Profile:

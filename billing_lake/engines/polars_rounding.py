@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from billing_lake.domain.schemas import MAX_PRECISION
+from billing_lake.domain.types import MAX_PRECISION
 
 if TYPE_CHECKING:
     import polars as pl

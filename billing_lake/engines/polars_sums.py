@@ -12,24 +12,25 @@ from functools import reduce
 from typing import TYPE_CHECKING, Any
 
 from billing_lake.domain.profiles import EXACT, NO_CURRENCY
-from billing_lake.domain.schemas import parse_decimal
+from billing_lake.domain.types import INT, LONG, Type
+from billing_lake.domain.types import Decimal as DecimalType
 from billing_lake.engines.polars_parsing import filled
 
 if TYPE_CHECKING:
     import polars as pl
 
 _OVERFLOW = "overflow in decimal addition"
-_WHOLE_NUMBERS = ("int", "long")
+_WHOLE_NUMBERS = (INT, LONG)
 
 
-def numbers(types: Mapping[str, str]) -> dict[str, pl.Expr]:
+def numbers(types: Mapping[str, Type]) -> dict[str, pl.Expr]:
     """Return the columns of decimals and whole numbers; sums of floating-point numbers would depend on their order."""
     import polars as pl
 
     return {
         name: pl.col(name).cast(pl.Int128) if type_ in _WHOLE_NUMBERS else pl.col(name)
         for name, type_ in types.items()
-        if type_ in _WHOLE_NUMBERS or parse_decimal(type_) is not None
+        if type_ in _WHOLE_NUMBERS or isinstance(type_, DecimalType)
     }
 
 

@@ -18,8 +18,8 @@ from billing_lake.engines.cell_counts import null_counts, row_groups
 from billing_lake.engines.polars_access import said
 from billing_lake.engines.polars_content import hashed
 from billing_lake.engines.polars_parsing import filled
-from billing_lake.engines.polars_schema import polars_type
 from billing_lake.engines.polars_sums import Sums, numbers
+from billing_lake.engines.polars_types import polars_type
 
 if TYPE_CHECKING:
     import polars as pl

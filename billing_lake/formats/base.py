@@ -9,6 +9,7 @@ from billing_lake.domain.deliveries import Layout
 from billing_lake.domain.errors import shown
 from billing_lake.domain.schemas import Column
 from billing_lake.domain.sources import Compression, Container, Roles, Source, SourceFile
+from billing_lake.domain.types import Type
 from billing_lake.formats.layouts import KeyRules
 
 _MAX_NAMED = 3
@@ -64,12 +65,12 @@ class Format:
     tree_of: Callable[[str], Kind | None]
     is_header: Callable[[Iterable[str]], bool]
     name_of: Callable[[str], str]
-    type_of: Callable[[str], str]
+    type_of: Callable[[str], Type]
     is_cost: Callable[[str], bool]
     describe: Callable[[str], str | None]
     roles: Roles
     nulls: tuple[str, ...]
-    known_columns: Mapping[str, str]
+    known_columns: Mapping[str, Type]
     required: tuple[str, ...]
     preview: tuple[str, ...]
     headline_costs: Mapping[str, str]

@@ -26,7 +26,7 @@ from billing_lake.domain.errors import (
     SchemaChangeError,
     TableError,
 )
-from billing_lake.domain.schemas import Column, Field, lake_columns, plan
+from billing_lake.domain.schemas import Column, Field, columns_of, lake_columns, plan
 from billing_lake.domain.sources import Encoded, Source, SourceFile
 from billing_lake.engines.base import Engine, Log
 from billing_lake.landing.deliveries import find_deliveries
@@ -213,7 +213,7 @@ class Rebuilder:
         source = Source(
             container="parquet",
             files=tuple(SourceFile(uri=one.uri, name=one.uri) for one in encoded.files if one.rows),
-            columns=tuple(Column(one.name, one.type) for one in encoded.fields),
+            columns=columns_of(encoded.fields),
         )
         prove(self.lake, self.export, crawl, source)
 
@@ -248,4 +248,4 @@ def _columns(crawls: Mapping[str, Crawl]) -> list[Column]:
             what = f"The delivery of {period} has the column as {first.delivery}, an earlier one as {first.table}"
             raise SchemaChangeError(what, column=first.name)
         fields = planned.fields
-    return [Column(one.name, one.type) for one in fields or ()]
+    return list(columns_of(fields or ()))

@@ -82,7 +82,7 @@ def report_fault(
 
 def misfit(place: Place, source: Source) -> BadValueError:
     """Return the error for the cell at ``place``, whose line cannot be told."""
-    what = f"The value is no {(source.type_of(place.column) or 'cell').replace(' ', '')}"
+    what = f"The value is no {source.type_of(place.column) or 'cell'}"
     file = None if place.input is None else place.input.file.name
     return BadValueError(what, file=file, column=place.column, value=place.value)
 

@@ -12,8 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from billing_lake.domain.errors import BadValueError, ReportFileError, TableError
-from billing_lake.domain.schemas import parse_decimal
-from billing_lake.domain.types import STRING, TIMESTAMP
+from billing_lake.domain.types import DOUBLE, FLOAT, INT, LONG, STRING, TIMESTAMP, Decimal, Type
 from billing_lake.spark_job import sql
 from billing_lake.spark_job.inputs import PATH, PER_PLAN, complete, name_of, reading
 from billing_lake.spark_job.java import java_errors, said
@@ -58,7 +57,7 @@ class Tables:
             return f"CAST({sql.identifier(name)} AS STRING)"
         return None
 
-    def value(self, name: str, type_: str) -> str:
+    def value(self, name: str, type_: Type) -> str:
         """Return SQL for the column ``name`` as ``type_``, NULL where the files lack it; fails for a cell that does not fit.
 
         Raises:
@@ -73,7 +72,7 @@ class Tables:
             return cell
         value = _converted(cell, found, type_)
         if value is None:
-            what = f"A column of the type {found} cannot become {type_.replace(' ', '')}"
+            what = f"A column of the type {found} cannot become {type_}"
             raise BadValueError(what, file=self.inputs[0].file.name, column=name)
         filled = f"{cell} IS NOT NULL" + (f" AND {cell} != ''" if found == "string" else "")
         return sql.checked(value, filled, f"CAST({cell} AS STRING)", type_, name, PATH)
@@ -124,11 +123,10 @@ def _tables(spark: SparkSession, inputs: Sequence[Input], schema: str) -> Tables
     return Tables(inputs, rows, types)
 
 
-def _converted(cell: str, found: str, type_: str) -> str | None:
+def _converted(cell: str, found: str, type_: Type) -> str | None:
     """Return ``cell`` as ``type_``, or None where nothing says how."""
     wanted = sql.spark_type(type_)
     plain = f"CAST({cell} AS {wanted})"
-    number = parse_decimal(type_)
     if type_ == TIMESTAMP:
         if found == "string":
             return sql.converted(cell, type_)
@@ -136,17 +134,17 @@ def _converted(cell: str, found: str, type_: str) -> str | None:
             return f"timestamp_micros({cell} div 1000)"
         # One without a zone is UTC, as everything in a billing export.
         return plain if found in ("date", "timestamp", "timestamp_ntz") else None
-    if number is not None:
+    if isinstance(type_, Decimal):
         # A double stands for the number that its text says; casting it would bring its binary tail along. A decimal that is
         # finer than the type is rounded as text is.
         if found == "string" or found in _FLOATS or found.startswith("decimal("):
-            return sql.decimal(f"CAST({cell} AS STRING)", *number)
+            return sql.decimal(f"CAST({cell} AS STRING)", type_.precision, type_.scale)
         return plain if found in _INTEGERS else None
-    fits = {
+    fits: dict[Type, bool] = {
         STRING: found in _INTEGERS or found in ("boolean", "date"),
-        "int": found in _INTEGERS,
-        "long": found in _INTEGERS,
-        "float": found in _FLOATS,
-        "double": found in _FLOATS,
+        INT: found in _INTEGERS,
+        LONG: found in _INTEGERS,
+        FLOAT: found in _FLOATS,
+        DOUBLE: found in _FLOATS,
     }
     return plain if fits.get(type_, False) else None

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from billing_lake.domain.column_names import LAKE_COLUMNS
 from billing_lake.domain.profiles import EXACT, NO_CURRENCY, Profile, too_large
-from billing_lake.domain.schemas import parse_decimal
-from billing_lake.domain.types import DECIMAL, DECIMAL_SCALE, STRING, TIMESTAMP
+from billing_lake.domain.types import INT, LONG, STRING, TIMESTAMP, Type
+from billing_lake.domain.types import Decimal as DecimalType
 from billing_lake.spark_job import sql
 from billing_lake.spark_job.parquet import Tables
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from billing_lake.domain.sources import Source
     from billing_lake.spark_job.reports import Reports
 
-_WHOLE_NUMBERS = ("int", "long")
+_WHOLE_NUMBERS = (INT, LONG)
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 
@@ -38,13 +38,13 @@ class _Columns:
         numbers: Decimals and whole numbers: summed. Sums of floating-point numbers would depend on their order.
         costs: Those of them that are totalled per currency.
         others: Counted where they are filled.
-        roundable: Numbers that may have more decimals than their type.
+        roundable: Numbers that may have more decimals than their type, with its scale.
     """
 
     numbers: Sequence[str]
     costs: Collection[str]
     others: Sequence[str]
-    roundable: Sequence[str]
+    roundable: Mapping[str, int]
 
 
 def profile_rows(files: Reports | Tables, source: Source) -> list[Profile]:
@@ -70,20 +70,26 @@ def _collected(groups: GroupedData, columns: _Columns, *, split: bool) -> list[d
     return [row.asDict() for row in groups.agg(*_totals(columns, split=split)).collect()]
 
 
-def _columns(files: Reports | Tables, source: Source, types: dict[str, str]) -> _Columns:
+def _columns(files: Reports | Tables, source: Source, types: dict[str, Type]) -> _Columns:
     present = _present(files) - set(LAKE_COLUMNS)
     numbers = [name for name in types if name in present and _is_summed(types[name])]
-    decimals = [name for name in numbers if types[name] == DECIMAL and not source.of_table]
+    decimals = {
+        name: type_.scale for name, type_ in types.items() if isinstance(type_, DecimalType)
+    }
     return _Columns(
         numbers=numbers,
         costs=source.costs,
         others=[name for name in types if name in present and name not in numbers],
-        roundable=[name for name in decimals if files.text(name)],
+        roundable={
+            name: decimals[name]
+            for name in numbers
+            if name in decimals and not source.of_table and files.text(name)
+        },
     )
 
 
-def _is_summed(type_: str) -> bool:
-    return type_ in _WHOLE_NUMBERS or parse_decimal(type_) is not None
+def _is_summed(type_: Type) -> bool:
+    return type_ in _WHOLE_NUMBERS or isinstance(type_, DecimalType)
 
 
 def _present(files: Reports | Tables) -> set[str]:
@@ -91,11 +97,11 @@ def _present(files: Reports | Tables) -> set[str]:
 
 
 def _cells(
-    files: Reports | Tables, source: Source, types: dict[str, str], columns: _Columns
+    files: Reports | Tables, source: Source, types: dict[str, Type], columns: _Columns
 ) -> list[str]:
     present = _present(files)
 
-    def value(name: str | None, type_: str) -> str:
+    def value(name: str | None, type_: Type) -> str:
         return (
             files.value(name, type_)
             if name is not None and name in present
@@ -121,8 +127,8 @@ def _cells(
             for n, name in enumerate(columns.others)
         ),
         *(
-            f"{sql.is_rounded(_text(files, name), DECIMAL_SCALE)} AS rounded{n}"
-            for n, name in enumerate(columns.roundable)
+            f"{sql.is_rounded(_text(files, name), scale)} AS rounded{n}"
+            for n, (name, scale) in enumerate(columns.roundable.items())
         ),
     ]
 

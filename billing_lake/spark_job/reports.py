@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from billing_lake.domain.shared_columns import origins
+from billing_lake.domain.types import STRING, Type
 from billing_lake.spark_job import sql
 from billing_lake.spark_job.hadoop import same_path
 from billing_lake.spark_job.inputs import (
@@ -110,10 +111,10 @@ class Reports:
             f"WHEN endswith({cell}, '\\r') THEN left({cell}, length({cell}) - 1) ELSE {cell} END"
         )
 
-    def value(self, name: str, type_: str) -> str:
+    def value(self, name: str, type_: Type) -> str:
         """Return SQL for the column ``name`` as ``type_``; fails for a cell that does not fit."""
         cell = self.text(name)
-        if type_ == "string":
+        if type_ == STRING:
             return cell
         value = sql.converted(cell, type_)
         return sql.checked(

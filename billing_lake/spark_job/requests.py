@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from billing_lake.domain.errors import BillingLakeError
 from billing_lake.domain.profiles import Profile
-from billing_lake.domain.schemas import fields_from_json
+from billing_lake.domain.schemas import fields_from_json, fields_to_json
 from billing_lake.domain.sources import EncodedFile, EncodeTarget, Source
 
 Verb = Literal["profile", "encode"]
@@ -56,7 +56,9 @@ class Request:
         return {
             "verb": self.verb,
             "source": self.source.to_json(),
-            "target": None if self.target is None else asdict(self.target),
+            "target": None
+            if self.target is None
+            else {**asdict(self.target), "fields": fields_to_json(self.target.fields)},
         }
 
     @classmethod

@@ -10,8 +10,17 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 from billing_lake.domain.periods import MOMENT, UTC_END
-from billing_lake.domain.schemas import MAX_PRECISION, parse_decimal
-from billing_lake.domain.types import STRING, TIMESTAMP
+from billing_lake.domain.types import (
+    MAX_PRECISION,
+    TIMESTAMP,
+    Decimal,
+    Foreign,
+    Map,
+    Primitive,
+    Type,
+    assert_never,
+    not_written,
+)
 
 FAULT = "billing-lake-fault"
 """What begins the message of a query that met a cell which does not fit."""
@@ -37,16 +46,6 @@ _USUAL_MOMENT = (
 _ANY_MOMENT = rf"\A(?:{MOMENT})\z"
 _EXPONENTS = {9: "[1-9]", 6: "[1-6]", 12: "1[0-2]", 15: "1[3-5]"}
 """By how many decimals an exponent adds at most: those exponents, as a pattern."""
-_SIMPLE = {
-    STRING: "string",
-    TIMESTAMP: "timestamp",
-    "int": "int",
-    "long": "bigint",
-    "float": "float",
-    "double": "double",
-    "boolean": "boolean",
-    "date": "date",
-}
 
 
 def literal(text: str) -> str:
@@ -62,10 +61,27 @@ def identifier(name: str) -> str:
     return f"`{name.replace('`', '``')}`"
 
 
-def spark_type(type_: str) -> str:
-    """Return the Spark type of an Iceberg type."""
-    number = parse_decimal(type_)
-    return _SIMPLE[type_] if number is None else f"decimal({number[0]},{number[1]})"
+def spark_type(type_: Type) -> str:  # noqa: RET503 -- a case for each type
+    """Return a type as Spark names it.
+
+    Raises:
+        SchemaChangeError: The lake does not write it.
+    """
+    match type_:
+        case Primitive.TIMESTAMP:
+            return "timestamp"
+        case Primitive.LONG:
+            return "bigint"
+        case Primitive():
+            return str(type_)
+        case Decimal(precision, scale):
+            return f"decimal({precision},{scale})"
+        case Map(key, value):
+            return f"map<{spark_type(key)},{spark_type(value)}>"
+        case Foreign():
+            raise not_written(type_)
+        case _:
+            assert_never(type_)
 
 
 def first_text(cells: Sequence[str]) -> str:
@@ -80,11 +96,10 @@ def filled(cell: str) -> str:
     return f"nullif({cell}, '')"
 
 
-def converted(cell: str, type_: str) -> str:
+def converted(cell: str, type_: Type) -> str:
     """Return the text ``cell`` as ``type_``; NULL where it does not fit."""
-    number = parse_decimal(type_)
-    if number is not None:
-        return decimal(cell, *number)
+    if isinstance(type_, Decimal):
+        return decimal(cell, type_.precision, type_.scale)
     if type_ == TIMESTAMP:
         return _moment(cell)
     return f"CAST({cell} AS {spark_type(type_)})"
@@ -104,14 +119,14 @@ def _moment(cell: str) -> str:
     )
 
 
-def checked(value: str, filled: str, shown: str, type_: str, column: str, path: str) -> str:
+def checked(value: str, filled: str, shown: str, type_: Type, column: str, path: str) -> str:
     """Return ``value``; the query fails where it is NULL although ``filled`` is true.
 
     Args:
         value: SQL for the cell, converted.
         filled: SQL for whether the cell holds anything.
         shown: SQL for the cell as text, for the error.
-        type_: Iceberg type of ``value``.
+        type_: Type of ``value``.
         column: The column's name, for the error.
         path: SQL for the path of the row's file, for the error.
     """

@@ -22,7 +22,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 import duckdb
 
 from billing_lake.domain.errors import QueryError
-from billing_lake.domain.schemas import Field, parse_decimal
+from billing_lake.domain.schemas import Field
+from billing_lake.sql.duckdb_types import duckdb_type
 from billing_lake.sql.tables import (
     CATALOGS,
     DEFAULT_CATALOG,
@@ -54,18 +55,6 @@ _TABLE_FUNCTIONS = frozenset(
     )
 )
 """Table functions that a query may call. Others read files, run text as SQL, or write logs."""
-
-_TYPES = {
-    "boolean": "BOOLEAN",
-    "date": "DATE",
-    "double": "DOUBLE",
-    "float": "FLOAT",
-    "int": "INTEGER",
-    "long": "BIGINT",
-    "string": "VARCHAR",
-    "timestamp": "TIMESTAMP",
-    "timestamptz": "TIMESTAMP WITH TIME ZONE",
-}
 
 _BATCH_ROWS = 1_000
 
@@ -340,17 +329,15 @@ def _hive(catalog: HiveTables, table: str) -> str | None:
 
 def _select(fields: Sequence[Field], have: frozenset[str], source: str | None) -> str:
     """Select the table's columns, typed; NULL for those that no file has."""
-    columns = ", ".join(
-        f"CAST({quoted(field.name) if field.name in have else 'NULL'} AS {_type(field.type)}) AS {quoted(field.name)}"
-        for field in fields
-    )
+    columns = ", ".join(f"{_cell(field, have)} AS {quoted(field.name)}" for field in fields)
     rows = f"FROM {source}" if source else "WHERE false"
     return f"SELECT {columns} {rows}"
 
 
-def _type(iceberg: str) -> str:
-    decimal = parse_decimal(iceberg)
-    return f"DECIMAL({decimal[0]}, {decimal[1]})" if decimal else _TYPES.get(iceberg, "VARCHAR")
+def _cell(field: Field, have: frozenset[str]) -> str:
+    cell = quoted(field.name) if field.name in have else "NULL"
+    type_ = duckdb_type(field.type)
+    return cell if type_ is None else f"CAST({cell} AS {type_})"
 
 
 def _table_functions(tree: Any) -> set[str]:

@@ -25,7 +25,7 @@ from datetime import timedelta
 from functools import partial
 
 from billing_lake.domain.errors import BillingLakeError, SnapshotGoneError
-from billing_lake.domain.schemas import Column, Field, SchemaPlan, plan_anew
+from billing_lake.domain.schemas import Column, Field, SchemaPlan, columns_of, plan_anew
 from billing_lake.domain.sources import Encoded, PeriodKey, Source
 from billing_lake.files.s3 import S3Files
 from billing_lake.tables.attempts import Attempts
@@ -58,7 +58,7 @@ from billing_lake.tables.glue_partition_owners import Claim, Claims
 from billing_lake.tables.glue_partitions import Partitions, location
 from billing_lake.tables.glue_tables import Entry, GlueTables, glue_names
 from billing_lake.tables.parquet_field_ids import check_fields, check_footers
-from billing_lake.tables.schema_changes import columns_of, plan_evolution
+from billing_lake.tables.schema_changes import plan_evolution
 
 _LOGGER = logging.getLogger(__name__)
 

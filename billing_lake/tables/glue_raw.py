@@ -18,6 +18,7 @@ from billing_lake.domain.deliveries import StoredObject
 from billing_lake.domain.errors import ConfigurationError
 from billing_lake.domain.shared_columns import first_of
 from billing_lake.domain.sources import SourceFile
+from billing_lake.domain.types import STRING
 from billing_lake.files.base import Files
 from billing_lake.tables.glue_schemas import hive_type, parquet_storage
 
@@ -134,7 +135,7 @@ def _columns(crawl: Crawl, header: Sequence[str]) -> tuple[dict[str, str], ...]:
     taken: set[str] = set()
     columns = []
     for name in header:
-        type_ = crawl.source.type_of(name) or "string"
+        type_ = str(crawl.source.type_of(name) or STRING)
         distinct, number = name, 1
         while distinct in taken or (number > 1 and distinct in header):
             number += 1

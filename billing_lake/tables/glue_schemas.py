@@ -11,7 +11,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from billing_lake.domain.errors import SchemaChangeError
-from billing_lake.domain.schemas import Field, parse_decimal
+from billing_lake.domain.schemas import Field
+from billing_lake.domain.types import (
+    Decimal,
+    Foreign,
+    Map,
+    Primitive,
+    Type,
+    assert_never,
+    parse,
+)
 from billing_lake.tables.base import EXPORT, PERIOD
 
 LARGEST_VALUE = 400_000
@@ -21,37 +30,33 @@ PARTITION_KEYS = (PERIOD, EXPORT)
 """Columns by which a Hive-style table is partitioned: a load replaces one period of one export, so that is a partition."""
 
 _FIELDS = "billing-lake.fields."
-_TYPES: Mapping[str, str] = {
-    "string": "string",
-    "timestamptz": "timestamp",
-    "timestamp": "timestamp",
-    "date": "date",
-    "int": "int",
-    "long": "bigint",
-    "float": "float",
-    "double": "double",
-    "boolean": "boolean",
-    "map<string, string>": "map<string,string>",
-    "map<string, double>": "map<string,double>",
-}
 
 
-def hive_type(column: str, type_: str) -> str:
-    """Return Hive's name of an Iceberg type.
+def hive_type(column: str, type_: Type) -> str:  # noqa: RET503 -- a case for each type
+    """Return a type as Hive names it; ``column`` is for the error.
 
     Raises:
-        SchemaChangeError: There is none.
+        SchemaChangeError: A Hive-style table cannot hold it.
     """
-    decimal = parse_decimal(type_)
-    if decimal is not None:
-        return f"decimal({decimal[0]},{decimal[1]})"
-    if type_ not in _TYPES:
-        raise SchemaChangeError(
-            f"A Hive-style table cannot hold a column of type {type_}",
-            remedy="Give the column another type in the dictionary",
-            column=column,
-        )
-    return _TYPES[type_]
+    match type_:
+        case Primitive.TIMESTAMP:
+            return "timestamp"
+        case Primitive.LONG:
+            return "bigint"
+        case Primitive():
+            return str(type_)
+        case Decimal(precision, scale):
+            return f"decimal({precision},{scale})"
+        case Map(key, value):
+            return f"map<{hive_type(column, key)},{hive_type(column, value)}>"
+        case Foreign():
+            raise SchemaChangeError(
+                f"A Hive-style table cannot hold a column of type {type_}",
+                remedy="Give the column another type in the dictionary",
+                column=column,
+            )
+        case _:
+            assert_never(type_)
 
 
 def data_columns(fields: Sequence[Field]) -> list[dict[str, str]]:
@@ -89,7 +94,9 @@ def parquet_storage(columns: Sequence[Mapping[str, str]], location: str) -> dict
 
 def fields_to_parameters(fields: Sequence[Field]) -> dict[str, str]:
     """Return the table parameters that keep ``fields`` exactly."""
-    text = json.dumps([[f.field_id, f.name, f.type] for f in fields], separators=(",", ":"))
+    text = json.dumps(
+        [[f.field_id, f.name, str(f.type), *f.nested_ids] for f in fields], separators=(",", ":")
+    )
     chunks = [text[at : at + LARGEST_VALUE] for at in range(0, len(text), LARGEST_VALUE)]
     return {f"{_FIELDS}{number}": chunk for number, chunk in enumerate(chunks)}
 
@@ -104,7 +111,10 @@ def fields_from_parameters(parameters: Mapping[str, str]) -> tuple[Field, ...]:
         int(name.removeprefix(_FIELDS)) for name in parameters if name.startswith(_FIELDS)
     )
     text = "".join(parameters[f"{_FIELDS}{number}"] for number in numbers)
-    return tuple(Field(name, type_, field_id) for field_id, name, type_ in json.loads(text))
+    return tuple(
+        Field(name, parse(type_), field_id, tuple(nested_ids))
+        for field_id, name, type_, *nested_ids in json.loads(text)
+    )
 
 
 def without_fields(parameters: Mapping[str, str]) -> dict[str, str]:

@@ -22,7 +22,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from billing_lake.domain.errors import BillingLakeError, SnapshotGoneError, StorageWriteError
-from billing_lake.domain.schemas import Column, Field, SchemaPlan, plan_anew
+from billing_lake.domain.schemas import Column, Field, SchemaPlan, columns_of, plan_anew
 from billing_lake.domain.sources import Encoded, PeriodKey, Source
 from billing_lake.files.local import files_below, link_or_copy, remove_tree
 from billing_lake.tables.attempts import Attempts
@@ -54,7 +54,7 @@ from billing_lake.tables.hive_rows import (
 from billing_lake.tables.hive_views import Views
 from billing_lake.tables.local_db import LocalDatabase
 from billing_lake.tables.parquet_field_ids import check_fields, check_footers
-from billing_lake.tables.schema_changes import columns_of, plan_evolution
+from billing_lake.tables.schema_changes import plan_evolution
 
 log = logging.getLogger(__name__)
 

@@ -14,8 +14,9 @@ from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING
 
 from billing_lake.domain.errors import ConfigurationError, SnapshotGoneError, TableError
-from billing_lake.domain.schemas import Column, Field, SchemaPlan
+from billing_lake.domain.schemas import Column, Field, SchemaPlan, columns_of
 from billing_lake.domain.sources import Encoded, PeriodKey, Source
+from billing_lake.domain.types import is_written
 from billing_lake.files.local import LocalFiles, local_path
 from billing_lake.tables.attempts import Attempts
 from billing_lake.tables.base import EXPORT, PERIOD, Commit, check_columns, check_key, check_table
@@ -24,6 +25,7 @@ from billing_lake.tables.iceberg_columns import evolve, fields_of, replan, shape
 from billing_lake.tables.iceberg_commits import IcebergCommits
 from billing_lake.tables.iceberg_opening import open_catalog, open_table
 from billing_lake.tables.iceberg_replacements import Replacement, equals, held, of_period
+from billing_lake.tables.iceberg_types import lake_fields
 
 if TYPE_CHECKING:
     from pyiceberg.catalog import Catalog
@@ -234,7 +236,8 @@ class IcebergTables:
             what = f"Table {table} has delete files for {key.period}, which only an Iceberg reader can apply"
             raise TableError(what, remedy="Load the period again: that replaces all of its files")
         uris = (_plain(task.file.file_path) for task in tasks)
-        return table_source(uris, (Column(one.name, str(one.field_type)) for one in columns))
+        fields = (one for one in lake_fields(columns) if is_written(one.type))
+        return table_source(uris, columns_of(fields))
 
     def periods(self, table: str, export: str) -> tuple[str, ...]:
         """Return the billing periods of the export that hold rows, in order."""

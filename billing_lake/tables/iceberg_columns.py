@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from billing_lake.domain.errors import SchemaChangeError
 from billing_lake.domain.schemas import Column, Field, SchemaPlan, plan_anew
-from billing_lake.domain.schemas import plan as plan_schema
+from billing_lake.domain.types import Map, Type
 from billing_lake.tables.base import EXPORT, PERIOD
+from billing_lake.tables.iceberg_types import iceberg_type, lake_fields, nested_fields
+from billing_lake.tables.schema_changes import plan_evolution
 
 if TYPE_CHECKING:
     from pyiceberg.partitioning import PartitionSpec
     from pyiceberg.schema import Schema
     from pyiceberg.table import Table, Transaction
-    from pyiceberg.types import NestedField
+    from pyiceberg.table.update.schema import UpdateSchema
 
 
 def shape(fields: Sequence[Field]) -> tuple[Schema, PartitionSpec, dict[str, str]]:
@@ -23,7 +24,7 @@ def shape(fields: Sequence[Field]) -> tuple[Schema, PartitionSpec, dict[str, str
     from pyiceberg.schema import Schema, assign_fresh_schema_ids
     from pyiceberg.transforms import IdentityTransform
 
-    asked = Schema(*nested(fields))
+    asked = Schema(*nested_fields(fields))
     schema = assign_fresh_schema_ids(asked)
     parts = (
         PartitionField(schema.find_field(name).field_id, 1000 + n, IdentityTransform(), name)
@@ -45,11 +46,7 @@ def evolve(table: Table, plan: SchemaPlan) -> tuple[Field, ...]:
         SchemaChangeError: A planned column has a type that no promotion joins with the planned one.
     """
     have = fields_of(table)
-    diff = plan_schema(have, [Column(field.name, field.type) for field in plan.fields]).diff
-    if diff.incompatible:
-        change = diff.incompatible[0]
-        what = f"The column is {change.table} in table {'.'.join(table.name())} and {change.delivery} in the plan"
-        raise SchemaChangeError(what, column=change.name)
+    diff = plan_evolution(".".join(table.name()), have, plan).diff
     if not (diff.added or diff.widened):
         return have
     with table.transaction() as transaction:
@@ -59,7 +56,7 @@ def evolve(table: Table, plan: SchemaPlan) -> tuple[Field, ...]:
 
 def change_columns(transaction: Transaction, plan: SchemaPlan) -> None:
     """Change the columns of a table as planned, within ``transaction``."""
-    types = {field.name: field for field in nested(plan.fields)}
+    planned = {field.name: field for field in plan.fields}
     diff = plan.diff
     if not (diff.added or diff.widened):
         return
@@ -67,9 +64,10 @@ def change_columns(transaction: Transaction, plan: SchemaPlan) -> None:
         for change in diff.incompatible:
             update.delete_column(change.name)
         for column in diff.added:
-            update.add_column(column.name, types[column.name].field_type)
+            field = planned[column.name]
+            update.add_column(field.name, iceberg_type(field.type, field.nested_ids))
         for change in diff.widened:
-            update.update_column(change.name, types[change.name].field_type)
+            _promote(update, (change.name,), planned[change.name].type)
 
 
 def replan(table: Table, wanted: Sequence[Column]) -> SchemaPlan:
@@ -79,11 +77,12 @@ def replan(table: Table, wanted: Sequence[Column]) -> SchemaPlan:
 
 def fields_of(table: Table) -> tuple[Field, ...]:
     """Return a table's fields."""
-    return tuple(Field(f.name, str(f.field_type), f.field_id) for f in table.schema().fields)
+    return lake_fields(table.schema().fields)
 
 
-def nested(fields: Sequence[Field]) -> list[NestedField]:
-    """Return fields as pyiceberg has them."""
-    from pyiceberg.types import NestedField
-
-    return [NestedField(field_id=f.field_id, name=f.name, field_type=f.type) for f in fields]
+def _promote(update: UpdateSchema, path: tuple[str, ...], type_: Type) -> None:
+    """Change the type of a column; of a map, only the type of its values can change."""
+    if isinstance(type_, Map):
+        _promote(update, (*path, "value"), type_.value)
+    else:
+        update.update_column(path, iceberg_type(type_))

@@ -11,11 +11,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from billing_lake.domain.schemas import Field, SchemaPlan
+from billing_lake.domain.schemas import Field, SchemaPlan, columns_of
 from billing_lake.domain.sources import Encoded, EncodedFile, PeriodKey
 from billing_lake.tables.base import DELIVERY_IDENTITY, DELIVERY_VERSION, EXPORT, PERIOD, Commit
 from billing_lake.tables.iceberg_columns import fields_of, replan
-from billing_lake.tables.schema_changes import columns_of
 
 if TYPE_CHECKING:
     from pyiceberg.expressions import BooleanExpression

@@ -7,18 +7,15 @@ error and be wrong, so nothing is committed before names, types and ids have bee
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, BinaryIO
+from typing import BinaryIO
 
 from billing_lake.domain.errors import FieldIdMismatchError, LoadError
 from billing_lake.domain.schemas import Field
 from billing_lake.domain.sources import Encoded, EncodedFile
 from billing_lake.files.local import LocalFiles
-
-if TYPE_CHECKING:
-    import pyarrow as pa
+from billing_lake.files.parquet_types import parquet_fields
 
 _OPEN_HERE = LocalFiles().open
-_FIELD_ID = b"PARQUET:field_id"
 _AGAIN = "Load the period again: the delivery is encoded anew"
 
 
@@ -78,39 +75,22 @@ def _check_footer(
     if footer.num_rows != file.rows:
         what = f"An encoded file has {footer.num_rows:,} rows, not {file.rows:,}"
         raise LoadError(what, remedy=_AGAIN, file=file.uri)
-    carried = [_carried(column) for column in footer.schema.to_arrow_schema()]
+    carried = parquet_fields(footer.schema.to_arrow_schema())
     # Spark writes no ids into files with maps; such a file is read by the table's name mapping, so by name.
-    by_name = all(field_id is None for _, _, field_id in carried)
-    expected = {(f.name, f.type, None if by_name else f.field_id) for f in fields}
-    for name, type_, field_id in sorted(expected.symmetric_difference(carried), key=str):
-        what = f"An encoded file does not carry the fields that it should: {type_}, field id {field_id}"
+    by_name = all(id_ is None for _, _, ids in carried for id_ in ids)
+    expected = {
+        (one.name, one.type, tuple(None if by_name else id_ for id_ in one.ids)) for one in fields
+    }
+    for name, type_, ids in sorted(expected.symmetric_difference(carried), key=str):
+        what = (
+            f"An encoded file does not carry the fields that it should: {type_}, {_ids_text(ids)}"
+        )
         raise FieldIdMismatchError(what, file=file.uri, column=name)
 
 
 def _described(field: Field) -> str:
-    return f"{field.type} with field id {field.field_id}"
+    return f"{field.type} with {_ids_text(field.ids)}"
 
 
-def _carried(column: pa.Field) -> tuple[str, str, int | None]:
-    field_id = (column.metadata or {}).get(_FIELD_ID)
-    return column.name, _iceberg_type(column.type), None if field_id is None else int(field_id)
-
-
-def _iceberg_type(type_: pa.DataType) -> str:
-    """Return the Iceberg type of an Arrow type, or Arrow's own name for one that the lake does not write."""
-    import pyarrow.types as t
-
-    if t.is_string(type_) or t.is_large_string(type_) or t.is_string_view(type_):
-        return "string"
-    if t.is_decimal(type_):
-        return f"decimal({type_.precision}, {type_.scale})"
-    return {
-        "timestamp[us, tz=UTC]": "timestamptz",
-        "timestamp[us]": "timestamp",
-        "int32": "int",
-        "int64": "long",
-        "float": "float",
-        "double": "double",
-        "bool": "boolean",
-        "date32[day]": "date",
-    }.get(str(type_), str(type_))
+def _ids_text(ids: Sequence[int | None]) -> str:
+    return f"field id {', '.join(map(str, ids))}"

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from billing_lake.domain.errors import SchemaChangeError
-from billing_lake.domain.schemas import Column, Field, SchemaPlan, plan
-
-
-def columns_of(fields: Iterable[Field]) -> tuple[Column, ...]:
-    """Return the columns that fields describe, without their ids."""
-    return tuple(Column(field.name, field.type) for field in fields)
+from billing_lake.domain.schemas import Field, SchemaPlan, columns_of, plan
 
 
 def plan_evolution(table: str, have: Sequence[Field], planned: SchemaPlan) -> SchemaPlan:

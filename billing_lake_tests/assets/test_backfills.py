@@ -23,6 +23,7 @@ from billing_lake.assets import crawler_table, periods
 from billing_lake.domain.errors import CommitConflictError, StorageWriteError
 from billing_lake.domain.schemas import Column, lake_columns, plan
 from billing_lake.domain.sources import PeriodKey
+from billing_lake.domain.types import LONG
 from billing_lake.landing.local import LocalStorage
 from billing_lake.sample import SampleDelivery
 from billing_lake.tables.hive import HiveTables
@@ -159,7 +160,7 @@ def spoil_a_file(_: SampleLake, delivery: SampleDelivery) -> None:
 
 def spoil_a_column(lake: SampleLake, _: SampleDelivery) -> None:
     """Of all months, only the bad one has the tag."""
-    columns = lake_columns([Column("resource_tags_user_project", "long")])
+    columns = lake_columns([Column("resource_tags_user_project", LONG)])
     lake.lake.iceberg.create(TABLE, plan(None, columns).fields)
 
 

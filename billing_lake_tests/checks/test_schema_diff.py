@@ -10,13 +10,14 @@ import dagster as dg
 import pytest
 
 from billing_lake.domain.schemas import Column, lake_columns, plan
+from billing_lake.domain.types import parse
 from billing_lake_tests.lakes import EXPORT, TABLE, SampleLake, verdicts
 
 COST = "line_item_unblended_cost"
 
 
 def make_table_with(lake: SampleLake, **types: str) -> None:
-    columns = lake_columns([Column(name, type_) for name, type_ in types.items()])
+    columns = lake_columns([Column(name, parse(type_)) for name, type_ in types.items()])
     lake.lake.iceberg.create(TABLE, plan(None, columns).fields)
 
 

@@ -8,15 +8,20 @@ from io import StringIO
 from pathlib import Path
 
 import pytest
+from pyiceberg.types import ListType, StringType
 
 from billing_lake.commands.results import as_text
 from billing_lake.deployments import LocalLake
 from billing_lake.domain.errors import QueryError, TableError
-from billing_lake.domain.schemas import Field, plan
+from billing_lake.domain.schemas import Column, plan
+from billing_lake.domain.types import DECIMAL, STRING, Map
 from billing_lake.sql.lake_sql import LakeSql, literal
 from billing_lake.sql.named_queries import UNBLENDED
 from billing_lake.sql.tables import quoted
 from billing_lake_tests.commands.conftest import TABLE, Runner
+from billing_lake_tests.tables import making
+
+TAGS = Map(STRING, STRING)
 
 SISTERS = (TABLE, f"s3tables.{TABLE}", f"hive.{TABLE}")
 
@@ -193,21 +198,36 @@ def test_the_connection_itself_is_locked_should_the_parser_let_something_pass(
 
 def test_empty_tables_are_empty_and_typed(tmp_path: Path) -> None:
     lake = LocalLake(tmp_path)
-    fields = [
-        Field("export_name", "string", 1),
-        Field("billing_period", "string", 2),
-        Field("cost", "decimal(38, 18)", 3),
+    names = ("export_name", "billing_period")
+    columns = [
+        *(Column(name, STRING) for name in names),
+        Column("cost", DECIMAL),
+        Column("tags", TAGS),
     ]
     for catalog in (lake.iceberg, lake.hive):
-        catalog.create("billing.empty", plan(None, fields).fields)  # type: ignore[arg-type]
+        catalog.create("billing.empty", plan(None, columns).fields)
     with LakeSql(lake) as lake_sql:
         assert not lake_sql.broken
         for name in ("billing.empty", "hive.billing.empty"):
-            result = lake_sql.ask(f"SELECT cost, billing_period FROM {name}")
-            assert result.types == ("DECIMAL(38,18)", "VARCHAR")
+            result = lake_sql.ask(f"SELECT cost, billing_period, tags FROM {name}")
+            assert result.types == ("DECIMAL(38,18)", "VARCHAR", "MAP(VARCHAR, VARCHAR)")
             assert list(result.rows()) == []
         with pytest.raises(TableError, match=r"no table billing\.other"):
             lake_sql.table("billing.other")
+
+
+def test_maps_and_columns_that_somebody_else_added_are_read_as_they_are(tmp_path: Path) -> None:
+    lake = LocalLake(tmp_path / "lake")
+    fields = plan(None, (*making.COLUMNS, Column("tags", TAGS))).fields
+    lake.iceberg.create(making.TABLE, fields)
+    with lake.iceberg.open(making.TABLE).update_schema() as update:
+        update.add_column("theirs", ListType(element_id=1, element=StringType()))
+    encoded = making.encode(tmp_path / "staging", rows=(1,), fields=fields, tags={"a": "1"})
+    making.load(lake.iceberg, encoded)
+    with LakeSql(lake) as lake_sql:
+        assert not lake_sql.broken
+        result = lake_sql.ask(f"SELECT tags['a'], theirs FROM {making.TABLE}")
+        assert list(result.rows()) == [("1", None)]
 
 
 def test_identifiers_and_literals_are_quoted() -> None:

@@ -15,13 +15,14 @@ from billing_lake.domain.schemas import (
     Field,
     SchemaDiff,
     TypeChange,
+    columns_from_json,
+    columns_to_json,
     fields_from_json,
     fields_to_json,
     lake_columns,
-    parse_decimal,
     plan,
 )
-from billing_lake.domain.types import DECIMAL, STRING
+from billing_lake.domain.types import DECIMAL, LONG, STRING, Map, parse
 
 NAMES = st.lists(
     st.from_regex(r"(line_item|resource_tags_user)_[a-d]{1,3}", fullmatch=True),
@@ -37,7 +38,9 @@ def columns(names: Iterable[str]) -> tuple[Column, ...]:
 
 
 def table(**types: str) -> tuple[Field, ...]:
-    return tuple(Field(name, type_, n) for n, (name, type_) in enumerate(types.items(), start=1))
+    return tuple(
+        Field(name, parse(type_), n) for n, (name, type_) in enumerate(types.items(), start=1)
+    )
 
 
 @given(NAMES)
@@ -75,11 +78,9 @@ def test_a_plan_never_drops_renames_or_renumbers_a_field(old: list[str], new: li
 
 
 def test_new_columns_come_last_with_the_next_free_ids() -> None:
-    planned = plan(table(a="string", b="string"), [Column("c", "string"), Column("a", "string")])
-    assert planned.fields[-1] == Field("c", "string", 3)
-    assert planned.diff == SchemaDiff(
-        added=(Column("c", "string"),), missing=(Column("b", "string"),)
-    )
+    planned = plan(table(a="string", b="string"), [Column("c", STRING), Column("a", STRING)])
+    assert planned.fields[-1] == Field("c", STRING, 3)
+    assert planned.diff == SchemaDiff(added=(Column("c", STRING),), missing=(Column("b", STRING),))
 
 
 @pytest.mark.parametrize(
@@ -89,11 +90,11 @@ def test_new_columns_come_last_with_the_next_free_ids() -> None:
 def test_a_wider_delivery_promotes_the_table_and_a_narrower_one_fits_as_it_is(
     before: str, after: str
 ) -> None:
-    wider = plan(table(a=before), [Column("a", after)])
-    assert wider.fields == (Field("a", after, 1),)
-    assert wider.diff == SchemaDiff(widened=(TypeChange("a", before, after),))
-    narrower = plan(table(a=after), [Column("a", before)])
-    assert narrower.fields == (Field("a", after, 1),)
+    wider = plan(table(a=before), [Column("a", parse(after))])
+    assert wider.fields == table(a=after)
+    assert wider.diff == SchemaDiff(widened=(TypeChange("a", parse(before), parse(after)),))
+    narrower = plan(table(a=after), [Column("a", parse(before))])
+    assert narrower.fields == table(a=after)
     assert not narrower.diff.changes
 
 
@@ -103,16 +104,18 @@ def test_a_wider_delivery_promotes_the_table_and_a_narrower_one_fits_as_it_is(
         ("string", "long"),
         ("decimal(38, 18)", "string"),
         ("decimal(38, 18)", "decimal(38, 9)"),
-        ("timestamptz", "timestamp"),
+        ("timestamptz", "date"),
+        ("map<string, int>", "map<date, int>"),
+        ("map<string, int>", "map<string, string>"),
         ("double", "decimal(38, 18)"),
     ],
 )
 def test_any_other_change_of_type_is_refused_and_the_table_keeps_its_type(
     before: str, after: str
 ) -> None:
-    planned = plan(table(a=before), [Column("a", after)])
+    planned = plan(table(a=before), [Column("a", parse(after))])
     assert planned.fields == table(a=before)
-    assert planned.diff.incompatible == (TypeChange("a", before, after),)
+    assert planned.diff.incompatible == (TypeChange("a", parse(before), parse(after)),)
 
 
 @pytest.mark.parametrize(
@@ -121,17 +124,43 @@ def test_any_other_change_of_type_is_refused_and_the_table_keeps_its_type(
 def test_a_column_that_a_table_spells_in_another_way_is_another_one_which_files_do_not_have(
     spelling: str,
 ) -> None:
-    delivered = Column("line_item_unblended_cost", "string")
+    delivered = Column("line_item_unblended_cost", STRING)
     planned = plan(table(**{spelling: "string"}), [delivered])
-    assert planned.diff == SchemaDiff(added=(delivered,), missing=(Column(spelling, "string"),))
-    assert planned.fields[-1] == Field(delivered.name, "string", 2)
+    assert planned.diff == SchemaDiff(added=(delivered,), missing=(Column(spelling, STRING),))
+    assert planned.fields[-1] == Field(delivered.name, STRING, 2)
 
 
-def test_decimals_are_read_with_and_without_a_space() -> None:
-    assert parse_decimal("decimal(38, 18)") == parse_decimal("decimal(38,18)") == (38, 18)
-    assert parse_decimal("string") is None
+def test_the_parts_of_a_map_are_numbered_as_iceberg_numbers_them() -> None:
+    tags = Column("tags", Map(STRING, STRING))
+    nested = Column("nested", Map(STRING, Map(STRING, LONG)))
+    first = plan(None, [tags, Column("a", STRING)]).fields
+    assert first == (Field("tags", tags.type, 1, (3, 4)), Field("a", STRING, 2))
+    later = plan(first, [tags, nested, Column("b", STRING)])
+    assert later.fields[2:] == (
+        Field("nested", nested.type, 5, (6, 7, 8, 9)),
+        Field("b", STRING, 10),
+    )
+    assert plan(first, [Column("b", STRING)], last_id=11).fields[-1].field_id == 12
+
+
+def test_a_map_keeps_the_ids_of_its_parts_when_its_values_are_promoted() -> None:
+    (before,) = plan(None, [Column("m", Map(STRING, parse("int")))]).fields
+    planned = plan((before,), [Column("m", Map(STRING, LONG))])
+    assert planned.fields == (Field("m", Map(STRING, LONG), 1, (2, 3)),)
+    assert planned.diff.widened == (TypeChange("m", before.type, Map(STRING, LONG)),)
+
+
+def test_files_lack_a_column_that_somebody_else_added_with_a_type_of_his_own() -> None:
+    have = table(a="string", theirs="list<string>")
+    planned = plan(have, [Column("a", STRING), Column("b", STRING)])
+    assert planned.fields == (have[0], Field("b", STRING, 3))
+    assert planned.diff.missing == (Column("theirs", parse("list<string>")),)
+    refused = plan(have, [Column("theirs", STRING)]).diff.incompatible
+    assert refused == (TypeChange("theirs", parse("list<string>"), STRING),)
 
 
 def test_fields_survive_the_way_through_json() -> None:
-    fields = table(a="string", b="decimal(38, 18)")
+    columns = [Column("a", STRING), Column("b", Map(STRING, DECIMAL))]
+    fields = plan(None, columns).fields
     assert fields_from_json(json.loads(json.dumps(fields_to_json(fields)))) == fields
+    assert columns_from_json(json.loads(json.dumps(columns_to_json(columns)))) == tuple(columns)

@@ -21,13 +21,14 @@ from billing_lake.domain.sources import (
     SourceFile,
     union_columns,
 )
+from billing_lake.domain.types import DECIMAL, STRING
 from billing_lake_tests.domain.test_deliveries import DELIVERY
 
 SOURCE = Source(
     container="csv",
     compression="gzip",
     files=(SourceFile(uri="/r/a", name="a", columns=("x", "y", "x")),),
-    columns=(Column("x", "string"), Column("y", "decimal(38, 18)")),
+    columns=(Column("x", STRING), Column("y", DECIMAL)),
     roles=Roles(currency="x"),
     costs=("y",),
     nulls=("", "NULL"),
@@ -46,7 +47,7 @@ def test_files_that_no_engine_reads_are_no_source(packed: tuple[Container, Compr
 
 
 def test_a_source_knows_the_type_of_its_columns_only() -> None:
-    assert SOURCE.type_of("y") == "decimal(38, 18)"
+    assert SOURCE.type_of("y") == DECIMAL
     assert SOURCE.type_of("z") is None
 
 
@@ -55,14 +56,14 @@ def test_encoded_files_survive_the_way_through_json_and_add_up() -> None:
         identity="i",
         version="v",
         files=(EncodedFile(uri="/a", rows=2, size=10), EncodedFile(uri="/b", rows=3, size=20)),
-        fields=(Field("x", "string", 1),),
+        fields=(Field("x", STRING, 1),),
     )
     assert Encoded.from_json(json.loads(json.dumps(encoded.to_json()))) == encoded
     assert (encoded.rows, encoded.size) == (5, 30)
 
 
 def test_the_union_of_columns_keeps_the_order_of_first_sight() -> None:
-    x, y, z = (Column(name, "string") for name in "xyz")
+    x, y, z = (Column(name, STRING) for name in "xyz")
     assert union_columns([[y, x], [x, z]]) == (y, x, z)
 
 

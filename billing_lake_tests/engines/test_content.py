@@ -20,6 +20,7 @@ from billing_lake.domain.column_names import LAKE_COLUMNS, SOURCE_FILE
 from billing_lake.domain.content import Content, merge_content, other_columns
 from billing_lake.domain.errors import DeliveryChangedError
 from billing_lake.domain.sources import EncodedFile, Source
+from billing_lake.domain.types import BOOLEAN, LONG
 from billing_lake.engines.base import Engine
 from billing_lake.engines.polars_engine import PolarsEngine
 from billing_lake.engines.spark_engine import SparkEngine
@@ -75,8 +76,7 @@ def test_a_parquet_report_has_the_content_of_its_table(engine: Engine, tmp_path:
         "line_item_product_code": pa.array(["", None, "x"]),
     }
     path = test_parquet_sources.parquet(tmp_path / "r.parquet", columns)
-    types = {"ids": "long", "flag": "boolean"}
-    source = test_parquet_sources.source_of(path, names=list(columns), **types)
+    source = test_parquet_sources.source_of(path, names=list(columns), ids=LONG, flag=BOOLEAN)
     raw, table = contents(source, encode(engine, source, tmp_path / "out"))
     assert raw == table
     assert raw.rows == 3

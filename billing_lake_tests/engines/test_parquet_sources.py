@@ -16,7 +16,17 @@ from billing_lake.domain import errors
 from billing_lake.domain.profiles import compare
 from billing_lake.domain.schemas import Column
 from billing_lake.domain.sources import Source, SourceFile
-from billing_lake.domain.types import DECIMAL, STRING, TIMESTAMP
+from billing_lake.domain.types import (
+    BOOLEAN,
+    DATE,
+    DECIMAL,
+    DOUBLE,
+    INT,
+    LONG,
+    STRING,
+    TIMESTAMP,
+    Type,
+)
 from billing_lake.engines.base import Engine
 from billing_lake.formats.legacy_cur import LEGACY_CUR
 from billing_lake_tests.engines.report_files import encode, table_of
@@ -36,7 +46,7 @@ def parquet(path: Path, columns: dict[str, pa.Array], **settings: Any) -> Path:
     return path
 
 
-def source_of(*paths: Path, names: Sequence[str], **types: str) -> Source:
+def source_of(*paths: Path, names: Sequence[str], **types: Type) -> Source:
     """Return the source of Parquet report files with the columns ``names``, typed by the dictionary or by ``types``."""
     return LEGACY_CUR.source(
         [SourceFile(uri=str(path), name=path.name) for path in paths],
@@ -164,15 +174,19 @@ def test_a_column_may_change_its_type_from_file_to_file(engine: Engine, tmp_path
     assert engine.profile(source).totals == {"(none)": {COST: Decimal("1.5")}}
 
 
-@pytest.mark.parametrize("type_", ["int", "long", "double", "boolean", "date"])
-def test_types_that_need_no_change_are_kept(engine: Engine, tmp_path: Path, type_: str) -> None:
-    cells = {
-        "int": pa.array([1, None], pa.int32()),
-        "long": pa.array([2**40, None]),
-        "double": pa.array([0.1, None]),
-        "boolean": pa.array([True, None]),
-        "date": pa.array([date(2025, 3, 1), None]),
-    }[type_]
+@pytest.mark.parametrize(
+    ("type_", "cells"),
+    [
+        (INT, pa.array([1, None], pa.int32())),
+        (LONG, pa.array([2**40, None])),
+        (DOUBLE, pa.array([0.1, None])),
+        (BOOLEAN, pa.array([True, None])),
+        (DATE, pa.array([date(2025, 3, 1), None])),
+    ],
+)
+def test_types_that_need_no_change_are_kept(
+    engine: Engine, tmp_path: Path, type_: Type, cells: pa.Array
+) -> None:
     path = parquet(tmp_path / "r.parquet", {"tag": cells})
     (file,) = encode(engine, source_of(path, names=["tag"], tag=type_), tmp_path / "out")
     assert pq.read_table(file.uri)["tag"].to_pylist() == cells.to_pylist()

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from billing_lake.domain import errors
 from billing_lake.domain.profiles import compare
+from billing_lake.domain.types import BOOLEAN, DOUBLE, INT, LONG
 from billing_lake.engines.base import Engine
 from billing_lake.engines.blocks import row_blocks
 from billing_lake.engines.cell_counts import column_counts, empty_cells
@@ -103,7 +104,7 @@ def test_sums_of_parquet_reports_never_wrap_around(engine: Engine, tmp_path: Pat
         "share": pa.array([0.1, 0.2, None]),
     }
     path = test_parquet_sources.parquet(tmp_path / "r.parquet", columns)
-    types = {"ids": "long", "small": "int", "flag": "boolean", "share": "double"}
+    types = {"ids": LONG, "small": INT, "flag": BOOLEAN, "share": DOUBLE}
     source = test_parquet_sources.source_of(path, names=list(columns), **types)
     raw = engine.profile(source)
     assert raw.sums == {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from datetime import datetime, timezone
 from decimal import Decimal
 from fractions import Fraction
@@ -15,8 +16,10 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from billing_lake.domain.profiles import compare
+from billing_lake.domain.schemas import Column
 from billing_lake.domain.text_values import fits
 from billing_lake.domain.types import TIMESTAMP
+from billing_lake.domain.types import Decimal as DecimalType
 from billing_lake.engines.base import Engine
 from billing_lake.engines.polars_engine import PolarsEngine
 from billing_lake.engines.spark_engine import SparkEngine
@@ -72,6 +75,21 @@ def test_cells_that_lose_digits_are_counted_by_column(engine: Engine, tmp_path: 
     ]
     path = report(tmp_path / "r.csv.gz", csv_text([minimal_row(cost=cost) for cost in costs]))
     assert engine.profile(source_of(path)).rounded == {COST: 5}
+
+
+def test_cells_that_lose_digits_are_counted_by_the_scale_of_their_own_column(
+    engine: Engine, tmp_path: Path
+) -> None:
+    rows = [minimal_row(cost=cost) for cost in ("0.12", "0.125", "7", "0.135", "1E-3")]
+    source = source_of(report(tmp_path / "r.csv.gz", csv_text(rows)))
+    types = {COST: DecimalType(9, 2)}
+    columns = (Column(one.name, types.get(one.name, one.type)) for one in source.columns)
+    source = replace(source, columns=tuple(columns))
+    raw = engine.profile(source)
+    assert raw.rounded == {COST: 3}
+    assert raw.totals == {"USD": {COST: Decimal("7.38")}}
+    table = engine.profile(table_of(source, encode(engine, source, tmp_path / "out")))
+    assert compare(raw, table) == []
 
 
 @pytest.mark.parametrize(

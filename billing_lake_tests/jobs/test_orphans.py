@@ -9,6 +9,7 @@ import pytest
 
 from billing_lake.domain.schemas import Column, lake_columns, plan
 from billing_lake.domain.sources import PeriodKey
+from billing_lake.domain.types import DOUBLE, STRING
 from billing_lake.loads.orphans import remove_orphans
 from billing_lake_tests.assets.test_load import op_config
 from billing_lake_tests.aws_lakes import SampleLakeOnAws
@@ -82,7 +83,7 @@ def test_tables_that_are_not_the_exports_are_left_alone(
     make_lake: Callable[..., SampleLake],
 ) -> None:
     lake = make_lake(outputs=["iceberg"])
-    fields = plan(None, lake_columns([Column("line_item_unblended_cost", "double")])).fields
+    fields = plan(None, lake_columns([Column("line_item_unblended_cost", DOUBLE)])).fields
     mine = [f"{lake.table}{rest}" for rest in ("", "_static", "__before_1", "__rebuilt_1")]
     for table in (*mine, f"{lake.table}_of_others", "other.costs"):
         lake.lake.iceberg.create(table, fields)
@@ -96,7 +97,7 @@ def test_static_files_are_looked_after_whatever_else_the_export_is_loaded_into(
 ) -> None:
     lake = make_lake(outputs=["hive"])
     static = lake.component.export.static_table
-    lake.lake.iceberg.create(static, plan(None, lake_columns([Column("a", "string")])).fields)
+    lake.lake.iceberg.create(static, plan(None, lake_columns([Column("a", STRING)])).fields)
     lake.lake.files.write(f"{lake.lake.iceberg.uri(static)}/data/left.parquet", b"half")
     removed = remove_orphans(lake.lake, lake.component.export, ANY, print)
     assert set(removed) == {f"iceberg_table {static}"}

@@ -11,6 +11,7 @@ import pytest
 
 from billing_lake.domain.schemas import Column, Field, lake_columns, plan
 from billing_lake.domain.sources import PeriodKey
+from billing_lake.domain.types import DOUBLE, STRING
 from billing_lake.landing.deliveries import find_deliveries
 from billing_lake.loads import load as loading
 from billing_lake.loads.crawl import crawl_delivery
@@ -23,10 +24,10 @@ from billing_lake_tests.tables.making import count, encode
 JOB = f"{EXPORT}_rebuild_tables"
 OP = f"{EXPORT}_rebuild"
 COST = "line_item_unblended_cost"
-OLD = plan(None, lake_columns([Column(COST, "double")])).fields
+OLD = plan(None, lake_columns([Column(COST, DOUBLE)])).fields
 """A table as an older dictionary would have made it, with money as DOUBLE."""
 
-AS_TEXT = plan(None, lake_columns([Column(COST, "string")])).fields
+AS_TEXT = plan(None, lake_columns([Column(COST, STRING)])).fields
 
 Make = Callable[..., SampleLake]
 
@@ -58,7 +59,7 @@ def put(lake: SampleLake, output: TableOutput, key: PeriodKey, fields: tuple[Fie
 
 
 def types(catalog: TableCatalog, table: str = TABLE) -> dict[str, str]:
-    return {field.name: field.type for field in catalog.fields(table) or ()}
+    return {field.name: str(field.type) for field in catalog.fields(table) or ()}
 
 
 def during_the_rebuild(monkeypatch: pytest.MonkeyPatch, happens: Callable[[], None]) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import dagster as dg
 
 from billing_lake.domain.schemas import Column, lake_columns, plan
+from billing_lake.domain.types import DOUBLE
 from billing_lake.loads.s3_tables import defined_schema
 from billing_lake_tests.assets.test_load import op_config
 from billing_lake_tests.lakes import EXPORT, TABLE, SampleLake, failure
@@ -44,7 +45,7 @@ def test_a_loaded_table_still_counts_as_made(make_lake: Make) -> None:
 
 def test_a_table_with_another_schema_is_refused_and_left_alone(make_lake: Make) -> None:
     lake = make_lake()
-    other = plan(None, lake_columns([Column("line_item_unblended_cost", "double")])).fields
+    other = plan(None, lake_columns([Column("line_item_unblended_cost", DOUBLE)])).fields
     lake.lake.s3_tables.create(TABLE, other)
     text = message(lake, "s3_table_create", table=TABLE)
     assert text.startswith(f"TableError: {TABLE} exists with another schema: ")

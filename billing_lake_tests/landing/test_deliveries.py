@@ -28,6 +28,7 @@ from billing_lake.domain.errors import (
 )
 from billing_lake.domain.schemas import Column
 from billing_lake.domain.shared_columns import Merge
+from billing_lake.domain.types import DECIMAL
 from billing_lake.formats.locations import ExportLocation
 from billing_lake.landing.deliveries import (
     find_deliveries,
@@ -345,7 +346,7 @@ def test_a_source_has_every_files_columns_by_position_and_their_union(
     assert second.columns == (*known, "line_item_blended_cost")
     names = [*known, tag, f"{tag}__2", "line_item_blended_cost"]
     assert [column.name for column in source.columns] == names
-    assert Column("line_item_blended_cost", "decimal(38, 18)") in source.columns
+    assert Column("line_item_blended_cost", DECIMAL) in source.columns
     assert merged == (Merge(tag, tags),)
     assert (source.container, source.compression) == ("csv", "gzip")
 

@@ -15,6 +15,7 @@ from dagster._core.storage.tags import (
 from billing_lake.domain import errors
 from billing_lake.domain.schemas import Column
 from billing_lake.domain.sources import EncodedFile, EncodeTarget, Source, SourceFile
+from billing_lake.domain.types import STRING
 from billing_lake.engines.glue_engine import GlueEngine
 from billing_lake.resources.glue_jobs import GlueJobs
 from billing_lake.resources.glue_runs import RUN, STEP
@@ -114,7 +115,7 @@ def test_a_large_request_and_a_large_answer_arrive_whole(
             SourceFile(uri=f"s3://b/{number}", name=f"{number:05}-", columns=names)
             for number in range(1_000)
         ),
-        columns=tuple(Column(name, "string") for name in names),
+        columns=tuple(Column(name, STRING) for name in names),
     )
     counted: list[int] = []
     assert glue.run(lambda engine: counted.append(len(engine.profile(source).periods))).success

@@ -35,6 +35,7 @@ from billing_lake.domain.errors import (
 )
 from billing_lake.domain.schemas import Field
 from billing_lake.domain.sources import Encoded, EncodedFile
+from billing_lake.domain.types import STRING
 from billing_lake.landing.deliveries import resolve_delivery, verify_unchanged
 from billing_lake.loads.exports import catalog_of
 from billing_lake.sensors.new_reports import MOST_ATTEMPTS, Look, held_by_all, look
@@ -50,7 +51,7 @@ HISTORIES = 500
 MINUTE = timedelta(minutes=1)
 ID, COST = "identity_line_item_id", "line_item_unblended_cost"
 FIELDS = tuple(
-    Field(name, "string", number)
+    Field(name, STRING, number)
     for number, name in enumerate(
         (ID, COST, "export_name", "billing_period", "delivery_version", "source_file"), start=1
     )

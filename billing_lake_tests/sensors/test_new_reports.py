@@ -14,6 +14,7 @@ import dagster as dg
 import pytest
 
 from billing_lake.domain.schemas import Field
+from billing_lake.domain.types import STRING
 from billing_lake.sensors import new_reports
 from billing_lake.sensors.new_reports import MOST_ATTEMPTS
 from billing_lake_tests.assets.test_load import assert_tables_equal
@@ -291,7 +292,7 @@ def test_a_month_that_needs_somebody_is_not_asked_for_again_until_its_delivery_c
 def test_a_column_that_no_table_can_follow_is_for_somebody_to_decide(make_lake: Make) -> None:
     lake = make_lake(outputs=["hive"])
     names = ("line_item_unblended_cost", "export_name", "billing_period")
-    lake.lake.hive.create(TABLE, [Field(name, "string", n) for n, name in enumerate(names, 1)])
+    lake.lake.hive.create(TABLE, [Field(name, STRING, n) for n, name in enumerate(names, 1)])
     lake.deliver("2025-03")
     (run,) = execute(lake, tick(lake))
     assert not run.success

@@ -11,16 +11,17 @@ from billing_lake.domain import errors
 from billing_lake.domain.profiles import FileProfile, Profile
 from billing_lake.domain.schemas import Column, Field
 from billing_lake.domain.sources import EncodedFile, EncodeTarget, Source, SourceFile
+from billing_lake.domain.types import DECIMAL, STRING
 from billing_lake.spark_job.requests import Reply, Request
 
 SOURCE = Source(
     container="csv",
     compression="gzip",
     files=(SourceFile(uri="s3://b/k.csv.gz", name="k.csv.gz", columns=("a", "a", "b")),),
-    columns=(Column("a", "string"), Column("b", "decimal(38, 18)")),
+    columns=(Column("a", STRING), Column("b", DECIMAL)),
 )
 TARGET = EncodeTarget(
-    fields=(Field("a", "string", 1),), constants={"x": "y"}, folder="s3://b/out", stem="load"
+    fields=(Field("a", STRING, 1),), constants={"x": "y"}, folder="s3://b/out", stem="load"
 )
 TOTALS = {"USD": {"cost": Decimal("1E-18")}}
 PROFILE = Profile(

@@ -18,8 +18,10 @@ from billing_lake.aws.clients import AwsClients
 from billing_lake.domain.errors import DeliveryChangedError
 from billing_lake.domain.schemas import Column, Field, plan
 from billing_lake.domain.sources import Encoded, EncodedFile, PeriodKey, Source
+from billing_lake.domain.types import DECIMAL, DOUBLE, STRING, TIMESTAMP
 from billing_lake.files.base import Files
 from billing_lake.files.local import LocalFiles
+from billing_lake.files.parquet_types import arrow_schema
 from billing_lake.files.s3 import S3Files
 from billing_lake.tables.aws_catalogs import glue_catalog_properties, s3_tables_properties
 from billing_lake.tables.base import TableCatalog
@@ -36,27 +38,14 @@ APRIL = PeriodKey("cur", "2025-04")
 OTHER_MARCH = PeriodKey("other", "2025-03")
 
 COLUMNS = (
-    Column("line_item_unblended_cost", "decimal(38, 18)"),
-    Column("line_item_usage_start_date", "timestamptz"),
-    Column("export_name", "string"),
-    Column("billing_period", "string"),
-    Column("delivery_version", "string"),
-    Column("source_file", "string"),
+    Column("line_item_unblended_cost", DECIMAL),
+    Column("line_item_usage_start_date", TIMESTAMP),
+    Column("export_name", STRING),
+    Column("billing_period", STRING),
+    Column("delivery_version", STRING),
+    Column("source_file", STRING),
 )
 FIELDS = plan(None, COLUMNS).fields
-
-_ARROW = {
-    "string": pa.large_string(),
-    "timestamptz": pa.timestamp("us", tz="UTC"),
-    "decimal(38, 18)": pa.decimal128(38, 18),
-    "decimal(20, 18)": pa.decimal128(20, 18),
-    "int": pa.int32(),
-    "long": pa.int64(),
-    "float": pa.float32(),
-    "double": pa.float64(),
-    "boolean": pa.bool_(),
-    "date": pa.date32(),
-}
 
 
 def iceberg(home: Path) -> IcebergTables:
@@ -138,23 +127,18 @@ def encode(
     version: str = "v1",
     fields: Sequence[Field] = FIELDS,
     ids: bool = True,
+    **cells: Any,
 ) -> Encoded:
-    """Write one file for each number of ``rows``, into a folder here or in S3; every row costs 1.5."""
-    as_double = Field("line_item_unblended_cost", "double", 1) in fields
+    """Write one file for each number of ``rows``, into a folder here or in S3; every row costs 1.5 and has ``cells``."""
+    as_double = Field("line_item_unblended_cost", DOUBLE, 1) in fields
     constants: dict[str, Any] = {
         "line_item_unblended_cost": 1.5 if as_double else Decimal("1.5"),
         "export_name": key.export,
         "billing_period": key.period,
         "delivery_version": version,
+        **cells,
     }
-    schema = pa.schema(
-        pa.field(
-            f.name,
-            _ARROW[f.type],
-            metadata={"PARQUET:field_id": str(f.field_id)} if ids else None,
-        )
-        for f in fields
-    )
+    schema = arrow_schema(fields, ids=ids)
     files = []
     for count in rows:
         values = {name: [constants.get(name)] * count for name in schema.names}

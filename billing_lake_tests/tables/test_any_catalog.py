@@ -24,6 +24,7 @@ from billing_lake.domain.errors import (
 )
 from billing_lake.domain.schemas import Column, Field, plan
 from billing_lake.domain.sources import Encoded, PeriodKey
+from billing_lake.domain.types import INT, LONG, STRING, Map, parse
 from billing_lake.tables.base import Commit, TableCatalog
 from billing_lake.tables.glue_hive import GlueHiveTables
 from billing_lake.tables.hive import HiveTables
@@ -171,11 +172,11 @@ def rebuild(
 def test_a_rebuild_exchanges_columns_and_all_rows_of_the_export_or_nothing(
     catalog: TableCatalog, staging: str
 ) -> None:
-    have = catalog.evolve(TABLE, plan(FIELDS, (*COLUMNS, Column("measure", "long")))) or ()
+    have = catalog.evolve(TABLE, plan(FIELDS, (*COLUMNS, Column("measure", LONG)))) or ()
     for key, rows in ((MARCH, 1), (APRIL, 2)):
         load(catalog, encode(staging, key, (rows,), fields=have), key)
-    fields = catalog.plan_rebuild(TABLE, (*COLUMNS, Column("measure", "string"))).fields
-    assert fields[-1] == Field("measure", "string", 8)
+    fields = catalog.plan_rebuild(TABLE, (*COLUMNS, Column("measure", STRING))).fields
+    assert fields[-1] == Field("measure", STRING, 8)
     new = encode(staging, rows=(5, 1), version="v2", fields=fields)
     with pytest.raises(DeliveryChangedError):
         rebuild(catalog, {"2025-03": new}, changed)
@@ -218,12 +219,12 @@ def test_evolving_adds_columns_and_older_periods_lack_them(
     catalog: TableCatalog, staging: str
 ) -> None:
     load(catalog, encode(staging))
-    change = plan(FIELDS, (*COLUMNS, Column("resource_tags_user_team", "string")))
+    change = plan(FIELDS, (*COLUMNS, Column("resource_tags_user_team", STRING)))
     assert catalog.evolve(TABLE, change) == change.fields
     assert catalog.evolve(TABLE, change) == change.fields
     assert catalog.fields(TABLE) == change.fields
     load(catalog, encode(staging, APRIL, fields=change.fields), APRIL)
-    assert catalog.files(TABLE, MARCH).type_of("resource_tags_user_team") == "string"
+    assert catalog.files(TABLE, MARCH).type_of("resource_tags_user_team") == STRING
     assert count(catalog.files(TABLE, MARCH)) == 2
 
 
@@ -231,14 +232,14 @@ def test_evolving_adds_columns_and_older_periods_lack_them(
 def test_files_without_a_column_that_the_table_has_are_loaded(
     catalog: TableCatalog, staging: str
 ) -> None:
-    catalog.evolve(TABLE, plan(FIELDS, (*COLUMNS, Column("tag", "string"))))
+    catalog.evolve(TABLE, plan(FIELDS, (*COLUMNS, Column("tag", STRING))))
     assert load(catalog, encode(staging)).rows == 2
 
 
 @everywhere
 def test_two_plans_made_side_by_side_are_merged(catalog: TableCatalog) -> None:
-    one = plan(FIELDS, (*COLUMNS, Column("tag_a", "string")))
-    two = plan(FIELDS, (*COLUMNS, Column("tag_b", "string")))
+    one = plan(FIELDS, (*COLUMNS, Column("tag_a", STRING)))
+    two = plan(FIELDS, (*COLUMNS, Column("tag_b", STRING)))
     catalog.evolve(TABLE, one)
     after = catalog.evolve(TABLE, two)
     assert [(f.name, f.field_id) for f in after[-2:]] == [("tag_a", 7), ("tag_b", 8)]
@@ -252,28 +253,49 @@ def test_two_plans_made_side_by_side_are_merged(catalog: TableCatalog) -> None:
 def test_columns_are_promoted_and_never_narrowed(
     catalog: TableCatalog, narrow: str, wide: str
 ) -> None:
-    catalog.evolve(TABLE, plan(FIELDS, (*COLUMNS, Column("measure", narrow))))
+    catalog.evolve(TABLE, plan(FIELDS, (*COLUMNS, Column("measure", parse(narrow)))))
     have = catalog.fields(TABLE)
-    after = catalog.evolve(TABLE, plan(have, (*COLUMNS, Column("measure", wide))))
-    assert after[-1] == Field("measure", wide, 7)
-    again = catalog.evolve(TABLE, plan(have, (*COLUMNS, Column("measure", narrow))))
+    after = catalog.evolve(TABLE, plan(have, (*COLUMNS, Column("measure", parse(wide)))))
+    assert after[-1] == Field("measure", parse(wide), 7)
+    again = catalog.evolve(TABLE, plan(have, (*COLUMNS, Column("measure", parse(narrow)))))
     assert again == after
 
 
 @everywhere
+def test_a_map_is_added_and_its_values_are_promoted_with_the_ids_that_were_planned(
+    catalog: TableCatalog, staging: str
+) -> None:
+    load(catalog, encode(staging))
+    for type_ in (Map(STRING, INT), Map(STRING, LONG)):
+        change = plan(catalog.fields(TABLE), (*COLUMNS, Column("tags", type_)))
+        assert change.fields[-1] == Field("tags", type_, 7, (8, 9))
+        assert catalog.evolve(TABLE, change) == change.fields
+        encoded = encode(staging, APRIL, fields=change.fields, tags={"a": 1, "b": None})
+        load(catalog, encoded, APRIL)
+    change = plan(catalog.fields(TABLE), (*COLUMNS, Column("more", Map(STRING, STRING))))
+    assert change.fields[-1] == Field("more", Map(STRING, STRING), 10, (11, 12))
+    assert catalog.evolve(TABLE, change) == change.fields
+    assert catalog.files(TABLE, APRIL).type_of("tags") == Map(STRING, LONG)
+    swapped = tuple(replace(field, nested_ids=field.nested_ids[::-1]) for field in change.fields)
+    with pytest.raises(FieldIdMismatchError):
+        load(catalog, replace(encode(staging, fields=swapped), fields=change.fields))
+    assert count(catalog.files(TABLE, MARCH)) == 2
+
+
+@everywhere
 def test_a_type_that_somebody_else_chose_otherwise_is_refused(catalog: TableCatalog) -> None:
-    catalog.evolve(TABLE, plan(FIELDS, (*COLUMNS, Column("measure", "string"))))
+    catalog.evolve(TABLE, plan(FIELDS, (*COLUMNS, Column("measure", STRING))))
     with pytest.raises(SchemaChangeError, match="measure"):
-        catalog.evolve(TABLE, plan(FIELDS, (*COLUMNS, Column("measure", "long"))))
+        catalog.evolve(TABLE, plan(FIELDS, (*COLUMNS, Column("measure", LONG))))
 
 
 @and_glue_hive
 @pytest.mark.parametrize(
     ("table_fields", "file_fields"),
     [
-        ([replace(FIELDS[0], type="string"), *FIELDS[1:]], None),
-        ([*FIELDS, Field("tag", "string", 7)], None),
-        (FIELDS, [replace(FIELDS[0], type="string"), *FIELDS[1:]]),
+        ([replace(FIELDS[0], type=STRING), *FIELDS[1:]], None),
+        ([*FIELDS, Field("tag", STRING, 7)], None),
+        (FIELDS, [replace(FIELDS[0], type=STRING), *FIELDS[1:]]),
         (FIELDS, [replace(FIELDS[0], field_id=9), *FIELDS[1:]]),
         (FIELDS, FIELDS[1:]),
     ],
@@ -449,7 +471,7 @@ def test_a_name_that_could_mean_something_else_reaches_neither_sql_nor_a_path(
         calls: list[Callable[[str], object]] = [
             lambda name: catalog.create(name, FIELDS),
             catalog.fields,
-            lambda name: catalog.create("billing.new", (Field(name, "string", 1), *FIELDS)),
+            lambda name: catalog.create("billing.new", (Field(name, STRING, 1), *FIELDS)),
             lambda name: load_into(name, MARCH),
             lambda name: load_into(TABLE, PeriodKey(name, "2025-03")),
             lambda name: catalog.files(TABLE, PeriodKey("cur", name)),

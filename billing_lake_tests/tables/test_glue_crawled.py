@@ -24,6 +24,7 @@ from billing_lake.domain.errors import (
 from billing_lake.domain.profiles import FileProfile, Profile
 from billing_lake.domain.schemas import Column
 from billing_lake.domain.sources import Source, SourceFile
+from billing_lake.domain.types import DECIMAL, STRING
 from billing_lake.formats.headers import column_names
 from billing_lake.formats.legacy_cur import LEGACY_CUR
 from billing_lake.tables.glue_api import GlueApi
@@ -40,7 +41,7 @@ HEADER = (
     "lineItem/Note",
 )
 ROWS = (("a", "1.50", "000123456789", 'say "hi", \\you'), ("b", "", "000123456789", "Ünïcode"))
-TYPES = {"line_item_unblended_cost": "decimal(38, 18)"}
+TYPES = {"line_item_unblended_cost": DECIMAL}
 WAITS = CrawlerWaits(poll=0.02, limit=20.0, role=2.0, stop=10.0, log=10.0)
 ROLE = "arn:aws:iam::123456789012:role/crawler"
 
@@ -94,7 +95,7 @@ class Raw:
                 container="csv",
                 compression="gzip",
                 files=tuple(sources),
-                columns=tuple(Column(name, TYPES.get(name, "string")) for name in names),
+                columns=tuple(Column(name, TYPES.get(name, STRING)) for name in names),
             ),
             merged=(),
             profile=Profile(
@@ -203,7 +204,7 @@ def test_files_with_another_order_of_columns_have_a_table_of_their_own(raw: Raw)
 @pytest.mark.parametrize("tags", [1, 3000], ids=["in the table", "too large for a parameter"])
 def test_a_crawl_is_found_under_its_name_in_any_process(raw: Raw, tags: int) -> None:
     crawl = raw.deliver()
-    columns = tuple(Column(f"tag_{'x' * 200}_{number}", "string") for number in range(tags))
+    columns = tuple(Column(f"tag_{'x' * 200}_{number}", STRING) for number in range(tags))
     crawl = replace(crawl, source=replace(crawl.source, columns=columns))
     raw.tables.register(crawl)
     assert raw.another().get(crawl.table) == crawl

@@ -16,6 +16,7 @@ from billing_lake.domain.errors import (
 )
 from billing_lake.domain.schemas import Column, Field, plan
 from billing_lake.domain.sources import PeriodKey
+from billing_lake.domain.types import INT, LONG, STRING
 from billing_lake.tables.glue_hive import GlueHiveTables
 from billing_lake_tests.files.recording import recorded
 from billing_lake_tests.servers.aws import Aws
@@ -62,7 +63,7 @@ def test_athena_finds_parquet_columns_in_hive_types_and_each_name_once(
 
 
 def test_a_thousand_columns_outlast_the_limit_of_one_parameter(lake: GlueDatabase) -> None:
-    wide = tuple(Field(f"tag_{'x' * 230}_{n:05d}", "string", n) for n in range(1, 2500))
+    wide = tuple(Field(f"tag_{'x' * 230}_{n:05d}", STRING, n) for n in range(1, 2500))
     tables = lake.hive()
     assert tables.create(lake.table, wide)
     assert tables.fields(lake.table) == wide
@@ -126,11 +127,11 @@ def test_the_location_of_a_table_that_does_not_exist_yet_is_the_one_that_it_gets
 def test_evolving_changes_the_table_first_and_then_every_partition(
     lake: GlueDatabase, tables: GlueHiveTables
 ) -> None:
-    tables.evolve(lake.table, plan(FIELDS, (*COLUMNS, Column("measure", "int"))))
+    tables.evolve(lake.table, plan(FIELDS, (*COLUMNS, Column("measure", INT))))
     for key in (MARCH, APRIL, OTHER_MARCH):
         lake.load(tables, lake.encode(key), key)
     have = tables.fields(lake.table)
-    wider = plan(have, (*COLUMNS, Column("measure", "long"), Column("tag", "string")))
+    wider = plan(have, (*COLUMNS, Column("measure", LONG), Column("tag", STRING)))
     before = lake.aws.glue.calls["BatchUpdatePartition"]
     assert tables.evolve(lake.table, wider) == wider.fields
     assert lake.aws.glue.calls["BatchUpdatePartition"] == before + 1
@@ -148,7 +149,7 @@ def test_partitions_that_a_killed_evolution_left_behind_follow_at_the_next(
     lake: GlueDatabase, tables: GlueHiveTables
 ) -> None:
     lake.load(tables, lake.encode())
-    change = plan(FIELDS, (*COLUMNS, Column("tag", "string")))
+    change = plan(FIELDS, (*COLUMNS, Column("tag", STRING)))
     lake.aws.glue.fail_next("BatchUpdatePartition", "AccessDeniedException", "not you", times=1)
     with pytest.raises(StorageWriteError, match="glue:BatchUpdatePartition"):
         tables.evolve(lake.table, change)
@@ -178,10 +179,10 @@ def test_no_data_lies_in_the_tables_folder_once_a_lake_of_an_earlier_version_was
 def test_a_rebuild_that_breaks_off_leaves_a_table_and_the_next_one_ends_it(
     lake: GlueDatabase, tables: GlueHiveTables, verb: str
 ) -> None:
-    have = tables.evolve(lake.table, plan(FIELDS, (*COLUMNS, Column("measure", "long"))))
+    have = tables.evolve(lake.table, plan(FIELDS, (*COLUMNS, Column("measure", LONG))))
     lake.load(tables, lake.encode(rows=(3,), fields=have))
     lake.load(tables, lake.encode(APRIL, rows=(2,), fields=have), APRIL)
-    fields = tables.plan_rebuild(lake.table, (*COLUMNS, Column("measure", "string"))).fields
+    fields = tables.plan_rebuild(lake.table, (*COLUMNS, Column("measure", STRING))).fields
     new = lake.encode(rows=(7,), version="v2", fields=fields)
 
     def rebuild(stamp: str) -> None:

@@ -18,6 +18,7 @@ from billing_lake.domain.errors import (
 )
 from billing_lake.domain.schemas import Column, plan
 from billing_lake.domain.sources import PeriodKey
+from billing_lake.domain.types import STRING
 from billing_lake.tables.glue_hive import GlueHiveTables
 from billing_lake.tables.glue_partition_owners import Claims, Seen
 from billing_lake.tables.glue_partitions import Partitions
@@ -151,7 +152,7 @@ def test_a_switch_during_an_evolution_is_not_undone_by_it(
     newest = lake.encode(rows=(3,), version="v2")
     with monkeypatch.context() as patched:
         before_writing(patched, "_write_all", lambda: lake.load(lake.hive(), newest))
-        tables.evolve(lake.table, plan(FIELDS, (*COLUMNS, Column("tag", "string"))))
+        tables.evolve(lake.table, plan(FIELDS, (*COLUMNS, Column("tag", STRING))))
     assert lake.partition()["Parameters"]["billing-lake.delivery-version"] == "v2"
     source = tables.files(lake.table, MARCH)
     assert (lake.count(source), lake.versions(source)) == (3, {"v2"})
@@ -242,7 +243,7 @@ def test_four_threads_over_two_periods_all_succeed_and_the_partition_is_the_last
 def test_an_evolution_that_another_one_overtook_keeps_what_that_one_added(
     lake: GlueDatabase, tables: GlueHiveTables, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    one, two = (plan(FIELDS, (*COLUMNS, Column(name, "string"))) for name in ("tag_a", "tag_b"))
+    one, two = (plan(FIELDS, (*COLUMNS, Column(name, STRING))) for name in ("tag_a", "tag_b"))
     with monkeypatch.context() as patched:
         before_writing(patched, "update", lambda: lake.hive().evolve(lake.table, one), GlueTables)
         after = tables.evolve(lake.table, two)
@@ -254,7 +255,7 @@ def test_threads_that_create_and_evolve_one_table_at_once_all_succeed(lake: Glue
     catalogs = [lake.hive() for _ in range(4)]
 
     def add_a_tag(number: int) -> None:
-        columns = (*COLUMNS, Column(f"tag_{number}", "string"))
+        columns = (*COLUMNS, Column(f"tag_{number}", STRING))
         catalogs[number].evolve(lake.table, plan(FIELDS, columns))
 
     with ThreadPoolExecutor(4) as threads:

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.exceptions import CommitFailedException
+from pyiceberg.types import ListType, StringType
 
 from billing_lake.domain.errors import (
     CommitConflictError,
@@ -25,7 +26,9 @@ from billing_lake.domain.errors import (
     StorageWriteError,
     TableError,
 )
-from billing_lake.domain.schemas import Column, plan
+from billing_lake.domain.schemas import Column, Field, plan
+from billing_lake.domain.sources import PeriodKey
+from billing_lake.domain.types import INT, LONG, STRING, Map
 from billing_lake.tables.iceberg import IcebergTables
 from billing_lake_tests.tables.making import (
     APRIL,
@@ -122,12 +125,55 @@ def test_pyiceberg_reads_files_without_ids_beside_files_with_them_after_an_evolu
     iceberg_tables: IcebergTables, tmp_path: Path
 ) -> None:
     load(iceberg_tables, encode(tmp_path / "staging", ids=False))
-    change = plan(FIELDS, (*COLUMNS, Column("tag", "string")))
+    change = plan(FIELDS, (*COLUMNS, Column("tag", STRING)))
     iceberg_tables.evolve(TABLE, change)
     load(iceberg_tables, encode(tmp_path / "staging", APRIL, fields=change.fields), APRIL)
     rows = iceberg_tables.open(TABLE).scan(selected_fields=("billing_period", "tag")).to_arrow()
     assert sorted(rows["billing_period"].to_pylist()) == ["2025-03"] * 2 + ["2025-04"] * 2
     assert rows["tag"].null_count == 4
+
+
+def test_a_map_that_was_added_and_promoted_reads_back_beside_older_rows(
+    iceberg_tables: IcebergTables, tmp_path: Path
+) -> None:
+    load(iceberg_tables, encode(tmp_path / "staging", rows=(1,)))
+    for period, type_ in (("2025-04", INT), ("2025-05", LONG)):
+        change = plan(iceberg_tables.fields(TABLE), (*COLUMNS, Column("tags", Map(STRING, type_))))
+        iceberg_tables.evolve(TABLE, change)
+        key = PeriodKey("cur", period)
+        encoded = encode(
+            tmp_path / "staging", key, (1,), fields=change.fields, tags={"a": 1, "b": None}
+        )
+        load(iceberg_tables, encoded, key)
+    rows = iceberg_tables.open(TABLE).scan(selected_fields=("billing_period", "tags")).to_arrow()
+    assert {row["billing_period"]: row["tags"] for row in rows.to_pylist()} == {
+        "2025-03": None,
+        "2025-04": [("a", 1), ("b", None)],
+        "2025-05": [("a", 1), ("b", None)],
+    }
+
+
+def test_a_new_table_with_maps_has_the_ids_that_were_planned(iceberg_tables: IcebergTables) -> None:
+    tags, nested = Column("tags", Map(STRING, STRING)), Map(STRING, Map(STRING, LONG))
+    planned = plan(None, (tags, *COLUMNS, Column("nested", nested))).fields
+    iceberg_tables.create("billing.maps", planned)
+    assert iceberg_tables.fields("billing.maps") == planned
+
+
+def test_a_column_of_a_type_that_the_lake_does_not_write_is_null_in_what_is_loaded(
+    iceberg_tables: IcebergTables, tmp_path: Path
+) -> None:
+    with iceberg_tables.open(TABLE).update_schema() as update:
+        update.add_column("theirs", ListType(element_id=1, element=StringType()))
+    have = iceberg_tables.fields(TABLE)
+    change = plan(have, (*COLUMNS, Column("tag", STRING)))
+    assert change.fields == (*FIELDS, Field("tag", STRING, 9))
+    after = iceberg_tables.evolve(TABLE, change)
+    assert [str(field.type) for field in after[-2:]] == ["list<string>", "string"]
+    load(iceberg_tables, encode(tmp_path / "staging", fields=change.fields, tag="x"))
+    assert iceberg_tables.files(TABLE, MARCH).type_of("theirs") is None
+    rows = iceberg_tables.open(TABLE).scan(selected_fields=("theirs", "tag")).to_arrow()
+    assert rows.to_pylist() == [{"theirs": None, "tag": "x"}] * 2
 
 
 def test_files_are_linked_so_a_second_table_costs_no_bytes(
@@ -266,7 +312,7 @@ def test_a_writer_that_never_wins_gives_up_and_leaves_nothing(
     with pytest.raises(CommitConflictError, match="kept winning"):
         load(impatient, encode(tmp_path / "staging"))
     with pytest.raises(CommitConflictError):
-        impatient.evolve(TABLE, plan(FIELDS, (*COLUMNS, Column("tag", "string"))))
+        impatient.evolve(TABLE, plan(FIELDS, (*COLUMNS, Column("tag", STRING))))
     assert data_below(tmp_path / "warehouse") == set()
 
 

@@ -14,6 +14,7 @@ import pytest
 import billing_lake
 from billing_lake.deployments import LocalLake
 from billing_lake.domain.schemas import Column, plan
+from billing_lake.domain.types import STRING
 from billing_lake.resources.spark_iceberg import START_SETTINGS, catalog_settings
 from billing_lake.tables.iceberg import IcebergTables
 from billing_lake.tables.local_place import CATALOGS
@@ -114,7 +115,7 @@ def test_spark_sees_a_restatement_and_a_new_column_at_once(
     load(lake.iceberg, encode(tmp_path / "staging", rows=(2,), version="v2"))
     assert counts(session) == {("2025-03", "v2"): 2}
 
-    wider = plan(FIELDS, (*COLUMNS, Column("resource_tags_user_project", "string")))
+    wider = plan(FIELDS, (*COLUMNS, Column("resource_tags_user_project", STRING)))
     fields = lake.iceberg.evolve(TABLE, wider)
     encoded = encode(tmp_path / "staging", APRIL, rows=(1,), fields=fields)
     load(lake.iceberg, encoded, APRIL)

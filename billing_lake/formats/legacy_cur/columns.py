@@ -4,13 +4,13 @@ Inference flips types from month to month (an account id with a leading zero bec
 becomes text until the first Savings Plan is bought). Sources: the AWS CUR data dictionary and the DDL of AWS's Cloud
 Intelligence Dashboards; money is DECIMAL here where those use DOUBLE, so that totals are exact.
 
-Types are written as Iceberg writes them. `*_start_time` and `*_end_time` stay text, as AWS defines them.
+`*_start_time` and `*_end_time` stay text, as AWS defines them.
 """
 
 from __future__ import annotations
 
 from billing_lake.domain.sources import Roles
-from billing_lake.domain.types import DECIMAL, STRING, TIMESTAMP
+from billing_lake.domain.types import DECIMAL, STRING, TIMESTAMP, Type
 
 ROLES = Roles(
     period_start="bill_billing_period_start_date",
@@ -107,7 +107,7 @@ split_line_item_actual_usage split_line_item_reserved_usage split_line_item_spli
 split_line_item_split_usage_ratio
 """.split()
 
-KNOWN_COLUMNS: dict[str, str] = {
+KNOWN_COLUMNS: dict[str, Type] = {
     **dict.fromkeys(_TEXT, STRING),
     **dict.fromkeys(_TIMESTAMPS, TIMESTAMP),
     **dict.fromkeys(_MONEY, DECIMAL),
@@ -128,7 +128,7 @@ _NUMBER_ENDINGS = (*_COST_ENDINGS, "_rate", "_amount", "_quantity", "_factor", "
 _COSTS = frozenset(_MONEY)
 
 
-def type_of(name: str) -> str:
+def type_of(name: str) -> Type:
     """Return the type of the column ``name``: by name where it is known, by its ending within AWS's own families.
 
     Everything else (tags, cost categories, product attributes, columns nobody has seen yet) is text.

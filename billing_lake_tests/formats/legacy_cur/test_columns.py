@@ -7,7 +7,7 @@ from dataclasses import asdict
 import pytest
 
 from billing_lake.domain.column_names import LAKE_COLUMNS
-from billing_lake.domain.types import DECIMAL, STRING, TIMESTAMP
+from billing_lake.domain.types import DECIMAL, STRING, TIMESTAMP, Type
 from billing_lake.formats.legacy_cur.columns import (
     KNOWN_COLUMNS,
     PREVIEW,
@@ -44,7 +44,7 @@ from billing_lake.formats.legacy_cur.naming import normalise
         ("never_seen_before", STRING),
     ],
 )
-def test_a_column_has_the_type_that_its_name_defines(name: str, type_: str) -> None:
+def test_a_column_has_the_type_that_its_name_defines(name: str, type_: Type) -> None:
     assert type_of(name) == type_
 
 

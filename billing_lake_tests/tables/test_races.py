@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from billing_lake.domain.errors import DeliveryChangedError, FieldIdMismatchError
 from billing_lake.domain.schemas import Column, plan
 from billing_lake.domain.sources import PeriodKey
+from billing_lake.domain.types import STRING
 from billing_lake.tables.base import TableCatalog
 from billing_lake_tests.patience import PATIENCE_SECONDS
 from billing_lake_tests.tables.making import (
@@ -62,16 +63,16 @@ def test_an_older_delivery_never_replaces_a_newer_one_that_overtook_it(
 
 @everywhere
 def test_a_load_that_another_period_overtook_is_verified_again_and_succeeds(
-    catalog: TableCatalog, tmp_path: Path
+    catalog: TableCatalog, staging: str
 ) -> None:
     asked: list[int] = []
 
     def verify() -> None:
         asked.append(1)
         if len(asked) == 1:
-            load(catalog, encode(tmp_path / "staging", APRIL, (4,)), APRIL)
+            load(catalog, encode(staging, APRIL, (4,)), APRIL)
 
-    load(catalog, encode(tmp_path / "staging", rows=(3,)), verify=verify)
+    load(catalog, encode(staging, rows=(3,)), verify=verify)
     assert [count(catalog.files(TABLE, key)) for key in (MARCH, APRIL)] == [3, 4]
 
 
@@ -79,8 +80,8 @@ def test_a_table_that_evolved_under_a_load_takes_no_file_with_other_ids(
     catalog: TableCatalog, tmp_path: Path
 ) -> None:
     """Two deliveries bring a new column each, and both plan to give it the next id."""
-    mine = plan(FIELDS, (*COLUMNS, Column("tag_a", "string")))
-    theirs = plan(FIELDS, (*COLUMNS, Column("tag_b", "string")))
+    mine = plan(FIELDS, (*COLUMNS, Column("tag_a", STRING)))
+    theirs = plan(FIELDS, (*COLUMNS, Column("tag_b", STRING)))
     catalog.evolve(TABLE, theirs)
     catalog.evolve(TABLE, mine)
     encoded = encode(tmp_path / "staging", fields=mine.fields)
@@ -93,7 +94,7 @@ def test_a_table_that_evolved_under_a_load_takes_no_file_with_other_ids(
 
 
 @everywhere
-def test_two_stale_loads_of_one_period_never_double(catalog: TableCatalog, tmp_path: Path) -> None:
+def test_two_stale_loads_of_one_period_never_double(catalog: TableCatalog, staging: str) -> None:
     both_looked = threading.Barrier(2, timeout=PATIENCE_SECONDS)
     waited = threading.local()
 
@@ -102,7 +103,7 @@ def test_two_stale_loads_of_one_period_never_double(catalog: TableCatalog, tmp_p
             waited.once = True
             both_looked.wait()
 
-    deliveries = [encode(tmp_path / "staging", rows=(n, n), version=f"v{n}") for n in (2, 3)]
+    deliveries = [encode(staging, rows=(n, n), version=f"v{n}") for n in (2, 3)]
     with ThreadPoolExecutor(2) as threads:
         commits = list(threads.map(lambda one: load(catalog, one, verify=meet), deliveries))
     assert count(catalog.files(TABLE, MARCH)) in (4, 6)
@@ -138,7 +139,7 @@ def test_threads_that_create_and_evolve_one_table_at_once_all_succeed(
     catalogs = [MAKERS[kind](tmp_path) for _ in range(4)]
 
     def add_a_tag(number: int) -> None:
-        columns = (*COLUMNS, Column(f"tag_{number}", "string"))
+        columns = (*COLUMNS, Column(f"tag_{number}", STRING))
         catalogs[number].evolve(TABLE, plan(FIELDS, columns))
 
     with ThreadPoolExecutor(4) as threads:

@@ -29,6 +29,7 @@ RUN = (
     f"{MATERIALIZE} --partition-range '2025-01...2025-03'",
     ".venv/bin/billing-lake query --named cost-by-service --period 2025-03",
     "billing-lake query --list",
+    "dagster instance concurrency set billing_lake_engine 5",
 )
 """Commands that are run here, in this order."""
 
@@ -40,6 +41,7 @@ ELSEWHERE = {
     "dg check defs": "test_own_project.py",
     "dagster dev -m billing_lake.definitions": "serves until it is stopped; test_own_project.py loads the same",
     "billing-lake demo": "test_demo.py",
+    "billing-lake query": "names what needs a right; the commands above are whole",
     "billing-lake query --deployment aws --named cost-by-service --period 2025-03": "needs AWS",
 }
 """Commands that are not run here, and why."""

@@ -137,6 +137,11 @@ def _misfit(text: str, type_: Type) -> str:
 
 
 def _decode(data: bytes, line: int, file: str) -> str:
+    zero = data.find(0)
+    if zero >= 0:
+        # Spark's reader drops it from some cells.
+        line += data.count(b"\n", 0, zero)
+        raise EncodingError("A zero byte is part of no text", file=file, line=line)
     try:
         return data.decode()
     except UnicodeDecodeError as error:

@@ -58,8 +58,8 @@ class Block:
         offset: Where they begin in the decompressed file.
         separators: Commas outside quotes.
         ends: Where cells end: bits of the commas and line feeds outside quotes, the first byte's lowest, in words of 64.
-        is_broken: Whether a quote stands where none may, or the last row has no end; then it holds a fault, whatever a parser
-            says.
+        is_broken: Whether a quote stands where none may, the last row has no end, or a byte is zero; then it holds a fault, whatever
+            a parser says.
     """
 
     data: bytes
@@ -278,7 +278,7 @@ def _blocks(text: BinaryIO, name: str, size: int) -> Iterator[Block]:
         if endless:
             cut, ended = filled, True
         if cut:
-            is_broken = found.is_broken or found.is_open or endless
+            is_broken = found.is_broken or found.is_open or endless or buffer.find(0, 0, cut) >= 0
             data = bytes(memoryview(buffer)[:cut])
             yield Block(data, offset, found.separators, found.ends, is_broken)
         elif filled:

@@ -177,7 +177,7 @@ def _line_counts() -> list[Column]:
     no_utf8 = "array_join(split(value, '\"', -1), '\"') != value"
     stray = f"instr(value, '\"') > 0 AND NOT value RLIKE {sql.pattern(_WHOLE_LINE)}"
     counts = (
-        f"value = '' OR value = '\\r' OR instr(value, '\\r,') > 0 OR {no_utf8} OR ({stray})",
+        f"value = '' OR value = '\\r' OR instr(value, '\\r,') > 0 OR instr(value, char(0)) > 0 OR {no_utf8} OR ({stray})",
         "endswith(value, '\\r\"') OR endswith(value, '\\r\"\\r')",
     )
     return [f.expr(f"count_if({count})") for count in counts]

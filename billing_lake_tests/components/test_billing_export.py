@@ -92,7 +92,13 @@ def keys(lake: SampleLake) -> dict[str, Any]:
 
 def test_an_export_is_its_assets_its_jobs_and_its_sensor(tmp_path: Path) -> None:
     found = keys(SampleLake(tmp_path, {"outputs": ["iceberg"]}))
-    assert found["assets"] == {"raw_reports", "crawler_table", "iceberg_table", "iceberg_static"}
+    assert found["assets"] == {
+        "delivery",
+        "raw_reports",
+        "crawler_table",
+        "iceberg_table",
+        "iceberg_static",
+    }
     jobs = ("load", "rebuild_tables", "remove_orphans")
     assert {f"{EXPORT}_{job}" for job in jobs} <= found["jobs"]
     assert found["sensors"] == {f"{EXPORT}_new_reports"}

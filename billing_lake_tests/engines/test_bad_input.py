@@ -49,6 +49,8 @@ def line(**cells: str) -> str:
         (line(start="0000-01-01T00:00:00Z"), errors.BadValueError, "line_item_usage_start_date"),
         (line(start="2025-03-01T05:00:00+01:00"), errors.BadValueError, "not in UTC"),
         (line(start="2025-03-01 05:00:00 CET"), errors.BadValueError, "not in UTC"),
+        (line(product="a\0b"), errors.EncodingError, "zero byte"),
+        (line(product='a\0b"'), errors.EncodingError, "zero byte"),
         (
             line(product="P").replace(",P,", ',"a"b"c",'),
             errors.UnclosedQuoteError,

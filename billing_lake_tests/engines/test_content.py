@@ -199,7 +199,7 @@ amounts = st.one_of(
 moments = st.sampled_from(
     ["", "2025-03-01T05:00:00Z", "2025-03-01 05:00:00.123 UTC", "2025-03-01 05:00", "2025-03-31"]
 )
-texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\r"), max_size=16)
+texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\r\0"), max_size=16)
 rows_of_cells = st.lists(st.tuples(amounts, moments, texts, texts, texts), min_size=1, max_size=12)
 
 

@@ -91,7 +91,7 @@ def print_loaded(out: Console, story: Sequence[Loaded]) -> None:
         for asset, facts in tables:
             replaced = f"replaced {facts['replaced_rows']:,} rows" if versions else "new"
             rows, files = facts["dagster/partition_row_count"], facts["files"]
-            counts = f"{_CATALOGS[asset]:<9} {rows:>8,} rows {files:>3} files"
+            counts = f"{_CATALOGS[asset]:<9} {rows:>8,} rows {files:>3} {'file' if files == 1 else 'files'}"
             out.print(f"  {counts}  {one.cost}  {replaced}", soft_wrap=True)
 
 

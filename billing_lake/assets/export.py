@@ -60,12 +60,12 @@ class Export(exports.Export):
     @cached_property
     def partitions(self) -> dg.MonthlyPartitionsDefinition:
         """Its billing periods, the open month included: one object for all assets, so that backfills are not split."""
-        if self.end is not None:
-            after = next_period(self.end)
-            return dg.MonthlyPartitionsDefinition(
-                start_date=self.start, end_date=after, fmt="%Y-%m"
-            )
-        return dg.MonthlyPartitionsDefinition(start_date=self.start, fmt="%Y-%m", end_offset=1)
+        return dg.MonthlyPartitionsDefinition(
+            start_date=self.start,
+            end_date=None if self.end is None else next_period(self.end),
+            fmt="%Y-%m",
+            end_offset=1,
+        )
 
     def key(self, asset: str) -> dg.AssetKey:
         """Return the key of one of its assets."""

@@ -78,14 +78,10 @@ class Export:
         first = self.outputs[0]
         return None if output == first else first
 
-    def period_key(self, period: str) -> PeriodKey:
-        """Return what a load of ``period`` replaces."""
-        return PeriodKey(self.name, period)
-
     def has_period(self, period: str) -> bool:
         """Say whether ``period`` is one of the export's, the open month included."""
-        last = self.end or f"{datetime.now(timezone.utc):%Y-%m}"
-        return self.start <= period <= last
+        open_month = f"{datetime.now(timezone.utc):%Y-%m}"
+        return self.start <= period <= min(self.end or open_month, open_month)
 
 
 @dataclass(frozen=True, kw_only=True)

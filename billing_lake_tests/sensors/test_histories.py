@@ -34,7 +34,7 @@ from billing_lake.domain.errors import (
     TableError,
 )
 from billing_lake.domain.schemas import Field
-from billing_lake.domain.sources import Encoded, EncodedFile
+from billing_lake.domain.sources import Encoded, EncodedFile, PeriodKey
 from billing_lake.domain.types import STRING
 from billing_lake.landing.deliveries import resolve_delivery, verify_unchanged
 from billing_lake.loads.exports import catalog_of
@@ -259,7 +259,7 @@ class History:
         found: list[Rows] = []
         for catalog in self.catalogs():
             try:
-                files = catalog.files(self.export.table, self.export.period_key(period)).files
+                files = catalog.files(self.export.table, PeriodKey(self.export.name, period)).files
             except TableError:
                 files = ()
             read = [pq.ParquetFile(file.uri).read(columns=[ID, COST]) for file in files]
@@ -275,7 +275,7 @@ class History:
             delivery = resolve_delivery(self.lake.storage, self.export.location, period)
         except (NoDeliveryError, NoFolderError, IncompleteDeliveryError):
             return False
-        hive, table, key = self.lake.hive, self.export.table, self.export.period_key(period)
+        hive, table, key = self.lake.hive, self.export.table, PeriodKey(self.export.name, period)
         hive.create(table, FIELDS)
         rows = [
             {

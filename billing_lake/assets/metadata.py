@@ -68,15 +68,18 @@ def costs(profile: Profile, format_: Format) -> dict[str, Any]:
 
 
 def _totals(profile: Profile, format_: Format) -> dg.MarkdownMetadataValue:
-    """Return the totals, one row a cost column, the most important ones first."""
+    """Return the totals, one row a cost column, the most important ones first.
+
+    Amounts stand before the names, which are so long that the UI would cut the amounts off in a window of 1,300 pixels.
+    """
     currencies = sorted(profile.totals)
     found = {name for one in profile.totals.values() for name in one}
     names = [name for name in format_.headline_costs if name in found]
     return dg.MetadataValue.md(
         markdown.table(
-            ("cost", *currencies),
+            (*currencies, "cost"),
             (
-                (name, *(profile.totals[currency].get(name) for currency in currencies))
+                (*(profile.totals[currency].get(name) for currency in currencies), name)
                 for name in (*names, *sorted(found.difference(names)))
             ),
         )

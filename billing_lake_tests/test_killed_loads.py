@@ -15,7 +15,7 @@ import pytest
 from billing_lake.domain.crawls import Crawl
 from billing_lake.domain.deliveries import Delivery
 from billing_lake.domain.profiles import Profile, compare
-from billing_lake.tables.base import DELIVERY_VERSION
+from billing_lake.tables.base import VERSION_PROPERTY
 from billing_lake_tests.lakes import EXPORT, SPEC, SampleLake
 
 PERIOD = "2025-03"
@@ -105,7 +105,7 @@ def test_a_load_killed_at_many_moments_never_mixes_months_and_the_next_one_is_ex
     assert last is not None
     assert last.summary is not None
     newest = lake.lake.values.get([EXPORT, "raw_reports"], PERIOD, Delivery)
-    assert last.summary[DELIVERY_VERSION] == newest.version
+    assert last.summary[VERSION_PROPERTY] == newest.version
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, cast
@@ -18,16 +19,16 @@ if TYPE_CHECKING:
     from billing_lake.aws.settings import AwsSettings
 
 
-class LakeResource(dg.ConfigurableResource[Any]):
+class LakeResource(dg.ConfigurableResource[Any], ABC):
     """The lake of a deployment."""
 
+    @abstractmethod
     def create_lake(self) -> Lake:
         """Return the lake that the settings describe.
 
         Raises:
             ConfigurationError: A setting cannot be right.
         """
-        raise NotImplementedError
 
     def create_resource(self, context: dg.InitResourceContext) -> Lake:  # noqa: ARG002  # needs no run
         """Return what an asset gets: the lake itself."""

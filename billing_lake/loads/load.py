@@ -9,8 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
 from billing_lake.deployments.base import Lake
-from billing_lake.domain.column_names import BILLING_PERIOD, EXPORT_NAME
-from billing_lake.domain.column_names import DELIVERY_VERSION as VERSION_COLUMN
+from billing_lake.domain.column_names import BILLING_PERIOD, DELIVERY_VERSION, EXPORT_NAME
 from billing_lake.domain.crawls import Crawl
 from billing_lake.domain.deliveries import Delivery
 from billing_lake.domain.errors import (
@@ -28,10 +27,7 @@ from billing_lake.domain.sources import Encoded, EncodedFile, EncodeTarget
 from billing_lake.engines.base import Engine, Log, facts_of
 from billing_lake.landing.deliveries import verify_unchanged
 from billing_lake.loads.exports import TABLE_ASSETS, Export, Table, TableOutput, table_of
-from billing_lake.tables.base import BEFORE, DELIVERY_VERSION, Commit
-
-PROPERTY = "billing-lake."
-"""What the names of a load's snapshot properties begin with."""
+from billing_lake.tables.base import BEFORE, RUN_PROPERTY, VERSION_PROPERTY, Commit
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -240,7 +236,7 @@ def encode(engine: Engine, crawl: Crawl, fields: tuple[Field, ...], folder: str)
             constants={
                 EXPORT_NAME: delivery.export,
                 BILLING_PERIOD: delivery.period,
-                VERSION_COLUMN: delivery.version,
+                DELIVERY_VERSION: delivery.version,
             },
             folder=folder,
             stem=uuid.uuid4().hex[:12],
@@ -257,12 +253,7 @@ def encode(engine: Engine, crawl: Crawl, fields: tuple[Field, ...], folder: str)
 
 def commit_properties(delivery: Delivery, run_id: str) -> dict[str, str]:
     """Return what is recorded with a commit about the delivery that a period holds by it."""
-    return {
-        f"{PROPERTY}export": delivery.export,
-        f"{PROPERTY}period": delivery.period,
-        DELIVERY_VERSION: delivery.version,
-        f"{PROPERTY}run-id": run_id,
-    }
+    return {VERSION_PROPERTY: delivery.version, RUN_PROPERTY: run_id}
 
 
 def _refuse_remains(table: Table) -> None:

@@ -22,7 +22,8 @@ from billing_lake.engines.base import Engine, Log
 from billing_lake.landing.base import Storage
 from billing_lake.landing.deliveries import read_source
 from billing_lake.loads.exports import Export, Table, static_table_of
-from billing_lake.loads.load import PROPERTY, Loaded, Loader
+from billing_lake.loads.load import Loaded, Loader
+from billing_lake.tables.base import RUN_PROPERTY
 
 STATIC = "iceberg_static"
 """Name of the asset whose values are the crawls of the static files."""
@@ -200,6 +201,6 @@ def _empty(table: Table, period: str, run_id: str) -> None:
         table.name,
         table.key(period),
         Encoded(identity="", version=""),
-        properties={f"{PROPERTY}run-id": run_id},
+        properties={RUN_PROPERTY: run_id},
         verify=lambda: None,
     )

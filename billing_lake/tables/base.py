@@ -18,10 +18,17 @@ from billing_lake.domain.sources import Encoded, PeriodKey, Source
 EXPORT = EXPORT_NAME
 PERIOD = BILLING_PERIOD
 
-DELIVERY_VERSION = "billing-lake.delivery-version"
+EXPORT_PROPERTY = "billing-lake.export"
+PERIOD_PROPERTY = "billing-lake.period"
+"""Properties of a load, and of a crawled table, that say whose rows they are; catalogs that have no columns for it write them."""
+
+RUN_PROPERTY = "billing-lake.run-id"
+"""Property of a load with the id of the run that made it."""
+
+VERSION_PROPERTY = "billing-lake.delivery-version"
 """Property of a load with the version of the delivery, such as `20250401T000000Z`; the caller gives it."""
 
-DELIVERY_IDENTITY = "billing-lake.delivery-identity"
+IDENTITY_PROPERTY = "billing-lake.delivery-identity"
 """Property of a load with the delivery's content identity; catalogs take it from the encoded files."""
 
 REBUILT = "__rebuilt_"

@@ -22,7 +22,13 @@ from billing_lake.domain.errors import (
     TableError,
 )
 from billing_lake.files.s3 import S3Files
-from billing_lake.tables.base import DELIVERY_VERSION, Crawler, check_name
+from billing_lake.tables.base import (
+    EXPORT_PROPERTY,
+    PERIOD_PROPERTY,
+    VERSION_PROPERTY,
+    Crawler,
+    check_name,
+)
 from billing_lake.tables.data_files import writing
 from billing_lake.tables.glue_api import AlreadyThere, Changed, GlueApi, NotThere
 from billing_lake.tables.glue_crawler import ROLE_SETTING, CrawlerWaits, GlueCrawler
@@ -42,8 +48,6 @@ DATABASE = "billing_lake_crawled"
 """The database of crawled tables, unless another one is given."""
 
 _LAKE = "billing-lake.lake"
-_EXPORT = "billing-lake.export"
-_PERIOD = "billing-lake.period"
 _CRAWL = "billing-lake.crawl"
 _CRAWL_AT = "billing-lake.crawl-at"
 _FOLDER = "billing-lake.folder"
@@ -176,9 +180,9 @@ class GlueCrawledTables:
         folder = f"{self._root}/{crawl.table}/{uuid.uuid4().hex[:12]}"
         own = {
             _LAKE: self._root,
-            _EXPORT: delivery.export,
-            _PERIOD: delivery.period,
-            DELIVERY_VERSION: delivery.version,
+            EXPORT_PROPERTY: delivery.export,
+            PERIOD_PROPERTY: delivery.period,
+            VERSION_PROPERTY: delivery.version,
             _FOLDER: folder,
         }
         inputs = []
@@ -248,7 +252,10 @@ class GlueCrawledTables:
         for found in list(self._all()):
             same = (crawl.delivery.export, crawl.delivery.period)
             parameters = found["Parameters"]
-            if found["Name"] != crawl.table and same == (parameters[_EXPORT], parameters[_PERIOD]):
+            if found["Name"] != crawl.table and same == (
+                parameters[EXPORT_PROPERTY],
+                parameters[PERIOD_PROPERTY],
+            ):
                 self.drop(found["Name"])
 
     def _read_back(

@@ -22,7 +22,7 @@ from typing import Any
 from billing_lake.domain.errors import CommitConflictError, StorageWriteError, TableError, shown
 from billing_lake.domain.sources import PeriodKey
 from billing_lake.tables.attempts import backoff
-from billing_lake.tables.base import DELIVERY_VERSION
+from billing_lake.tables.base import VERSION_PROPERTY
 from billing_lake.tables.data_files import writing
 from billing_lake.tables.glue_api import AlreadyThere, Changed, GlueApi, NotThere
 from billing_lake.tables.glue_generations import generation_folder, generations_folder, kept_by
@@ -289,7 +289,7 @@ def _partition_input(entry: Entry, claim: Claim) -> dict[str, Any]:
             "numRows": str(claim.rows),
             "totalSize": str(sum(file.size for file in claim.files)),
             _CLAIM: claim.id,
-            DELIVERY_VERSION: claim.version,
+            VERSION_PROPERTY: claim.version,
         },
     }
 

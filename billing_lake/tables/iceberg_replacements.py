@@ -13,7 +13,15 @@ from typing import TYPE_CHECKING
 
 from billing_lake.domain.schemas import Field, SchemaPlan, columns_of
 from billing_lake.domain.sources import Encoded, EncodedFile, PeriodKey
-from billing_lake.tables.base import DELIVERY_IDENTITY, DELIVERY_VERSION, EXPORT, PERIOD, Commit
+from billing_lake.tables.base import (
+    EXPORT,
+    EXPORT_PROPERTY,
+    IDENTITY_PROPERTY,
+    PERIOD,
+    PERIOD_PROPERTY,
+    VERSION_PROPERTY,
+    Commit,
+)
 from billing_lake.tables.iceberg_columns import fields_of, replan
 
 if TYPE_CHECKING:
@@ -21,8 +29,6 @@ if TYPE_CHECKING:
     from pyiceberg.table import Table
     from pyiceberg.table.snapshots import Snapshot
 
-_EXPORT_PROPERTY = "billing-lake.export"
-_PERIOD_PROPERTY = "billing-lake.period"
 _PERIODS_PROPERTY = "billing-lake.periods"
 """Property of a snapshot that replaced all periods of its export: JSON of the properties of each, by period."""
 
@@ -102,11 +108,11 @@ class Replacement:
 
     def snapshot_properties(self) -> dict[str, str]:
         """Return the properties of the replacement's snapshot."""
-        common = {_EXPORT_PROPERTY: self.export, _COMMIT_PROPERTY: self.token}
+        common = {EXPORT_PROPERTY: self.export, _COMMIT_PROPERTY: self.token}
         if self.whole:
             return {_PERIODS_PROPERTY: json.dumps(self.properties), **common}
         ((period, encoded),) = self.periods.items()
-        about = {DELIVERY_IDENTITY: encoded.identity, _PERIOD_PROPERTY: period}
+        about = {IDENTITY_PROPERTY: encoded.identity, PERIOD_PROPERTY: period}
         return {**self.properties[period], **about, **common}
 
     def table_properties(self) -> dict[str, str]:
@@ -167,7 +173,7 @@ def commit_of(table: Table, replacement: Replacement) -> Commit:
             )
         recorded = recorded_about(snapshot, key)
         if recorded is not None:
-            before = recorded.get(DELIVERY_VERSION)
+            before = recorded.get(VERSION_PROPERTY)
     raise LookupError(replacement.token)
 
 
@@ -206,12 +212,12 @@ def recorded_about(snapshot: Snapshot, key: PeriodKey) -> Mapping[str, str] | No
     A snapshot that replaced all periods of the export records nothing about those that it emptied.
     """
     summary = _summary(snapshot)
-    if summary.get(_EXPORT_PROPERTY) != key.export:
+    if summary.get(EXPORT_PROPERTY) != key.export:
         return None
     if _PERIODS_PROPERTY in summary:
         about: Mapping[str, str] = json.loads(summary[_PERIODS_PROPERTY]).get(key.period, {})
         return about
-    return summary if summary.get(_PERIOD_PROPERTY) == key.period else None
+    return summary if summary.get(PERIOD_PROPERTY) == key.period else None
 
 
 def _summary(snapshot: Snapshot) -> Mapping[str, str]:

@@ -1,0 +1,262 @@
+"""The settings of an export, as its YAML states them: what each is for, and which values it takes."""
+
+import re
+from typing import Annotated, get_args
+
+import dagster as dg
+from pydantic import Field, ValidationInfo, field_validator
+
+from billing_lake.assets.export import SAME_CONTENT_UP_TO_MB
+from billing_lake.domain.deliveries import Layout
+from billing_lake.domain.periods import is_period
+from billing_lake.formats.registry import DEFAULT, FORMATS
+from billing_lake.loads.exports import TABLE_OUTPUTS, TableOutput
+from billing_lake.tables.base import Crawler
+
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,99}")
+
+_TEMPLATE = r"\{\{"
+"""Begins an expression that Dagster resolves when it loads the YAML; a text with one may stand for any value."""
+
+
+def _setting(
+    description: str, *examples: object, text: str = ".*", **schema: object
+) -> dg.Resolver:
+    """Describe a setting, for people and in the JSON schema that `dg check yaml` and editors read.
+
+    Args:
+        description: What it is for.
+        examples: Values that it may have.
+        text: Pattern of the texts that are a value of it; none where only numbers, lists and the like are.
+        schema: Further limits, in words of JSON schema.
+    """
+    resolver: dg.Resolver = dg.Resolver.default(
+        description=description,
+        examples=list(examples) or None,
+        json_schema_extra={"pattern": f"^({text})$|{_TEMPLATE}" if text else _TEMPLATE, **schema},
+    )
+    return resolver
+
+
+class ExportSettings(dg.Model, dg.Resolvable):
+    """Says what is exported, where it lies, into which tables it goes and how it is watched."""
+
+    name: Annotated[
+        str,
+        _setting(
+            "Name of the export: lower-case letters, digits and underscores. Asset keys, tables and jobs are named after it.",
+            "cost_and_usage",
+            text=_NAME.pattern,
+        ),
+    ]
+    format: Annotated[
+        str,
+        _setting(
+            f"What the columns of its reports mean: one of {', '.join(FORMATS)}.",
+            DEFAULT.name,
+            text="|".join(FORMATS),
+        ),
+    ] = DEFAULT.name
+    layout: Annotated[
+        Layout,
+        _setting(
+            "How the provider lays out its files: `create-new` (legacy CUR, a folder for each delivery), `overwrite` (legacy "
+            "CUR, the same keys each time) or `loose` (report files without a manifest).",
+            "create-new",
+            text="|".join(get_args(Layout)),
+        ),
+    ]
+    prefix: Annotated[
+        str,
+        _setting(
+            "Folder that the export is delivered to, below the landing storage's root. May be empty.",
+            "billing",
+        ),
+    ] = ""
+    report: Annotated[
+        str,
+        _setting(
+            "Name of the report in the provider's console, a folder below `prefix`. Not used by `loose`.",
+            "daily",
+        ),
+    ] = ""
+    bucket: Annotated[
+        str | list[str],
+        _setting(
+            "Bucket that the provider writes to, as the manifests state it; a list where a report moved from one to another. "
+            "Needed where the landing folder is a copy of a bucket; the landing bucket's or folder's own name unless given.",
+            "acme-billing-exports",
+            ["acme-billing-2023", "acme-billing-exports"],
+        ),
+    ] = ""
+    outputs: Annotated[
+        list[TableOutput],
+        _setting(
+            "Tables that the export is loaded into: any of `hive`, `iceberg`, `s3_table`. All of them unless given.",
+            ["iceberg"],
+            text="",
+            minItems=1,
+        ),
+    ] = Field(default=list(TABLE_OUTPUTS))
+    start: Annotated[
+        str,
+        _setting(
+            "First billing period, `YYYY-MM`; earlier deliveries are left alone.",
+            "2024-01",
+            text=r"\d{4}-(0[1-9]|1[0-2])",
+        ),
+    ] = "2024-01"
+    end: Annotated[
+        str,
+        _setting(
+            "Last billing period, `YYYY-MM`, of an export that is delivered no longer; the open month unless given.",
+            "2025-03",
+            text=r"|\d{4}-(0[1-9]|1[0-2])",
+        ),
+    ] = ""
+    namespace: Annotated[
+        str,
+        _setting(
+            "Namespace (database) of the tables in every catalog.", "billing", text=_NAME.pattern
+        ),
+    ] = "billing"
+    owners: Annotated[
+        list[str],
+        _setting(
+            "Owners of the assets: e-mail addresses, or `team:<name>`.", ["team:finops"], text=""
+        ),
+    ] = Field(default=[])
+    sensor_interval_seconds: Annotated[
+        int,
+        _setting(
+            "Least seconds between two looks at the export's folder.", 300, text="", minimum=1
+        ),
+    ] = 300
+    sensor_runs_per_tick: Annotated[
+        int,
+        _setting(
+            "Most runs that one tick of the sensor asks for; the rest waits for the next.",
+            5,
+            text="",
+            minimum=1,
+        ),
+    ] = 5
+    quiet_seconds: Annotated[
+        int,
+        _setting(
+            "For how long nothing must have been written before the sensor asks for a delivery of which nothing says that it "
+            "is finished: `overwrite`, `loose`, and files newer than their manifest. A load by hand of `overwrite` waits, "
+            "too, where files are newer than the manifest.",
+            900,
+            text="",
+            minimum=0,
+        ),
+    ] = 900
+    sensor_running: Annotated[
+        bool, _setting("Whether the sensor runs without being switched on in the UI.", text="")
+    ] = False
+    static_files: Annotated[
+        list[str],
+        _setting(
+            "Files that `iceberg_static` loads where its run config names none: keys below the landing storage's root.",
+            ["archive/2023-11-00001.csv.gz"],
+            text="",
+        ),
+    ] = Field(default=[])
+    static: Annotated[
+        bool,
+        _setting(
+            "Whether there is an asset `iceberg_static` without `static_files` too, to be given files by its run config.",
+            text="",
+        ),
+    ] = False
+    single_run_backfill: Annotated[
+        bool,
+        _setting(
+            "Whether a backfill of a range is one run. When false, each billing period is a run of its own: slower, and "
+            "several at a time.",
+            text="",
+        ),
+    ] = True
+
+    crawler: Annotated[
+        Crawler,
+        _setting(
+            "What makes the crawled table: the lake itself (`built_in`: a second, no cost), or a crawler of AWS Glue (`glue`, "
+            "deployment `aws` only: minutes, and charged by Glue). Types come from the column dictionary either way.",
+            "built_in",
+            text="|".join(get_args(Crawler)),
+        ),
+    ] = "built_in"
+
+    fresh_hours: Annotated[
+        int,
+        _setting(
+            "Hours within which the tables are to be loaded again, while the export goes on: the UI shows them as overdue "
+            "after that (a freshness policy). 0 for no such promise.",
+            36,
+            text="",
+            minimum=0,
+        ),
+    ] = 36
+
+    same_content_up_to_mb: Annotated[
+        int,
+        _setting(
+            "Megabytes of a delivery's files up to which each load also compares every cell of each table with them (check "
+            "`same_content`), which the run's process reads again: that takes about as long as the load. The check can be run by "
+            "itself for larger ones. With 0 no load compares cells.",
+            1_000,
+            text="",
+            minimum=0,
+        ),
+    ] = SAME_CONTENT_UP_TO_MB
+
+    @field_validator("name", "namespace")
+    @classmethod
+    def _is_name(cls, value: str) -> str:
+        if _NAME.fullmatch(value) is None:
+            msg = f"{value!r} is no name: a letter first, then lower-case letters, digits and underscores"
+            raise ValueError(msg)
+        return value
+
+    @field_validator("outputs")
+    @classmethod
+    def _is_chosen(cls, value: list[TableOutput]) -> list[TableOutput]:
+        if not value:
+            msg = f"choose at least one of {', '.join(TABLE_OUTPUTS)}"
+            raise ValueError(msg)
+        return value
+
+    @field_validator("start", "end")
+    @classmethod
+    def _is_period(cls, value: str, field: ValidationInfo) -> str:
+        if not is_period(value) and (value or field.field_name == "start"):
+            msg = f"{value!r} is no billing period; write it YYYY-MM, in quotes"
+            raise ValueError(msg)
+        return value
+
+    @field_validator("sensor_interval_seconds", "sensor_runs_per_tick")
+    @classmethod
+    def _is_positive(cls, value: int) -> int:
+        if value < 1:
+            msg = f"{value} is less than 1"
+            raise ValueError(msg)
+        return value
+
+    @field_validator("quiet_seconds", "fresh_hours", "same_content_up_to_mb")
+    @classmethod
+    def _is_duration(cls, value: int) -> int:
+        if value < 0:
+            msg = f"{value} is less than 0"
+            raise ValueError(msg)
+        return value
+
+    @field_validator("owners")
+    @classmethod
+    def _are_owners(cls, value: list[str]) -> list[str]:
+        try:
+            dg.AssetSpec("any", owners=value)
+        except dg.DagsterInvalidDefinitionError as error:
+            raise ValueError(str(error)) from error
+        return value

@@ -100,13 +100,13 @@ def usage(profile: Profile) -> dict[str, Any]:
 
 def figures(profile: Profile) -> dg.JsonMetadataValue:
     """Return what a proof compares with: rows, totals, sums, filled cells; exact because numbers are text."""
-    told = profile.to_json()
-    return dg.MetadataValue.json({name: told[name] for name in _FIGURES})
+    values = profile.to_json()
+    return dg.MetadataValue.json({name: values[name] for name in _FIGURES})
 
 
-def from_figures(told: Mapping[str, Any]) -> Profile:
-    """Return the profile that `figures` told, that of an earlier release too."""
-    known = {name: told.get(name) for name in _FIGURES}
+def from_figures(values: Mapping[str, Any]) -> Profile:
+    """Return the profile that `figures` wrote, that of an earlier release too."""
+    known = {name: values.get(name) for name in _FIGURES}
     return Profile.from_json({**Profile().to_json(), **known})
 
 

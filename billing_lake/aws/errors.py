@@ -2,7 +2,7 @@
 
 boto3, pyiceberg (with requests and pyarrow below it) and Polars raise a class, a code or a text of their own for one and the same
 answer. `fault_of` reads all of them by one list, and nothing else in the lake compares codes with what they mean. Nothing heavy is
-imported: errors are told apart by names, so that a lake on a laptop needs no boto3.
+imported: errors are classified by their names, so that a lake on a laptop needs no boto3.
 """
 
 from __future__ import annotations
@@ -260,8 +260,8 @@ def _known(code: str, status: int) -> Fault:
 
 
 def _s3_text(error: BaseException) -> str:
-    told = _answer(error).get("Error")
-    if told is None:
+    answer = _answer(error).get("Error")
+    if answer is None:
         return str(error)
     operation = getattr(error, "operation_name", "S3")
-    return f"{operation}: {told.get('Code', '')}: {told.get('Message', '')}".rstrip(": ")
+    return f"{operation}: {answer.get('Code', '')}: {answer.get('Message', '')}".rstrip(": ")

@@ -200,9 +200,9 @@ class Checks:
                 status=COMPLETED_ASSET_CHECK_EXECUTION_RECORD_STATUSES,
                 partition_filter=PartitionKeyFilter(key=period),
             )
-            said = earlier[0].evaluation if earlier else None
-            if said is not None:
-                yield said
+            evaluation = earlier[0].evaluation if earlier else None
+            if evaluation is not None:
+                yield evaluation
             else:
                 made = _made(context, spec.asset_key, period)
                 verdict = _judged(self.judge, period, [spec.name], made)[spec.name]

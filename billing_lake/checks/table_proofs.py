@@ -253,8 +253,8 @@ def _commit(table: str, facts: Mapping[str, Any]) -> Commit:
 
 
 def _facts(made: dg.EventLogRecord) -> dict[str, Any]:
-    told = made.asset_materialization
-    return {} if told is None else {name: value.value for name, value in told.metadata.items()}
+    event = made.asset_materialization
+    return {} if event is None else {name: value.value for name, value in event.metadata.items()}
 
 
 def _unproved(period: str, names: Sequence[str], text: str) -> Mapping[str, Verdict]:

@@ -81,7 +81,7 @@ class Lake(Protocol):
         """Return the engine.
 
         Args:
-            log: Is told how the engine gets on.
+            log: Takes messages about the progress of the engine.
             context: Dagster's context of the run that it works for, where there is one; an engine elsewhere reports to it and ends
                 with it.
         """

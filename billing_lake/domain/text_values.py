@@ -121,10 +121,10 @@ def _check_row(data: bytes, line: int, columns: _Checked) -> None:
             column = names[position]
             raise BadValueError(what, file=file, line=line, column=column, value=row[position])
     for name, cells in columns.agreeing.items():
-        said = dict.fromkeys(row[cell] for cell in cells if row[cell] not in columns.nulls)
-        if len(said) > 1:
+        values = dict.fromkeys(row[cell] for cell in cells if row[cell] not in columns.nulls)
+        if len(values) > 1:
             what = f"Header cells {' and '.join(str(cell + 1) for cell in cells)} are one column, and the row differs in them"
-            value = " | ".join(said)
+            value = " | ".join(values)
             raise BadValueError(
                 what, remedy=_DISAGREE, file=file, line=line, column=name, value=value
             )

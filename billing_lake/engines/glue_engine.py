@@ -27,7 +27,7 @@ class JobAnswer:
     """What a run of the job brought.
 
     Attributes:
-        reply: What the job said.
+        reply: What the job reported.
         facts: Which run it was, and what it cost.
     """
 
@@ -45,7 +45,7 @@ class GlueEngine:
 
     Attributes:
         launch: Runs the job.
-        log: Is told how the job gets on.
+        log: Takes messages about the progress of the job.
     """
 
     launch: Launch

@@ -74,7 +74,7 @@ def is_s3_error(error: Exception) -> bool:
     return str(error).startswith(_S3)
 
 
-def said(error: Exception) -> str:
+def error_text(error: Exception) -> str:
     """Return what Polars says in one line, S3's own words included."""
     text = str(error).removeprefix(_S3)
     line = text.splitlines()[0] if text else "no reason"

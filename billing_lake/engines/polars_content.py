@@ -17,7 +17,7 @@ from billing_lake.domain.column_names import SOURCE_FILE
 from billing_lake.domain.content import Content, merge_content
 from billing_lake.domain.text_values import unexplained
 from billing_lake.engines.blocks import row_blocks
-from billing_lake.engines.polars_access import other_nulls, said
+from billing_lake.engines.polars_access import error_text, other_nulls
 from billing_lake.engines.polars_parquet import open_reports
 from billing_lake.engines.polars_parsing import cell_names, spellings, typed
 
@@ -126,4 +126,4 @@ def _content_of_parquet(
         try:
             yield hashed(report.rows.select(cells), columns, engine="streaming")
         except (pl.exceptions.PolarsError, OSError) as error:
-            raise unexplained(report.file.name, said(error)) from error
+            raise unexplained(report.file.name, error_text(error)) from error

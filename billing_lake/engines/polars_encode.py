@@ -18,7 +18,7 @@ from billing_lake.domain.text_values import find_fault, unexplained
 from billing_lake.domain.types import Type
 from billing_lake.engines.blocks import line_at, refuse_padding, report_size, row_blocks
 from billing_lake.engines.digests import require_unchanged
-from billing_lake.engines.polars_access import is_s3_error, said
+from billing_lake.engines.polars_access import error_text, is_s3_error
 from billing_lake.engines.polars_parquet import open_reports
 from billing_lake.engines.polars_parsing import cell_names, spellings, typed
 from billing_lake.files.parquet_types import arrow_schema
@@ -185,8 +185,10 @@ def _named(error: Exception, source: Source, target: EncodeTarget, access: Acces
     names = ", ".join(file.name for file in source.files[:3])
     if isinstance(error, OSError):
         if is_s3_error(error):
-            what = f"S3 does not give a report file: {said(error)}"
-            return credentials_error(error, said(error)) or UnreadableFileError(what, file=names)
+            what = f"S3 does not give a report file: {error_text(error)}"
+            return credentials_error(error, error_text(error)) or UnreadableFileError(
+                what, file=names
+            )
         # What Polars cannot read has no number; everything is written through `Files`, whose errors have one.
         if error.errno is not None:
             what = f"The lake cannot be written: {error.strerror or error}"

@@ -30,7 +30,7 @@ class PolarsEngine:
     """An `Engine` and a `Reader` on Polars; Polars itself is imported with the first call.
 
     Attributes:
-        log: Is told how the engine gets on.
+        log: Takes messages about the progress of the engine.
         files: Files by URI, for what this process reads and writes itself.
         options: Polars' `storage_options` for the same S3; None where all files are of this machine.
     """

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from billing_lake.aws.errors import credentials_error
 from billing_lake.domain.errors import BadValueError, ReportFileError, UnreadableFileError
 from billing_lake.domain.types import DOUBLE, FLOAT, INT, LONG, STRING, TIMESTAMP, Decimal, Type
-from billing_lake.engines.polars_access import said
+from billing_lake.engines.polars_access import error_text
 from billing_lake.engines.polars_parsing import decimal, filled, moment
 from billing_lake.engines.polars_types import polars_type
 
@@ -113,12 +113,12 @@ def _readable(file: SourceFile) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        what = f"The file cannot be read: {said(error)}"
-        raise credentials_error(error, said(error)) or UnreadableFileError(
+        what = f"The file cannot be read: {error_text(error)}"
+        raise credentials_error(error, error_text(error)) or UnreadableFileError(
             what, file=file.name
         ) from error
     except pl.exceptions.PolarsError as error:
-        what = f"The file is damaged, or no Parquet: {said(error)}"
+        what = f"The file is damaged, or no Parquet: {error_text(error)}"
         raise ReportFileError(what, file=file.name) from error
 
 

@@ -12,7 +12,7 @@ from billing_lake.domain.profiles import Profile, add_counts, merge, require_tot
 from billing_lake.domain.text_values import unexplained
 from billing_lake.domain.types import STRING, TIMESTAMP, Decimal
 from billing_lake.engines.digests import local_digest
-from billing_lake.engines.polars_access import said
+from billing_lake.engines.polars_access import error_text
 from billing_lake.engines.polars_parquet import ParquetReport, open_reports
 from billing_lake.engines.polars_rounding import rounded
 from billing_lake.engines.polars_sums import Sums, numbers
@@ -78,8 +78,8 @@ def _profile_file(report: ParquetReport, source: Source) -> Profile:
         added = sums.of(rows, [group[_CURRENCY] for group in groups], engine="streaming")
     except (pl.exceptions.PolarsError, OSError) as error:
         report.check(present | {name: type_ for name, type_ in roles.values() if name})
-        raise credentials_error(error, said(error)) or unexplained(
-            report.file.name, said(error)
+        raise credentials_error(error, error_text(error)) or unexplained(
+            report.file.name, error_text(error)
         ) from error
     moments = [
         group[end].isoformat() for group in groups for end in ("first", "last") if group[end]

@@ -15,7 +15,7 @@ from billing_lake.domain.periods import bounds
 from billing_lake.domain.profiles import Profile, merge
 from billing_lake.domain.quality import Quality
 from billing_lake.engines.cell_counts import null_counts, row_groups
-from billing_lake.engines.polars_access import said
+from billing_lake.engines.polars_access import error_text
 from billing_lake.engines.polars_content import hashed
 from billing_lake.engines.polars_parsing import filled
 from billing_lake.engines.polars_sums import Sums, numbers
@@ -190,6 +190,6 @@ def _readable(source: Source) -> Iterator[None]:
     try:
         yield
     except (pl.exceptions.PolarsError, pa.ArrowException, OSError) as error:
-        what = f"The table's files cannot be read: {said(error)}"
+        what = f"The table's files cannot be read: {error_text(error)}"
         files = ", ".join(file.uri for file in source.files[:3])
-        raise credentials_error(error, said(error)) or TableError(what, file=files) from error
+        raise credentials_error(error, error_text(error)) or TableError(what, file=files) from error

@@ -23,7 +23,7 @@ class SparkEngine:
 
     Attributes:
         session: Returns the session; it is asked with the first call, so that nobody starts a JVM for nothing.
-        log: Is told about progress.
+        log: Takes messages about progress.
     """
 
     session: Callable[[], SparkSession]

@@ -98,14 +98,14 @@ class S3Storage:
         return _stored(self.bucket, key, int(head["ContentLength"]), head)
 
 
-def _stored(bucket: str, key: str, size: int, told: Mapping[str, Any]) -> StoredObject:
+def _stored(bucket: str, key: str, size: int, answer: Mapping[str, Any]) -> StoredObject:
     # Some servers list fractions of a second and others do not; the head of an object never has any.
-    changed = told["LastModified"].astimezone(timezone.utc).replace(microsecond=0)
+    changed = answer["LastModified"].astimezone(timezone.utc).replace(microsecond=0)
     return StoredObject(
         key=key,
         uri=f"s3://{bucket}/{key}",
         size=size,
-        etag=told["ETag"].strip('"'),
+        etag=answer["ETag"].strip('"'),
         modified=changed.isoformat(timespec="microseconds"),
     )
 

@@ -30,7 +30,7 @@ def refuse_rows_elsewhere(
         engine: What reads the files that no load has seen as a whole.
         location: The export.
         delivery: A delivery whose own files hold rows of its period alone.
-        log: Is told what is read.
+        log: Takes messages about what is read.
 
     Raises:
         RowsElsewhereError: There are such rows.

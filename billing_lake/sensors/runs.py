@@ -167,10 +167,10 @@ def _ended(record: dg.RunRecord) -> datetime:
 
 def _reason(failure: StepFailureData) -> tuple[str, bool]:
     """Return what a step's failure says, and whether it lasts."""
-    told, error = failure.user_failure_data, failure.error
-    if told is not None and told.description:
-        passes = told.metadata.get(PASSES)
-        return told.description, passes is not None and not passes.value
+    raised, error = failure.user_failure_data, failure.error
+    if raised is not None and raised.description:
+        passes = raised.metadata.get(PASSES)
+        return raised.description, passes is not None and not passes.value
     if error is None:
         return "", False
     # A check that holds back what is downstream judges the delivery, and will judge the same one in the same way.

@@ -22,7 +22,7 @@ from billing_lake.domain.gzip_padding import require_no_padding
 from billing_lake.domain.records import row_end
 from billing_lake.domain.text_values import find_fault, unexplained
 from billing_lake.spark_job.hadoop import same_path
-from billing_lake.spark_job.java import causes, said
+from billing_lake.spark_job.java import causes, error_text
 from billing_lake.spark_job.sql import faults
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def report_fault(
     place = named_place(error, suspects)
     if place is not None:
         return misfit(place, source)
-    return unexplained(", ".join(one.file.name for one in suspects[:3]), said(error))
+    return unexplained(", ".join(one.file.name for one in suspects[:3]), error_text(error))
 
 
 def misfit(place: Place, source: Source) -> BadValueError:

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
-from billing_lake.spark_job.java import causes, java_errors, java_session, jvm_of, said
+from billing_lake.spark_job.java import causes, error_text, java_errors, java_session, jvm_of
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -175,7 +175,7 @@ class Hadoop:
             finally:
                 reader.close()
         except java_errors() as error:
-            raise ValueError(said(error)) from error
+            raise ValueError(error_text(error)) from error
 
     def _path(self, uri: str) -> Any:
         return self._jvm.org.apache.hadoop.fs.Path(uri)
@@ -225,7 +225,7 @@ def _errors(uri: str) -> Iterator[None]:
     try:
         yield
     except java_errors() as error:
-        raise (refusal(error, uri) or OSError(errno.EIO, said(error), uri)) from error
+        raise (refusal(error, uri) or OSError(errno.EIO, error_text(error), uri)) from error
 
 
 def _status(status: Any) -> Status:

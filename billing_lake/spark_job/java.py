@@ -32,7 +32,7 @@ def causes(error: BaseException) -> list[Cause]:
     return chain
 
 
-def said(error: BaseException) -> str:
+def error_text(error: BaseException) -> str:
     """Return the first line of what the innermost cause of ``error`` says."""
     chain = causes(error)
     text = next((cause.message for cause in reversed(chain) if cause.message), str(error))

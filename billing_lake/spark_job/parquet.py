@@ -15,7 +15,7 @@ from billing_lake.domain.errors import BadValueError, ReportFileError, TableErro
 from billing_lake.domain.types import DOUBLE, FLOAT, INT, LONG, STRING, TIMESTAMP, Decimal, Type
 from billing_lake.spark_job import sql
 from billing_lake.spark_job.inputs import PATH, PER_PLAN, complete, name_of, reading
-from billing_lake.spark_job.java import java_errors, said
+from billing_lake.spark_job.java import error_text, java_errors
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -101,7 +101,7 @@ def read_tables(
             try:
                 yield _tables(spark, some, schema)
             except java_errors() as error:
-                raise damaged(said(error), some, of_table=of_table) from error
+                raise damaged(error_text(error), some, of_table=of_table) from error
 
 
 def damaged(

@@ -22,7 +22,7 @@ from billing_lake.spark_job.inputs import (
     require_unchanged,
     tasks_for,
 )
-from billing_lake.spark_job.java import java_errors, said
+from billing_lake.spark_job.java import error_text, java_errors
 from billing_lake.spark_job.jobs import job
 from billing_lake.spark_job.parquet import damaged, read_tables
 from billing_lake.spark_job.profiling import profile_rows
@@ -153,7 +153,7 @@ def _named(
             suspects = _suspects(spark, place, inputs, log)
             raise report_fault(error, suspects, source, hadoop) from error
         if place is None:
-            raise damaged(said(error), inputs, of_table=source.of_table) from error
+            raise damaged(error_text(error), inputs, of_table=source.of_table) from error
         raise misfit(place, source) from error
 
 

@@ -24,7 +24,7 @@ def lay(lake: SampleLake, name: str, *periods: str) -> None:
     put(lake.landing / f"bill/{name}.csv.gz", csv_gz(rows))
 
 
-def said(result: dg.ExecuteInProcessResult) -> str:
+def error_text(result: dg.ExecuteInProcessResult) -> str:
     assert not result.success
     return failure(result, f"{EXPORT}__crawler_table")
 
@@ -35,10 +35,10 @@ def test_rows_of_a_month_in_a_file_that_begins_with_another_stop_both_months_by_
     lay(loose, "march", "2025-03", "2025-03")
     lay(loose, "april", "2025-04")
     lay(loose, "mixed", "2025-03", "2025-04", "2025-04")
-    text = said(loose.load("2025-04"))
+    text = error_text(loose.load("2025-04"))
     assert text.startswith("RowsElsewhereError: 2 rows of 2025-04 lie in a file that begins with ")
     assert "bill/mixed.csv.gz" in text
-    assert "bill/mixed.csv.gz" in said(loose.load("2025-03"))
+    assert "bill/mixed.csv.gz" in error_text(loose.load("2025-03"))
     assert loose.lake.iceberg.tables() == ()
     lay(loose, "mixed", "2025-03")
     lay(loose, "rest", "2025-04", "2025-04")
@@ -53,7 +53,7 @@ def test_a_bad_cell_of_another_month_stops_that_month_alone(loose: SampleLake) -
     bad = ("i", "2025-03-01T00:00:00Z", "2025-03-02T00:00:00Z", "USD", "no number")
     put(loose.landing / "bill/march.csv.gz", csv_gz([bad]))
     assert loose.load("2025-04").success
-    assert "no number" in said(loose.load("2025-03"))
+    assert "no number" in error_text(loose.load("2025-03"))
 
 
 def test_a_file_of_another_month_that_ends_too_early_could_hold_rows_of_this_one(
@@ -63,7 +63,7 @@ def test_a_file_of_another_month_that_ends_too_early_could_hold_rows_of_this_one
     # The first block of gzip holds the first rows, the second one is cut.
     first = csv_gz([row("2025-03", str(n)) for n in range(20_000)])
     put(loose.landing / "bill/march.csv.gz", first + gzip.compress(b"x" * 1000)[:20])
-    text = said(loose.load("2025-04"))
+    text = error_text(loose.load("2025-04"))
     assert text.startswith("UnusableFilesError: A file of 2025-03 could hold rows of 2025-04")
     assert "bill/march.csv.gz" in text
 

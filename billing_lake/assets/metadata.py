@@ -10,12 +10,7 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from billing_lake.assets import markdown
-from billing_lake.domain.column_names import (
-    BILLING_PERIOD,
-    DELIVERY_VERSION,
-    EXPORT_NAME,
-    SOURCE_FILE,
-)
+from billing_lake.domain.column_names import LAKE_COLUMNS
 from billing_lake.domain.errors import shown
 from billing_lake.domain.profiles import Profile
 from billing_lake.domain.schemas import Column, Field
@@ -31,14 +26,6 @@ _PREVIEW_CELL = 40
 _DECIMAL = re.compile(r"-?\d+\.\d+")
 
 
-_LAKE_COLUMNS = {
-    EXPORT_NAME: "Name of the export that the row is from. Added by the lake.",
-    BILLING_PERIOD: "Billing period of the row, YYYY-MM. Added by the lake.",
-    DELIVERY_VERSION: "Version of the delivery that the row is from. Added by the lake.",
-    SOURCE_FILE: "Key of the report file that the row is from. Added by the lake.",
-}
-
-
 def column_schema(columns: Iterable[Column | Field], format_: Format) -> dg.TableSchema:
     """Return the columns as the UI shows them, with what they mean."""
     return dg.TableSchema(
@@ -46,7 +33,7 @@ def column_schema(columns: Iterable[Column | Field], format_: Format) -> dg.Tabl
             dg.TableColumn(
                 name=column.name,
                 type=str(column.type),
-                description=_LAKE_COLUMNS.get(column.name) or format_.describe(column.name),
+                description=LAKE_COLUMNS.get(column.name) or format_.describe(column.name),
             )
             for column in columns
         ]

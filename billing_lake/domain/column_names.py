@@ -8,8 +8,13 @@ EXPORT_NAME = "export_name"
 BILLING_PERIOD = "billing_period"
 DELIVERY_VERSION = "delivery_version"
 SOURCE_FILE = "source_file"
-LAKE_COLUMNS = (EXPORT_NAME, BILLING_PERIOD, DELIVERY_VERSION, SOURCE_FILE)
-"""Columns that every table of the lake carries besides the report's own."""
+LAKE_COLUMNS = {
+    EXPORT_NAME: "Name of the export that the row is from. Added by the lake.",
+    BILLING_PERIOD: "Billing period of the row, YYYY-MM. Added by the lake.",
+    DELIVERY_VERSION: "Version of the delivery that the row is from. Added by the lake.",
+    SOURCE_FILE: "Key of the report file that the row is from. Added by the lake.",
+}
+"""Columns that every table of the lake carries besides the report's own, with what they mean."""
 
 MAX_NAME = 255
 """Longest column name of the Glue Data Catalog and Athena, in bytes of UTF-8."""

@@ -32,12 +32,14 @@ class Field:
         type: Its type.
         field_id: Its id, unique within the table and never given twice.
         nested_ids: Ids of a type's parts: of a map its key's, its value's, then those of their own parts.
+        description: What it means, for people; fields that differ in nothing else are the same.
     """
 
     name: str
     type: Type
     field_id: int
     nested_ids: tuple[int, ...] = ()
+    description: str = field(default="", compare=False)
 
     @property
     def ids(self) -> tuple[int, ...]:

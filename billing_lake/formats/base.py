@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from billing_lake.domain.column_names import LAKE_COLUMNS
 from billing_lake.domain.deliveries import Layout
 from billing_lake.domain.errors import shown
-from billing_lake.domain.schemas import Column
+from billing_lake.domain.schemas import Column, Field
 from billing_lake.domain.sources import Compression, Container, Roles, Source, SourceFile
 from billing_lake.domain.types import Type
 from billing_lake.formats.layouts import KeyRules
@@ -99,6 +100,13 @@ class Format:
     def columns(self, names: Iterable[str]) -> tuple[Column, ...]:
         """Return the columns ``names`` with their types."""
         return tuple(Column(name, self.type_of(name)) for name in names)
+
+    def described(self, fields: Iterable[Field]) -> tuple[Field, ...]:
+        """Return fields of a table with what they mean, those that the lake adds included."""
+        return tuple(
+            replace(one, description=LAKE_COLUMNS.get(one.name) or self.describe(one.name) or "")
+            for one in fields
+        )
 
     def source(
         self,

@@ -154,13 +154,15 @@ class Loader:
         """Evolve the table and replace the period; return the commit and the fields that the table has now."""
         # Read here: encoding takes minutes, in which others may have changed the table.
         have = table.fields()
+        described = self.export.format.described
         if have is None:
             _refuse_remains(table)
-            made = table.catalog.create(table.name, encoded.fields)
+            made = table.catalog.create(table.name, described(encoded.fields))
             have = encoded.fields if made else table.fields()
         change = plan(have, lake_columns(crawl.source.columns))
         _refuse(table, change)
-        fields = table.catalog.evolve(table.name, change)
+        planned = replace(change, fields=described(change.fields))
+        fields = table.catalog.evolve(table.name, planned)
         delivery = crawl.delivery
         commit = table.catalog.replace_period(
             table.name,

@@ -183,7 +183,8 @@ class Rebuilder:
     def _fields(self, table: Table, wanted: Sequence[Column]) -> tuple[Field, ...]:
         """Return the fields that files for a table carry; where it finds columns by name, with the ids of another table."""
         if table.fields() is None:
-            table.catalog.create(table.name, plan(None, wanted).fields)
+            fields = self.export.format.described(plan(None, wanted).fields)
+            table.catalog.create(table.name, fields)
         fields = table.catalog.plan_rebuild(table.name, wanted).fields
         if not table.catalog.finds_by_name:
             return fields

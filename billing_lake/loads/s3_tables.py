@@ -13,7 +13,7 @@ _SHOWN = 5
 def defined_schema() -> tuple[Field, ...]:
     """Return the schema that an S3 table is made with: every column of the dictionary, then those the lake adds."""
     columns = (Column(name, type_) for name, type_ in DEFAULT.known_columns.items())
-    return plan(None, lake_columns(columns)).fields
+    return DEFAULT.described(plan(None, lake_columns(columns)).fields)
 
 
 def create_table(lake: Lake, table: str) -> str:

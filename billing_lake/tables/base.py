@@ -28,7 +28,7 @@ RUN_PROPERTY = "billing-lake.run-id"
 VERSION_PROPERTY = "billing-lake.delivery-version"
 """Property of a load with the version of the delivery, such as `20250401T000000Z`; the caller gives it."""
 
-IDENTITY_PROPERTY = "billing-lake.delivery-identity"
+DELIVERY_PROPERTY = "billing-lake.delivery-identity"
 """Property of a load with the delivery's content identity; catalogs take it from the encoded files."""
 
 REBUILT = "__rebuilt_"

@@ -14,7 +14,7 @@ from datetime import datetime, timedelta, timezone
 
 from billing_lake.domain.sources import Encoded, PeriodKey
 from billing_lake.files.s3 import S3Files
-from billing_lake.tables.base import IDENTITY_PROPERTY, PERIOD
+from billing_lake.tables.base import DELIVERY_PROPERTY, PERIOD
 from billing_lake.tables.data_files import Placing
 from billing_lake.tables.glue_partition_owners import Claim, ClaimedFile, Seen
 from billing_lake.tables.glue_tables import Entry
@@ -147,7 +147,7 @@ def claim_to(
         previous=None,
         files=files,
         version=encoded.version,
-        properties={**properties, IDENTITY_PROPERTY: encoded.identity},
+        properties={**properties, DELIVERY_PROPERTY: encoded.identity},
         at=datetime.now(timezone.utc).isoformat(),
     )
 

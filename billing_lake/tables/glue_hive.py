@@ -31,7 +31,7 @@ from billing_lake.files.s3 import S3Files
 from billing_lake.tables.attempts import Attempts
 from billing_lake.tables.base import (
     BEFORE,
-    IDENTITY_PROPERTY,
+    DELIVERY_PROPERTY,
     Commit,
     check_columns,
     check_key,
@@ -266,9 +266,9 @@ class GlueHiveTables:
         if entry is None:
             return {}
         return {
-            key.period: claim.properties[IDENTITY_PROPERTY]
+            key.period: claim.properties[DELIVERY_PROPERTY]
             for key, claim in self._partitions.followed(entry).items()
-            if key.export == export and IDENTITY_PROPERTY in claim.properties
+            if key.export == export and DELIVERY_PROPERTY in claim.properties
         }
 
     def uri(self, table: str) -> str:

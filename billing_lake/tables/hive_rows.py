@@ -13,7 +13,7 @@ from typing import Any
 from billing_lake.domain.errors import TableError
 from billing_lake.domain.schemas import Field, fields_from_json, fields_to_json
 from billing_lake.domain.sources import Encoded, PeriodKey
-from billing_lake.tables.base import IDENTITY_PROPERTY
+from billing_lake.tables.base import DELIVERY_PROPERTY
 
 _SELECT = "SELECT export, billing_period, generation, location, previous, files, version"
 _WHERE = "FROM partitions WHERE table_name = ? AND export = ? AND billing_period = ?"
@@ -91,9 +91,9 @@ def identities_of(db: sqlite3.Connection, table: str, export: str) -> dict[str, 
     query = "SELECT billing_period, properties FROM partitions WHERE table_name = ? AND export = ?"
     recorded = {period: json.loads(text) for period, text in db.execute(query, (table, export))}
     return {
-        period: properties[IDENTITY_PROPERTY]
+        period: properties[DELIVERY_PROPERTY]
         for period, properties in recorded.items()
-        if IDENTITY_PROPERTY in properties
+        if DELIVERY_PROPERTY in properties
     }
 
 
@@ -165,7 +165,7 @@ def point(
         "previous": previous,
         "files": json.dumps(files),
         "version": encoded.version,
-        "properties": json.dumps({**properties, IDENTITY_PROPERTY: encoded.identity}),
+        "properties": json.dumps({**properties, DELIVERY_PROPERTY: encoded.identity}),
         "at": datetime.now(timezone.utc).isoformat(),
     }
     db.execute(

@@ -65,7 +65,8 @@ def change_columns(transaction: Transaction, plan: SchemaPlan) -> None:
             update.delete_column(change.name)
         for column in diff.added:
             field = planned[column.name]
-            update.add_column(field.name, iceberg_type(field.type, field.nested_ids))
+            type_ = iceberg_type(field.type, field.nested_ids)
+            update.add_column(field.name, type_, doc=field.description or None)
         for change in diff.widened:
             _promote(update, (change.name,), planned[change.name].type)
 

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 from billing_lake.domain.schemas import Field, SchemaPlan, columns_of
 from billing_lake.domain.sources import Encoded, EncodedFile, PeriodKey
 from billing_lake.tables.base import (
+    DELIVERY_PROPERTY,
     EXPORT,
     EXPORT_PROPERTY,
-    IDENTITY_PROPERTY,
     PERIOD,
     PERIOD_PROPERTY,
     VERSION_PROPERTY,
@@ -112,7 +112,7 @@ class Replacement:
         if self.whole:
             return {_PERIODS_PROPERTY: json.dumps(self.properties), **common}
         ((period, encoded),) = self.periods.items()
-        about = {IDENTITY_PROPERTY: encoded.identity, PERIOD_PROPERTY: period}
+        about = {DELIVERY_PROPERTY: encoded.identity, PERIOD_PROPERTY: period}
         return {**self.properties[period], **about, **common}
 
     def table_properties(self) -> dict[str, str]:

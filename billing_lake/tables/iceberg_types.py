@@ -34,6 +34,7 @@ def nested_fields(fields: Sequence[Field]) -> list[NestedField]:
             field_id=one.field_id,
             name=one.name,
             field_type=iceberg_type(one.type, one.nested_ids),
+            doc=one.description or None,
         )
         for one in fields
     ]
@@ -42,7 +43,13 @@ def nested_fields(fields: Sequence[Field]) -> list[NestedField]:
 def lake_fields(fields: Sequence[NestedField]) -> tuple[Field, ...]:
     """Return what `nested_fields` makes the other way round."""
     return tuple(
-        Field(one.name, parse(str(one.field_type)), one.field_id, tuple(_ids(one.field_type)))
+        Field(
+            name=one.name,
+            type=parse(str(one.field_type)),
+            field_id=one.field_id,
+            nested_ids=tuple(_ids(one.field_type)),
+            description=one.doc or "",
+        )
         for one in fields
     )
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
 from billing_lake.tables.hive import HiveTables
 from billing_lake.tables.iceberg import IcebergTables
-from billing_lake_tests.lakes import SampleLake
+from billing_lake_tests.lakes import SPEC, SampleLake
 
 
 def test_a_load_reads_the_fields_of_each_table_few_times(
@@ -31,3 +32,23 @@ def test_a_load_reads_the_fields_of_each_table_few_times(
     assert lake.load("2025-03").success
     # Once each for the schema diff and for the commit; Hive asks for its own fields and for those whose ids it shares.
     assert reads == {"hive": 3, "iceberg": 3, "s3tables": 2}
+
+
+def test_a_table_says_what_its_columns_mean_those_of_later_deliveries_too(
+    make_lake: Callable[..., SampleLake],
+) -> None:
+    lake = make_lake(outputs=["iceberg", "s3_table"])
+    lake.deliver("2025-03")
+    assert lake.load("2025-03").success
+    first = {one.name for one in lake.lake.iceberg.fields(lake.table) or ()}
+    lake.deliver("2025-04", spec=replace(SPEC, columns=300))
+    assert lake.load("2025-04").success
+    for catalog in (lake.lake.iceberg, lake.lake.s3_tables):
+        described = {one.name: one.description for one in catalog.fields(lake.table) or ()}
+        assert "cost" in described["line_item_unblended_cost"].lower()
+        assert described["billing_period"].endswith("Added by the lake.")
+        later = set(described) - first
+        assert later
+        assert {name: described[name] for name in later} == {
+            name: lake.component.export.format.describe(name) for name in later
+        }

@@ -26,6 +26,7 @@ from billing_lake.components.export_settings import ExportSettings
 from billing_lake.components.lake import lake_resources
 from billing_lake.components.scaffolding import BillingExportScaffolder
 from billing_lake.domain.errors import BillingLakeError, ConfigurationError
+from billing_lake.formats.chosen_columns import as_exported
 from billing_lake.formats.locations import ExportLocation
 from billing_lake.formats.registry import format_named
 from billing_lake.jobs.load import build_load_job
@@ -108,7 +109,7 @@ class BillingExport(dg.Component, ExportSettings):
                 self.report,
                 self._buckets,
                 self.quiet_seconds,
-                format_named(self.format),
+                as_exported(format_named(self.format), self.columns),
             ),
             outputs=tuple(output for output in TABLE_OUTPUTS if output in self.outputs),
             start=self.start,

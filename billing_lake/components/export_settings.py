@@ -60,8 +60,8 @@ class ExportSettings(dg.Model, dg.Resolvable):
     layout: Annotated[
         Layout,
         _setting(
-            "How the provider lays out its files: `create-new` (legacy CUR, a folder for each delivery), `overwrite` (legacy "
-            "CUR, the same keys each time) or `loose` (report files without a manifest).",
+            "How the provider lays out its files: `create-new` (a folder for each delivery), `overwrite` (the same keys each "
+            "time) or `loose` (report files without a manifest).",
             "create-new",
             text="|".join(get_args(Layout)),
         ),
@@ -80,6 +80,15 @@ class ExportSettings(dg.Model, dg.Resolvable):
             "daily",
         ),
     ] = ""
+    columns: Annotated[
+        dict[str, str],
+        _setting(
+            "Columns that the export's SQL has renamed: their name in the files, and the column of the format that each is, by name "
+            "or by role (`period_start`, `usage_start`, `usage_end`, `currency`, `cost`, `account`, `payer` and others).",
+            {"my_cost": "cost", "team_account": "account"},
+            text="",
+        ),
+    ] = Field(default={})
     bucket: Annotated[
         str | list[str],
         _setting(

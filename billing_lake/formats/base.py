@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 
 from billing_lake.domain.column_names import LAKE_COLUMNS
 from billing_lake.domain.deliveries import Layout
@@ -54,6 +54,8 @@ class Format:
         required: Columns without which a report can be neither dated nor totalled.
         preview: Columns by which a person recognises a report.
         headline_costs: The costs that are shown first and plotted, in order, with a short name of each: `unblended_cost`.
+        chosen_by_sql: Whether an export's owner chooses its columns by SQL, and may give them other names.
+        may_be_empty: Whether a report file may hold nothing at all, not even a header.
     """
 
     name: str
@@ -75,6 +77,8 @@ class Format:
     required: tuple[str, ...]
     preview: tuple[str, ...]
     headline_costs: Mapping[str, str]
+    chosen_by_sql: bool = False
+    may_be_empty: bool = False
 
     def is_report_file(self, key: str) -> bool:
         """Say whether ``key`` is named as a report file is."""
@@ -96,6 +100,12 @@ class Format:
     def _named(self, key: str) -> str:
         kind = self.unread_kind(key)
         return shown(key) if kind is None else f"{shown(key)} ({kind.name})"
+
+    def role_of(self, name: str) -> str | None:
+        """Return what the column ``name`` is for, in words: `usage start`, `cost`; None where it has no role."""
+        roles = (role for role, column in asdict(self.roles).items() if column == name)
+        role = next(roles, "cost" if self.is_cost(name) else None)
+        return None if role is None else role.replace("_", " ")
 
     def columns(self, names: Iterable[str]) -> tuple[Column, ...]:
         """Return the columns ``names`` with their types."""

@@ -20,6 +20,10 @@ from billing_lake.formats.base import Format
 MAX_COLUMNS = 5_000
 """Most columns of a report file; the widest public ones have some 1,000, and each costs every row."""
 
+_SELECT = (
+    "Add them to the SELECT of the export's SQL and have the period delivered again; where they are there under other names, "
+    "say so in the export's defs.yaml, as `columns: {my_cost: cost}`; no table was changed"
+)
 _DIGEST_CHARACTERS = 8
 _LONGEST_BYTES = MAX_NAME - len("__999")
 
@@ -83,7 +87,10 @@ def require_columns(names: Sequence[str], file: str, format_: Format) -> None:
     missing = [name for name in format_.required if name not in names]
     if missing:
         what = "The report lacks columns without which it can be neither dated nor totalled"
-        raise MissingColumnError(what, file=file, line=1, column=", ".join(missing))
+        listed = ", ".join(f"{name} ({format_.role_of(name)})" for name in missing)
+        what = f"{what}: {listed}"
+        remedy = _SELECT if format_.chosen_by_sql else None
+        raise MissingColumnError(what, file=file, line=1, remedy=remedy)
 
 
 def require_promised(

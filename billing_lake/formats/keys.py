@@ -7,6 +7,9 @@ import re
 MANIFEST_SUFFIX = "-Manifest.json"
 """How the name of a manifest ends, in all of AWS's exports."""
 
+_SHORT_NAME = MANIFEST_SUFFIX.removeprefix("-")
+"""What AWS's own pages shorten that name to."""
+
 # Whatever else Unicode has may stand in a name: spaces of any width, letters of any script, joiners.
 _UNSAFE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\\]")
 
@@ -27,4 +30,4 @@ def is_safe_key(key: str) -> bool:
 
 def is_manifest(key: str) -> bool:
     """Say whether ``key`` is named as the manifest of a delivery is."""
-    return key.endswith(MANIFEST_SUFFIX)
+    return key.endswith(MANIFEST_SUFFIX) or key.rpartition("/")[2] == _SHORT_NAME

@@ -31,8 +31,11 @@ class ManifestLayout(Hashable, Protocol):
     def period_of_key(self, key: str) -> str | None:
         """Return the billing period that ``key`` belongs to, or None where it belongs to none."""
 
-    def manifest_keys(self, period: str) -> tuple[str, ...]:
-        """Return the keys that the manifest of the period's current delivery may have, likeliest first."""
+    def manifest_key(self, period: str) -> str:
+        """Return the key that the manifest of the period's current delivery has as a rule."""
+
+    def commits(self, key: str) -> bool:
+        """Say whether ``key`` is that of the manifest of a period's current delivery, and not a copy or side file."""
 
     def parse(self, data: bytes, key: str) -> Manifest:
         """Read the manifest with the bytes ``data`` at ``key``.

@@ -6,18 +6,12 @@ damage an export.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 
+from billing_lake.domain.errors import ReportFileError
 from billing_lake.formats.base import Format, Kind
 from billing_lake.formats.registry import FORMATS
 
-_DATA_EXPORTS_FOLDER = re.compile(r"billing_period=\d{4}-\d{2}", re.IGNORECASE)
-_UNREAD_DATA_EXPORTS = Kind(
-    "AWS Data Exports (CUR 2.0 or FOCUS)",
-    "Data Exports are not read yet, by no layout: leave them as they are, and have a legacy Cost and Usage Report "
-    "delivered with the compression GZIP",
-)
 _UNREAD_FOCUS = Kind(
     "FOCUS", "FOCUS exports are not read yet; move the file out of the export's folder"
 )
@@ -33,24 +27,33 @@ def is_report_file(key: str) -> bool:
 
 
 def kind_of_header(header: Iterable[str], own: Format) -> Kind | None:
-    """Return the kind of export that a header belongs to, where it is known and not the format ``own``."""
+    """Return the kind of export that a header belongs to, where it is known and cannot be the format ``own``."""
     cells = tuple(header)
+    if own.is_header(cells):
+        return None
     for one in FORMATS.values():
-        if one is not own and one.is_header(cells):
+        if one.name != own.name and one.is_header(cells):
             return Kind(one.name, f"Set `format: {one.name}` in the export's defs.yaml")
     focus = {"billedcost", "chargecategory"} <= {cell.lower() for cell in cells}
     return _UNREAD_FOCUS if focus else None
 
 
+def refuse_other_format(header: Iterable[str], file: str, own: Format) -> None:
+    """Refuse a report file of another format than ``own``, that of its export; one of which nobody can tell is not refused.
+
+    Raises:
+        ReportFileError: It is one.
+    """
+    kind = kind_of_header(header, own)
+    if kind is not None:
+        what = f"This is a file of another kind: {kind.name}"
+        raise ReportFileError(what, file=file, line=1, remedy=kind.remedy)
+
+
 def kind_of_tree(key: str) -> Kind:
     """Return the kind of tree that the manifest at ``key`` belongs to, and the settings that read it."""
     known = next((kind for one in FORMATS.values() if (kind := one.tree_of(key))), None)
-    if known is not None:
-        return known
-    folders = key.split("/")[:-1]
-    if any(_DATA_EXPORTS_FOLDER.fullmatch(folder) for folder in folders) or "metadata" in folders:
-        return _UNREAD_DATA_EXPORTS
-    return _UNKNOWN_TREE
+    return _UNKNOWN_TREE if known is None else known
 
 
 def several_deliveries(keys: Iterable[str]) -> tuple[str, ...]:
@@ -69,6 +72,4 @@ def several_deliveries(keys: Iterable[str]) -> tuple[str, ...]:
 
 
 def _is_of_a_period(folder: str) -> bool:
-    return _DATA_EXPORTS_FOLDER.fullmatch(folder) is not None or any(
-        one.period_of_folder(folder) is not None for one in FORMATS.values()
-    )
+    return any(one.period_of_folder(folder) is not None for one in FORMATS.values())

@@ -5,7 +5,7 @@ All rules are those of the export's format; this joins them with what a storage 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timezone
 from itertools import islice
 
@@ -14,6 +14,7 @@ from billing_lake.domain.errors import (
     BillingLakeError,
     ConfigurationError,
     DeliveryChangedError,
+    EmptyFileError,
     IncompleteDeliveryError,
     NoDeliveryError,
     UnusableFilesError,
@@ -28,6 +29,7 @@ from billing_lake.formats.keys import is_manifest, plain
 from billing_lake.formats.layouts import Loose, ManifestLayout
 from billing_lake.formats.locations import ExportLocation, check_manifest
 from billing_lake.formats.manifests import require_manifest_size
+from billing_lake.formats.recognition import refuse_other_format
 from billing_lake.formats.registry import format_named
 from billing_lake.landing.base import Storage
 from billing_lake.landing.errors import naming_errors
@@ -107,20 +109,26 @@ def verify_unchanged(storage: Storage, export: ExportLocation, delivery: Deliver
             raise DeliveryChangedError(what, file=after.key)
 
 
-def read_source(storage: Storage, delivery: Delivery) -> tuple[Source, tuple[Merge, ...]]:
+def read_source(
+    storage: Storage, delivery: Delivery, format_: Format | None = None
+) -> tuple[Source, tuple[Merge, ...]]:
     """Read the headers of a delivery's files.
+
+    Args:
+        storage: Where the files lie.
+        delivery: The delivery.
+        format_: Its format as the export has it; the one that it names unless given.
 
     Returns:
         The files with their columns, as an engine takes them, and the header cells that share a column.
 
     Raises:
-        ReportFileError: A file or its header cannot be read, or lacks a column that a report must have.
+        ReportFileError: A file or its header cannot be read, lacks a column that a report must have, or is of another format.
     """
-    format_ = format_named(delivery.format)
+    format_ = format_named(delivery.format) if format_ is None else format_
     files, merged = [], dict[Merge, None]()
-    for file in delivery.files:
-        with storage.open(file.key) as stream, naming_errors(file.key):
-            header = read_header(stream, file.key)
+    for file, header in _headers(storage, delivery, format_):
+        refuse_other_format(header, file.key, format_)
         names = column_names(header, file.key, format_)
         require_columns(names, file.key, format_)
         require_promised(header, delivery.columns, file.key, format_)
@@ -129,19 +137,38 @@ def read_source(storage: Storage, delivery: Delivery) -> tuple[Source, tuple[Mer
     return _source(files, format_), tuple(merged)
 
 
-def read_periods(storage: Storage, delivery: Delivery) -> Source:
+def read_periods(storage: Storage, delivery: Delivery, format_: Format) -> Source:
     """Return the files of ``delivery`` with the one column that states their rows' billing periods, for a quick look."""
-    format_ = format_named(delivery.format)
     files = []
-    for file in delivery.files:
-        with storage.open(file.key) as stream, naming_errors(file.key):
-            names = column_names(read_header(stream, file.key), file.key, format_)
+    for file, header in _headers(storage, delivery, format_):
+        names = column_names(header, file.key, format_)
         columns = tuple(
             name if name == format_.roles.period_start else f"column_{number}"
             for number, name in enumerate(names)
         )
         files.append(SourceFile(uri=file.uri, name=file.key, columns=columns))
     return _source(files, format_)
+
+
+def _headers(
+    storage: Storage, delivery: Delivery, format_: Format
+) -> Iterator[tuple[StoredObject, tuple[str, ...]]]:
+    """Yield the report files with their headers, without those that are empty where the format has such files."""
+    empty: EmptyFileError | None = None
+    found = False
+    for file in delivery.files:
+        with storage.open(file.key) as stream, naming_errors(file.key):
+            try:
+                header = read_header(stream, file.key)
+            except EmptyFileError as error:
+                if not format_.may_be_empty:
+                    raise
+                empty = error
+                continue
+        found = True
+        yield file, header
+    if empty is not None and not found:
+        raise empty
 
 
 def _source(files: Sequence[SourceFile], format_: Format) -> Source:
@@ -246,16 +273,20 @@ def _from_manifest(
     files: Mapping[str, StoredObject],
 ) -> Delivery | None:
     """Return the delivery that the period's manifest commits; None where nothing was delivered."""
-    keys = rules.manifest_keys(period)
-    key = next((one for one in keys if one in files), keys[0])
-    pinned = files.get(key)
-    if pinned is None:
+    manifests = [one for one in files if rules.commits(one)]
+    if len(manifests) > 1:
+        what = f"{len(manifests)} manifests commit a delivery of {period}: {export.format.named(manifests)}"
+        remedy = "Keep the one that the provider still writes, and move the other's files out of the export's folder"
+        raise UnusableFilesError(what, file=manifests[0], remedy=remedy)
+    key = manifests[0] if manifests else rules.manifest_key(period)
+    if not manifests:
         reports = sum(map(export.format.is_report_file, files))
         if not reports:
             _refuse_other_kinds(export.format, period, files)
             return None
         what = f"{reports} report files of {period} are there and no manifest that commits them"
         raise IncompleteDeliveryError(what, file=key)
+    pinned = files[key]
     require_manifest_size(pinned.size, key)
     manifest = manifest_of(storage, pinned, rules)
     buckets = export.buckets or (storage.bucket,)

@@ -12,12 +12,11 @@ from billing_lake.domain.errors import (
     BillingLakeError,
     DeliveryChangedError,
     MissingColumnError,
-    ReportFileError,
 )
 from billing_lake.formats.base import Format
 from billing_lake.formats.layouts import KeyRules, ManifestLayout
 from billing_lake.formats.manifests import Manifest
-from billing_lake.formats.recognition import kind_of_header
+from billing_lake.formats.recognition import refuse_other_format
 from billing_lake.landing.base import Storage
 from billing_lake.landing.errors import naming_errors
 from billing_lake.landing.headers import read_header, read_period
@@ -105,13 +104,10 @@ def _stated_period(file: _Pinned, format_: Format) -> str:
     with file.storage.open(file.key) as stream, naming_errors(file.key):
         try:
             return read_period(stream, file.key, format_)
-        except MissingColumnError as error:
+        except MissingColumnError:
             stream.seek(0)
-            kind = kind_of_header(read_header(stream, file.key), format_)
-            if kind is None:
-                raise
-            what = f"This is a file of another kind: {kind.name}"
-            raise ReportFileError(what, file=file.key, line=1, remedy=kind.remedy) from error
+            refuse_other_format(read_header(stream, file.key), file.key, format_)
+            raise
 
 
 @lru_cache(maxsize=10_000)

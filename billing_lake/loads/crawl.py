@@ -8,6 +8,7 @@ from billing_lake.domain.deliveries import Delivery
 from billing_lake.domain.errors import MixedPeriodsError, PeriodMismatchError
 from billing_lake.domain.profiles import Profile
 from billing_lake.engines.base import Engine, Log
+from billing_lake.formats.base import Format
 from billing_lake.landing.deliveries import read_source
 from billing_lake.loads.exports import Export
 from billing_lake.loads.rows_elsewhere import refuse_rows_elsewhere
@@ -22,20 +23,28 @@ def crawl(
         ReportFileError: A file cannot be read, or rows of the period lie in files of another one.
         PeriodMismatchError: Rows state another billing period than the delivery's.
     """
-    found = crawl_delivery(lake, engine, delivery)
+    found = crawl_delivery(lake, engine, delivery, export.format)
     refuse_rows_elsewhere(lake, engine, export.location, delivery, log)
     lake.crawled.register(found, export.crawler, log)
     return found
 
 
-def crawl_delivery(lake: Lake, engine: Engine, delivery: Delivery) -> Crawl:
+def crawl_delivery(
+    lake: Lake, engine: Engine, delivery: Delivery, format_: Format | None = None
+) -> Crawl:
     """Read a delivery's headers, type its columns and total its rows.
+
+    Args:
+        lake: The lake.
+        engine: What totals.
+        delivery: The delivery.
+        format_: Its format as the export has it; the one that it names unless given.
 
     Raises:
         ReportFileError: A file cannot be read.
         PeriodMismatchError: Rows state another billing period than the delivery's.
     """
-    source, merged = read_source(lake.storage, delivery)
+    source, merged = read_source(lake.storage, delivery, format_)
     profile = engine.profile(source)
     require_period(profile, delivery.period)
     return Crawl(

@@ -154,7 +154,9 @@ class Rebuilder:
                 continue
             self.log(f"rebuild: {period} is read ({position} of {len(deliveries)})")
             try:
-                self.crawled[delivery.identity] = crawl_delivery(self.lake, self.engine, delivery)
+                self.crawled[delivery.identity] = crawl_delivery(
+                    self.lake, self.engine, delivery, self.export.format
+                )
             except BillingLakeError as error:
                 errors[period] = error
         if errors:

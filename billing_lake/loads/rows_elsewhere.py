@@ -45,14 +45,16 @@ def refuse_rows_elsewhere(
     for other in other_periods(lake.storage, location, delivery.period):
         if other.identity not in seen:
             log(f"{delivery.period}: looking for its rows in the files of {other.period}")
-            if _look_into(lake, engine, other, delivery.period):
+            if _look_into(lake, engine, location, other, delivery.period):
                 lake.values.write(key, other.identity, other)
 
 
-def _look_into(lake: Lake, engine: Engine, other: Delivery, period: str) -> bool:
+def _look_into(
+    lake: Lake, engine: Engine, location: ExportLocation, other: Delivery, period: str
+) -> bool:
     """Say whether all rows of ``other`` are of its own period; refuse rows of ``period``."""
     try:
-        profile = engine.profile(read_periods(lake.storage, other))
+        profile = engine.profile(read_periods(lake.storage, other, location.format))
     except ReportFileError as error:
         what = f"A file of {other.period} could hold rows of {period} and cannot be read to its end: {error}"
         raise UnusableFilesError(what, file=error.file) from error

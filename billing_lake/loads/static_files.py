@@ -100,7 +100,7 @@ def crawl_files(
     _require_distinct(((file.uri, file.key) for file in pinned), "The file is named twice, also as")
     contents: list[tuple[str, str]] = []
     for file in pinned:
-        source, _ = read_source(lake.storage, _delivery(export, "", [file]))
+        source, _ = read_source(lake.storage, _delivery(export, "", [file]), export.format)
         profile = engine.profile(source)
         _require_one_period(profile, file.key, export.format.roles.period_start)
         if profile.rows:
@@ -159,7 +159,7 @@ def _crawl(
     profiles: Sequence[Profile],
 ) -> Crawl:
     delivery = _delivery(export, period, files)
-    source, merged = read_source(lake.storage, delivery)
+    source, merged = read_source(lake.storage, delivery, export.format)
     return Crawl(
         table=crawled_table_name(export.name, period, delivery.version),
         delivery=delivery,

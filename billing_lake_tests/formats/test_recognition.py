@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 
 import pytest
 
@@ -26,9 +27,27 @@ from billing_lake.formats.recognition import (
         ("cur/20250301-20250401/v1/cur-Manifest.json", "a legacy CUR", "`prefix: ''`"),
         ("a//cur/20250301-20250401/cur-Manifest.json", "a legacy CUR", "`prefix: 'a/'`"),
         ("metadata/cur/20250301-20250401/cur-Manifest.json", "a legacy CUR", "'metadata'"),
-        ("x/metadata/BILLING_PERIOD=2025-03/x-Manifest.json", "AWS Data Exports", "not read yet"),
-        ("x/metadata/billing_period=2025-03/x-Manifest.json", "AWS Data Exports", "not read yet"),
-        ("x/metadata/date=2025-03-01/x-Manifest.json", "AWS Data Exports", "not read yet"),
+        (
+            "a/x/metadata/BILLING_PERIOD=2025-03/x-Manifest.json",
+            "AWS Data Exports",
+            "`format: cur2`, .*`prefix: 'a'` and `report: 'x'`",
+        ),
+        (
+            "x/metadata/billing_period=2025-03/2025-04-01T00:00:00.000Z-1/x-Manifest.json",
+            "AWS Data Exports",
+            "`prefix: ''` and `report: 'x'`",
+        ),
+        (
+            "x/metadata/date=2025-03-01/x-Manifest.json",
+            "Cost Optimization Hub recommendations",
+            "no bill",
+        ),
+        (
+            "x/metadata/model_version=v3/usage_period=2025-03/x-Manifest.json",
+            "carbon emissions",
+            "no bill",
+        ),
+        ("x/metadata/y/x-Manifest.json", "not known", "where its manifests lie"),
         ("cur/cur/year=2025/month=3/cur-Manifest.json", "in Parquet for Athena", "to GZIP"),
         ("x-Manifest.json", "not known", "where its manifests lie"),
         ("20250301-20250401/x-Manifest.json", "not known", "where its manifests lie"),
@@ -37,7 +56,7 @@ from billing_lake.formats.recognition import (
 def test_a_manifest_says_which_tree_it_belongs_to(key: str, kind: str, remedy: str) -> None:
     found = kind_of_tree(key)
     assert kind in found.name
-    assert remedy in found.remedy
+    assert re.search(remedy, found.remedy)
     assert "ove the file" not in found.remedy
 
 
@@ -78,7 +97,8 @@ def test_several_folders_in_that_of_a_period_are_several_deliveries(
 
 
 def test_a_header_of_another_format_that_is_read_is_named_with_the_setting_that_reads_it() -> None:
-    kind = kind_of_header(LEGACY_CUR.required, dataclasses.replace(LEGACY_CUR, name="other"))
+    other = dataclasses.replace(LEGACY_CUR, name="other", is_header=lambda _: False)
+    kind = kind_of_header(LEGACY_CUR.required, other)
     assert kind is not None
     assert (kind.name, "`format: legacy_cur`" in kind.remedy) == ("legacy_cur", True)
     assert kind_of_header(LEGACY_CUR.required, LEGACY_CUR) is None

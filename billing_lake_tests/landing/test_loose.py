@@ -218,7 +218,7 @@ def athena(root: Path) -> None:
     ("tree", "what", "remedy"),
     [
         (legacy, "a legacy CUR", r"`layout: create-new` .*`prefix: 'billing'` and `report: 'cur'`"),
-        (data_exports, r"AWS Data Exports \(CUR 2\.0 or FOCUS\)", "not read yet.*leave them"),
+        (data_exports, "AWS Data Exports", "`format: cur2`.*`report: 'cur2'`"),
         (athena, "legacy CUR in Parquet for Athena", "compression to GZIP"),
     ],
 )

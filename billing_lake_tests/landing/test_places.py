@@ -122,7 +122,7 @@ def plain_files(root: Path) -> None:
 @pytest.mark.parametrize(
     ("fill", "what", "remedy"),
     [
-        (cur_2, "2 manifests lie in no .* a tree of AWS Data Exports", "leave them as they are"),
+        (cur_2, "2 manifests lie in no .* a tree of AWS Data Exports", "`format: cur2`"),
         (athena, "a legacy CUR in Parquet for Athena", "compression to GZIP"),
         (loose_files, "holds .*march.csv.gz, and no folder of a billing", "`layout: loose`"),
         (plain_files, r"march.csv \(plain CSV, not gzipped\)", "Compress it with gzip"),

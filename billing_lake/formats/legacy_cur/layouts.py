@@ -65,9 +65,14 @@ class LegacyLayout:
         folder, slash, _ = path[len(self.folder) :].partition("/")
         return period_of_folder(folder) if slash else None
 
-    def manifest_keys(self, period: str) -> tuple[str, ...]:
-        """See `ManifestLayout.manifest_keys`."""
-        return (f"{self.folder}{folder_of(period)}/{self.report}{MANIFEST_SUFFIX}",)
+    def manifest_key(self, period: str) -> str:
+        """See `ManifestLayout.manifest_key`."""
+        return f"{self.folder}{folder_of(period)}/{self.report}{MANIFEST_SUFFIX}"
+
+    def commits(self, key: str) -> bool:
+        """See `ManifestLayout.commits`."""
+        period = self.period_of_key(key)
+        return period is not None and plain(key) == self.manifest_key(period)
 
     def parse(self, data: bytes, key: str) -> Manifest:
         """See `ManifestLayout.parse`."""

@@ -22,6 +22,9 @@ _CAPITAL = re.compile(r"([A-Z])")
 _OTHER = re.compile(r"[^a-z0-9]+")
 _UNDERSCORES = re.compile("_+")
 
+_MAPS = frozenset(("product", "resource_tags", "cost_category", "discount", "tags"))
+"""Columns of CUR 2.0, which has all of the required ones too."""
+
 _BY_LETTERS = {name.replace("_", ""): name for name in KNOWN_COLUMNS}
 
 
@@ -31,8 +34,9 @@ def name_of(raw: str) -> str:
 
 
 def is_header(cells: Iterable[str]) -> bool:
-    """Say whether ``cells`` are the header of a report, in whatever spelling."""
-    return {*map(name_of, cells)} >= {*REQUIRED}
+    """Say whether ``cells`` are the header of a report, in whatever spelling; no report has a column of all resource tags."""
+    names = {*map(name_of, cells)}
+    return names >= {*REQUIRED} and names.isdisjoint(_MAPS)
 
 
 @lru_cache(maxsize=1 << 14)

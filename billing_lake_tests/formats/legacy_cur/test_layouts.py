@@ -36,9 +36,13 @@ def test_a_key_with_empty_parts_lies_in_the_same_folder_as_its_plain_key() -> No
 
 
 def test_the_manifest_of_a_period_lies_directly_in_its_folder() -> None:
-    march, december = (CUR.manifest_keys(period) for period in ("2025-03", "2025-12"))
-    assert march == ("billing/daily/20250301-20250401/daily-Manifest.json",)
-    assert december == ("billing/daily/20251201-20260101/daily-Manifest.json",)
+    march, december = (CUR.manifest_key(period) for period in ("2025-03", "2025-12"))
+    assert march == "billing/daily/20250301-20250401/daily-Manifest.json"
+    assert december == "billing/daily/20251201-20260101/daily-Manifest.json"
+    assert CUR.commits(march)
+    assert CUR.commits(f"/{december}")
+    assert not CUR.commits(march.replace("/daily-M", "/v1/daily-M"))
+    assert not CUR.commits(march.replace("20250401", "20250501"))
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,89 @@
+"""What a manifest of Data Exports says: it names files by their full URIs, and no billing period, which is its folder's."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from billing_lake.domain.errors import BrokenManifestError, ForeignKeyInManifestError
+from billing_lake.formats.data_exports.files import READS, SET_GZIP, is_report_file
+from billing_lake.formats.data_exports.tables import table_of
+from billing_lake.formats.keys import plain
+from billing_lake.formats.manifests import Manifest, load_manifest, refuse_twice, version_of
+
+_SCHEME = "s3://"
+_SET_GZIP = f"{SET_GZIP}, then have the period delivered again"
+
+
+def parse_manifest(data: bytes, key: str, period: str, table: str) -> Manifest:
+    """Read a manifest.
+
+    Args:
+        data: Its bytes.
+        key: Its key, for errors.
+        period: Billing period of the folder that it lies in.
+        table: Name of the table that the export is of; see `tables.table_of`.
+
+    Raises:
+        BrokenManifestError: It is no manifest, is one of another table, or lists files of a kind that is not read.
+        ForeignKeyInManifestError: It lists files of several buckets.
+    """
+    value = load_manifest(data, key)
+    columns = _columns(value, key)
+    kind = table_of(columns)
+    if kind is not None and kind.name != table:
+        what = f"This is a manifest of {kind.name}, another table of Data Exports, and the export is set up as {table}"
+        raise BrokenManifestError(what, file=key, remedy=kind.remedy)
+    bucket, keys = _files(value, key)
+    return Manifest(
+        version=version_of(value, "executionId", key),
+        period=period,
+        bucket=bucket,
+        keys=keys,
+        columns=columns,
+    )
+
+
+def _files(value: dict[str, Any], key: str) -> tuple[str, tuple[str, ...]]:
+    listed = value.get("dataFiles")
+    if not isinstance(listed, list) or not listed:
+        raise BrokenManifestError("The manifest lists no data files", file=key)
+    places = [_place(item, key) for item in listed]
+    bucket = places[0][0]
+    for item, (other, path) in zip(listed, places, strict=True):
+        if other != bucket:
+            what = "The manifest lists files of several buckets"
+            raise ForeignKeyInManifestError(what, file=key, value=str(item))
+        if not is_report_file(path):
+            what = f"The manifest lists a file of another kind; what is read is {READS}"
+            raise BrokenManifestError(what, file=key, value=str(item), remedy=_SET_GZIP)
+    keys = tuple(path for _, path in places)
+    refuse_twice(keys, key)
+    return bucket, keys
+
+
+def _place(item: object, key: str) -> tuple[str, str]:
+    """Return the bucket and the plain key of a listed file: a full URI, or an object with one."""
+    uri = item.get("s3Uri") if isinstance(item, dict) else item
+    if isinstance(uri, str) and uri.startswith(_SCHEME):
+        bucket, _, path = uri.removeprefix(_SCHEME).partition("/")
+        if bucket and path:
+            return bucket, plain(path)
+    what = "The manifest lists a file that is no s3:// URI"
+    raise BrokenManifestError(what, file=key, value=str(item))
+
+
+def _columns(value: dict[str, Any], key: str) -> tuple[str, ...]:
+    stated = value.get("columns")
+    if stated is None:
+        return ()
+    if not isinstance(stated, list):
+        raise BrokenManifestError("The manifest's columns are no list", file=key)
+    return tuple(_column(item, key) for item in stated)
+
+
+def _column(item: object, key: str) -> str:
+    name = item.get("name") if isinstance(item, dict) else None
+    if not isinstance(name, str) or not name:
+        what = "The manifest lists a column without a name"
+        raise BrokenManifestError(what, file=key, value=str(item))
+    return name

@@ -1,0 +1,1 @@
+"""What all tables of Data Exports share."""

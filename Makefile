@@ -10,13 +10,15 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test dev check format bench glue-package requirements clean
+.PHONY: help demo test dev check format bench glue-package requirements clean infra-synth infra-requirements
 
 VENV := .venv
 BIN := $(VENV)/bin
 UV := .tools/bin/uv
 # What has been installed, by set. A newer requirements file installs again; otherwise nothing is done.
 DEV := $(VENV)/.dev
+# What infra/ needs has an environment of its own; nothing of the product wants it.
+INFRA := infra/.venv/.installed
 PARTS := $(VENV)/.runtime $(VENV)/.spark $(VENV)/.aws
 # The set that the chosen deployment needs: a lake without Spark or AWS shall not wait for either. A name that is no
 # deployment gets the smallest set, and the program then says which names there are.
@@ -25,7 +27,7 @@ SET_aws := aws
 SET := $(VENV)/.$(or $(SET_$(BILLING_LAKE_DEPLOYMENT)),runtime)
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 demo: $(SET) ## Make three months of sample deliveries, load and prove them, show the lake
 	@$(BIN)/billing-lake demo
@@ -36,7 +38,7 @@ dev: $(SET) ## Open the Dagster UI on the lake's own instance (PORT=3000)
 		echo "The lake is $$BILLING_LAKE_HOME" && PYTHONWARNINGS='ignore:Function `dev_command` is superseded' \
 		$(BIN)/dagster dev -w workspace.yaml $(if $(PORT),-p $(PORT))
 
-test: $(DEV) ## Run the tests (ARGS="-k name" passes anything to pytest)
+test: $(DEV) $(if $(findstring --without-infra,$(ARGS)),,$(INFRA)) ## Run the tests (ARGS="-k name" passes anything to pytest, ARGS=--without-infra leaves out those of infra/)
 	@$(BIN)/python -m pytest $(ARGS)
 
 check: $(DEV) ## Check format, lint, types and who imports whom
@@ -55,6 +57,12 @@ bench: $(DEV) ## Measure speed and memory against bare Polars and plain Spark
 glue-package: $(SET) ## Build what a Glue job is given: dist/glue_main.py and dist/billing_lake.zip
 	@$(BIN)/python -m billing_lake.resources.glue_package dist
 
+infra-synth: $(INFRA) $(if $(findstring glue,$(CONTEXT)),glue-package) ## Write the templates for AWS (CONTEXT="payer=… name=…", OUT=dist/infra)
+	@infra/.venv/bin/python infra/app.py $(abspath $(or $(OUT),dist/infra)) $(CONTEXT)
+
+infra-requirements: $(UV) ## Refresh the pinned requirements of infra/
+	$(COMPILE) infra/requirements.in -o infra/requirements.txt
+
 requirements: $(UV) ## Refresh the pinned requirements from the ranges in pyproject.toml
 	$(COMPILE) --group installer -o requirements/uv.txt
 	$(COMPILE) --group dev --group build --extra spark --extra aws pyproject.toml -o requirements/dev.txt
@@ -64,7 +72,7 @@ requirements: $(UV) ## Refresh the pinned requirements from the ranges in pyproj
 	$(COMPILE) --group build -c requirements/dev.txt --extra aws pyproject.toml -o requirements/aws.txt
 
 clean: ## Remove the virtual environments and all caches; never the lake
-	rm -rf .venv .tools build dist *.egg-info .coverage .hypothesis .import_linter_cache .mypy_cache \
+	rm -rf .venv .tools infra/.venv infra/cdk.out build dist *.egg-info .coverage .hypothesis .import_linter_cache .mypy_cache \
 		.pytest_cache .ruff_cache
 	find billing_lake billing_lake_tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -72,7 +80,7 @@ clean: ## Remove the virtual environments and all caches; never the lake
 # address, no path. Extras stay written out, because pip would not know the pin of `gql[requests]` from that of `gql`.
 COMPILE = $(UV) pip compile --quiet --upgrade --universal --python-version 3.10 --no-python-downloads \
 	--generate-hashes --no-strip-extras --no-annotate --no-emit-index-url --no-emit-find-links \
-	--custom-compile-command "make requirements"
+	--custom-compile-command "make $@"
 
 # The installer has an environment of its own. pip checks its hash.
 $(UV): requirements/uv.txt
@@ -103,6 +111,13 @@ define install
 endef
 
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check $(WHEELS)
+
+# Wheels only, hashes checked: 800 MB with Node and the CDK.
+$(INFRA): infra/requirements.txt $(UV)
+	@echo "Setting up the CDK (once: a download of 200 MB) ..."
+	@test -x infra/.venv/bin/python || $(UV) venv --quiet --no-python-downloads --python .tools/bin/python infra/.venv
+	@$(UV) pip install --quiet --python infra/.venv/bin/python --only-binary :all: --require-hashes -r infra/requirements.txt
+	@touch $@
 
 # Sets add up, so that choosing another deployment takes nothing away; the development set holds all of them.
 $(PARTS): $(VENV)/.%: requirements/%.txt pyproject.toml setup.py $(UV)

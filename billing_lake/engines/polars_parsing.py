@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from billing_lake.domain.periods import MOMENT, UTC_END
 from billing_lake.domain.shared_columns import origins
-from billing_lake.domain.types import STRING, TIMESTAMP, Decimal
+from billing_lake.domain.types import STRING, TIMESTAMP, Decimal, Map
+from billing_lake.engines.polars_maps import maps
 from billing_lake.engines.polars_types import polars_type
 
 if TYPE_CHECKING:
@@ -81,6 +82,8 @@ def typed(
     cell = filled(cell) if known is None else cell
     if column.type == TIMESTAMP:
         return moment(cell, (known or {}).get(column.name)).alias(column.name)
+    if isinstance(column.type, Map):
+        return maps(cell).alias(column.name)
     value = decimal(cell, column.type) if isinstance(column.type, Decimal) else cell
     return value.alias(column.name)
 

@@ -24,9 +24,9 @@ from billing_lake.domain.profiles import (
 )
 from billing_lake.domain.shared_columns import origins
 from billing_lake.domain.text_values import find_fault, fits, unexplained
-from billing_lake.domain.types import TIMESTAMP, Decimal
+from billing_lake.domain.types import TIMESTAMP, Decimal, Map
 from billing_lake.engines.blocks import Block, line_at, row_blocks
-from billing_lake.engines.cell_counts import column_counts, empty_cells
+from billing_lake.engines.cell_counts import column_counts, empty_cells, quoted_empty_cells
 from billing_lake.engines.polars_access import other_nulls
 from billing_lake.engines.polars_parsing import cell_names, decimal, filled, text
 from billing_lake.engines.polars_rounding import rounded
@@ -91,6 +91,12 @@ class _Reader:
             if name not in self.numbers and name not in self.texts
         }
         self.unread = {name: list(one.cells) for name, one in others.items()}
+        self.maps = [
+            cell
+            for name, one in others.items()
+            if isinstance(self.types[name], Map)
+            for cell in one.cells
+        ]
         self.further = {name for name, one in others.items() if one.further is not None}
 
     @cached_property
@@ -192,7 +198,11 @@ def _filled(
         return counts
     if other_nulls(reader.nulls):
         return {**counts, **_parsed_counts(reader, block, [*reader.unread])}
-    empty = empty_cells(block, len(reader.file.columns))
+    width = len(reader.file.columns)
+    empty = empty_cells(block, width)
+    if reader.maps and (quoted := quoted_empty_cells(block, width)) is not None:
+        # An empty text is a text, but no map.
+        empty[:, reader.maps] |= quoted[:, reader.maps]
     each = column_counts(empty)
     twice = []
     for name, cells in reader.unread.items():
@@ -213,10 +223,14 @@ def _parsed_counts(reader: _Reader, block: Block, names: Sequence[str]) -> dict[
     """
     if not names:
         return {}
-    found = reader.scan(block).select(
-        text(name, reader.file.columns).count().alias(name) for name in names
-    )
+    found = reader.scan(block).select(_held(reader, name).count().alias(name) for name in names)
     return found.collect(engine="in-memory").row(0, named=True)
+
+
+def _held(reader: _Reader, name: str) -> pl.Expr:
+    """Return the text of the column ``name`` where the table will hold something: an empty one is no map."""
+    cell = text(name, reader.file.columns)
+    return filled(cell) if isinstance(reader.types[name], Map) else cell
 
 
 def _rounded(reader: _Reader, frame: pl.DataFrame) -> dict[str, int]:

@@ -8,6 +8,7 @@ from itertools import chain, pairwise
 from typing import TYPE_CHECKING
 
 from billing_lake.sample import rows
+from billing_lake.sample.renderers.cur2 import Cur2
 from billing_lake.sample.renderers.legacy_cur import LegacyCur
 from billing_lake.sample.spec import SampleDelivery, month_of
 
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
     from billing_lake.sample.canonical import Block
     from billing_lake.sample.renderers.files import Note
     from billing_lake.sample.spec import Month, SampleSpec
+
+
+RENDERERS = {"legacy_cur": LegacyCur, "cur2": Cur2}
+"""What writes the rows in each format."""
 
 
 def write(
@@ -40,7 +45,7 @@ def write(
         msg = f"restatement is {restatement}, but must be at least 0"
         raise ValueError(msg)
     month = month_of(period)
-    renderer = LegacyCur(
+    renderer = RENDERERS[spec.format](
         root, month, spec, _delivered(month, spec.seed, restatement), restatement, extra_tags
     )
     root.mkdir(parents=True, exist_ok=True)

@@ -11,12 +11,15 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, get_args
 
-from billing_lake.domain.deliveries import Layout
+from billing_lake.domain.deliveries import FIRST_FORMAT, Layout
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from decimal import Decimal
     from pathlib import Path
+
+FORMATS = (FIRST_FORMAT, "cur2")
+"""Formats that samples are written in."""
 
 _PERIOD = re.compile(r"(?P<year>[0-9]{4})-(?P<month>0[1-9]|1[0-2])")
 
@@ -26,6 +29,7 @@ class SampleSpec:
     """One sample export: where its deliveries go and how large they are.
 
     Attributes:
+        format: What the report files are written as: `legacy_cur` or `cur2`.
         layout: How report files are laid out below the root folder.
         prefix: Key prefix below the root folder; may be empty.
         report: The report's name.
@@ -36,6 +40,7 @@ class SampleSpec:
         columns: Number of columns; None for the natural set, more pads it with tag columns.
     """
 
+    format: str = FIRST_FORMAT
     layout: Layout = "overwrite"
     prefix: str = "billing"
     report: str = "cost-and-usage"
@@ -47,6 +52,9 @@ class SampleSpec:
 
     def __post_init__(self) -> None:
         """Refuse what could not be written, before anything is."""
+        if self.format not in FORMATS:
+            msg = f"format is {self.format!r}, but must be one of {', '.join(FORMATS)}"
+            raise ValueError(msg)
         if self.layout not in get_args(Layout):
             msg = f"layout is {self.layout!r}, but must be one of {', '.join(get_args(Layout))}"
             raise ValueError(msg)

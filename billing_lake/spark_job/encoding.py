@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from billing_lake.domain.column_names import SOURCE_FILE
 from billing_lake.domain.errors import StorageWriteError
 from billing_lake.domain.sources import EncodedFile
+from billing_lake.domain.types import Map
 from billing_lake.spark_job import sql
 from billing_lake.spark_job.hadoop import refusal
 from billing_lake.spark_job.inputs import cores, tasks_for
@@ -103,7 +104,9 @@ def write_rows(
 
 
 def _typed(files: Reports | Tables, target: EncodeTarget) -> DataFrame:
-    """Return the rows of ``files`` with the columns of the target, in its order and under its field ids."""
+    """Return the rows of ``files`` with the columns of the target, in its order and, unless one is a map, under its field ids."""
+    # Spark has no place for the ids of a map's parts. Readers take ids from files that have all of them, or else go by names.
+    with_ids = not any(isinstance(field.type, Map) for field in target.fields)
     present = set(files.types if isinstance(files, Tables) else files.columns)
     wanted = []
     for field in target.fields:
@@ -115,7 +118,9 @@ def _typed(files: Reports | Tables, target: EncodeTarget) -> DataFrame:
             value = files.value(field.name, field.type)
         else:
             value = f"CAST(NULL AS {sql.spark_type(field.type)})"
-        wanted.append(NamedSql(value, field.name, {"parquet.field.id": field.field_id}))
+        wanted.append(
+            NamedSql(value, field.name, {"parquet.field.id": field.field_id} if with_ids else {})
+        )
     # In one step: Spark does not join two that name a row's file, and would copy every row twice.
     return files.rows.select(*columns(files.rows.sparkSession, wanted))
 

@@ -57,6 +57,10 @@ class Tables:
             return f"CAST({sql.identifier(name)} AS STRING)"
         return None
 
+    def is_filled(self, name: str, type_: Type) -> str:
+        """Return SQL for whether a row has something in the column ``name``."""
+        return f"{self.value(name, type_)} IS NOT NULL"
+
     def value(self, name: str, type_: Type) -> str:
         """Return SQL for the column ``name`` as ``type_``, NULL where the files lack it; fails for a cell that does not fit.
 

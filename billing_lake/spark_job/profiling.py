@@ -123,7 +123,7 @@ def _cells(
         f"{repr('') if of_table else period} AS period",
         *(f"{number(name)} AS number{n}" for n, name in enumerate(columns.numbers)),
         *(
-            f"{value(name, types[name])} IS NOT NULL AS filled{n}"
+            f"{files.is_filled(name, types[name])} AS filled{n}"
             for n, name in enumerate(columns.others)
         ),
         *(

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from billing_lake.domain.shared_columns import origins
-from billing_lake.domain.types import STRING, Type
+from billing_lake.domain.types import STRING, Map, Type
 from billing_lake.spark_job import sql
 from billing_lake.spark_job.hadoop import same_path
 from billing_lake.spark_job.inputs import (
@@ -110,6 +110,12 @@ class Reports:
             f"CASE WHEN {cell} = '\\r' THEN NULL "
             f"WHEN endswith({cell}, '\\r') THEN left({cell}, length({cell}) - 1) ELSE {cell} END"
         )
+
+    def is_filled(self, name: str, type_: Type) -> str:
+        """Return SQL for whether a row has something in the column ``name``; maps are not read for that."""
+        if isinstance(type_, Map):
+            return f"{sql.filled(self.text(name))} IS NOT NULL"
+        return f"{self.value(name, type_)} IS NOT NULL"
 
     def value(self, name: str, type_: Type) -> str:
         """Return SQL for the column ``name`` as ``type_``; fails for a cell that does not fit."""

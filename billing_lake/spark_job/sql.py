@@ -21,6 +21,7 @@ from billing_lake.domain.types import (
     assert_never,
     not_written,
 )
+from billing_lake.spark_job.map_sql import map_of_text
 
 FAULT = "billing-lake-fault"
 """What begins the message of a query that met a cell which does not fit."""
@@ -102,6 +103,8 @@ def converted(cell: str, type_: Type) -> str:
         return decimal(cell, type_.precision, type_.scale)
     if type_ == TIMESTAMP:
         return _moment(cell)
+    if isinstance(type_, Map):
+        return map_of_text(cell)
     return f"CAST({cell} AS {spark_type(type_)})"
 
 

@@ -26,7 +26,7 @@ from billing_lake.sample.renderers.legacy_columns import (
 from billing_lake.sample.text import ids_text, numbers_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
     from pathlib import Path
 
@@ -68,13 +68,23 @@ class LegacyCur:
             **dict.fromkeys(extra, _EXTRA_SHARE),
             **dict.fromkeys(widening, _PADDING_SHARE),
         }
-        self.version = f"{delivered:%Y%m%dT%H%M%SZ}"
-        self._columns = {column: canonical(column) for column in header((*extra, *widening))}
         self._root, self._month, self._spec = root, month, spec
+        self._delivered = delivered
+        self._columns = self._select((*extra, *widening))
+        self._identify()
         self._times = _times(month)
         self._stale: tuple[Path, ...] = ()
+        self._surplus: tuple[Path, ...] = ()
         self._last: tuple[Sequence[Attributes], Collection[str], pl.DataFrame] | None = None
         self._place(max(1, spec.chunks - (restatement > 0)))
+
+    def _identify(self) -> None:
+        """Give the delivery its id."""
+        self.version = f"{self._delivered:%Y%m%dT%H%M%SZ}"
+
+    def _select(self, tags: Iterable[str]) -> dict[str, str]:
+        """Name the columns of the report, and the canonical one that each shows; ``tags`` are further ones."""
+        return {column: canonical(column) for column in header(tags)}
 
     def _place(self, chunks: int) -> None:
         """Choose the paths of the report files and, in the order in which they are written, of the manifests."""
@@ -88,7 +98,13 @@ class LegacyCur:
             # Nothing says which loose files belong together, so a restatement must not leave an old one among the new.
             before = base.glob(f"{stem}-[0-9][0-9][0-9][0-9][0-9].csv.gz")
             self._stale = tuple(sorted(set(before) - set(self.files)))
-            return
+        else:
+            self._place_export(numbers)
+
+    def _place_export(self, numbers: list[str]) -> None:
+        """Choose the paths of an export with manifests, whose files end with ``numbers``."""
+        spec, month = self._spec, self._month
+        base = self._root / spec.prefix
         folder = base / spec.report / f"{month.start:%Y%m%d}-{month.end:%Y%m%d}"
         own = folder / self.version if spec.layout == "create-new" else folder
         self.files = [own / f"{spec.report}-{number}" for number in numbers]
@@ -113,16 +129,23 @@ class LegacyCur:
         """Take stale loose files away and write the manifests; return the one of the period."""
         for path in self._stale:
             path.unlink()
-        keys = [file.relative_to(self._root).as_posix() for file in self.files]
-        bucket = self._root.resolve().name
-        content = manifest(
-            self._month, self.version, self._spec.report, bucket, list(self._columns), keys
-        )
+        self._put_surplus(note)
+        content = self._manifest(self._root.resolve().name, self.files)
         for path in self._manifests:
             with appearing(path, note) as hidden:
                 text = json.dumps(content, indent=2, ensure_ascii=False)
                 hidden.write_text(text, encoding="utf-8", newline="\n")
         return self._manifests[-1] if self._manifests else None
+
+    def _put_surplus(self, note: Note) -> None:
+        """Do what the provider does with report files of the delivery before that this one has no more: legacy CUR leaves them."""
+
+    def _manifest(self, bucket: str, files: Iterable[Path]) -> dict[str, Any]:
+        """Say what the delivery consists of."""
+        keys = [file.relative_to(self._root).as_posix() for file in files]
+        return manifest(
+            self._month, self.version, self._spec.report, bucket, list(self._columns), keys
+        )
 
     def totals(self, sums: Mapping[str, int]) -> dict[str, Decimal]:
         """Name sums of canonical money as the normalised columns are named."""
@@ -134,18 +157,7 @@ class LegacyCur:
 
     def render(self, block: Block) -> pl.DataFrame:
         """Spell rows as pieces of CSV lines, which are joined by commas."""
-        hourly = {
-            "id": ids_text(block.serial, block.id_key),
-            "quantity": numbers_text(block.quantity, block.scale),
-            "normalized_quantity": _sparse(
-                block.quantity * block.factor, block.scale, block.factor > 0
-            ),
-            **{
-                name: _sparse(amounts.values, MONEY_SCALE, amounts.filled)
-                for name, amounts in block.money.items()
-            },
-            **self._times[block.hour].to_dict(),
-        }
+        hourly = self._hourly(block)
         pieces = self._pieces(block.attributes, hourly.keys())[block.meter]
         return pl.DataFrame(
             [
@@ -155,14 +167,33 @@ class LegacyCur:
             ]
         )
 
+    def _hourly(self, block: Block) -> dict[str, pl.Series]:
+        """Spell the cells that change from hour to hour, by their canonical names."""
+        return {
+            "id": ids_text(block.serial, block.id_key),
+            "quantity": numbers_text(block.quantity, block.scale),
+            "normalized_quantity": sparse(
+                block.quantity * block.factor, block.scale, block.factor > 0
+            ),
+            **{
+                name: sparse(amounts.values, MONEY_SCALE, amounts.filled)
+                for name, amounts in block.money.items()
+            },
+            **self._times[block.hour].to_dict(),
+        }
+
+    def _cells(self, attributes: Attributes) -> Attributes:
+        """Spell the cells of a meter that do not change from hour to hour, by their canonical names."""
+        return {
+            "period_start": f"{self._month.start:%Y-%m-%dT%H:%M:%S.000Z}",
+            "period_end": f"{self._month.end:%Y-%m-%dT%H:%M:%S.000Z}",
+            **attributes,
+        }
+
     def _pieces(self, attributes: Sequence[Attributes], hourly: Collection[str]) -> pl.DataFrame:
         """Render the cells that do not change from hour to hour: once per meter, neighbouring columns in one piece."""
         if self._last is None or self._last[0] is not attributes or self._last[1] != hourly:
-            period = {
-                "period_start": f"{self._month.start:%Y-%m-%dT%H:%M:%S.000Z}",
-                "period_end": f"{self._month.end:%Y-%m-%dT%H:%M:%S.000Z}",
-            }
-            rows = [{**period, **meter} for meter in attributes]
+            rows = [self._cells(meter) for meter in attributes]
             pieces = {}
             for changes, run in groupby(self._columns.items(), lambda one: one[1] in hourly):
                 columns, names = zip(*run, strict=True)
@@ -174,7 +205,7 @@ class LegacyCur:
         return self._last[2]
 
 
-def _sparse(values: Ints, scale: Ints | int, has: NDArray[np.bool_]) -> pl.Series:
+def sparse(values: Ints, scale: Ints | int, has: NDArray[np.bool_]) -> pl.Series:
     """Spell numbers where there is a value; only those are worked on."""
     if has.all():
         return numbers_text(values, scale)

@@ -18,7 +18,6 @@ from billing_lake.deployments import Lake, LocalLake
 from billing_lake.deployments.base import LAKE_RESOURCE
 from billing_lake.domain.profiles import Profile
 from billing_lake.domain.sources import PeriodKey
-from billing_lake.formats.legacy_cur import LEGACY_CUR
 from billing_lake.jobs.s3_tables import s3_table_create, s3_table_delete
 from billing_lake.sample import SampleDelivery, SampleSpec, write_delivery
 from billing_lake.tables.base import TableCatalog
@@ -137,7 +136,7 @@ class SampleLake:
             "s3_table": self.lake.s3_tables,
         }
         source = catalogs[output].files(self.table, PeriodKey(self.name, period))
-        return self.lake.reader.profile(LEGACY_CUR.meaning(source))
+        return self.lake.reader.profile(self.component.export.format.meaning(source))
 
 
 @dataclass(frozen=True)

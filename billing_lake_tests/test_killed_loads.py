@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import dagster as dg
@@ -20,7 +21,6 @@ from billing_lake_tests.lakes import EXPORT, SPEC, SampleLake
 
 PERIOD = "2025-03"
 OUTPUTS = ("hive", "iceberg", "s3_table")
-KILLS = 8
 
 
 def main() -> None:
@@ -30,7 +30,7 @@ def main() -> None:
     that is connected to. The same events come in every load, however fast the machine is.
     """
     last = int(sys.argv[2])
-    lake = SampleLake(Path(sys.argv[1]))
+    lake = SampleLake(Path(sys.argv[1]), {"format": sys.argv[3]})
     job = lake.definitions.resolve_job_def(f"{EXPORT}_load")
     for module in ("polars", "pyiceberg.catalog.sql", "pyarrow.parquet"):
         __import__(module)
@@ -48,10 +48,13 @@ def main() -> None:
     print(seen)
 
 
-def load_and_die(home: Path, last: int = 0) -> subprocess.CompletedProcess[str]:
+def load_and_die(lake: SampleLake, last: int = 0) -> subprocess.CompletedProcess[str]:
     """Load in another process, which dies at event ``last``, or lives where that is 0."""
     return subprocess.run(
-        [sys.executable, "-W", "ignore", "-m", __name__, str(home), str(last)],
+        [
+            *(sys.executable, "-W", "ignore", "-m", __name__),
+            *(str(lake.home), str(last), lake.settings["format"]),
+        ],
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
@@ -65,10 +68,12 @@ def instance() -> Iterator[dg.DagsterInstance]:
         yield instance
 
 
+@pytest.mark.parametrize(("format_", "kills"), [("legacy_cur", 7), ("cur2", 3)])
 def test_a_load_killed_at_many_moments_never_mixes_months_and_the_next_one_is_exact(
-    tmp_path: Path, instance: dg.DagsterInstance
+    tmp_path: Path, instance: dg.DagsterInstance, format_: str, kills: int
 ) -> None:
-    lake = SampleLake(tmp_path / "lake", instance=instance)
+    lake = SampleLake(tmp_path / "lake", {"format": format_}, instance)
+    spec = replace(SPEC, format=format_)
 
     def raw() -> Profile:
         return lake.lake.values.get([EXPORT, "crawler_table"], PERIOD, Crawl).profile
@@ -76,22 +81,22 @@ def test_a_load_killed_at_many_moments_never_mixes_months_and_the_next_one_is_ex
     def found() -> dict[str, Profile]:
         return {output: lake.profile(output, PERIOD) for output in OUTPUTS}
 
-    lake.deliver(PERIOD, spec=SPEC)
+    lake.deliver(PERIOD, spec=spec)
     assert lake.load(PERIOD).success
     old = raw()
-    lake.deliver(PERIOD, spec=SPEC, restatement=1)
+    lake.deliver(PERIOD, spec=spec, restatement=1)
 
-    whole = load_and_die(lake.home)
+    whole = load_and_die(lake)
     assert whole.returncode == 0
     events = int(whole.stdout.split()[-1])
-    assert events > 10 * KILLS
+    assert events > 10 * kills
     new = raw()
     assert compare(old, new) != []
 
-    for turn in range(KILLS):
-        lake.deliver(PERIOD, spec=SPEC, restatement=2 + turn)
+    for turn in range(kills):
+        lake.deliver(PERIOD, spec=spec, restatement=2 + turn)
         before = found()
-        killed = load_and_die(lake.home, events * (2 * turn + 1) // (2 * KILLS))
+        killed = load_and_die(lake, events * (2 * turn + 1) // (2 * kills))
         assert killed.returncode == -signal.SIGKILL
         after = found()
         for output in OUTPUTS:

@@ -25,6 +25,7 @@ _USER_TAG = "resource_tags_user_"
 _TAG_MAP = "resource_tags"
 _ACCOUNT = "line_item_usage_account_id"
 _SERVICE = ("product_servicecode", _PRODUCT, "product_product_name")
+_PRODUCT_MAP = "product"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,7 +97,9 @@ def service(subject: Subject) -> str:
     code = ", ".join(
         f"nullif({subject.text(column)}, '')" for column in ("product_servicecode", _PRODUCT)
     )
-    name = f"nullif({subject.text('product_product_name')}, '')"
+    in_map = subject.has(_PRODUCT_MAP) and not subject.has("product_product_name")
+    text = f"{_PRODUCT_MAP}['product_name']" if in_map else subject.text("product_product_name")
+    name = f"nullif({text}, '')"
     marketplace = f"{subject.text('bill_billing_entity')} = 'AWS Marketplace'"
     return (
         f"CASE WHEN {marketplace} THEN coalesce({name}, {code}) ELSE coalesce({code}, {name}) END"
@@ -112,12 +115,12 @@ def untagged(subject: Subject) -> str:
     tags = sorted(column for column in subject.columns if column.startswith(_USER_TAG))
     if tags:
         return " AND ".join(f"""coalesce("{tag}", '') = ''""" for tag in tags)
+    if subject.has(_TAG_MAP):
+        users = f"list_filter(map_keys({_TAG_MAP}), tag -> starts_with(tag, 'user_'))"
+        return f"coalesce(array_length({users}), 0) = 0"
     what = f"The query needs a column for each of your tags, and {subject.name} has none"
     remedy = (
-        f"CUR 2.0 keeps all tags of a line in {_TAG_MAP}, as JSON text, which this query does not read; in SQL, "
-        f"json_extract_string({_TAG_MAP}, '$.user_team') is the tag `team` (json_extract_scalar in Athena)"
-        if subject.has(_TAG_MAP)
-        else "Activate your cost allocation tags in the billing console and have the export include resource tags; "
+        "Activate your cost allocation tags in the billing console and have the export include resource tags; "
         "months that are delivered afterwards have them"
     )
     raise QueryError(what, column=f"{_USER_TAG}…", remedy=remedy)
@@ -178,9 +181,13 @@ def written(named: str, subject: Subject, dialect: Dialect) -> str:
     sql = dedent(NAMED_QUERIES[named].sql(subject)).strip()
     if dialect == "duckdb":
         return sql
-    from sqlglot import transpile
+    from sqlglot import exp, parse_one
 
-    return transpile(sql, read="duckdb", write=dialect, pretty=True)[0]
+    tree = parse_one(sql, read="duckdb")
+    for value in tree.find_all(exp.Bracket):
+        # A key that a map lacks is NULL in DuckDB, and an error in Trino unless it is asked for so.
+        value.set("safe", True)  # noqa: FBT003 -- its own way
+    return tree.sql(dialect, pretty=True)
 
 
 NAMED_QUERIES = {

@@ -85,10 +85,13 @@ def test_every_named_query_has_its_needs_tested() -> None:
     assert NEEDED.keys() == NAMED_QUERIES.keys()
 
 
-def test_tags_in_one_column_are_refused_with_the_way_to_them() -> None:
-    columns = (NEEDED["untagged"] - {"resource_tags_user_team"}) | {"resource_tags"}
-    with pytest.raises(QueryError, match=r"CUR 2\.0 keeps all tags .* json_extract_string"):
-        written("untagged", Subject(table="t", columns=columns), "duckdb")
+def test_tags_and_products_in_maps_are_looked_up_there_as_each_dialect_does_it() -> None:
+    columns = (NEEDED["untagged"] - {"resource_tags_user_team"}) | {"resource_tags", "product"}
+    subject = Subject(table="t", columns=columns)
+    assert "product['product_name']" in written("untagged", subject, "duckdb")
+    athena = written("untagged", subject, "athena")
+    assert "ELEMENT_AT(product, 'product_name')" in athena
+    assert "FILTER(MAP_KEYS(resource_tags), tag -> STARTS_WITH(tag, 'user_'))" in athena
 
 
 if __name__ == "__main__":

@@ -1,0 +1,127 @@
+"""The same month in every format gives the same totals, in every table, by every engine; maps are restated like everything else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from decimal import Decimal
+from functools import partial
+from typing import Any, cast
+
+import duckdb
+import pytest
+
+from billing_lake.deployments import LocalLake
+from billing_lake.domain.sources import PeriodKey
+from billing_lake.domain.types import STRING, Map
+from billing_lake.sql.lake_sql import LakeSql
+from billing_lake.sql.named_queries import NAMED_QUERIES, Subject, written
+from billing_lake_tests.assets.test_load import assert_tables_equal
+from billing_lake_tests.lakes import SPEC, SampleLake, SampleLakeOnSpark, verdicts
+
+PERIOD = "2025-03"
+CUR2 = replace(SPEC, format="cur2", report="cur2")
+MAPS = ("cost_category", "discount", "product", "resource_tags", "tags")
+
+# PySpark leaves its sockets to the garbage collector.
+SPARK = pytest.param(
+    "spark", marks=pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
+)
+
+Make = Callable[..., SampleLake]
+
+
+@pytest.fixture(params=["polars", SPARK, "glue"])
+def make(request: pytest.FixtureRequest) -> Make:
+    """Make lakes that one of the engines loads."""
+    if request.param == "glue":
+        return cast("Make", partial(request.getfixturevalue("make_aws_lake"), "glue"))
+    make_lake: Make = request.getfixturevalue("make_lake")
+    if request.param == "polars":
+        return make_lake
+
+    def on_spark(**settings: Any) -> SampleLake:
+        lake = make_lake(**settings)
+        session = request.getfixturevalue("spark")
+        return SampleLakeOnSpark(lake.home, lake.settings, lake.instance, session=session)
+
+    return on_spark
+
+
+def totals(lake: SampleLake, output: str) -> dict[str, Decimal]:
+    """Return what the costs add up to that are not nothing."""
+    found = lake.profile(output, PERIOD).totals["USD"]
+    return {name: total for name, total in found.items() if total}
+
+
+def rows_of(lake: SampleLake, sql: str) -> list[tuple[Any, ...]]:
+    """Ask DuckDB of the files of the Iceberg table, as `rows`."""
+    source = lake.lake.iceberg.files(lake.table, PeriodKey(lake.name, PERIOD))
+    with duckdb.connect() as connection:
+        rows = connection.read_parquet([file.uri for file in source.files])
+        return rows.query("rows", sql).fetchall()
+
+
+def test_a_month_of_cur_2_has_the_rows_and_totals_of_the_same_month_in_legacy_cur(
+    make: Make,
+) -> None:
+    lake = make(format="cur2", report="cur2")
+    delivery = lake.deliver(PERIOD, spec=CUR2)
+    legacy = lake.deliver(PERIOD, spec=SPEC)
+    result = lake.load(PERIOD)
+    assert result.success
+    found = verdicts(result)
+    assert len(found) == 1 + 3 * 5
+    assert all(one.passed for one in found.values())
+    assert_tables_equal(lake, delivery)
+    for output in lake.component.outputs:
+        assert totals(lake, output) == {k: v for k, v in legacy.totals["USD"].items() if v}
+        filled = lake.profile(output, PERIOD).filled or {}
+        assert {filled[name] for name in MAPS if name != "discount"} == {SPEC.rows}
+        assert 0 < filled["discount"] < SPEC.rows
+    fields = {field.name: field.type for field in lake.lake.s3_tables.fields(lake.table) or ()}
+    assert {fields[name] for name in MAPS} == {Map(STRING, STRING)}
+
+
+@pytest.mark.parametrize("layout", ["create-new", "overwrite", "loose"])
+def test_maps_are_restated_evolve_and_are_loaded_twice_as_once_in_every_layout(
+    make_lake: Make, layout: Any
+) -> None:
+    spec = replace(CUR2, layout=layout)
+    settings = {} if layout == "loose" else {"report": "cur2"}
+    lake = make_lake(format="cur2", layout=layout, quiet_seconds=0, **settings)
+    first = lake.deliver(PERIOD, spec=spec)
+    assert lake.load(PERIOD).success
+    assert_tables_equal(lake, first)
+    project = "resource_tags['user_project']"
+    assert rows_of(lake, f"SELECT count({project}) FROM rows") == [(0,)]
+    second = lake.deliver(PERIOD, spec=spec, restatement=1, extra_tags=("user:Project",))
+    assert second.totals != first.totals
+    for _ in range(2):
+        assert lake.load(PERIOD).success
+        assert_tables_equal(lake, second)
+    ((projects, exact),) = rows_of(
+        lake,
+        f"SELECT count({project}), bool_and(CAST(discount['EDP discount'] AS DECIMAL(38, 18)) = "
+        "line_item_net_unblended_cost - line_item_unblended_cost) FROM rows",
+    )
+    assert projects
+    assert exact
+
+
+def test_named_queries_answer_for_maps_of_tags(make_lake: Make) -> None:
+    lake = make_lake(format="cur2", report="cur2")
+    lake.deliver(PERIOD, spec=CUR2)
+    legacy = replace(lake, settings={"name": "legacy"})
+    lake.deliver(PERIOD, spec=SPEC)
+    assert lake.load(PERIOD).success
+    assert legacy.load(PERIOD).success
+    with LakeSql(LocalLake(lake.home)) as lake_sql:
+        for name in NAMED_QUERIES:
+            answers = []
+            for table in (lake.table, legacy.table):
+                one = lake_sql.table(table)
+                sql = written(name, Subject(table=one.identifier, columns=one.columns), "duckdb")
+                answers.append([*lake_sql.ask(sql).rows()])
+            assert answers[0] == answers[1], name
+            assert answers[0]

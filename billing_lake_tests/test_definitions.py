@@ -46,7 +46,7 @@ def test_the_code_location_is_what_the_documentation_says() -> None:
     assert {job.name for job in repository.get_all_jobs() if not job.name.startswith("__")} == {
         f"{EXPORT}_load",
         f"{EXPORT}_rebuild_tables",
-        f"{EXPORT}_remove_orphans",
+        f"{EXPORT}_maintenance",
         "s3_table_create",
         "s3_table_delete",
     }

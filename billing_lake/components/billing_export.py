@@ -30,11 +30,12 @@ from billing_lake.formats.chosen_columns import as_exported
 from billing_lake.formats.locations import ExportLocation
 from billing_lake.formats.registry import format_named
 from billing_lake.jobs.load import build_load_job
-from billing_lake.jobs.orphans import build_orphans_job
+from billing_lake.jobs.maintenance import build_maintenance_job, build_maintenance_schedule
 from billing_lake.jobs.rebuild import build_rebuild_job
 from billing_lake.jobs.s3_tables import s3_table_create, s3_table_delete
 from billing_lake.loads.exports import TABLE_OUTPUTS
 from billing_lake.sensors.new_reports import build_new_reports
+from billing_lake.tables.base import KeptHistory
 
 _REPORT_NEEDED = {
     "if": {"properties": {"layout": {"const": "loose"}}, "required": ["layout"]},
@@ -49,8 +50,8 @@ class BillingExport(dg.Component, ExportSettings):
 
     Makes, under the export's name: the external asset `delivery`; the assets `raw_reports`, `crawler_table` and one for each of
     `outputs`; `iceberg_static` where `static` or `static_files` asks for it; the check `schema_diff` before and the proofs after
-    each table; the sensor `<name>_new_reports`; the jobs `<name>_load`, `<name>_rebuild_tables` and `<name>_remove_orphans`. A
-    second payer or format is a second component. What all of them share (the lake, as the resource `billing_lake`, and its IO manager)
+    each table; the sensor `<name>_new_reports`; the jobs `<name>_load`, `<name>_rebuild_tables` and `<name>_maintenance` with its
+    schedule. A second payer or format is a second component. What all of them share (the lake, as the resource `billing_lake`, and its IO manager)
     has names of its own, so that a project's other assets keep theirs.
     """
 
@@ -132,6 +133,8 @@ class BillingExport(dg.Component, ExportSettings):
         """The export's definitions, without the lake that they work on."""
         export = self.export
         static = self.static or bool(self.static_files)
+        history = KeptHistory(days=self.keep_days, loads=self.keep_loads)
+        maintenance = build_maintenance_job(export, history)
         return dg.Definitions(
             assets=[
                 build_delivery(export),
@@ -145,7 +148,8 @@ class BillingExport(dg.Component, ExportSettings):
                 *(build_table_proofs(export, output) for output in export.outputs),
                 *([build_static_proofs(export)] if static else []),
             ],
-            jobs=[build_load_job(export), build_rebuild_job(export), build_orphans_job(export)],
+            jobs=[build_load_job(export), build_rebuild_job(export), maintenance],
+            schedules=[build_maintenance_schedule(maintenance, running=self.maintenance_running)],
             sensors=[
                 build_new_reports(
                     export,

@@ -198,6 +198,32 @@ class ExportSettings(dg.Model, dg.Resolvable):
         ),
     ] = "built_in"
 
+    keep_days: Annotated[
+        int,
+        _setting(
+            "Days for which a state of an Iceberg table can be read again after a load replaced it; maintenance removes older "
+            "history, but for the last loads of each billing period and what a tag names.",
+            90,
+            text="",
+            minimum=1,
+        ),
+    ] = 90
+
+    keep_loads: Annotated[
+        int,
+        _setting(
+            "Loads of each billing period that maintenance keeps, however old.",
+            3,
+            text="",
+            minimum=1,
+        ),
+    ] = 3
+
+    maintenance_running: Annotated[
+        bool,
+        _setting("Whether maintenance runs weekly without being switched on in the UI.", text=""),
+    ] = False
+
     fresh_hours: Annotated[
         int,
         _setting(
@@ -245,7 +271,7 @@ class ExportSettings(dg.Model, dg.Resolvable):
             raise ValueError(msg)
         return value
 
-    @field_validator("sensor_interval_seconds", "sensor_runs_per_tick")
+    @field_validator("sensor_interval_seconds", "sensor_runs_per_tick", "keep_days", "keep_loads")
     @classmethod
     def _is_positive(cls, value: int) -> int:
         if value < 1:

@@ -105,6 +105,38 @@ class Commit:
         )
 
 
+@dataclass(frozen=True, kw_only=True)
+class KeptHistory:
+    """How much of a table's history is kept, besides what tags and branches name.
+
+    Attributes:
+        days: States that were current within so many days.
+        loads: The last so many loads of each billing period, however old.
+    """
+
+    days: int
+    loads: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class CleanUp:
+    """What a clean-up of a table removes.
+
+    Attributes:
+        older_than: Age below which a file may belong to a load that is still under way: no load takes a day.
+        kept: What stays of the table's history; all of it unless given.
+        dry_run: Whether nothing is changed.
+    """
+
+    older_than: timedelta = timedelta(days=1)
+    kept: KeptHistory | None = None
+    dry_run: bool = False
+
+
+LEFT_BEHIND = CleanUp()
+"""Removes what loads that were killed left behind, and no history."""
+
+
 class TableCatalog(Protocol):
     """Tables whose billing periods are replaced as a whole, atomically."""
 
@@ -227,12 +259,11 @@ class TableCatalog(Protocol):
     def tables(self) -> tuple[str, ...]:
         """Return the names of all tables, in order."""
 
-    def remove_orphans(self, table: str, older_than: timedelta = ...) -> tuple[str, ...]:
-        """Remove what killed loads left and the table does not refer to; return the URIs of what is gone.
+    def remove_orphans(self, table: str, what: CleanUp = ...) -> tuple[str, ...]:
+        """Remove what killed loads left and the table does not refer to, and the history that is not kept.
 
-        Args:
-            table: The table.
-            older_than: Age below which something may belong to a load that is still under way.
+        Returns:
+            The URIs of what is gone, or would go.
         """
 
 

@@ -9,7 +9,6 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import timedelta
 from typing import BinaryIO
 
 from billing_lake.aws.errors import aws_errors
@@ -24,9 +23,6 @@ from billing_lake.domain.schemas import Column
 from billing_lake.domain.sources import Source, SourceFile
 from billing_lake.files.base import Files
 from billing_lake.files.local import LocalFiles, local_path
-
-SAFE_AGE = timedelta(days=1)
-"""No load takes this long, so what is older and belongs to no table was left behind by a kill."""
 
 _LOG_EVERY_SECONDS = 10.0
 _LOG_EVERY_BYTES = 256 * 1024 * 1024

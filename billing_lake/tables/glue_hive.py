@@ -21,7 +21,6 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from datetime import timedelta
 from functools import partial
 
 from billing_lake.domain.errors import BillingLakeError, SnapshotGoneError
@@ -32,13 +31,15 @@ from billing_lake.tables.attempts import Attempts
 from billing_lake.tables.base import (
     BEFORE,
     DELIVERY_PROPERTY,
+    LEFT_BEHIND,
+    CleanUp,
     Commit,
     check_columns,
     check_key,
     check_table,
     refuse_others,
 )
-from billing_lake.tables.data_files import SAFE_AGE, Placing, open_encoded, table_source, writing
+from billing_lake.tables.data_files import Placing, open_encoded, table_source, writing
 from billing_lake.tables.glue_api import Changed, GlueApi, NotThere
 from billing_lake.tables.glue_generations import (
     GenerationFiles,
@@ -296,14 +297,14 @@ class GlueHiveTables:
         """Return the names of all tables of this lake, in order."""
         return tuple(sorted(entry.table for entry in self._tables.all()))
 
-    def remove_orphans(self, table: str, older_than: timedelta = SAFE_AGE) -> tuple[str, ...]:
+    def remove_orphans(self, table: str, what: CleanUp = LEFT_BEHIND) -> tuple[str, ...]:
         """See `TableCatalog.remove_orphans`: generations that nothing refers to, in order of their folders."""
         entry = self._tables.require(table)
         # Read in this order, so that a generation that is switched to in between is among those that are kept.
-        old = self._generations.older_than(entry, older_than)
+        old = self._generations.older_than(entry, what.older_than)
         used = self._partitions.used_folders(entry)
         orphans = [folder for folder in old if folder not in used]
-        for folder in orphans:
+        for folder in () if what.dry_run else orphans:
             self._files.remove_folder(folder)
         return tuple(orphans)
 

@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from datetime import timedelta
 from pathlib import Path
 
 from billing_lake.domain.errors import BillingLakeError, SnapshotGoneError, StorageWriteError
@@ -28,13 +27,15 @@ from billing_lake.files.local import files_below, link_or_copy, remove_tree
 from billing_lake.tables.attempts import Attempts
 from billing_lake.tables.base import (
     BEFORE,
+    LEFT_BEHIND,
+    CleanUp,
     Commit,
     check_columns,
     check_key,
     check_table,
     refuse_others,
 )
-from billing_lake.tables.data_files import SAFE_AGE, table_source, writing
+from billing_lake.tables.data_files import table_source, writing
 from billing_lake.tables.hive_generations import Generations, numbered
 from billing_lake.tables.hive_rows import (
     Generation,
@@ -267,12 +268,12 @@ class HiveTables:
         with self._database.reading() as db:
             return tuple(row[0] for row in db.execute("SELECT name FROM tables ORDER BY name"))
 
-    def remove_orphans(self, table: str, older_than: timedelta = SAFE_AGE) -> tuple[str, ...]:
+    def remove_orphans(self, table: str, what: CleanUp = LEFT_BEHIND) -> tuple[str, ...]:
         """See `TableCatalog.remove_orphans`: generations that no partition refers to, in order of their folders."""
         with writing(str(self._root)):
             self._show(check_table(table))
         # Read in this order, so that a generation that is switched to in between is among those that are kept.
-        old = self._generations.older_than(table, older_than)
+        old = self._generations.older_than(table, what.older_than)
         with self._database.reading() as db:
             used = partitions_of(db, table)
         kept = {
@@ -282,7 +283,7 @@ class HiveTables:
             if generation is not None
         }
         orphans = [folder for folder in old if folder not in kept]
-        for folder in orphans:
+        for folder in () if what.dry_run else orphans:
             remove_tree(folder)
         return tuple(map(str, orphans))
 

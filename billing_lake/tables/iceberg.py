@@ -10,7 +10,7 @@ import threading
 import uuid
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
 from billing_lake.domain.errors import ConfigurationError, SnapshotGoneError, TableError
@@ -19,10 +19,21 @@ from billing_lake.domain.sources import Encoded, PeriodKey, Source
 from billing_lake.domain.types import is_written
 from billing_lake.files.local import LocalFiles, local_path
 from billing_lake.tables.attempts import Attempts
-from billing_lake.tables.base import EXPORT, PERIOD, Commit, check_columns, check_key, check_table
-from billing_lake.tables.data_files import SAFE_AGE, reading, table_source, writing
+from billing_lake.tables.base import (
+    EXPORT,
+    LEFT_BEHIND,
+    PERIOD,
+    CleanUp,
+    Commit,
+    KeptHistory,
+    check_columns,
+    check_key,
+    check_table,
+)
+from billing_lake.tables.data_files import reading, table_source, writing
 from billing_lake.tables.iceberg_columns import evolve, fields_of, replan, shape
 from billing_lake.tables.iceberg_commits import IcebergCommits
+from billing_lake.tables.iceberg_history import BOUNDED, expire, expired_snapshots, referred_files
 from billing_lake.tables.iceberg_opening import open_catalog, open_table
 from billing_lake.tables.iceberg_replacements import Replacement, equals, held, of_period
 from billing_lake.tables.iceberg_types import lake_fields
@@ -131,7 +142,7 @@ class IcebergTables:
                     schema,
                     location=location,
                     partition_spec=parts,
-                    properties=properties,
+                    properties=properties if self.is_managed else properties | BOUNDED,
                 )
             except TableAlreadyExistsError:
                 if location is not None:
@@ -277,30 +288,48 @@ class IcebergTables:
         with reading(self._warehouse):
             return tuple(sorted(self._tables()))
 
-    def remove_orphans(self, table: str, older_than: timedelta = SAFE_AGE) -> tuple[str, ...]:
-        """See `TableCatalog.remove_orphans`: data files that no snapshot refers to.
+    def remove_orphans(self, table: str, what: CleanUp = LEFT_BEHIND) -> tuple[str, ...]:
+        """See `TableCatalog.remove_orphans`: files that no snapshot refers to.
 
         Raises:
             ConfigurationError: The storage cleans up by its own rules (`is_managed`).
+            CommitConflictError: Other writers kept committing before snapshots could be expired.
         """
         location = self.open(table).location()
         if self.is_managed:
-            what = f"Orphans of table {table} cannot be looked for from here"
+            problem = f"Orphans of table {table} cannot be looked for from here"
             raise ConfigurationError(
-                what, remedy="Storage that the catalog manages cleans up by its own rules"
+                problem, remedy="Storage that the catalog manages cleans up by its own rules"
             )
         with writing(self._warehouse):
+            gone = () if what.kept is None else self._expire(table, what.kept, dry_run=what.dry_run)
             # Read in this order, so that a file that is committed in between is among those that are kept.
-            young = datetime.now(timezone.utc) - older_than
-            found = self._files.list(f"{location}/data")
+            young = datetime.now(timezone.utc) - what.older_than
+            found = self._files.list(location)
             old = [file.uri for file in found if file.modified <= young]
-            kept = _referred(self.open(table))
-            orphans = sorted(uri for uri in old if uri not in kept)
-            for uri in orphans:
+            used = {_plain(uri) for uri in referred_files(self.open(table), without=gone)}
+            orphans = sorted(uri for uri in old if uri not in used)
+            for uri in () if what.dry_run else orphans:
                 self._files.remove(uri)
-        if orphans:
+        if orphans and not what.dry_run:
             log.info("removed %d orphans of table %s", len(orphans), table)
         return tuple(orphans)
+
+    def _expire(self, table: str, kept: KeptHistory, *, dry_run: bool) -> tuple[int, ...]:
+        """Forget the snapshots that ``kept`` does not ask for; return their ids."""
+        from pyiceberg.exceptions import CommitFailedException
+
+        attempts = Attempts(f"Other writers kept changing table {table}", self._patience)
+        while True:
+            opened = self.open(table)
+            gone = expired_snapshots(opened.metadata, kept, datetime.now(timezone.utc))
+            try:
+                if not dry_run:
+                    expire(opened, gone)
+            except CommitFailedException as error:
+                attempts.wait(error)
+            else:
+                return gone
 
     def _tables(self) -> Iterator[str]:
         from pyiceberg.exceptions import NoSuchNamespaceError
@@ -366,17 +395,3 @@ class IcebergTables:
 def _plain(uri: str) -> str:
     path = local_path(uri)
     return uri if path is None else str(path)
-
-
-def _referred(table: Table) -> set[str]:
-    """Return the paths of all data files that any snapshot of the table refers to."""
-    manifests = {
-        manifest.manifest_path: manifest
-        for snapshot in table.metadata.snapshots
-        for manifest in snapshot.manifests(table.io)
-    }
-    return {
-        _plain(entry.data_file.file_path)
-        for manifest in manifests.values()
-        for entry in manifest.fetch_manifest_entry(table.io, discard_deleted=False)
-    }

@@ -25,6 +25,7 @@ from billing_lake.tables.attempts import Attempts
 from billing_lake.tables.base import EXPORT, Commit, refuse_others
 from billing_lake.tables.data_files import Placing, open_encoded
 from billing_lake.tables.iceberg_columns import change_columns
+from billing_lake.tables.iceberg_history import without_dead_manifests
 from billing_lake.tables.iceberg_opening import open_table
 from billing_lake.tables.iceberg_replacements import (
     Replacement,
@@ -244,6 +245,7 @@ def overwrite(table: Table, replacement: Replacement) -> Table:
         with transaction.update_snapshot(
             snapshot_properties=replacement.snapshot_properties()
         ).overwrite() as snapshot:
+            without_dead_manifests(snapshot)
             # Deletes nothing by itself: it is the filter by which pyiceberg finds out whether another commit conflicts.
             snapshot.delete_by_predicate(replacement.replaced())
             for file in replaced:

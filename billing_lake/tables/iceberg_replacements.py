@@ -23,6 +23,7 @@ from billing_lake.tables.base import (
     Commit,
 )
 from billing_lake.tables.iceberg_columns import fields_of, replan
+from billing_lake.tables.iceberg_history import undone
 
 if TYPE_CHECKING:
     from pyiceberg.expressions import BooleanExpression
@@ -132,14 +133,7 @@ class Replacement:
 
 def held(table: Table, export: str) -> dict[str, str]:
     """Return the identity of the delivery that each period of ``export`` was last replaced by, rollbacks included."""
-    from pyiceberg.table.snapshots import ancestors_of
-
-    current = {one.snapshot_id for one in ancestors_of(table.current_snapshot(), table.metadata)}
-    undone = {
-        _summary(one).get(_COMMIT_PROPERTY)
-        for one in table.metadata.snapshots
-        if one.snapshot_id not in current
-    }
+    taken_back = {_summary(one).get(_COMMIT_PROPERTY) for one in undone(table.metadata)}
     start = f"{_HELD}{export}."
     recorded = {
         name.removeprefix(start): value.partition(" ")
@@ -147,7 +141,9 @@ def held(table: Table, export: str) -> dict[str, str]:
         if name.startswith(start)
     }
     return {
-        period: identity for period, (identity, _, token) in recorded.items() if token not in undone
+        period: identity
+        for period, (identity, _, token) in recorded.items()
+        if token not in taken_back
     }
 
 

@@ -99,7 +99,7 @@ def test_an_export_is_its_assets_its_jobs_and_its_sensor(tmp_path: Path) -> None
         "iceberg_table",
         "iceberg_static",
     }
-    jobs = ("load", "rebuild_tables", "remove_orphans")
+    jobs = ("load", "rebuild_tables", "maintenance")
     assert {f"{EXPORT}_{job}" for job in jobs} <= found["jobs"]
     assert found["sensors"] == {f"{EXPORT}_new_reports"}
 

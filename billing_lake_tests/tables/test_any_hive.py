@@ -9,7 +9,7 @@ import pytest
 
 from billing_lake.domain.errors import DeliveryChangedError
 from billing_lake.domain.sources import Encoded
-from billing_lake.tables.base import TableCatalog
+from billing_lake.tables.base import CleanUp, TableCatalog
 from billing_lake_tests.tables.making import (
     MARCH,
     TABLE,
@@ -124,5 +124,5 @@ def test_generations_that_a_kill_left_behind_are_removed_when_they_are_old_enoug
     left = encode_in_place(catalog).files[0].uri.rpartition("/")[0]
     assert catalog.remove_orphans(TABLE) == ()
     # S3 tells times in whole seconds.
-    assert catalog.remove_orphans(TABLE, timedelta(seconds=-2)) == (left,)
+    assert catalog.remove_orphans(TABLE, CleanUp(older_than=timedelta(seconds=-2))) == (left,)
     assert generations(catalog) == uris(*kept)

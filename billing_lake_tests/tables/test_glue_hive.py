@@ -17,6 +17,7 @@ from billing_lake.domain.errors import (
 from billing_lake.domain.schemas import Column, Field, plan
 from billing_lake.domain.sources import PeriodKey
 from billing_lake.domain.types import INT, LONG, STRING
+from billing_lake.tables.base import CleanUp
 from billing_lake.tables.glue_hive import GlueHiveTables
 from billing_lake_tests.files.recording import recorded
 from billing_lake_tests.servers.aws import Aws
@@ -172,7 +173,7 @@ def test_no_data_lies_in_the_tables_folder_once_a_lake_of_an_earlier_version_was
     lake.load(tables, lake.encode(rows=(5,), version="v3"))
     assert not [uri for uri in lake.data() if uri.startswith(f"{folder}/")]
     assert len(lake.data()) == 2
-    assert tables.remove_orphans(lake.table, timedelta(seconds=-2)) == ()
+    assert tables.remove_orphans(lake.table, CleanUp(older_than=timedelta(seconds=-2))) == ()
 
 
 @pytest.mark.parametrize("verb", ["UpdateTable", "BatchUpdatePartition", "BatchDeletePartition"])

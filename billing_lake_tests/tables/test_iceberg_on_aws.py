@@ -26,6 +26,7 @@ from billing_lake.domain.errors import (
 )
 from billing_lake.domain.sources import Encoded, PeriodKey
 from billing_lake.tables.aws_catalogs import glue_catalog_properties, s3_tables_properties
+from billing_lake.tables.base import CleanUp
 from billing_lake.tables.iceberg import IcebergTables
 from billing_lake_tests.files.recording import failing, recorded
 from billing_lake_tests.servers.aws import Aws
@@ -384,7 +385,7 @@ def test_what_a_killed_load_left_in_s3_is_removed_when_it_is_old_enough(
     left = f"{in_glue.uri(TABLE)}/data/cur/2025-03/left.parquet"
     files_in_s3().write(left, b"half")
     assert in_glue.remove_orphans(TABLE) == ()
-    assert in_glue.remove_orphans(TABLE, timedelta(0)) == (left,)
+    assert in_glue.remove_orphans(TABLE, CleanUp(older_than=timedelta(0))) == (left,)
     assert data_of(in_glue) == history
 
 

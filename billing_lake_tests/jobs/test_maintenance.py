@@ -10,14 +10,15 @@ import pytest
 from billing_lake.domain.schemas import Column, lake_columns, plan
 from billing_lake.domain.sources import PeriodKey
 from billing_lake.domain.types import DOUBLE, STRING
-from billing_lake.loads.orphans import remove_orphans
+from billing_lake.loads.maintenance import maintain
+from billing_lake.tables.base import CleanUp
 from billing_lake_tests.assets.test_load import op_config
 from billing_lake_tests.aws_lakes import SampleLakeOnAws
 from billing_lake_tests.lakes import EXPORT, SampleLake
 
 PERIOD = "2025-03"
 # A moment ahead: the clock of a storage need not be ours to the second.
-ANY = timedelta(seconds=-2)
+ANY = CleanUp(older_than=timedelta(seconds=-2))
 
 
 @pytest.fixture(params=["local", "aws"])
@@ -56,14 +57,14 @@ def test_what_a_killed_load_left_goes_when_it_is_old_and_the_tables_stay_as_they
     tables = files(lake)
     left = left_by_a_kill(lake)
     beside_loads = files(lake)
-    result = lake.run(f"{EXPORT}_remove_orphans")
+    result = lake.run(f"{EXPORT}_maintenance")
     assert result.success
     (output,) = (one for one in result.all_node_events if one.is_successful_output)
     assert output.step_output_data.metadata["removed"].value == 0, "a load may be at work"
     assert files(lake) == beside_loads
 
     log: list[str] = []
-    removed = remove_orphans(lake.lake, lake.component.export, ANY, log.append)
+    removed = maintain(lake.lake, lake.component.export, ANY, log.append)
     assert sorted(uri for uris in removed.values() for uri in uris) == left
     assert files(lake) == tables
     managed = [line for line in log if "cleans up by its own rules" in line]
@@ -74,9 +75,9 @@ def test_an_age_that_would_reach_loads_at_work_is_refused(
     make_lake: Callable[..., SampleLake],
 ) -> None:
     lake = make_lake()
-    config = op_config(f"{EXPORT}_orphans", older_than_days=0)
-    result = lake.run(f"{EXPORT}_remove_orphans", config=config)
-    assert "greater than or equal to 1" in str(result.failure_data_for_node(f"{EXPORT}_orphans"))
+    config = op_config(f"{EXPORT}_clean_up", older_than_days=0)
+    result = lake.run(f"{EXPORT}_maintenance", config=config)
+    assert "greater than or equal to 1" in str(result.failure_data_for_node(f"{EXPORT}_clean_up"))
 
 
 def test_tables_that_are_not_the_exports_are_left_alone(
@@ -88,7 +89,7 @@ def test_tables_that_are_not_the_exports_are_left_alone(
     for table in (*mine, f"{lake.table}_of_others", "other.costs"):
         lake.lake.iceberg.create(table, fields)
         lake.lake.files.write(f"{lake.lake.iceberg.uri(table)}/data/left.parquet", b"half")
-    removed = remove_orphans(lake.lake, lake.component.export, ANY, print)
+    removed = maintain(lake.lake, lake.component.export, ANY, print)
     assert set(removed) == {f"iceberg_table {table}" for table in mine}
 
 
@@ -99,10 +100,10 @@ def test_static_files_are_looked_after_whatever_else_the_export_is_loaded_into(
     static = lake.component.export.static_table
     lake.lake.iceberg.create(static, plan(None, lake_columns([Column("a", STRING)])).fields)
     lake.lake.files.write(f"{lake.lake.iceberg.uri(static)}/data/left.parquet", b"half")
-    removed = remove_orphans(lake.lake, lake.component.export, ANY, print)
+    removed = maintain(lake.lake, lake.component.export, ANY, print)
     assert set(removed) == {f"iceberg_table {static}"}
 
 
 def test_a_lake_without_tables_has_no_orphans(make_lake: Callable[..., SampleLake]) -> None:
     lake = make_lake()
-    assert remove_orphans(lake.lake, lake.component.export, ANY, print) == {}
+    assert maintain(lake.lake, lake.component.export, ANY, print) == {}

@@ -106,6 +106,7 @@ def _metadata(delivery: Delivery, export: Export) -> dict[str, object]:
         delivery_identity=delivery.identity,
         layout=delivery.layout,
         manifest=delivery.manifest.key if delivery.manifest else None,
+        bucket=delivery.bucket or None,
         files=len(delivery.files),
         bytes=delivery.size,
         report_files=dg.MetadataValue.md(

@@ -92,8 +92,8 @@ class ExportSettings(dg.Model, dg.Resolvable):
     bucket: Annotated[
         str | list[str],
         _setting(
-            "Bucket that the provider writes to, as the manifests state it; a list where a report moved from one to another. "
-            "Needed where the landing folder is a copy of a bucket; the landing bucket's or folder's own name unless given.",
+            "Bucket that the provider writes to, as the manifests state it: others are refused; a list where a report moved from "
+            "one to another. Any unless given, since the landing folder may be a copy.",
             "acme-billing-exports",
             ["acme-billing-2023", "acme-billing-exports"],
         ),

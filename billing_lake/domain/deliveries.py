@@ -54,6 +54,7 @@ class Delivery:
         columns: Header cells that the manifest promises; empty where it states none.
         ignored: Keys beside the delivery that belong to nothing (side files, stale chunks), for the curious.
         format: Name of the export's format.
+        bucket: Bucket that it was written to, as the manifest says; where it lies may be a copy. Empty where nothing says.
     """
 
     export: str
@@ -65,6 +66,7 @@ class Delivery:
     columns: tuple[str, ...] = ()
     ignored: tuple[str, ...] = ()
     format: str = FIRST_FORMAT
+    bucket: str = ""
 
     @property
     def size(self) -> int:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from billing_lake.domain.deliveries import Layout
@@ -30,8 +30,8 @@ class ExportLocation:
         prefix: Folder of the bucket that it writes to; may be empty. Slashes at its ends mean nothing where the keys have
             none, see `ManifestLayout.folders`.
         report: Name of the report, a folder below the prefix; loose files have none.
-        buckets: Buckets that the provider writes or wrote to, as manifests state them; empty for the storage's own. A
-            folder that is a copy of a bucket has another name, and a report that moved has two.
+        buckets: Buckets that the provider writes or wrote to, as manifests state them: no other one is accepted. Empty for any,
+            since the folder may be a copy, and a report that moved has two.
         quiet_seconds: For how long nothing must have been written where nothing else says that a delivery is finished.
         format: What the columns of its reports mean.
 
@@ -82,7 +82,7 @@ def check_manifest(
         manifest: The manifest.
         rules: Where the export's files lie.
         period: Billing period of the folder that it lies in.
-        buckets: Buckets that it may speak of.
+        buckets: Buckets that it may speak of; empty for any.
         key: Its key, for errors.
 
     Raises:
@@ -92,9 +92,9 @@ def check_manifest(
     if manifest.period != period:
         what = f"The manifest speaks of {manifest.period} and lies in the folder of {period}"
         raise PeriodMismatchError(what, file=key)
-    if manifest.bucket not in buckets:
+    if buckets and manifest.bucket not in buckets:
         known = ", ".join(repr(shown(bucket)) for bucket in buckets)
-        what = f"The manifest speaks of the bucket {shown(manifest.bucket)!r}, and this export is delivered to {known}"
+        what = f"The manifest speaks of the bucket {shown(manifest.bucket)!r}, and `bucket` of this export says {known}"
         raise ForeignKeyInManifestError(what, file=key, remedy=_other_bucket(manifest.bucket))
     for listed in manifest.keys:
         if not is_safe_key(listed) or not listed.startswith(rules.folder):
@@ -105,9 +105,55 @@ def check_manifest(
             raise PeriodMismatchError(what, file=key, value=listed)
 
 
+def as_copied(
+    manifest: Manifest, rules: ManifestLayout, present: Collection[str], key: str
+) -> Manifest:
+    """Return ``manifest`` with its files' keys as they are here, where this is a copy of a folder of the bucket.
+
+    A manifest lists keys of the bucket that it was written to. In a copy, all of them lack the same folders at their beginning, or
+    have others before them, so they are found from their end.
+
+    Args:
+        manifest: The manifest.
+        rules: Where the export's files lie here.
+        present: Keys of the files that are here.
+        key: Its key, for errors.
+
+    Raises:
+        ForeignKeyInManifestError: There are several ways to find the files.
+    """
+    if all(listed.startswith(rules.folder) for listed in manifest.keys):
+        return manifest
+    found = [places for one in manifest.keys if (places := _places(one, rules.folder, present))]
+    common = set.intersection(*found) if found else set()
+    if len(common) > 1:
+        ways = " or ".join(shown(repr(folders)) for folders in sorted(common))
+        what = f"Files of this copy of a bucket can be found in several ways: without {ways} before them"
+        raise ForeignKeyInManifestError(what, file=key, remedy="Copy one export to a folder")
+    if not common:
+        return manifest
+    (before,) = common
+    here = tuple(
+        f"{rules.folder}{one.removeprefix(before)}" if one.startswith(before) else one
+        for one in manifest.keys
+    )
+    return replace(manifest, keys=here)
+
+
+def _places(listed: str, folder: str, present: Collection[str]) -> set[str]:
+    """Return the beginnings of the key ``listed`` that stand for ``folder``: what follows is there in it."""
+    parts = listed.split("/")
+    return {
+        before
+        for position in range(len(parts))
+        if folder + "/".join(parts[position:]) in present
+        for before in ["".join(f"{part}/" for part in parts[:position])]
+    }
+
+
 def _other_bucket(bucket: str) -> str:
     named = shown(bucket)
     return (
-        f"If this is a copy of that bucket, set `bucket: {named}` in the export's defs.yaml; if the report moved, list both, "
-        f"`bucket: [{named}, <the other>]`; if neither is so, find out who wrote this manifest"
+        f"If the report moved, list both in the export's defs.yaml, `bucket: [{named}, <the other>]`; to accept any, leave the "
+        "setting out; else find out who wrote this manifest"
     )

@@ -11,10 +11,6 @@ from billing_lake.domain.deliveries import StoredObject
 class Storage(Protocol):
     """Files by key. Reads only: nothing here could change a delivery."""
 
-    @property
-    def bucket(self) -> str:
-        """Name of the bucket, as manifests state it."""
-
     def list(self, prefix: str, *, hidden: bool = False) -> Sequence[StoredObject]:
         """Return every file whose key begins with ``prefix`` (empty, or a folder with a slash at its end), by key.
 

@@ -27,7 +27,7 @@ from billing_lake.formats.base import Format
 from billing_lake.formats.headers import column_names, require_columns, require_promised
 from billing_lake.formats.keys import is_manifest, plain
 from billing_lake.formats.layouts import Loose, ManifestLayout
-from billing_lake.formats.locations import ExportLocation, check_manifest
+from billing_lake.formats.locations import ExportLocation, as_copied, check_manifest
 from billing_lake.formats.manifests import require_manifest_size
 from billing_lake.formats.recognition import refuse_other_format
 from billing_lake.formats.registry import format_named
@@ -288,9 +288,8 @@ def _from_manifest(
         raise IncompleteDeliveryError(what, file=key)
     pinned = files[key]
     require_manifest_size(pinned.size, key)
-    manifest = manifest_of(storage, pinned, rules)
-    buckets = export.buckets or (storage.bucket,)
-    check_manifest(manifest, rules, period=period, buckets=buckets, key=pinned.key)
+    manifest = as_copied(manifest_of(storage, pinned, rules), rules, files, pinned.key)
+    check_manifest(manifest, rules, period=period, buckets=export.buckets, key=pinned.key)
     _require_complete(export.format, manifest.keys, files, key)
     delivery = Delivery(
         export=export.name,
@@ -300,6 +299,7 @@ def _from_manifest(
         files=tuple(files[one] for one in manifest.keys),
         manifest=pinned,
         columns=manifest.columns,
+        bucket=manifest.bucket,
         ignored=_beside(key, manifest.keys, files),
         format=export.format.name,
     )

@@ -47,7 +47,6 @@ class LocalStorage:
 
     def __init__(self, root: Path) -> None:
         self.root = root.resolve()
-        self.bucket = self.root.name
         if self.root.exists() and not self.root.is_dir():
             what = f"The storage's root is no folder: {shown(self.root)}"
             raise ConfigurationError(what, remedy="Choose a folder")

@@ -175,7 +175,6 @@ def test_a_folder_of_side_files_alone_is_no_delivery(root: Path, storage: LocalS
     ("changes", "kind"),
     [
         ({"assemblyId": ""}, BrokenManifestError),
-        ({"bucket": "other"}, ForeignKeyInManifestError),
         ({"reportKeys": ["billing/secret/x.csv.gz"]}, ForeignKeyInManifestError),
         (
             {"billingPeriod": {"start": "20250401T000000.000Z", "end": "20250501T000000.000Z"}},
@@ -237,19 +236,54 @@ def test_a_listed_file_that_links_out_of_the_storage_is_never_read(
         read_source(storage, delivery)
 
 
-def test_a_copy_of_a_bucket_is_read_where_the_export_names_the_bucket(
+def test_a_copy_of_a_bucket_is_read_unless_the_export_names_another_bucket(
     root: Path, storage: LocalStorage
 ) -> None:
     deliver(root, "2025-03", bucket="acme-billing")
-    copied = replace(CREATE_NEW, buckets=("acme-billing",))
-    assert "2025-03" in find_deliveries(storage, CREATE_NEW).broken
-    assert "2025-03" in find_deliveries(storage, copied).deliveries
+    assert resolve_delivery(storage, CREATE_NEW, "2025-03").bucket == "acme-billing"
+    named = replace(CREATE_NEW, buckets=("acme-exports",))
+    assert "'acme-billing'" in find_deliveries(storage, named).broken["2025-03"]
+
+
+@pytest.mark.parametrize("before", ["", "acme/", "acme/2024/"])
+@pytest.mark.parametrize("above", ["", "copies/", "copies/of acme/"])
+def test_a_copy_of_any_folder_of_a_bucket_is_read_wherever_it_was_put(
+    tmp_path: Path, before: str, above: str
+) -> None:
+    listed = [f"{before}cur/20250301-20250401/v1/cur-0000{n}.csv.gz" for n in (1, 2)]
+    deliver(tmp_path / "elsewhere", reportKeys=listed)
+    copy = tmp_path / "landing" / above
+    copy.mkdir(parents=True)
+    (tmp_path / "elsewhere" / "billing" / "cur").rename(copy / "cur")
+    export = ExportLocation("cur", "create-new", above, "cur")
+    delivery = resolve_delivery(LocalStorage(tmp_path / "landing"), export, "2025-03")
+    assert keys(delivery) == [f"{above}{one.removeprefix(before)}" for one in listed]
+
+
+def test_a_copy_that_lacks_files_waits_for_them(tmp_path: Path) -> None:
+    listed = [f"acme/cur/20250301-20250401/v1/cur-0000{n}.csv.gz" for n in (1, 2)]
+    deliver(tmp_path / "elsewhere", reportKeys=listed)[0].unlink()
+    (tmp_path / "elsewhere" / "billing").rename(tmp_path / "landing")
+    export = ExportLocation("cur", "create-new", "", "cur")
+    with pytest.raises(IncompleteDeliveryError, match=r"not there: cur/2025.*cur-00001\.csv\.gz"):
+        resolve_delivery(LocalStorage(tmp_path / "landing"), export, "2025-03")
+
+
+def test_files_that_could_be_meant_in_two_ways_are_refused(
+    root: Path, storage: LocalStorage
+) -> None:
+    inner = "20250301-20250401/20250301-20250401/cur-00001.csv.gz"
+    deliver(root, reportKeys=[f"acme/cur/{inner}"])
+    for folder in ("", "20250301-20250401/"):
+        put(root / FOLDER / folder / "cur-00001.csv.gz", b"x")
+    with pytest.raises(ForeignKeyInManifestError, match="in several ways"):
+        resolve_delivery(storage, CREATE_NEW, "2025-03")
 
 
 def test_a_period_without_a_delivery_says_which_have_one(root: Path, storage: LocalStorage) -> None:
     deliver(root, "2025-01")
     deliver(root, "2025-03")
-    deliver(root, "2025-04", bucket="other")
+    deliver(root, "2025-04", assemblyId="")
     deliver(root, "2025-05")[0].unlink()
     with pytest.raises(NoDeliveryError) as caught:
         resolve_delivery(storage, CREATE_NEW, "2025-02")

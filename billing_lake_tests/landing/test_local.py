@@ -53,10 +53,6 @@ def test_a_root_that_is_a_file_is_refused(root: Path) -> None:
         LocalStorage(put(root, b""))
 
 
-def test_the_bucket_is_the_roots_name(root: Path) -> None:
-    assert LocalStorage(root).bucket == "landing"
-
-
 def test_a_file_is_pinned_by_inode_size_and_time(root: Path) -> None:
     path = put(root / "a/b.csv.gz", b"four")
     os.utime(path, ns=(0, 1_741_046_400_123_456_789))

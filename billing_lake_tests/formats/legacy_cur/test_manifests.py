@@ -154,10 +154,9 @@ def test_a_file_outside_the_exports_folder_is_never_believed(key: str) -> None:
         check(parsed(reportKeys=[*PLAIN["reportKeys"], key]))
 
 
-def test_a_manifest_of_another_bucket_is_never_believed_and_the_setting_is_named() -> None:
+def test_a_manifest_of_another_bucket_than_the_settings_say_is_never_believed() -> None:
     with pytest.raises(ForeignKeyInManifestError, match=r"bucket 'other', .* 'b'") as caught:
         check(parsed(bucket="other"))
-    assert "`bucket: other`" in caught.value.how
     assert "`bucket: [other, " in caught.value.how
 
 
@@ -165,7 +164,7 @@ def test_a_report_that_moved_has_manifests_of_both_of_its_buckets() -> None:
     for bucket in ("old", "new"):
         moved = parsed(bucket=bucket)
         check_manifest(moved, RULES, period="2023-08", buckets=("old", "new"), key="m")
-    with pytest.raises(ForeignKeyInManifestError, match="to 'old', 'new'"):
+    with pytest.raises(ForeignKeyInManifestError, match="says 'old', 'new'"):
         check_manifest(parsed(), RULES, period="2023-08", buckets=("old", "new"), key="m")
 
 

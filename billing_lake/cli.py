@@ -9,6 +9,7 @@ import click
 
 from billing_lake import __version__
 from billing_lake.commands.demo import demo
+from billing_lake.commands.inspect import inspect_command
 from billing_lake.commands.instance import dagster_home
 from billing_lake.commands.query import query
 from billing_lake.commands.relocate import relocate
@@ -29,6 +30,7 @@ def main(*, debug: bool) -> None:
 
 main.add_command(dagster_home)
 main.add_command(demo)
+main.add_command(inspect_command)
 main.add_command(query)
 main.add_command(relocate)
 main.add_command(sample)

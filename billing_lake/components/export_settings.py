@@ -76,7 +76,8 @@ class ExportSettings(dg.Model, dg.Resolvable):
     report: Annotated[
         str,
         _setting(
-            "Name of the report in the provider's console, a folder below `prefix`. Not used by `loose`.",
+            "Name of the report in the provider's console, a folder below `prefix`. For `loose`: a pattern of the names of its files, "
+            "such as `focus-*.csv.gz`, where others lie beside them; all files unless given.",
             "daily",
         ),
     ] = ""

@@ -74,6 +74,12 @@ class Delivery:
         return sum(file.size for file in self.files)
 
     @property
+    def delivered_at(self) -> str:
+        """When its last file or its manifest was written, ISO 8601 in UTC; empty where it has neither."""
+        pinned = (*self.files, *((self.manifest,) if self.manifest else ()))
+        return max((one.modified for one in pinned), default="")
+
+    @property
     def identity(self) -> str:
         """Content identity: equal when, and only when, version, manifest and every file are the same."""
         pinned = (*((self.manifest,) if self.manifest else ()), *self.files)

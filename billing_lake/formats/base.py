@@ -23,10 +23,12 @@ class Kind:
     Attributes:
         name: The kind, in words.
         remedy: What to do.
+        export: Prefix and report of the export that a tree of files is, where it can be read.
     """
 
     name: str
     remedy: str
+    export: tuple[str, str] | None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from typing import Protocol
 
 from billing_lake.formats.keys import plain
@@ -51,7 +52,7 @@ class Loose:
 
     Attributes:
         prefix: The folder.
-        report: Not used.
+        report: Pattern of the names of its files, where others lie beside them: `focus-*.csv.gz`. All of them where it is empty.
     """
 
     prefix: str
@@ -70,6 +71,10 @@ class Loose:
         """See `ManifestLayout.folders`."""
         written = f"{self.prefix.rstrip('/')}/"
         return tuple(dict.fromkeys((self.folder, written))) if self.folder else ("",)
+
+    def takes(self, key: str) -> bool:
+        """Say whether the file at ``key`` is one of the export's, by its name."""
+        return not self.report or fnmatchcase(key.rpartition("/")[2], self.report)
 
 
 KeyRules = ManifestLayout | Loose

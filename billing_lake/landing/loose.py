@@ -23,6 +23,7 @@ from billing_lake.domain.errors import (
     shown,
 )
 from billing_lake.formats.keys import is_manifest
+from billing_lake.formats.layouts import Loose
 from billing_lake.formats.locations import ExportLocation
 from billing_lake.formats.recognition import kind_of_tree, several_deliveries
 from billing_lake.landing.base import Storage
@@ -78,7 +79,12 @@ def other_periods(storage: Storage, export: ExportLocation, period: str) -> list
 
 def _sort(storage: Storage, export: ExportLocation) -> _Sorted:
     format_ = export.format
-    files = listed(storage, export.rules)
+    rules = export.rules
+    files = [
+        one
+        for one in listed(storage, rules)
+        if not isinstance(rules, Loose) or rules.takes(one.key)
+    ]
     found = _Sorted(blocked=_another_layout(export, files))
     for file in () if found.blocked else files:
         kind = format_.unread_kind(file.key)

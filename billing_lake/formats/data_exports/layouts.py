@@ -110,4 +110,5 @@ def tree_of(key: str) -> Kind | None:
         "AWS Data Exports",
         f"Set `format: cur2`, `layout: create-new` (or `overwrite`, as in the export's settings), `prefix: {shown(prefix)!r}` and "
         f"`report: {shown(report)!r}`",
+        export=(prefix, report) if report else None,
     )

@@ -104,6 +104,7 @@ def tree_of(key: str) -> Kind | None:
                 "a legacy CUR",
                 f"Set `layout: create-new` (or `overwrite`, as in the report's settings), `prefix: {shown(prefix)!r}` and "
                 f"`report: {shown(report)!r}`",
+                export=(prefix, report),
             )
     if _ATHENA_FOLDERS.search(key):
         return Kind("a legacy CUR in Parquet for Athena", SET_GZIP)

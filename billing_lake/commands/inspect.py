@@ -1,0 +1,211 @@
+"""`billing-lake inspect`: what lies in a bucket or a folder, before anything is set up."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from billing_lake.commands.terminal import console
+from billing_lake.domain.errors import ConfigurationError, shown
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from billing_lake.landing.base import Storage
+    from billing_lake.landing.inspection import FoundExport, Inspection, Unused
+
+_SCHEME = "s3://"
+_SHOWN_KEYS = 3
+_SHOWN_REASONS = 20
+
+_HELP = """Say what lies in a folder or a bucket (s3://bucket/folder): exports, months, what is broken, what is no export.
+
+Reads only: one listing, the manifests, and the first lines of files without a manifest. Below the table stand the settings by which
+each export can be loaded.
+
+\b
+Examples:
+  billing-lake inspect exports/
+  billing-lake inspect s3://acme-billing-exports/finops --json
+"""
+
+
+@click.command(name="inspect", help=_HELP, short_help="Say what lies in a folder or a bucket.")
+@click.argument("uri")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+def inspect_command(uri: str, *, as_json: bool) -> None:
+    """Inspect a storage and print what was found."""
+    from billing_lake.landing.inspection import inspect
+
+    storage, prefix = open_storage(uri)
+    found = inspect(storage, prefix)
+    if as_json:
+        click.echo(json.dumps(as_values(uri, found), indent=2, ensure_ascii=False))
+    else:
+        _show(uri, found)
+
+
+def open_storage(uri: str) -> tuple[Storage, str]:
+    """Return the storage that ``uri`` names, and the folder in it, with a slash at its end.
+
+    Raises:
+        ConfigurationError: There is no such folder, or no bucket can be asked.
+    """
+    if not uri.startswith(_SCHEME):
+        from billing_lake.landing.local import LocalStorage
+
+        path = Path(uri).expanduser()
+        if not path.is_dir():
+            what = f"{shown(uri)} is {'a file' if path.exists() else 'not there'}"
+            raise ConfigurationError(
+                what, remedy="Name a folder, or a bucket as s3://bucket/folder"
+            )
+        return LocalStorage(path), ""
+    try:
+        import boto3
+    except ModuleNotFoundError as error:
+        what = "Looking into a bucket needs the package boto3, which is not installed"
+        raise ConfigurationError(what, remedy='pip install "billing-lake[aws]"') from error
+    from billing_lake.aws.clients import AwsClients
+    from billing_lake.landing.s3 import S3Storage
+    from billing_lake.tables.iceberg_opening import require_credentials
+
+    bucket, _, folder = uri.removeprefix(_SCHEME).partition("/")
+    if not bucket:
+        raise ConfigurationError(f"{shown(uri)} names no bucket", remedy="Write s3://bucket/folder")
+    require_credentials()
+    region = os.environ.get("AWS_REGION") or boto3.Session().region_name or "us-east-1"
+    prefix = f"{folder.rstrip('/')}/" if folder.strip("/") else ""
+    return S3Storage(AwsClients(region), bucket), prefix
+
+
+def yaml_of(found: FoundExport) -> str:
+    """Return the `defs.yaml` by which an export is loaded."""
+    import yaml
+
+    value = {"type": "billing_lake.components.BillingExport", "attributes": found.settings}
+    return str(yaml.safe_dump(value, sort_keys=False, allow_unicode=True))
+
+
+def as_values(uri: str, found: Inspection) -> dict[str, Any]:
+    """Return an inspection as JSON values."""
+    return {
+        "uri": uri,
+        "files": found.files,
+        "bytes": found.size,
+        "exports": [_export_values(one) for one in found.exports],
+        "unused": [
+            {"why": one.why, "remedy": one.remedy, "keys": list(one.keys)} for one in found.unused
+        ],
+    }
+
+
+def _export_values(one: FoundExport) -> dict[str, Any]:
+    deliveries = one.findings.deliveries
+    return {
+        "name": one.location.name,
+        "format": one.location.format.name,
+        "layout": one.location.layout,
+        "prefix": one.location.prefix,
+        "report": one.location.report,
+        "buckets": sorted({delivery.bucket for delivery in deliveries.values() if delivery.bucket}),
+        "deliveries": [
+            {
+                "period": period,
+                "version": delivery.version,
+                "files": len(delivery.files),
+                "bytes": delivery.size,
+                "delivered": delivery.delivered_at,
+            }
+            for period, delivery in sorted(deliveries.items())
+        ],
+        "waiting": dict(one.findings.waiting),
+        "broken": dict(one.findings.broken),
+        "yaml": yaml_of(one),
+    }
+
+
+def _show(uri: str, found: Inspection) -> None:
+    from rich.text import Text
+
+    out = console(sys.stdout)
+    out.print(Text(f"{shown(uri, 400)}: {found.files:,} files, {_bytes(found.size)}"))
+    if found.exports:
+        out.print(_table(found.exports))
+    else:
+        out.print(Text("No export was found here."))
+    for text, style in (*_notes(found.exports), *_unused(found.unused)):
+        out.print(Text(text, style=style))
+    for one in found.exports:
+        out.print(Text(f"\ndefs/{one.location.name}/defs.yaml", style="bold"))
+        out.print(Text(yaml_of(one).rstrip()), soft_wrap=True)
+
+
+def _table(exports: Sequence[FoundExport]) -> RenderableType:
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
+    for title in ("export", "format", "layout", "folder", "months", "files", "size", "newest"):
+        right = title in {"files", "size"}
+        table.add_column(title, justify="right" if right else "left", overflow="fold")
+    for one in exports:
+        table.add_row(*map(Text, _row(one)))
+    return table
+
+
+def _notes(exports: Sequence[FoundExport]) -> Iterator[tuple[str, str]]:
+    """Yield what stands in the way of deliveries, with a style."""
+    for one in exports:
+        notes = one.findings.notes
+        more = len(notes) - _SHOWN_REASONS
+        rest = [f"and {more:,} more"] if more > 0 else []
+        for note in (*notes[:_SHOWN_REASONS], *rest):
+            yield f"{one.location.name}: {note}", "yellow"
+
+
+def _unused(groups: Sequence[Unused]) -> Iterator[tuple[str, str]]:
+    """Yield what belongs to no export, and why, with a style."""
+    if groups:
+        yield "\nPart of no export:", "bold"
+    for one in groups:
+        more = len(one.keys) - _SHOWN_KEYS
+        rest = f" and {more:,} more" if more > 0 else ""
+        yield f"  {one.why}: {', '.join(map(shown, one.keys[:_SHOWN_KEYS]))}{rest}", ""
+        if one.remedy:
+            yield f"    {one.remedy}", "dim"
+
+
+def _row(one: FoundExport) -> tuple[str, ...]:
+    deliveries = one.findings.deliveries
+    periods = sorted(deliveries)
+    months = f"{periods[0]} … {periods[-1]} ({len(periods)})" if periods[1:] else "".join(periods)
+    waiting, broken = len(one.findings.waiting), len(one.findings.broken)
+    for number, word in ((waiting, "waiting"), (broken, "broken")):
+        if number:
+            months = f"{months or 'none'}, {number} {word}"
+    newest = one.newest
+    return (
+        one.location.name,
+        one.location.format.name,
+        one.location.layout,
+        shown(one.location.rules.folder or "/", 80),
+        months,
+        f"{sum(len(one.files) for one in deliveries.values()):,}",
+        _bytes(sum(one.size for one in deliveries.values())),
+        "" if newest is None else newest.delivered_at[:16].replace("T", " "),
+    )
+
+
+def _bytes(size: int) -> str:
+    value, units = float(size), ["B", "kB", "MB", "GB", "TB"]
+    while value >= 1000 and units[1:]:  # noqa: PLR2004 -- as in every file manager
+        value, units = value / 1000, units[1:]
+    return f"{value:,.0f} {units[0]}" if units[0] == "B" else f"{value:,.1f} {units[0]}"

@@ -1,0 +1,304 @@
+"""What lies in a bucket or a folder: which exports, in which format and layout, and what is none.
+
+Everything comes from one listing, the manifests, and the headers of files that have none. Each export is looked at by the rules by
+which it would be loaded, so what is shown as a delivery here is one there.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import BinaryIO
+
+from billing_lake.domain.deliveries import Delivery, Findings, StoredObject
+from billing_lake.domain.errors import BadHeaderError, BillingLakeError, ConfigurationError
+from billing_lake.formats.base import Format, Kind
+from billing_lake.formats.keys import is_manifest, plain
+from billing_lake.formats.locations import ExportLocation
+from billing_lake.formats.recognition import is_report_file, kind_of_tree
+from billing_lake.formats.registry import FORMATS
+from billing_lake.landing.base import Storage
+from billing_lake.landing.deliveries import find_deliveries
+from billing_lake.landing.errors import naming_errors
+from billing_lake.landing.headers import read_header
+
+_NO_REPORT = Kind("no report file", "")
+_UNNAMED = "bill"
+
+
+@dataclass(frozen=True, kw_only=True)
+class FoundExport:
+    """An export that was found.
+
+    Attributes:
+        location: Where it is and how it is read; its name is made of the report's.
+        findings: Its deliveries, and what stands in the way of others.
+    """
+
+    location: ExportLocation
+    findings: Findings
+
+    @property
+    def newest(self) -> Delivery | None:
+        """Its delivery that was put down last."""
+        return max(
+            self.findings.deliveries.values(), key=lambda one: one.delivered_at, default=None
+        )
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """The settings by which the component reads it."""
+        where = self.location
+        settings = {
+            "name": where.name,
+            "format": where.format.name,
+            "layout": where.layout,
+            "prefix": where.prefix,
+            "report": where.report,
+            "start": min(self.findings.deliveries, default=""),
+        }
+        return {name: value for name, value in settings.items() if value or name == "prefix"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unused:
+    """Files that belong to no export.
+
+    Attributes:
+        why: Why, or what they are.
+        remedy: What to do; empty where nothing is to be done.
+        keys: The files.
+    """
+
+    why: str
+    remedy: str
+    keys: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inspection:
+    """What lies in a storage.
+
+    Attributes:
+        exports: The exports, by their folder.
+        unused: What belongs to none.
+        files: Number of all files.
+        size: Their bytes.
+    """
+
+    exports: tuple[FoundExport, ...]
+    unused: tuple[Unused, ...]
+    files: int
+    size: int
+
+
+@dataclass
+class _Listed:
+    """A storage whose files were listed once; all else is asked of it when it is needed."""
+
+    storage: Storage
+    files: Sequence[StoredObject]
+
+    def list(self, prefix: str, *, hidden: bool = False) -> list[StoredObject]:
+        """See `Storage.list`."""
+        folder = len(prefix.rpartition("/")[0])
+        return [
+            one
+            for one in self.files
+            if one.key.startswith(prefix) and (hidden or "/." not in f"/{one.key[folder:]}")
+        ]
+
+    def names(self, folder: str) -> Sequence[str] | None:
+        """See `Storage.names`."""
+        return self.storage.names(folder)
+
+    def address(self, key: str) -> str:
+        """See `Storage.address`."""
+        return self.storage.address(key)
+
+    def read(self, key: str) -> bytes:
+        """See `Storage.read`."""
+        return self.storage.read(key)
+
+    def open(self, key: str) -> BinaryIO:
+        """See `Storage.open`."""
+        return self.storage.open(key)
+
+    def stat(self, key: str) -> StoredObject | None:
+        """See `Storage.stat`."""
+        return self.storage.stat(key)
+
+
+@dataclass
+class _Unused:
+    groups: dict[Kind, list[str]] = field(default_factory=lambda: defaultdict(list))
+
+    def add(self, why: str, remedy: str, *keys: str) -> None:
+        self.groups[Kind(why, remedy)] += keys
+
+
+def inspect(storage: Storage, prefix: str = "") -> Inspection:
+    """Look at everything below ``prefix``, without any settings.
+
+    Args:
+        storage: The bucket or the folder.
+        prefix: Where to look; empty, or a folder with a slash at its end.
+
+    Returns:
+        The exports that lie there, and the files that belong to none, with the reasons.
+    """
+    files = storage.list(prefix, hidden=True)
+    listed = _Listed(storage, files)
+    unused = _Unused()
+    found = [*_with_manifests(listed, unused)]
+    folders = tuple({one.location.rules.folder for one in found})
+    rest = [one for one in files if not plain(one.key).startswith(folders) or not folders]
+    found += _loose(listed, rest, unused)
+    return Inspection(
+        exports=tuple(_named(sorted(found, key=_place))),
+        unused=tuple(
+            Unused(why=kind.name, remedy=kind.remedy, keys=tuple(keys))
+            for kind, keys in unused.groups.items()
+        ),
+        files=len(files),
+        size=sum(one.size for one in files),
+    )
+
+
+def _with_manifests(listed: _Listed, unused: _Unused) -> Iterator[FoundExport]:
+    """Yield the exports whose deliveries manifests commit."""
+    places: dict[tuple[str, str], dict[str, Format]] = defaultdict(dict)
+    for file in listed.files:
+        if not is_manifest(file.key):
+            continue
+        key = plain(file.key)
+        is_known = False
+        for one in FORMATS.values():
+            tree = one.tree_of(key)
+            if tree is not None and tree.export is not None:
+                is_known = True
+                places[tree.export][one.name] = one
+        if not is_known:
+            kind = kind_of_tree(key)
+            unused.add(f"a manifest of {kind.name}", kind.remedy, file.key)
+    for (prefix, report), formats in places.items():
+        try:
+            tried = [
+                FoundExport(location=where, findings=find_deliveries(listed, where))
+                for one in formats.values()
+                for where in _locations(one, prefix, report)
+            ]
+        except ConfigurationError as error:
+            unused.add(error.what, error.how, f"{prefix}/{report}")
+        else:
+            # What a format does not know it calls broken; so the one that reads most is right.
+            yield _in_layout(max(tried, key=lambda one: len(one.findings.deliveries)))
+
+
+def _locations(format_: Format, prefix: str, report: str) -> Iterator[ExportLocation]:
+    """Yield the places of one export, one for each set of rules: some layouts are read alike.
+
+    Raises:
+        ConfigurationError: A folder has a name that no settings can have.
+    """
+    known = set()
+    for layout in format_.layouts:
+        where = ExportLocation(report, layout, prefix, report, format=format_)
+        if layout != "loose" and where.rules not in known:
+            known.add(where.rules)
+            yield where
+
+
+def _in_layout(found: FoundExport) -> FoundExport:
+    """Return ``found`` with the layout that its files show: where deliveries have no folders of their own, they overwrite."""
+    format_ = found.location.format
+    folders = {
+        file.key.split("/")[-2]
+        for delivery in found.findings.deliveries.values()
+        for file in delivery.files
+    }
+    if not any(map(format_.period_of_folder, folders)):
+        return found
+    return replace(found, location=replace(found.location, layout="overwrite"))
+
+
+def _loose(
+    listed: _Listed, files: Sequence[StoredObject], unused: _Unused
+) -> Iterator[FoundExport]:
+    """Yield the exports of report files without a manifest: those of one folder and one format.
+
+    Where other report files lie in the same folder, the names tell which are the export's.
+    """
+    formats: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
+    for (folder, pattern), keys in _alike(files, unused).items():
+        try:
+            format_ = _format_of(listed, keys[0])
+            _loose_location(folder, pattern, format_)
+        except BillingLakeError as error:
+            unused.add(error.what, error.how, *keys)
+            formats[folder][""] = []
+        else:
+            formats[folder][format_.name].append(pattern)
+    for folder, patterns in formats.items():
+        for name, own in patterns.items():
+            for pattern in own if len(patterns) > 1 else own and [""]:
+                where = _loose_location(folder, pattern, FORMATS[name])
+                yield FoundExport(location=where, findings=find_deliveries(listed, where))
+
+
+def _loose_location(folder: str, pattern: str, format_: Format) -> ExportLocation:
+    """Return the place of an export of loose files.
+
+    Raises:
+        ConfigurationError: The folder has a name that no settings can have.
+    """
+    stem = (pattern or folder or _UNNAMED).rpartition("/")[2].partition(".")[0]
+    return ExportLocation(stem, "loose", folder, pattern, format=format_)
+
+
+def _alike(files: Sequence[StoredObject], unused: _Unused) -> dict[tuple[str, str], list[str]]:
+    """Return report files by their folder and by a pattern of their names, in which numbers may be any."""
+    alike: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for file in files:
+        folder, _, name = plain(file.key).rpartition("/")
+        if is_report_file(file.key):
+            alike[folder, re.sub(r"\d+", "*", name)].append(file.key)
+        elif not is_manifest(file.key):
+            kinds = (one.unread_kind(file.key) for one in FORMATS.values())
+            kind = next(filter(None, kinds), _NO_REPORT)
+            unused.add(kind.name, kind.remedy, file.key)
+    return alike
+
+
+def _format_of(listed: _Listed, key: str) -> Format:
+    """Return the format of the file ``key``, by its header.
+
+    Raises:
+        ReportFileError: It has none that can be read, or that of no export.
+    """
+    with listed.open(key) as stream, naming_errors(key):
+        header = read_header(stream, key)
+    for one in FORMATS.values():
+        if one.is_header(header):
+            return one
+    what = "Files with the header of no export that is read"
+    raise BadHeaderError(what, file=key, remedy="Leave them as they are")
+
+
+def _named(found: Iterable[FoundExport]) -> Iterator[FoundExport]:
+    """Yield exports with names that may stand in a table's name, each once."""
+    taken: set[str] = set()
+    for one in found:
+        name = re.sub(r"[^a-z0-9]+", "_", one.location.name.lower()).strip("_") or _UNNAMED
+        name = name if name[0].isalpha() else f"export_{name}"
+        number = 1
+        while (candidate := name if number == 1 else f"{name}_{number}") in taken:
+            number += 1
+        taken.add(candidate)
+        yield replace(one, location=replace(one.location, name=candidate))
+
+
+def _place(found: FoundExport) -> tuple[str, str]:
+    return found.location.rules.folder, found.location.report

@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from billing_lake.components import BillingExport
+from billing_lake_tests.commands.conftest import Runner
+from billing_lake_tests.landing.small_deliveries import csv_gz, deliver, put, row
+
+
+def test_a_folder_is_shown_as_a_table_with_the_settings_that_load_it(
+    run: Runner, tmp_path: Path
+) -> None:
+    deliver(tmp_path, "2025-01")
+    deliver(tmp_path, "2025-02", assemblyId="")
+    put(tmp_path / "notes.txt", b"hello")
+    result = run("inspect", str(tmp_path), env={"COLUMNS": "100"})
+    assert result.exit_code == 0
+    lines = result.output.splitlines()
+    assert (
+        lines[0]
+        == f"{tmp_path}: 7 files, {sum(f.stat().st_size for f in tmp_path.rglob('*') if f.is_file()) / 1000:,.1f} kB"
+    )
+    (line,) = (one for one in lines if one.startswith(" cur "))
+    assert line.split()[:6] == ["cur", "legacy_cur", "create-new", "billing/cur/", "2025-01,", "1"]
+    assert "cur: 2025-02 is broken: The manifest has no assemblyId" in result.output
+    assert "no report file: notes.txt" in result.output
+    settings = yaml.safe_load(result.output.partition("defs/cur/defs.yaml\n")[2])
+    assert settings["type"] == "billing_lake.components.BillingExport"
+    export = BillingExport(**settings["attributes"]).export
+    assert (export.name, export.location.prefix, export.location.report, export.start) == (
+        "cur",
+        "billing",
+        "cur",
+        "2025-01",
+    )
+
+
+def test_programs_get_json(run: Runner, tmp_path: Path) -> None:
+    deliver(tmp_path, "2025-01", bucket="acme")
+    put(tmp_path / "x.csv", b"a")
+    found = json.loads(run("inspect", str(tmp_path), "--json").output)
+    (export,) = found["exports"]
+    (delivery,) = export["deliveries"]
+    assert (delivery["period"], delivery["version"], delivery["files"]) == ("2025-01", "v1", 2)
+    assert export["buckets"] == ["acme"]
+    assert yaml.safe_load(export["yaml"])["attributes"]["layout"] == "create-new"
+    assert found["unused"][0]["keys"] == ["x.csv"]
+
+
+@pytest.mark.parametrize(
+    ("uri", "reason"),
+    [("nowhere", "nowhere is not there"), ("s3://", "s3:// names no bucket")],
+)
+def test_a_place_that_cannot_be_is_refused_in_a_sentence(
+    run: Runner, uri: str, reason: str
+) -> None:
+    result = run("inspect", uri)
+    assert result.exit_code == 2
+    assert reason in result.output
+    assert "Traceback" not in result.output
+
+
+def test_names_from_outside_do_nothing_to_the_terminal(run: Runner, tmp_path: Path) -> None:
+    put(tmp_path / "a\x1b[31m/b-00001.csv.gz", csv_gz([row()]))
+    put(tmp_path / "[bold]x\x1b]0;.txt", b"x")
+    result = run("inspect", str(tmp_path))
+    assert result.exit_code == 0
+    assert "\x1b" not in result.output
+    assert "[bold]x" in result.output

@@ -61,7 +61,7 @@ class ExportSettings(dg.Model, dg.Resolvable):
         Layout,
         _setting(
             "How the provider lays out its files: `create-new` (a folder for each delivery), `overwrite` (the same keys each "
-            "time) or `loose` (report files without a manifest).",
+            "time), `athena` (legacy CUR in Parquet, `year=`/`month=`) or `loose` (report files without a manifest).",
             "create-new",
             text="|".join(get_args(Layout)),
         ),

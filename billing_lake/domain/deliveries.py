@@ -10,8 +10,12 @@ from typing import Any, Literal
 
 from billing_lake.domain.errors import UnsettledDeliveryError, shown
 
-Layout = Literal["create-new", "overwrite", "loose"]
-"""How an export lays out its keys: each delivery gets keys of its own, the same keys are written again, files without a manifest."""
+Layout = Literal["create-new", "overwrite", "athena", "loose"]
+"""How an export lays out its keys: each delivery gets keys of its own; the same keys are written again, in a folder of each month or
+in those of a partition for Athena; files without a manifest."""
+
+REWRITTEN: frozenset[Layout] = frozenset({"overwrite", "athena"})
+"""Layouts in which the next delivery has the keys of the one before."""
 
 FIRST_FORMAT = "legacy_cur"
 """The format of deliveries that name none: those that versions pinned which read no other one."""
@@ -165,7 +169,7 @@ def require_settled(delivery: Delivery, quiet_seconds: int, now: datetime) -> No
     Raises:
         UnsettledDeliveryError: It is; the message says until when to wait.
     """
-    if delivery.layout != "overwrite" or not delivery.overtaken:
+    if delivery.layout not in REWRITTEN or not delivery.overtaken:
         return
     newest = max(delivery.files, key=lambda file: file.modified)
     written, quiet = datetime.fromisoformat(newest.modified), timedelta(seconds=quiet_seconds)

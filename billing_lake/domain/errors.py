@@ -193,12 +193,38 @@ class NotGzipError(ReportFileError):
     """The file's name says gzip, its bytes do not."""
 
 
+class NotZipError(ReportFileError):
+    """The file's name says ZIP, its bytes do not."""
+
+
+class NotPlainTextError(ReportFileError):
+    """The file's name says plain CSV, its bytes are packed."""
+
+    remedy = "Let its name end as the file is packed, .csv.gz or .csv.zip; no table was changed"
+
+
+class ZipContentError(ReportFileError):
+    """A ZIP holds something else than one CSV file that can be read."""
+
+    remedy = "Pack each CSV file into a ZIP of its own, without folders or a password; no table was changed"
+
+
+class ZipBombError(ZipContentError):
+    """A ZIP says that it unpacks to far more than a bill would."""
+
+    remedy = "Find out who made this file; a bill packs to a fifth or a sixtieth, and no table was changed"
+
+
+class NotParquetError(ReportFileError):
+    """The file's name says Parquet, its bytes do not."""
+
+
 class TruncatedFileError(ReportFileError):
-    """The gzip stream ends early or its checksum is wrong."""
+    """The packed file or the Parquet file ends early, or is damaged: a checksum or a footer is wrong."""
 
 
 class PaddedFileError(ReportFileError):
-    """Zero bytes follow the data of a gzip file."""
+    """Zero bytes follow the data of a gzip file, or any bytes the end of a ZIP."""
 
     remedy = (
         "Copy the file again from where the provider delivered it: a tool that copies in blocks has filled up the last one. No "

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from billing_lake.domain.column_names import SOURCE_FILE
 from billing_lake.domain.errors import DeliveryChangedError
+from billing_lake.domain.packing import Compression
 from billing_lake.domain.schemas import (
     Column,
     Field,
@@ -21,10 +22,12 @@ from billing_lake.domain.types import Type
 Container = Literal["csv", "parquet"]
 """What the rows of source files are written in: CSV as delivered, or Parquet, delivered or written by an engine."""
 
-Compression = Literal["gzip"] | None
-"""How source files are packed as a whole; None for Parquet, which packs its own parts."""
+QUOTED_EMPTY = '""'
+"""Stands among the texts that mean NULL for an empty text in quotes, which otherwise only columns of text tell from NULL."""
 
-_READ: frozenset[tuple[Container, Compression]] = frozenset({("csv", "gzip"), ("parquet", None)})
+_READ: frozenset[tuple[Container, Compression]] = frozenset(
+    {("csv", "gzip"), ("csv", "zip"), ("csv", None), ("parquet", None)}
+)
 _OLDER_FORMATS: Mapping[str, tuple[Container, Compression]] = {
     "csv.gz": ("csv", "gzip"),
     "parquet": ("parquet", None),
@@ -68,8 +71,8 @@ class SourceFile:
     Attributes:
         uri: How to open it: an absolute path, or `s3://bucket/key`.
         name: What the `source_file` column says: the key below the export's storage root.
-        columns: Column name of each cell of its header, in order; see `shared_columns.origins` for those that share one. Empty for
-            Parquet, which names its own.
+        columns: Column name of each cell of its header, in order; see `shared_columns.origins` for those that share one. Of each of
+            its columns for Parquet; empty where its own names count, as in a table's files.
         digest: SHA-256 of the bytes that an earlier pass read, as hexadecimal text; empty where none took one. An engine that
             finds other bytes refuses them.
     """
@@ -78,6 +81,17 @@ class SourceFile:
     name: str
     columns: tuple[str, ...] = ()
     digest: str = ""
+
+    def renamed(self, own: Sequence[str]) -> dict[str, str]:
+        """Return the column name of each of a Parquet file's ``own`` columns.
+
+        Raises:
+            DeliveryChangedError: They are not as many as when its footer was looked at.
+        """
+        if self.columns and len(self.columns) != len(own):
+            what = f"The file has {len(own):,} columns, and had {len(self.columns):,} before"
+            raise DeliveryChangedError(what, file=self.name)
+        return dict(zip(own, self.columns or own, strict=True))
 
     def require_digest(self, found: str) -> None:
         """Compare the file's bytes with those that an earlier pass read, where both are known.
@@ -101,7 +115,7 @@ class Source:
         columns: The union of their columns, with the types that the format gives them.
         roles: Which of the columns is for what; a file may lack any of them.
         costs: Names of those columns that are totalled.
-        nulls: Texts of CSV cells that mean NULL.
+        nulls: Texts of CSV cells that mean NULL; `QUOTED_EMPTY` for an empty text in quotes, which is one itself otherwise.
     """
 
     container: Container

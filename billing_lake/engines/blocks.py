@@ -8,23 +8,28 @@ parsing them, and the same count says where a row ends.
 from __future__ import annotations
 
 import gzip
+import hashlib
 import os
 import zlib
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, BinaryIO, NamedTuple
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple, cast
 
 from billing_lake.domain.errors import (
-    EmptyFileError,
-    NotGzipError,
-    TruncatedFileError,
     UnclosedQuoteError,
     UnreadableFileError,
 )
 from billing_lake.domain.gzip_padding import has_whole_size, require_no_padding
+from billing_lake.domain.packing import (
+    START_BYTES,
+    Compression,
+    as_gzip,
+    naming_damage,
+    require_packing,
+)
 from billing_lake.domain.records import row_end
-from billing_lake.engines.digests import HashedStream
+from billing_lake.engines.digests import HashedStream, local_digest
 
 if TYPE_CHECKING:
     from hashlib import _Hash
@@ -32,6 +37,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from billing_lake.domain.sources import SourceFile
     from billing_lake.files.base import Files
 
 BLOCK = 16 << 20
@@ -70,28 +76,49 @@ class Block:
 
 
 def row_blocks(
-    files: Files, uri: str, name: str, size: int = BLOCK, digest: _Hash | None = None
+    files: Files,
+    uri: str,
+    name: str,
+    size: int = BLOCK,
+    digest: _Hash | None = None,
+    compression: Compression = "gzip",
 ) -> Iterator[Block]:
-    """Yield the rows of the gzipped CSV file ``uri`` in blocks of about ``size`` bytes.
+    """Yield the rows of the CSV file ``uri`` in blocks of about ``size`` bytes.
 
-    When the last block is taken, ``digest`` has been fed the file's own, compressed bytes.
+    When the last block is taken, ``digest`` has been fed the file's own bytes, as they lie there; a ZIP's are not read in order,
+    so it takes none.
 
     Raises:
-        ReportFileError: The file, called ``name`` in the error, is no gzip, is cut off, has zeros behind its data, or its header
-            does not end.
+        ReportFileError: The file, called ``name`` in the error, is packed otherwise, is cut off, has zeros behind its data, or its
+            header does not end.
     """
-    with _decompressed(files, uri, name, digest) as (raw, text):
+    with _decompressed(files, uri, name, digest, compression) as (raw, text):
         yield from _blocks(text, name, size)
-        raw.seek(-_TAIL_BYTES, os.SEEK_END)
-        if not has_whole_size(raw.read(_TAIL_BYTES), text.tell()):
-            raw.seek(0)
-            require_no_padding(raw, name)
+        if compression == "gzip":
+            raw.seek(-_TAIL_BYTES, os.SEEK_END)
+            if not has_whole_size(raw.read(_TAIL_BYTES), text.tell()):
+                raw.seek(0)
+                require_no_padding(raw, name)
 
 
-def line_at(files: Files, uri: str, name: str, offset: int) -> int:
+def hashed_blocks(
+    files: Files, file: SourceFile, compression: Compression
+) -> tuple[Iterator[Block], Callable[[], str]]:
+    """Return the rows of ``file`` in blocks, and what gives the SHA-256 of its bytes once the last block is taken."""
+    if compression == "zip":
+        known = local_digest(file, files)
+        return row_blocks(files, file.uri, file.name, compression="zip"), lambda: known
+    digest = hashlib.sha256()
+    blocks = row_blocks(files, file.uri, file.name, digest=digest, compression=compression)
+    return blocks, digest.hexdigest
+
+
+def line_at(
+    files: Files, uri: str, name: str, offset: int, compression: Compression = "gzip"
+) -> int:
     """Return the line of the file, counted from 1, that the decompressed byte ``offset`` stands on."""
     line = 1
-    with _decompressed(files, uri, name) as (_, text):
+    with _decompressed(files, uri, name, None, compression) as (_, text):
         while offset > 0 and (data := text.read(min(_CHUNK, offset))):
             line += data.count(b"\n")
             offset -= len(data)
@@ -108,16 +135,35 @@ def refuse_padding(files: Files, uri: str, name: str) -> None:
         require_no_padding(raw, name)
 
 
-def report_size(files: Files, uri: str, name: str, *, gzipped: bool) -> int:
-    """Return the bytes of the report file ``uri``, which is there and, if ``gzipped``, begins as gzip does.
+def csv_size(files: Files, uri: str, name: str, compression: Compression) -> int:
+    """Return the bytes of the CSV file ``uri``, which is there and begins as it should by ``compression``.
 
     Raises:
         ReportFileError: It cannot be read, is empty, or something else; the error calls it ``name``.
     """
     with _opened(files, uri, name) as raw:
-        if gzipped:
-            _check_magic(raw, name)
+        require_packing(raw.read(START_BYTES), compression, name)
         return raw.seek(0, os.SEEK_END)
+
+
+def parquet_size(files: Files, uri: str, name: str) -> int:
+    """Return the bytes of the Parquet file ``uri``, which is there.
+
+    Raises:
+        ReportFileError: It cannot be read; the error calls it ``name``.
+    """
+    with _opened(files, uri, name) as raw:
+        return raw.seek(0, os.SEEK_END)
+
+
+def zip_as_gzip(files: Files, uri: str, name: str) -> bytes:
+    """Return the CSV file in the ZIP ``uri`` as gzip, whole: for a reader that takes no stream.
+
+    Raises:
+        ReportFileError: It cannot be read, or is no ZIP of one CSV file.
+    """
+    with _opened(files, uri, name) as raw:
+        return as_gzip(raw, name).readall()
 
 
 class Scan(NamedTuple):
@@ -209,24 +255,6 @@ def _has_stray(
     )
 
 
-def _gunzipped(raw: BinaryIO, name: str, digest: _Hash | None) -> AbstractContextManager[BinaryIO]:
-    from isal import igzip
-
-    _check_magic(raw, name)
-    source = raw if digest is None else HashedStream(raw, digest)
-    stream: AbstractContextManager[BinaryIO] = igzip.open(source, "rb")  # type: ignore[no-untyped-call]
-    return stream
-
-
-def _check_magic(raw: BinaryIO, name: str) -> None:
-    magic = raw.read(2)
-    if not magic:
-        raise EmptyFileError("The file is empty", file=name)
-    if magic != b"\x1f\x8b":
-        raise NotGzipError("The file is not gzip, although its name says so", file=name)
-    raw.seek(0)
-
-
 def bits(hits: NDArray[np.bool_]) -> NDArray[np.uint64]:
     """Return ``hits`` as bits in words of 64, the first one lowest, filled up with zeros."""
     import numpy as np
@@ -251,19 +279,24 @@ def _opened(files: Files, uri: str, name: str) -> Iterator[BinaryIO]:
 
 @contextmanager
 def _decompressed(
-    files: Files, uri: str, name: str, digest: _Hash | None = None
+    files: Files, uri: str, name: str, digest: _Hash | None, compression: Compression
 ) -> Iterator[tuple[BinaryIO, BinaryIO]]:
-    """Open a gzip file; yield its bytes as they lie there, and unpacked."""
-    try:
-        with (
-            _opened(files, uri, name) as raw,
-            _gunzipped(raw, name, digest) as text,
-        ):
-            yield raw, text
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise TruncatedFileError(
-            f"The gzip stream is damaged or ends early: {error}", file=name
-        ) from error
+    """Open a CSV file; yield its bytes as they lie there, and unpacked."""
+    from isal import igzip, igzip_lib
+
+    with naming_damage(compression, name), _opened(files, uri, name) as raw:
+        require_packing(raw.read(START_BYTES), compression, name)
+        raw.seek(0)
+        source = raw if digest is None else HashedStream(raw, digest)
+        if compression is None:
+            yield raw, cast("BinaryIO", source)
+            return
+        packed = as_gzip(raw, name) if compression == "zip" else source
+        try:
+            with igzip.open(packed, "rb") as text:  # type: ignore[no-untyped-call]
+                yield raw, cast("BinaryIO", text)
+        except igzip_lib.IsalError as error:  # type: ignore[misc]
+            raise zlib.error(str(error)) from error
 
 
 def _blocks(text: BinaryIO, name: str, size: int) -> Iterator[Block]:

@@ -46,6 +46,10 @@ class HashedStream(io.RawIOBase):
         """Say so, because a gzip reader above it tells its position only then; it is never asked to seek."""
         return True
 
+    def tell(self) -> int:
+        """Return where the stream below it stands."""
+        return self._raw.tell()
+
     def readinto(self, buffer: WriteableBuffer, /) -> int:
         """Fill ``buffer`` and hash what came."""
         view = memoryview(buffer).cast("B")

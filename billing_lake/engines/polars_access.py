@@ -11,11 +11,17 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from billing_lake.domain.sources import QUOTED_EMPTY
+from billing_lake.engines.blocks import zip_as_gzip
+from billing_lake.engines.polars_parsing import filled
 from billing_lake.files.base import Files
 from billing_lake.files.local import LocalFiles
 
 if TYPE_CHECKING:
     import polars as pl
+
+    from billing_lake.domain.packing import Compression
+    from billing_lake.domain.sources import SourceFile
 
 _ANSWER = re.compile(r"<Code>([^<]*)</Code>\s*<Message>([^<]*)</Message>")
 _S3 = "object-store error: "
@@ -33,12 +39,25 @@ class Access:
     files: Files = field(default_factory=LocalFiles)
     options: Mapping[str, str] | None = None
 
-    def scan_csv(self, uri: str, names: Sequence[str], nulls: Collection[str]) -> pl.LazyFrame:
-        """Scan a gzipped CSV file behind its header, all cells as text, by the names given; the texts ``nulls`` are NULL."""
+    def scan_csv(
+        self,
+        file: SourceFile,
+        names: Sequence[str],
+        nulls: Collection[str],
+        compression: Compression,
+    ) -> pl.LazyFrame:
+        """Scan a CSV file behind its header, all cells as text, by the names given; the texts ``nulls`` are NULL.
+
+        Polars reads no ZIP: one is held in memory, packed as it is, while it is scanned.
+
+        Raises:
+            ReportFileError: A ZIP cannot be read, or is none of one CSV file.
+        """
         import polars as pl
 
-        return pl.scan_csv(
-            uri,
+        zipped = compression == "zip"
+        rows = pl.scan_csv(
+            zip_as_gzip(self.files, file.uri, file.name) if zipped else file.uri,
             has_header=False,
             skip_rows=1,
             schema=dict.fromkeys(names, pl.String()),
@@ -46,6 +65,7 @@ class Access:
             glob=False,
             storage_options=self._options,
         )
+        return without_quoted_empty(rows, nulls)
 
     def scan_parquet(self, uris: str | list[str], **settings: Any) -> pl.LazyFrame:
         """Scan Parquet files; names and folders say nothing about their content."""
@@ -66,7 +86,14 @@ class Access:
 
 def other_nulls(nulls: Collection[str]) -> list[str] | None:
     """Return the texts that mean NULL beside an empty cell, which Polars takes for NULL anyway; None where there are none."""
-    return [text for text in nulls if text] or None
+    return [text for text in nulls if text not in ("", QUOTED_EMPTY)] or None
+
+
+def without_quoted_empty(rows: pl.LazyFrame, nulls: Collection[str]) -> pl.LazyFrame:
+    """Return ``rows`` of text with NULL for empty text, where ``nulls`` say so: Polars tells the two apart by quotes."""
+    import polars as pl
+
+    return rows.with_columns(filled(pl.all())) if QUOTED_EMPTY in nulls else rows
 
 
 def is_s3_error(error: Exception) -> bool:

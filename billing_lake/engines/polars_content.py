@@ -6,7 +6,6 @@ read as the profile reads them, in blocks, several files at a time; a table's fi
 
 from __future__ import annotations
 
-import hashlib
 import os
 import zlib
 from collections.abc import Collection, Iterator, Sequence
@@ -16,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 from billing_lake.domain.column_names import SOURCE_FILE
 from billing_lake.domain.content import Content, merge_content
 from billing_lake.domain.text_values import unexplained
-from billing_lake.engines.blocks import row_blocks
-from billing_lake.engines.polars_access import error_text, other_nulls
+from billing_lake.engines.blocks import hashed_blocks
+from billing_lake.engines.polars_access import error_text, other_nulls, without_quoted_empty
 from billing_lake.engines.polars_parquet import open_reports
 from billing_lake.engines.polars_parsing import cell_names, spellings, typed
 
@@ -42,9 +41,7 @@ def content_of_reports(source: Source, columns: Sequence[Column], access: Access
     workers = min(2 * (os.cpu_count() or 1), max(1, len(source.files)))
     with ThreadPoolExecutor(max_workers=workers) as pool:
         return merge_content(
-            pool.map(
-                lambda file: _content_of_file(file, columns, access, source.nulls), source.files
-            )
+            pool.map(lambda file: _content_of_file(file, columns, access, source), source.files)
         )
 
 
@@ -63,13 +60,12 @@ def hashed(rows: pl.LazyFrame, columns: Sequence[Column], **how: Any) -> Content
 
 
 def _content_of_file(
-    file: SourceFile, columns: Sequence[Column], access: Access, nulls: Collection[str]
+    file: SourceFile, columns: Sequence[Column], access: Access, source: Source
 ) -> Content:
-    digest = hashlib.sha256()
-    blocks = row_blocks(access.files, file.uri, file.name, digest=digest)
-    found = merge_content(_content_of_blocks(blocks, file, columns, nulls))
+    blocks, digest = hashed_blocks(access.files, file, source.compression)
+    found = merge_content(_content_of_blocks(blocks, file, columns, source.nulls))
     if file.digest:
-        file.require_digest(digest.hexdigest())
+        file.require_digest(digest())
     return found
 
 
@@ -84,6 +80,7 @@ def _content_of_blocks(
         rows = pl.scan_csv(
             block.data, has_header=False, schema=schema, null_values=other_nulls(nulls)
         )
+        rows = without_quoted_empty(rows, nulls)
         try:
             try:
                 known = spellings(rows, file.columns, columns) if known is None else known

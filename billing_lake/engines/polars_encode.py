@@ -16,7 +16,13 @@ from billing_lake.domain.errors import ReportFileError, StorageWriteError, Unrea
 from billing_lake.domain.sources import EncodedFile
 from billing_lake.domain.text_values import find_fault, unexplained
 from billing_lake.domain.types import Type
-from billing_lake.engines.blocks import line_at, refuse_padding, report_size, row_blocks
+from billing_lake.engines.blocks import (
+    csv_size,
+    line_at,
+    parquet_size,
+    refuse_padding,
+    row_blocks,
+)
 from billing_lake.engines.digests import require_unchanged
 from billing_lake.engines.polars_access import error_text, is_s3_error
 from billing_lake.engines.polars_parquet import open_reports
@@ -26,6 +32,7 @@ from billing_lake.files.parquet_types import arrow_schema
 if TYPE_CHECKING:
     import polars as pl
 
+    from billing_lake.domain.packing import Compression
     from billing_lake.domain.schemas import Field
     from billing_lake.domain.sources import EncodeTarget, Source, SourceFile
     from billing_lake.engines.base import Log
@@ -46,7 +53,7 @@ def encode_reports(
     """Write the report files of ``source`` as Parquet; see `Engine.encode`."""
     import polars as pl
 
-    csv = partial(_write_csv, nulls=source.nulls)
+    csv = partial(_write_csv, nulls=source.nulls, compression=source.compression)
     write = _write_parquet if source.container == "parquet" else csv
     batches = list(_batches(source, access.files))
     written: list[EncodedFile] = []
@@ -81,7 +88,7 @@ def _batches(source: Source, files: Files) -> Iterator[list[SourceFile]]:
     batch: list[SourceFile] = []
     size = 0
     for file in source.files:
-        more = report_size(files, file.uri, file.name, gzipped=source.compression == "gzip")
+        more = _size(file, source, files)
         if batch and size + more > INPUT_PER_FILE:
             yield batch
             batch, size = [], 0
@@ -89,6 +96,12 @@ def _batches(source: Source, files: Files) -> Iterator[list[SourceFile]]:
         size += more
     if batch:
         yield batch
+
+
+def _size(file: SourceFile, source: Source, files: Files) -> int:
+    if source.container == "parquet":
+        return parquet_size(files, file.uri, file.name)
+    return csv_size(files, file.uri, file.name, source.compression)
 
 
 def _finished(uri: str, files: Files) -> EncodedFile:
@@ -117,27 +130,24 @@ def _write_csv(
     uri: str,
     access: Access,
     nulls: Collection[str],
+    compression: Compression,
 ) -> None:
     import polars as pl
 
+    scans = [access.scan_csv(one, cell_names(one.columns), nulls, compression) for one in files]
+
     def sink(known: Sequence[Mapping[str, str] | None]) -> None:
         rows = [
-            access.scan_csv(file.uri, cell_names(file.columns), nulls).select(
-                _column(field, file, target.constants, spelling) for field in target.fields
-            )
-            for file, spelling in zip(files, known, strict=True)
+            scan.select(_column(field, file, target.constants, spelling) for field in target.fields)
+            for scan, file, spelling in zip(scans, files, known, strict=True)
         ]
         _sink(rows, target, uri, access)
 
     try:
         sink(
             [
-                spellings(
-                    access.scan_csv(file.uri, cell_names(file.columns), nulls),
-                    file.columns,
-                    target.fields,
-                )
-                for file in files
+                spellings(scan, file.columns, target.fields)
+                for scan, file in zip(scans, files, strict=True)
             ]
         )
     except (pl.exceptions.PolarsError, OSError) as error:
@@ -209,8 +219,10 @@ def _named(error: Exception, source: Source, target: EncodeTarget, access: Acces
 def _check_csv(source: Source, types: Mapping[str, Type], files: Files) -> None:
     for file in source.files:
         line = 0
-        for block in row_blocks(files, file.uri, file.name):
-            line = line or line_at(files, file.uri, file.name, block.offset)
+        packed = source.compression
+        for block in row_blocks(files, file.uri, file.name, compression=packed):
+            line = line or line_at(files, file.uri, file.name, block.offset, packed)
             find_fault(block.data, line, file.columns, types, file.name, source.nulls)
             line += block.data.count(b"\n")
-        refuse_padding(files, file.uri, file.name)
+        if packed == "gzip":
+            refuse_padding(files, file.uri, file.name)

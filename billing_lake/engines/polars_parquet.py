@@ -9,12 +9,26 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, cast
 
 from billing_lake.aws.errors import credentials_error
 from billing_lake.domain.errors import BadValueError, ReportFileError, UnreadableFileError
-from billing_lake.domain.types import DOUBLE, FLOAT, INT, LONG, STRING, TIMESTAMP, Decimal, Type
+from billing_lake.domain.text_values import fits
+from billing_lake.domain.types import (
+    DECIMAL,
+    DOUBLE,
+    FLOAT,
+    INT,
+    LONG,
+    STRING,
+    TIMESTAMP,
+    Decimal,
+    Map,
+    Type,
+)
 from billing_lake.engines.polars_access import error_text
+from billing_lake.engines.polars_maps import maps
 from billing_lake.engines.polars_parsing import decimal, filled, moment
 from billing_lake.engines.polars_types import polars_type
 
@@ -83,7 +97,10 @@ class ParquetReport:
             if name not in self.types:
                 continue
             cell = filled(pl.col(name)) if self.types[name] == pl.String() else pl.col(name)
-            lost = self.column(name, types[name], strict=False).is_null() & cell.is_not_null()
+            if self.types[name] == pl.String() and isinstance(types[name], Map):
+                lost = ~cell.map_elements(partial(fits, type_=types[name]), pl.Boolean)
+            else:
+                lost = self.column(name, types[name], strict=False).is_null() & cell.is_not_null()
             with _readable(self.file):
                 wrong = self.rows.filter(lost).select(name).head(1).collect(engine="streaming")
             if wrong.height:
@@ -102,7 +119,10 @@ def open_reports(files: Sequence[SourceFile], access: Access) -> list[ParquetRep
     for file in files:
         with _readable(file):
             rows = access.scan_parquet(file.uri)
-            reports.append(ParquetReport(file, rows, dict(rows.collect_schema())))
+            types = dict(rows.collect_schema())
+        names = file.renamed([*types])
+        rows = rows.rename(names) if file.columns else rows
+        reports.append(ParquetReport(file, rows, {names[own]: types[own] for own in types}))
     return reports
 
 
@@ -124,27 +144,81 @@ def _readable(file: SourceFile) -> Iterator[None]:
 
 def _converted(cell: pl.Expr, found: pl.DataType, type_: Type, *, strict: bool) -> pl.Expr | None:
     """Return ``cell`` as ``type_``, or None where nothing says how."""
+    wanted = polars_type(type_)
+    if found == wanted:
+        return cell
+    if isinstance(type_, Map):
+        return _map(cell, found, type_, strict=strict)
+    if isinstance(type_, Decimal):
+        return _number(cell, found, type_, strict=strict)
+    if type_ == TIMESTAMP:
+        return _moment(cell, found, strict=strict)
+    if type_ == STRING:
+        return _text(cell, found, strict=strict)
+    integer, floating = type_ in (INT, LONG), type_ in (FLOAT, DOUBLE)
+    fits = (integer and found.is_integer()) or (floating and found.is_float())
+    return cell.cast(wanted, strict=strict) if fits else None
+
+
+def _number(cell: pl.Expr, found: pl.DataType, type_: Decimal, *, strict: bool) -> pl.Expr | None:
     import polars as pl
 
-    wanted = polars_type(type_)
-    if type_ == TIMESTAMP:
-        if found == pl.String():
-            return moment(filled(cell), strict=strict)
-        # One without a zone is UTC, as everything in a billing export.
-        return cell.cast(wanted, strict=strict) if found in (pl.Date, pl.Datetime) else None
-    if isinstance(type_, Decimal):
-        if found == pl.String():
-            return decimal(filled(cell), type_, strict=strict)
+    if found == pl.String():
+        return decimal(filled(cell), type_, strict=strict)
+    if found.is_float():
         # A double stands for the number that its shortest text says; casting it would bring its binary tail along.
-        text = cell.cast(pl.String) if found.is_float() else None
-        if text is not None:
-            return decimal(text, type_, strict=strict)
-        return decimal(cell, type_, strict=strict) if found.is_numeric() else None
-    fits: dict[Type, bool] = {
-        STRING: found.is_integer() or found in (pl.Boolean, pl.Date, pl.Categorical, pl.Enum),
-        INT: found.is_integer(),
-        LONG: found.is_integer(),
-        FLOAT: found.is_float(),
-        DOUBLE: found.is_float(),
-    }
-    return cell.cast(wanted, strict=strict) if fits.get(type_, False) else None
+        return decimal(cell.cast(pl.String), type_, strict=strict)
+    return decimal(cell, type_, strict=strict) if found.is_numeric() else None
+
+
+def _moment(cell: pl.Expr, found: pl.DataType, *, strict: bool) -> pl.Expr | None:
+    import polars as pl
+
+    if found == pl.String():
+        return moment(filled(cell), strict=strict)
+    # One without a zone is UTC, as everything in a billing export.
+    fits = found in (pl.Date, pl.Datetime)
+    return cell.cast(polars_type(TIMESTAMP), strict=strict) if fits else None
+
+
+def _text(cell: pl.Expr, found: pl.DataType, *, strict: bool) -> pl.Expr | None:
+    """Return what has one spelling as text: every engine's own would be another one for fractions and moments."""
+    import polars as pl
+
+    if found.is_float() or found.is_decimal():
+        number = _number(cell, found, DECIMAL, strict=strict)
+        return None if number is None else _shortest(number.cast(pl.String))
+    if found == pl.Datetime:
+        return pl.concat_str(_shortest(cell.dt.strftime("%Y-%m-%dT%H:%M:%S%.6f")), pl.lit("Z"))
+    fits = found.is_integer() or found in (pl.Boolean, pl.Date, pl.Categorical, pl.Enum)
+    return cell.cast(pl.String, strict=strict) if fits else None
+
+
+def _shortest(text: pl.Expr) -> pl.Expr:
+    """Return a number with a point, as text, without the zeros at its end that say nothing."""
+    return text.str.strip_chars_end("0").str.strip_chars_end(".")
+
+
+def _map(cell: pl.Expr, found: pl.DataType, type_: Map, *, strict: bool) -> pl.Expr | None:
+    """Return the entries of ``cell``, a map or what older files write for one: a list of pairs."""
+    import polars as pl
+
+    if found == pl.String():
+        return maps(filled(cell))
+    if isinstance(found, pl.Map):
+        own = {"key": found.key, "value": found.value}
+    elif isinstance(found, pl.List) and isinstance(found.inner, pl.Struct):
+        own = dict(found.inner)
+    else:
+        return None
+    if [*own] != ["key", "value"]:
+        return None
+    parts = []
+    for part, wanted in (("key", type_.key), ("value", type_.value)):
+        entry = pl.element().struct.field(part)
+        value = _converted(entry, cast("pl.DataType", own[part]), wanted, strict=strict)
+        if value is None:
+            return None
+        parts.append(value.alias(part))
+    listed = cell.cast(pl.List(pl.Struct(own)))
+    return listed.list.eval(pl.struct(*parts)).cast(polars_type(type_))

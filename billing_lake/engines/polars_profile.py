@@ -7,7 +7,6 @@ the filled cells count, and most of those columns are never made into text: see 
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -25,9 +24,9 @@ from billing_lake.domain.profiles import (
 from billing_lake.domain.shared_columns import origins
 from billing_lake.domain.text_values import find_fault, fits, unexplained
 from billing_lake.domain.types import TIMESTAMP, Decimal, Map
-from billing_lake.engines.blocks import Block, line_at, row_blocks
+from billing_lake.engines.blocks import Block, hashed_blocks, line_at
 from billing_lake.engines.cell_counts import column_counts, empty_cells, quoted_empty_cells
-from billing_lake.engines.polars_access import other_nulls
+from billing_lake.engines.polars_access import other_nulls, without_quoted_empty
 from billing_lake.engines.polars_parsing import cell_names, decimal, filled, text
 from billing_lake.engines.polars_rounding import rounded
 from billing_lake.engines.polars_sums import Sums
@@ -63,10 +62,9 @@ def profile_reports(source: Source, access: Access, log: Log) -> Profile:
 
 def _profile_file(reader: _Reader) -> Profile:
     file = reader.file
-    digest = hashlib.sha256()
-    blocks = row_blocks(reader.files, file.uri, file.name, digest=digest)
+    blocks, digest = hashed_blocks(reader.files, file, reader.compression)
     found = merge(_profile_block(reader, block) for block in blocks)
-    return found.in_file(file.name, digest.hexdigest())
+    return found.in_file(file.name, digest())
 
 
 class _Reader:
@@ -76,6 +74,7 @@ class _Reader:
         self.file = file
         self.roles = source.roles
         self.nulls = source.nulls
+        self.compression = source.compression
         self.files = files
         self.types = {column.name: column.type for column in source.columns}
         present = origins(file.columns)
@@ -110,7 +109,8 @@ class _Reader:
         import polars as pl
 
         nulls = other_nulls(self.nulls)
-        return pl.scan_csv(block.data, has_header=False, schema=self.schema, null_values=nulls)
+        rows = pl.scan_csv(block.data, has_header=False, schema=self.schema, null_values=nulls)
+        return without_quoted_empty(rows, self.nulls)
 
     @cached_property
     def columns(self) -> list[pl.Expr]:
@@ -196,7 +196,7 @@ def _filled(
     counts |= {name: sum(cells.values()) for name, cells in moments.items()}
     if not rows or not reader.unread:
         return counts
-    if other_nulls(reader.nulls):
+    if {*reader.nulls} - {""}:
         return {**counts, **_parsed_counts(reader, block, [*reader.unread])}
     width = len(reader.file.columns)
     empty = empty_cells(block, width)
@@ -269,6 +269,6 @@ def _moment(cell: str) -> str:
 def _fault(reader: _Reader, block: Block, reason: str) -> ReportFileError:
     """Return the error that says which row of ``block`` is at fault; raise it where it can be found."""
     file = reader.file
-    line = line_at(reader.files, file.uri, file.name, block.offset)
+    line = line_at(reader.files, file.uri, file.name, block.offset, reader.compression)
     find_fault(block.data, line, file.columns, reader.types, file.name, reader.nulls)
     return unexplained(file.name, reason)

@@ -7,9 +7,10 @@ from dataclasses import asdict, dataclass, replace
 
 from billing_lake.domain.column_names import LAKE_COLUMNS
 from billing_lake.domain.deliveries import Layout
-from billing_lake.domain.errors import shown
+from billing_lake.domain.errors import ReportFileError, shown
+from billing_lake.domain.packing import Compression
 from billing_lake.domain.schemas import Column, Field
-from billing_lake.domain.sources import Compression, Container, Roles, Source, SourceFile
+from billing_lake.domain.sources import Container, Roles, Source, SourceFile
 from billing_lake.domain.types import Type
 from billing_lake.formats.layouts import KeyRules
 
@@ -37,8 +38,8 @@ class Format:
 
     Attributes:
         name: Its name in settings and in stored values: `legacy_cur`.
-        reads: The files that are read, in words: `gzipped CSV (.csv.gz)`.
-        report_files: How the name of a report file ends, in lower case, and how such a file is packed.
+        reads: The files that are read, in words: `CSV in gzip (.csv.gz)`.
+        report_files: How the name of a report file ends, in lower case, and how such a file is packed: the first that fits counts.
         unread_files: Endings of files that may hold rows of a bill and are not read, in lower case: the first that fits counts.
         is_side_file: Says whether a key is an artefact that the provider puts beside reports.
         layouts: Where an export puts its files, by its layout: made of the prefix and the name of the report.
@@ -85,6 +86,19 @@ class Format:
     def is_report_file(self, key: str) -> bool:
         """Say whether ``key`` is named as a report file is."""
         return key.lower().endswith(tuple(self.report_files)) and not self.is_side_file(key)
+
+    def packing_of(self, key: str) -> tuple[Container, Compression]:
+        """Return container and compression of a report file, by its name.
+
+        Raises:
+            ReportFileError: It is not named as a report file is.
+        """
+        name = key.lower()
+        found = next((one for end, one in self.report_files.items() if name.endswith(end)), None)
+        if found is None:
+            what = f"The file is not named as a report file is; what is read is {self.reads}"
+            raise ReportFileError(what, file=key)
+        return found
 
     def unread_kind(self, key: str) -> Kind | None:
         """Return the kind of a file that may hold rows of a bill and is not read; None for report files and anything else."""

@@ -21,10 +21,11 @@ from billing_lake.domain.errors import (
     shown,
 )
 from billing_lake.domain.periods import is_period
+from billing_lake.domain.schemas import Column
 from billing_lake.domain.shared_columns import Merge, merges
 from billing_lake.domain.sources import Source, SourceFile, union_columns
 from billing_lake.formats.base import Format
-from billing_lake.formats.headers import column_names, require_columns, require_promised
+from billing_lake.formats.headers import require_columns, require_promised
 from billing_lake.formats.keys import is_manifest, plain
 from billing_lake.formats.layouts import Loose, ManifestLayout
 from billing_lake.formats.locations import ExportLocation, as_copied, check_manifest
@@ -33,10 +34,10 @@ from billing_lake.formats.recognition import refuse_other_format
 from billing_lake.formats.registry import format_named
 from billing_lake.landing.base import Storage
 from billing_lake.landing.errors import naming_errors
-from billing_lake.landing.headers import read_header
 from billing_lake.landing.looking import Looked, listed, manifest_of
 from billing_lake.landing.loose import MAX_IGNORED, look_loose
 from billing_lake.landing.places import astray, foreign_files, missing_folder
+from billing_lake.landing.report_headers import columns_of, header_of
 
 _MAX_PERIODS = 24
 
@@ -129,25 +130,30 @@ def read_source(
     files, merged = [], dict[Merge, None]()
     for file, header in _headers(storage, delivery, format_):
         refuse_other_format(header, file.key, format_)
-        names = column_names(header, file.key, format_)
+        names = columns_of(header, file.key, format_)
         require_columns(names, file.key, format_)
         require_promised(header, delivery.columns, file.key, format_)
         files.append(SourceFile(uri=file.uri, name=file.key, columns=names))
         merged.update(dict.fromkeys(merges(header, names)))
-    return _source(files, format_), tuple(merged)
+    columns = union_columns([format_.columns(file.columns) for file in files])
+    return _source(files, columns, format_), tuple(merged)
 
 
 def read_periods(storage: Storage, delivery: Delivery, format_: Format) -> Source:
     """Return the files of ``delivery`` with the one column that states their rows' billing periods, for a quick look."""
     files = []
     for file, header in _headers(storage, delivery, format_):
-        names = column_names(header, file.key, format_)
-        columns = tuple(
+        names = columns_of(header, file.key, format_)
+        cells = tuple(
             name if name == format_.roles.period_start else f"column_{number}"
             for number, name in enumerate(names)
         )
-        files.append(SourceFile(uri=file.uri, name=file.key, columns=columns))
-    return _source(files, format_)
+        files.append(SourceFile(uri=file.uri, name=file.key, columns=cells))
+    columns = union_columns([format_.columns(file.columns) for file in files])
+    if any(format_.packing_of(file.name)[0] == "parquet" for file in files):
+        # Columns of Parquet that are not asked for are not read.
+        columns = tuple(one for one in columns if one.name == format_.roles.period_start)
+    return _source(files, columns, format_)
 
 
 def _headers(
@@ -159,7 +165,7 @@ def _headers(
     for file in delivery.files:
         with storage.open(file.key) as stream, naming_errors(file.key):
             try:
-                header = read_header(stream, file.key)
+                header = header_of(stream, file.key, format_)
             except EmptyFileError as error:
                 if not format_.may_be_empty:
                     raise
@@ -171,8 +177,15 @@ def _headers(
         raise empty
 
 
-def _source(files: Sequence[SourceFile], format_: Format) -> Source:
-    return format_.source(files, union_columns([format_.columns(file.columns) for file in files]))
+def _source(files: Sequence[SourceFile], columns: Sequence[Column], format_: Format) -> Source:
+    packings = {format_.packing_of(file.name): file.name for file in files}
+    if len(packings) > 1:
+        names = " and ".join(shown(name) for name in packings.values())
+        what = f"The files of one billing period are packed in several ways: {names}"
+        remedy = "Pack all of them alike, or move those that are not of this delivery out of the export's folder"
+        raise UnusableFilesError(what, file=next(iter(packings.values())), remedy=remedy)
+    container, compression = next(iter(packings), ("csv", "gzip"))
+    return format_.source(files, columns, container, compression)
 
 
 def _look(storage: Storage, export: ExportLocation, only: str | None) -> Looked:

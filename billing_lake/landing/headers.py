@@ -5,8 +5,8 @@ Only as much is decompressed as those lines need. The rest of the file is the en
 
 from __future__ import annotations
 
-import gzip
-import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import BinaryIO
 
 from billing_lake.domain.errors import (
@@ -15,12 +15,15 @@ from billing_lake.domain.errors import (
     EmptyFileError,
     EncodingError,
     MissingColumnError,
-    NotGzipError,
     RaggedRowError,
     ReportFileError,
-    TruncatedFileError,
     UnclosedQuoteError,
-    shown,
+)
+from billing_lake.domain.packing import (
+    START_BYTES,
+    Compression,
+    require_packing,
+    unpacked,
 )
 from billing_lake.domain.periods import period_of_text
 from billing_lake.domain.records import BadCellError, row_end, split_row
@@ -34,39 +37,59 @@ ROW_LIMIT = 64 * 1024 * 1024
 """Longest first row of a loose file, in bytes."""
 
 _BLOCK = 64 * 1024
-_GZIP_MAGIC = b"\x1f\x8b"
 _BOM = b"\xef\xbb\xbf"
 
 
-def read_header(stream: BinaryIO, file: str) -> tuple[str, ...]:
+def read_header(stream: BinaryIO, file: str, compression: Compression = "gzip") -> tuple[str, ...]:
     """Return the header cells of a report file.
 
     Args:
-        stream: The gzipped file, at its start.
+        stream: The file, at its start.
         file: Its name, for errors.
+        compression: How it is packed.
 
     Raises:
         EmptyFileError: It has no bytes, or no header.
-        NotGzipError: It is not gzipped.
+        NotGzipError: It should be gzipped, and is not.
+        NotZipError: It should be a ZIP, and is not.
+        NotPlainTextError: It should not be packed, and is.
+        ZipContentError: It is a ZIP of something else than one CSV file.
         TruncatedFileError: It is damaged before the header's end.
         EncodingError: The header is not UTF-8.
         BadHeaderError: The header is no CSV, or too long.
     """
-    return _header(_Records(stream, file), file)
+    with _opened(stream, file, compression) as records:
+        return _header(records, file)
 
 
-def read_period(stream: BinaryIO, file: str, format_: Format) -> str:
-    """Return the billing period that the first row of a loose file states.
+def read_period(
+    stream: BinaryIO, file: str, format_: Format, compression: Compression = "gzip"
+) -> str:
+    """Return the billing period that the first row of a loose CSV file states.
 
     Args:
-        stream: The gzipped file, at its start.
+        stream: The file, at its start.
         file: Its name, for errors.
         format_: The format that it should have.
+        compression: How it is packed.
 
     Raises:
         ReportFileError: It has no rows, no such column, or no date in it; or any error of `read_header`.
     """
-    records = _Records(stream, file)
+    with _opened(stream, file, compression) as records:
+        return _period(records, file, format_)
+
+
+@contextmanager
+def _opened(stream: BinaryIO, file: str, compression: Compression) -> Iterator[_Records]:
+    start = stream.read(START_BYTES)
+    require_packing(start, compression, file)
+    stream.seek(0)
+    with unpacked(stream, compression, file) as text:
+        yield _Records(text, file)
+
+
+def _period(records: _Records, file: str, format_: Format) -> str:
     header = _header(records, file)
     names = column_names(header, file, format_)
     column = format_.roles.period_start
@@ -102,16 +125,15 @@ def _header(records: _Records, file: str) -> tuple[str, ...]:
 
 
 class _Records:
-    """The records of a gzipped CSV file, one after the other.
+    """The records of a CSV file, one after the other.
 
     Attributes:
         line: Line that the next record begins in, counted from 1.
     """
 
-    def __init__(self, stream: BinaryIO, file: str) -> None:
-        _require_gzip(stream, file)
+    def __init__(self, text: BinaryIO, file: str) -> None:
         self.line = 1
-        self._gzip = gzip.GzipFile(fileobj=stream, mode="rb")
+        self._text = text
         self._file = file
         self._ended = False
         self._buffer = b""
@@ -157,11 +179,7 @@ class _Records:
 
     def _fill(self) -> None:
         # Doubling what is there keeps the work linear although each attempt starts at the record's beginning.
-        try:
-            more = self._gzip.read(max(_BLOCK, len(self._buffer)))
-        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-            what = f"The gzip stream is damaged: {shown(error)}"
-            raise TruncatedFileError(what, file=self._file) from error
+        more = self._text.read(max(_BLOCK, len(self._buffer)))
         self._ended = not more
         self._buffer += more
 
@@ -171,13 +189,3 @@ class _Records:
             return UnclosedQuoteError(what, file=self._file, line=self.line)
         what = f"The header has no end within {limit:,} bytes"
         return BadHeaderError(what, file=self._file, line=self.line)
-
-
-def _require_gzip(stream: BinaryIO, file: str) -> None:
-    magic = stream.read(2)
-    if not magic:
-        raise EmptyFileError("The file has no bytes", file=file)
-    if magic != _GZIP_MAGIC:
-        what = f"The file is not gzipped; it begins with the bytes {magic.hex(' ')}"
-        raise NotGzipError(what, file=file)
-    stream.seek(0)

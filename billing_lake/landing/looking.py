@@ -19,7 +19,7 @@ from billing_lake.formats.manifests import Manifest
 from billing_lake.formats.recognition import refuse_other_format
 from billing_lake.landing.base import Storage
 from billing_lake.landing.errors import naming_errors
-from billing_lake.landing.headers import read_header, read_period
+from billing_lake.landing.report_headers import header_of, period_of
 
 _BLOCK = 1 << 20
 _GZIP_TRAILER = 8
@@ -103,10 +103,10 @@ def _manifest(file: _Pinned, rules: ManifestLayout) -> Manifest:
 def _stated_period(file: _Pinned, format_: Format) -> str:
     with file.storage.open(file.key) as stream, naming_errors(file.key):
         try:
-            return read_period(stream, file.key, format_)
+            return period_of(stream, file.key, format_)
         except MissingColumnError:
             stream.seek(0)
-            refuse_other_format(read_header(stream, file.key), file.key, format_)
+            refuse_other_format(header_of(stream, file.key, format_), file.key, format_)
             raise
 
 

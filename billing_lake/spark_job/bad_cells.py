@@ -6,19 +6,17 @@ damaged gzip from a damaged row.
 
 from __future__ import annotations
 
-import gzip
-import zlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from billing_lake.domain.errors import (
     BadValueError,
     ReportFileError,
-    TruncatedFileError,
     UnclosedQuoteError,
     UnreadableFileError,
 )
 from billing_lake.domain.gzip_padding import require_no_padding
+from billing_lake.domain.packing import naming_damage, unpacked
 from billing_lake.domain.records import row_end
 from billing_lake.domain.text_values import find_fault, unexplained
 from billing_lake.spark_job.hadoop import same_path
@@ -98,8 +96,8 @@ def search(file: Input, source: Source, hadoop: Hadoop) -> None:
     line = 1
     header = True
     try:
-        with hadoop.open(file.file.uri) as raw, gzip.open(raw) as text:
-            for block in _blocks(cast("BinaryIO", text), name):
+        with hadoop.open(file.file.uri) as raw, unpacked(raw, source.compression, name) as text:
+            for block in _blocks(text, name):
                 rows = block
                 if header:
                     end = row_end(block) or len(block)
@@ -107,11 +105,9 @@ def search(file: Input, source: Source, hadoop: Hadoop) -> None:
                     line += block.count(b"\n", 0, end)
                 find_fault(rows, line, file.file.columns, types, name, source.nulls)
                 line += rows.count(b"\n")
-        with hadoop.open(file.file.uri) as raw:
-            require_no_padding(raw, name)
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        what = f"The gzip stream is damaged or ends early: {error}"
-        raise TruncatedFileError(what, file=name) from error
+        if source.compression == "gzip":
+            with hadoop.open(file.file.uri) as raw, naming_damage("gzip", name):
+                require_no_padding(raw, name)
     except OSError as error:
         what = f"The file cannot be read: {error.strerror or error}"
         raise UnreadableFileError(what, file=name) from error

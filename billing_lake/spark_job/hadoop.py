@@ -78,7 +78,8 @@ class Hadoop:
         path, system = self._at(uri)
         with _errors(uri):
             return cast(
-                "BinaryIO", io.BufferedReader(_Stream(system.open(path), uri), buffer_size=_BUFFER)
+                "BinaryIO",
+                io.BufferedReader(_Stream(system, path, uri), buffer_size=_BUFFER),
             )
 
     def start(self, uri: str, size: int) -> bytes:
@@ -189,12 +190,29 @@ class Hadoop:
 class _Stream(io.RawIOBase):
     """A Java stream as a Python one."""
 
-    def __init__(self, stream: Any, uri: str) -> None:
-        self._stream = stream
+    def __init__(self, system: Any, path: Any, uri: str) -> None:
+        self._system = system
+        self._path = path
+        self._stream = system.open(path)
         self._uri = uri
 
     def readable(self) -> bool:
         return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return int(self._stream.getPos())
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
+        with _errors(self._uri):
+            if whence == os.SEEK_CUR:
+                offset += self.tell()
+            elif whence == os.SEEK_END:
+                offset += int(self._system.getFileStatus(self._path).getLen())
+            self._stream.seek(offset)
+        return offset
 
     def readinto(self, buffer: Any) -> int:
         with _errors(self._uri):

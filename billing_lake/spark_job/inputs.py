@@ -6,12 +6,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from billing_lake.domain.errors import (
-    EmptyFileError,
-    NotGzipError,
     ReportFileError,
     TableError,
     UnreadableFileError,
 )
+from billing_lake.domain.packing import START_BYTES, as_gzip, require_packing
 from billing_lake.spark_job import sql
 from billing_lake.spark_job.hadoop import spellings
 from billing_lake.spark_job.session import INPUT_PER_TASK
@@ -21,13 +20,16 @@ if TYPE_CHECKING:
 
     from pyspark.sql import DataFrame, DataFrameReader, SparkSession
 
+    from billing_lake.domain.packing import Compression
     from billing_lake.domain.sources import Source, SourceFile
-    from billing_lake.spark_job.hadoop import Hadoop
+    from billing_lake.spark_job.hadoop import Hadoop, Status
 
 _LEAST_PER_TASK = 16 << 20
 """Compressed bytes below which another task costs more than it saves."""
 
 WITH_POLARS = "Load this period with the engine polars"
+
+_LARGEST_ZIP_BYTES = (1 << 31) - (1 << 20)
 
 PATH = "input_file_name()"
 """SQL for the path of a row's file; `_metadata.file_path` would copy every row once more."""
@@ -52,32 +54,38 @@ class Input:
 
 
 def open_inputs(source: Source, hadoop: Hadoop) -> list[Input]:
-    """Look at every file of ``source``; a gzip must begin as one.
+    """Look at every file of ``source``; one of CSV must be packed as its name says.
 
     Raises:
-        ReportFileError: A report file is missing, may not be read, is empty or no gzip.
+        ReportFileError: A report file is missing, may not be read, is empty or packed otherwise.
         TableError: The same of a table's file.
     """
     inputs = []
     for file in source.files:
         try:
             status = hadoop.status(file.uri)
-            magic = b""
-            if source.compression == "gzip" and status.size:
-                magic = hadoop.start(file.uri, 2)
+            if source.container == "csv":
+                _require_csv(file, status, source.compression, hadoop)
         except OSError as error:
             what = f"The file cannot be read: {error.strerror or error}"
             if source.of_table:
                 raise TableError(what, file=file.uri) from error
             raise UnreadableFileError(what, file=file.name) from error
-        if source.compression == "gzip":
-            if not status.size:
-                raise EmptyFileError("The file is empty", file=file.name)
-            if magic != b"\x1f\x8b":
-                what = "The file is not gzip, although its name says so"
-                raise NotGzipError(what, file=file.name)
         inputs.append(Input(file, status.path, status.size))
     return inputs
+
+
+def _require_csv(
+    file: SourceFile, status: Status, compression: Compression, hadoop: Hadoop
+) -> None:
+    start = hadoop.start(file.uri, START_BYTES) if status.size else b""
+    require_packing(start, compression, file.name)
+    if compression == "zip":
+        if status.size > _LARGEST_ZIP_BYTES:
+            what = f"The ZIP has {status.size:,} bytes, and Spark takes at most {_LARGEST_ZIP_BYTES:,} as a whole"
+            raise ReportFileError(what, file=file.name, remedy=WITH_POLARS)
+        with hadoop.open(file.uri) as raw:
+            as_gzip(raw, file.name)
 
 
 def local_digest(one: Input, hadoop: Hadoop) -> str:

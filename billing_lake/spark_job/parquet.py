@@ -12,7 +12,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from billing_lake.domain.errors import BadValueError, ReportFileError, TableError
-from billing_lake.domain.types import DOUBLE, FLOAT, INT, LONG, STRING, TIMESTAMP, Decimal, Type
+from billing_lake.domain.types import (
+    DECIMAL,
+    DOUBLE,
+    FLOAT,
+    INT,
+    LONG,
+    STRING,
+    TIMESTAMP,
+    Decimal,
+    Map,
+    Type,
+)
 from billing_lake.spark_job import sql
 from billing_lake.spark_job.inputs import PATH, PER_PLAN, complete, name_of, reading
 from billing_lake.spark_job.java import error_text, java_errors
@@ -28,7 +39,14 @@ if TYPE_CHECKING:
 _NANOSECONDS = re.compile(r"int64 (\S+) \(TIMESTAMP\(NANOS,")
 _INTEGERS = frozenset({"tinyint", "smallint", "int", "bigint"})
 _FLOATS = frozenset({"float", "double"})
+_MAP_TYPE = re.compile(r"map<(\w+),([^<>]+)>")
+_PAIRS_TYPE = re.compile(r"array<struct<key:(\w+),value:([^<>:]+)>>")
+_ZEROS = r"[.]?0+\z"
+_EXACT_IN_JAVA = "1E15"
+"""Below it Java's text of a double is the shortest one that means it; above, Java 17 may write digits too many."""
 _NANOS = "timestamp in nanoseconds"
+_MOMENTS = ("date", "timestamp", "timestamp_ntz")
+_MOMENT_TEXT = "yyyy-MM-dd'T'HH:mm:ss.SSSSSS"
 
 
 @dataclass(frozen=True)
@@ -54,7 +72,7 @@ class Tables:
         """Return SQL for numbers as the text that `value` reads them from; None where they have none that can be rounded."""
         found = self.types.get(name)
         if found == "string" or found in _FLOATS:
-            return f"CAST({sql.identifier(name)} AS STRING)"
+            return _number_text(sql.identifier(name), found)
         return None
 
     def is_filled(self, name: str, type_: Type) -> str:
@@ -124,31 +142,87 @@ def _tables(spark: SparkSession, inputs: Sequence[Input], schema: str) -> Tables
     rows = complete(reading(spark.read).parquet(*(one.file.uri for one in inputs)), inputs)
     types = {field.name: field.dataType.simpleString() for field in rows.schema.fields}
     types |= dict.fromkeys(_NANOSECONDS.findall(schema), _NANOS)
-    return Tables(inputs, rows, types)
+    names = inputs[0].file.renamed(rows.columns)
+    rows = rows.toDF(*names.values()) if inputs[0].file.columns else rows
+    return Tables(inputs, rows, {names[own]: type_ for own, type_ in types.items()})
 
 
 def _converted(cell: str, found: str, type_: Type) -> str | None:
     """Return ``cell`` as ``type_``, or None where nothing says how."""
     wanted = sql.spark_type(type_)
-    plain = f"CAST({cell} AS {wanted})"
-    if type_ == TIMESTAMP:
-        if found == "string":
-            return sql.converted(cell, type_)
-        if found == _NANOS:
-            return f"timestamp_micros({cell} div 1000)"
-        # One without a zone is UTC, as everything in a billing export.
-        return plain if found in ("date", "timestamp", "timestamp_ntz") else None
+    if found == wanted:
+        return cell
+    if isinstance(type_, Map):
+        return _map(cell, found, type_)
     if isinstance(type_, Decimal):
-        # A double stands for the number that its text says; casting it would bring its binary tail along. A decimal that is
-        # finer than the type is rounded as text is.
-        if found == "string" or found in _FLOATS or found.startswith("decimal("):
-            return sql.decimal(f"CAST({cell} AS STRING)", type_.precision, type_.scale)
-        return plain if found in _INTEGERS else None
-    fits: dict[Type, bool] = {
-        STRING: found in _INTEGERS or found in ("boolean", "date"),
-        INT: found in _INTEGERS,
-        LONG: found in _INTEGERS,
-        FLOAT: found in _FLOATS,
-        DOUBLE: found in _FLOATS,
-    }
-    return plain if fits.get(type_, False) else None
+        return _number(cell, found, type_)
+    if type_ == TIMESTAMP:
+        return _moment(cell, found)
+    if type_ == STRING:
+        return _text(cell, found)
+    integer, floating = type_ in (INT, LONG), type_ in (FLOAT, DOUBLE)
+    fits = (integer and found in _INTEGERS) or (floating and found in _FLOATS)
+    return f"CAST({cell} AS {wanted})" if fits else None
+
+
+def _number(cell: str, found: str, type_: Decimal) -> str | None:
+    # A double stands for the number that its text says; casting it would bring its binary tail along. A decimal that is finer
+    # than the type is rounded as text is.
+    if found == "string" or found in _FLOATS or found.startswith("decimal("):
+        return sql.decimal(_number_text(cell, found), type_.precision, type_.scale)
+    return f"CAST({cell} AS {sql.spark_type(type_)})" if found in _INTEGERS else None
+
+
+def _moment(cell: str, found: str) -> str | None:
+    if found == "string":
+        return sql.converted(cell, TIMESTAMP)
+    if found == _NANOS:
+        return f"timestamp_micros({cell} div 1000)"
+    # One without a zone is UTC, as everything in a billing export.
+    return f"CAST({cell} AS timestamp)" if found in _MOMENTS else None
+
+
+def _text(cell: str, found: str) -> str | None:
+    """Return what has one spelling as text: every engine's own would be another one for fractions and moments."""
+    if found in _FLOATS or found.startswith("decimal("):
+        number = _number(cell, found, DECIMAL)
+        return _shortest(f"replace(format_number({number}, {DECIMAL.scale}), ',', '')")
+    if found in _INTEGERS or found in ("boolean", "date"):
+        return f"CAST({cell} AS STRING)"
+    moment = _moment(cell, found)
+    if moment is None:
+        return None
+    text = _shortest(f"date_format({moment}, {sql.literal(_MOMENT_TEXT)})")
+    return f"concat({text}, 'Z')"
+
+
+def _number_text(cell: str, found: str) -> str:
+    """Return a number as text; that of a double is the shortest one that means it."""
+    text = f"CAST({cell} AS STRING)"
+    if found != "double":
+        return text
+    shorter = [f"format_string('%.{digits}e', {cell})" for digits in (13, 14, 15, 16)]
+    exact = ", ".join(f"CASE WHEN CAST({one} AS DOUBLE) = {cell} THEN {one} END" for one in shorter)
+    return (
+        f"CASE WHEN abs({cell}) < {_EXACT_IN_JAVA} THEN {text} ELSE coalesce({exact}, {text}) END"
+    )
+
+
+def _shortest(text: str) -> str:
+    """Return a number with a point, as text, without the zeros at its end that say nothing."""
+    return f"regexp_replace({text}, {sql.pattern(_ZEROS)}, '')"
+
+
+def _map(cell: str, found: str, type_: Map) -> str | None:
+    """Return the entries of ``cell``, a map or what older files write for one: a list of pairs."""
+    if found == "string":
+        return sql.converted(cell, type_)
+    known = _MAP_TYPE.fullmatch(found) or _PAIRS_TYPE.fullmatch(found)
+    if known is None:
+        return None
+    pairs = cell if found.startswith("array<") else f"map_entries({cell})"
+    key = _converted("e.key", known[1], type_.key)
+    value = _converted("e.value", known[2], type_.value)
+    if key is None or value is None:
+        return None
+    return f"map_from_entries(transform({pairs}, e -> struct({key} AS key, {value} AS value)))"

@@ -118,14 +118,16 @@ def _groups(
         yield from read_tables(spark, inputs, hadoop, of_table=source.of_table)
     else:
         quoted_returns = _checked(spark, source, inputs, hadoop, log)
-        yield from read_reports(spark, inputs, source.nulls, quoted_returns)
+        yield from read_reports(
+            spark, inputs, source.nulls, quoted_returns, zipped=source.compression == "zip"
+        )
 
 
 def _checked(
     spark: SparkSession, source: Source, inputs: Sequence[Input], hadoop: Hadoop, log: Log
 ) -> Sequence[Input]:
     """Look at the raw lines of report files; return those in which a carriage return at a row's end may be part of a cell."""
-    lines = check_lines(spark, inputs)
+    lines = check_lines(spark, inputs, zipped=source.compression == "zip")
     for one in lines:
         if one.is_suspect:
             log(
@@ -150,7 +152,9 @@ def _named(
         require_unchanged(inputs, hadoop)
         place = named_place(error, inputs)
         if source.container == "csv":
-            suspects = _suspects(spark, place, inputs, log)
+            suspects = (
+                inputs if source.compression == "zip" else _suspects(spark, place, inputs, log)
+            )
             raise report_fault(error, suspects, source, hadoop) from error
         if place is None:
             raise damaged(error_text(error), inputs, of_table=source.of_table) from error

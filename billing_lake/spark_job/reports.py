@@ -1,4 +1,4 @@
-"""Report files, csv.gz, as rows of text that nothing was lost from.
+"""Report files of CSV as rows of text that nothing was lost from.
 
 Spark's CSV reader is fast and lenient. What it is told to do here: keep empty text apart from NULL, refuse rows of the wrong width
 and a quote that closes in the middle of a cell, take cells of any size. What it cannot be told: that blank lines are rows, that
@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from billing_lake.domain.shared_columns import origins
+from billing_lake.domain.sources import QUOTED_EMPTY
 from billing_lake.domain.types import STRING, Map, Type
 from billing_lake.spark_job import sql
 from billing_lake.spark_job.hadoop import same_path
@@ -25,6 +26,7 @@ from billing_lake.spark_job.inputs import (
     reading,
 )
 from billing_lake.spark_job.java import java_errors
+from billing_lake.spark_job.zips import zipped_lines, zipped_rows
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
@@ -98,7 +100,11 @@ class Reports:
 
     def _cell(self, position: int) -> str:
         cell = self._own_text(position)
-        others = ", ".join(sql.literal(text) for text in self.nulls if text)
+        if QUOTED_EMPTY in self.nulls:
+            cell = sql.filled(cell)
+        others = ", ".join(
+            sql.literal(text) for text in self.nulls if text not in ("", QUOTED_EMPTY)
+        )
         return f"CASE WHEN {cell} IN ({others}) THEN NULL ELSE {cell} END" if others else cell
 
     def _own_text(self, position: int) -> str:
@@ -133,15 +139,23 @@ def read_reports(
     inputs: Sequence[Input],
     nulls: Collection[str],
     quoted_returns: Collection[Input] = (),
+    *,
+    zipped: bool = False,
 ) -> Iterator[Reports]:
-    """Yield ``inputs``, in which the texts ``nulls`` mean NULL, by their columns; those of ``quoted_returns``, whose rows may end with one, in a slower way."""
+    """Yield ``inputs``, which are ``zipped`` or not and in which the texts ``nulls`` mean NULL, by their columns.
+
+    Those of ``quoted_returns``, whose rows may end with one, are read in a slower way.
+    """
     groups: dict[tuple[tuple[str, ...], bool], list[Input]] = {}
     for one in inputs:
         groups.setdefault((one.file.columns, one in quoted_returns), []).append(one)
     for (columns, slowly), group in groups.items():
         for start in range(0, len(group), PER_PLAN):
             some = group[start : start + PER_PLAN]
-            if slowly:
+            if zipped:
+                rows = _parsed_rows(zipped_rows(spark, some), len(columns))
+                yield Reports(some, columns, rows, nulls, path="_path", exact_end=True)
+            elif slowly:
                 rows = _joined_rows(spark, some, len(columns))
                 yield Reports(some, columns, rows, nulls, path="_path", exact_end=True)
             else:
@@ -162,16 +176,17 @@ def first_unreadable(spark: SparkSession, inputs: Sequence[Input]) -> Input | No
     return None
 
 
-def check_lines(spark: SparkSession, inputs: Sequence[Input]) -> list[Lines]:
+def check_lines(
+    spark: SparkSession, inputs: Sequence[Input], *, zipped: bool = False
+) -> list[Lines]:
     """Return what the raw lines of each file show and the CSV reader would not; files without lines are left out."""
-    lines = reading(spark.read).text([one.file.uri for one in inputs], lineSep="\n")
-    found = (
-        complete(lines, inputs)
-        .selectExpr(f"{PATH} AS path", "value")
-        .groupBy("path")
-        .agg(*_line_counts())
-        .collect()
-    )
+    if zipped:
+        lines = zipped_lines(spark, inputs)
+    else:
+        lines = complete(
+            reading(spark.read).text([one.file.uri for one in inputs], lineSep="\n"), inputs
+        ).selectExpr(f"{PATH} AS path", "value")
+    found = lines.groupBy("path").agg(*_line_counts()).collect()
     by_path = {one.path: one for one in inputs}
     return [Lines(by_path[same_path(path)], *map(bool, counts)) for path, *counts in found]
 
@@ -212,9 +227,11 @@ def _joined_rows(spark: SparkSession, inputs: Sequence[Input], width: int) -> Da
     lines = complete(
         reading(spark.read).text([one.file.uri for one in inputs], lineSep="\n"), inputs
     )
-    # A file is not divided, so that the ids of its lines rise.
+    # A packed file is not divided, and each part of another one begins at a place of its own: so the lines of a file rise.
     numbered = lines.selectExpr(
-        f"{PATH} AS _path", "monotonically_increasing_id() AS line", "value"
+        f"{PATH} AS _path",
+        "struct(_metadata.file_block_start, monotonically_increasing_id()) AS line",
+        "value",
     )
     in_order = "OVER (PARTITION BY _path ORDER BY line ROWS UNBOUNDED PRECEDING)"
     quotes = "length(value) - length(replace(value, '\"', ''))"
@@ -228,6 +245,13 @@ def _joined_rows(spark: SparkSession, inputs: Sequence[Input], width: int) -> Da
             f.expr("array_join(array_sort(collect_list(struct(line, value))).value, '\n') AS text")
         )
     )
+    return _parsed_rows(rows, width)
+
+
+def _parsed_rows(rows: DataFrame, width: int) -> DataFrame:
+    """Return the cells of ``rows``, each the ``text`` of one, without the line end of Windows at its end, and their ``_path``."""
+    from pyspark.sql import functions as f
+
     text = f.expr("regexp_replace(text, '\\\\r\\\\z', '')")
     options = {name: str(value) for name, value in _csv_options().items()}
     return rows.select("_path", f.from_csv(text, _cells(width), options).alias("cells")).select(

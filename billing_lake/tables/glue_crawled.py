@@ -101,7 +101,7 @@ class GlueCrawledTables:
             what = f"This deployment has no crawler {crawler!r}"
             remedy = "Set `crawler` in the export's defs.yaml to `built_in` or `glue`"
             raise ConfigurationError(what, remedy=remedy)
-        parts = raw_parts(crawl)
+        parts = raw_parts(crawl, self._files)
         self._api.ensure_database(self._database)
         with self._crawled(crawl, crawler, log) as found:
             inputs = self._inputs(crawl, parts, found)
@@ -115,7 +115,7 @@ class GlueCrawledTables:
                 f"{crawl.table}: the headers of the files differ in order, so each of {len(parts)} groups has a table: "
                 f"{', '.join(given['Name'] for given in inputs)}"
             )
-        self._remove_others(crawl, before)
+        self._remove_others(crawl, before, len(parts))
         self._read_back(crawl, inputs[0], log)
 
     def get(self, name: str) -> Crawl | None:
@@ -244,10 +244,10 @@ class GlueCrawledTables:
                 return found
         raise TableError(f"Other runs kept changing {subject}", remedy="Load the period again")
 
-    def _remove_others(self, crawl: Crawl, before: Mapping[str, Any] | None) -> None:
+    def _remove_others(self, crawl: Crawl, before: Mapping[str, Any] | None, parts: int) -> None:
         """Remove the tables of earlier crawls of the same export and period, and the files of the table ``before``."""
         if before is not None:
-            self._drop_parts(before, len(raw_parts(crawl)))
+            self._drop_parts(before, parts)
             self._remove_folder(before)
         for found in list(self._all()):
             same = (crawl.delivery.export, crawl.delivery.period)

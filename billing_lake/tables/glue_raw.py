@@ -5,6 +5,9 @@ only through OpenCSVSerDe, which takes no DECIMAL and no ISO timestamp, and fail
 declared with its true type could not be read, and as text it is what the provider wrote. To calculate, cast it:
 `TRY_CAST(NULLIF(a_cost, '') AS DECIMAL(38, 18))`. No CSV reader of Athena takes line breaks within a cell; the
 engines do, and the tables of the lake are loaded from the files, never through this table.
+
+Parquet has types, and the columns those of its first file. No reader of Glue's tables unpacks ZIP: such a table shows the columns,
+and no rows.
 """
 
 from __future__ import annotations
@@ -18,8 +21,9 @@ from billing_lake.domain.deliveries import StoredObject
 from billing_lake.domain.errors import ConfigurationError
 from billing_lake.domain.shared_columns import first_of
 from billing_lake.domain.sources import SourceFile
-from billing_lake.domain.types import STRING
+from billing_lake.domain.types import STRING, TIMESTAMP, Foreign
 from billing_lake.files.base import Files
+from billing_lake.files.parquet_types import parquet_fields
 from billing_lake.tables.glue_schemas import hive_type, parquet_storage
 
 _NO_ESCAPE = "\u0001"
@@ -52,8 +56,10 @@ class RawPart:
     files: tuple[SourceFile, ...]
 
 
-def raw_parts(crawl: Crawl) -> list[RawPart]:
+def raw_parts(crawl: Crawl, files: Files) -> list[RawPart]:
     """Return the files of a delivery by header, the first file's first: columns of CSV have an order, and no names of their own."""
+    if crawl.source.container == "parquet":
+        return [RawPart(_parquet_columns(crawl, files), crawl.source.files)]
     groups: dict[tuple[str, ...], list[SourceFile]] = {}
     for file in crawl.source.files:
         groups.setdefault(file.columns, []).append(file)
@@ -81,7 +87,9 @@ def raw_storage(crawl: Crawl, part: RawPart, files: Files, list_at: str) -> dict
     ``list_at``.
     """
     folders = folders_of(part.files)
-    whole = len(folders) == 1 and not any(map(_is_read, other_files(files, folders[0], part.files)))
+    packed = crawl.source.compression == "zip"
+    alone = len(folders) == 1 and not packed
+    whole = alone and not any(map(_is_read, other_files(files, folders[0], part.files)))
     location = folders[0] if whole else list_at
     if crawl.source.container == "parquet":
         storage = parquet_storage(part.columns, location)
@@ -93,7 +101,7 @@ def raw_storage(crawl: Crawl, part: RawPart, files: Files, list_at: str) -> dict
             "StoredAsSubDirectories": False,
         }
     if not whole:
-        files.write(f"{list_at}/files.txt", _list(part.files))
+        files.write(f"{list_at}/files.txt", b"" if packed else _list(part.files))
         storage["InputFormat"] = _LISTED_FILES_FORMAT
         storage["OutputFormat"] = _CSV["OutputFormat"]
     return storage
@@ -119,7 +127,7 @@ def raw_parameters(crawl: Crawl, part: RawPart) -> dict[str, str]:
         **known,
         "classification": "csv",
         "columnsOrdered": "true",
-        "compressionType": "gzip",
+        "compressionType": crawl.source.compression or "none",
         "delimiter": ",",
         "skip.header.line.count": "1",
     }
@@ -127,11 +135,6 @@ def raw_parameters(crawl: Crawl, part: RawPart) -> dict[str, str]:
 
 def _columns(crawl: Crawl, header: Sequence[str]) -> tuple[dict[str, str], ...]:
     """Return a column for each cell of the header; cells that share a column of the lake's tables get numbers."""
-    if crawl.source.container == "parquet":
-        return tuple(
-            {"Name": column.name, "Type": hive_type(column.name, column.type)}
-            for column in crawl.source.columns
-        )
     taken: set[str] = set()
     columns = []
     for name in header:
@@ -144,6 +147,25 @@ def _columns(crawl: Crawl, header: Sequence[str]) -> tuple[dict[str, str], ...]:
         first = first_of(name)
         comment = type_ if distinct == first else f"{type_}; counts where {first} is empty"
         columns.append({"Name": distinct, "Type": "string", "Comment": comment[:_LONGEST_COMMENT]})
+    return tuple(columns)
+
+
+def _parquet_columns(crawl: Crawl, files: Files) -> tuple[dict[str, str], ...]:
+    """Return the columns of the first file under their own names, which Hive writes in lower case, in the types that it stores."""
+    import pyarrow.parquet as pq
+    import pyarrow.types as t
+
+    if not crawl.source.files:
+        return ()
+    first = crawl.source.files[0]
+    with files.open(first.uri) as stream:
+        schema = pq.read_schema(stream)
+    moments = {field.name for field in schema if t.is_timestamp(field.type)}
+    columns = []
+    for name, type_, _ in parquet_fields(schema):
+        stored = TIMESTAMP if name in moments else type_
+        known = STRING if isinstance(stored, Foreign) else stored
+        columns.append({"Name": name.lower(), "Type": hive_type(name, known)})
     return tuple(columns)
 
 

@@ -8,11 +8,11 @@ from decimal import Decimal
 import pytest
 
 from billing_lake.domain.crawls import Crawl, crawled_table_name
+from billing_lake.domain.packing import Compression
 from billing_lake.domain.profiles import FileProfile, Profile
 from billing_lake.domain.schemas import Column, Field
 from billing_lake.domain.shared_columns import Merge
 from billing_lake.domain.sources import (
-    Compression,
     Container,
     Encoded,
     EncodedFile,
@@ -39,7 +39,7 @@ def test_a_source_survives_the_way_through_json() -> None:
     assert Source.from_json(json.loads(json.dumps(SOURCE.to_json()))) == SOURCE
 
 
-@pytest.mark.parametrize("packed", [("csv", None), ("parquet", "gzip")])
+@pytest.mark.parametrize("packed", [("parquet", "zip"), ("parquet", "gzip")])
 def test_files_that_no_engine_reads_are_no_source(packed: tuple[Container, Compression]) -> None:
     container, compression = packed
     with pytest.raises(ValueError, match=f"No engine reads {container}"):

@@ -11,6 +11,7 @@ import pytest
 
 from billing_lake.domain.errors import BadValueError
 from billing_lake.domain.profiles import compare
+from billing_lake.domain.sources import QUOTED_EMPTY
 from billing_lake.engines.base import Engine
 from billing_lake.engines.polars_engine import PolarsEngine
 from billing_lake_tests.engines.report_files import csv_text, encode, report, source_of, table_of
@@ -66,3 +67,22 @@ def test_a_text_that_means_null_in_another_format_is_a_text_in_this_one(
     (file,) = encode(engine, source, tmp_path / "out")
     table = pq.read_table(file.uri)
     assert (table["tag"].to_pylist(), table["other"].to_pylist()) == (["NULL"], ["NULL"])
+
+
+def test_an_empty_text_in_quotes_is_null_where_the_format_says_so(
+    engine: Engine, tmp_path: Path
+) -> None:
+    rows = [("(E)", "(E)", "(E)", "(E)"), ("", "", "", ""), ("", "a", "2.5", "NULL")]
+    text = text_of(*rows).replace("(E)", '""')
+    source = source_of(report(tmp_path / "r.csv.gz", text), header=HEADER)
+    source = replace(source, nulls=("", QUOTED_EMPTY, "NULL"))
+    (file,) = encode(engine, source, tmp_path / "out")
+    table = pq.read_table(file.uri)
+    assert table["tag"].to_pylist() == [None, None, "a"]
+    assert table["other"].to_pylist() == [None, None, None]
+    assert table["line_item_usage_amount"].to_pylist() == [None, None, Decimal("2.5")]
+    raw = engine.profile(source)
+    assert (raw.filled or {}).get("other", 0) == 0
+    assert compare(raw, engine.profile(table_of(source, [file]))) == []
+    content = PolarsEngine().content
+    assert content(source, source.columns) == content(table_of(source, [file]), source.columns)

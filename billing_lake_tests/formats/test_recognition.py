@@ -30,7 +30,7 @@ from billing_lake.formats.recognition import (
         (
             "a/x/metadata/BILLING_PERIOD=2025-03/x-Manifest.json",
             "AWS Data Exports",
-            "`format: cur2`, .*`prefix: 'a'` and `report: 'x'`",
+            "`format: cur2` .*`prefix: 'a'` and `report: 'x'`",
         ),
         (
             "x/metadata/billing_period=2025-03/2025-04-01T00:00:00.000Z-1/x-Manifest.json",
@@ -48,7 +48,11 @@ from billing_lake.formats.recognition import (
             "no bill",
         ),
         ("x/metadata/y/x-Manifest.json", "not known", "where its manifests lie"),
-        ("cur/cur/year=2025/month=3/cur-Manifest.json", "in Parquet for Athena", "to GZIP"),
+        (
+            "cur/cur/year=2025/month=3/cur-Manifest.json",
+            "in Parquet for Athena",
+            "`layout: athena`, `prefix: ''` and `report: 'cur'`",
+        ),
         ("x-Manifest.json", "not known", "where its manifests lie"),
         ("20250301-20250401/x-Manifest.json", "not known", "where its manifests lie"),
     ],

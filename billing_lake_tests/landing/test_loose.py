@@ -145,10 +145,11 @@ FOCUS = csv_gz([["1"] * 3], ("BilledCost", "ChargeCategory", "BillingPeriodStart
         ("x.csv.gz", csv_gz([]), "no rows", "Remove it"),
         ("x.csv.gz", NO_PERIOD, "first row states no billing period", ""),
         ("x.csv.gz", csv_gz([["1"]], ["a"]), "no column that states its billing period", ""),
-        ("x.csv.gz", FOCUS, "another kind: FOCUS", "FOCUS exports are not read yet"),
-        ("x.csv", b"a,b\n", "This is plain CSV", "Compress it with gzip"),
-        ("x.csv.zip", b"PK", "This is ZIP", "Unpack it"),
-        ("x.snappy.parquet", b"PAR1", "This is Parquet", "compression to GZIP"),
+        ("x.csv.gz", FOCUS, "another kind: focus", "Set `format: focus`"),
+        ("x.csv", b"a,b\n", "no column that states its billing period", ""),
+        ("x.csv", GOOD, "The file is gzip, although its name says plain CSV", ".csv.gz"),
+        ("x.csv.zip", b"PK", "is no ZIP; it begins with the bytes 50 4b", ""),
+        ("x.snappy.parquet", b"a,b\n", "is no Parquet; it begins with the bytes", ""),
         ("x.csv.zst", b"", "compressed in another way", "Compress it with gzip"),
     ],
 )
@@ -176,12 +177,12 @@ def test_a_file_that_cannot_be_used_blocks_every_month_and_run_and_look_say_whic
 def test_files_of_unread_kinds_alone_are_named_with_their_kinds(
     root: Path, storage: LocalStorage
 ) -> None:
-    put(root / "billing/bill.csv", b"a")
-    put(root / "billing/bill.parquet", b"a")
+    put(root / "billing/bill.csv.xz", b"a")
+    put(root / "billing/bill.xlsx", b"a")
     findings = find_deliveries(storage, LOOSE)
-    assert [*findings.broken] == ["billing/bill.csv", "billing/bill.parquet"]
-    assert "plain CSV" in str(refused(storage))
-    assert "bill.parquet: This is Parquet" in str(refused(storage))
+    assert [*findings.broken] == ["billing/bill.csv.xz", "billing/bill.xlsx"]
+    assert "CSV compressed in another way" in str(refused(storage))
+    assert "bill.xlsx: This is a workbook of Excel" in str(refused(storage))
     assert len(findings.notes) == 1
 
 
@@ -219,7 +220,7 @@ def athena(root: Path) -> None:
     [
         (legacy, "a legacy CUR", r"`layout: create-new` .*`prefix: 'billing'` and `report: 'cur'`"),
         (data_exports, "AWS Data Exports", "`format: cur2`.*`report: 'cur2'`"),
-        (athena, "legacy CUR in Parquet for Athena", "compression to GZIP"),
+        (athena, "legacy CUR in Parquet for Athena", "`layout: athena`"),
     ],
 )
 def test_a_manifest_below_a_loose_folder_stops_every_month_and_names_what_fits(

@@ -115,17 +115,17 @@ def loose_files(root: Path) -> None:
     put(root / "billing/cur/march.csv.gz", csv_gz([row()]))
 
 
-def plain_files(root: Path) -> None:
-    put(root / "billing/cur/march.csv", b"")
+def packed_files(root: Path) -> None:
+    put(root / "billing/cur/march.csv.xz", b"")
 
 
 @pytest.mark.parametrize(
     ("fill", "what", "remedy"),
     [
         (cur_2, "2 manifests lie in no .* a tree of AWS Data Exports", "`format: cur2`"),
-        (athena, "a legacy CUR in Parquet for Athena", "compression to GZIP"),
+        (athena, "a legacy CUR in Parquet for Athena", "`layout: athena`"),
         (loose_files, "holds .*march.csv.gz, and no folder of a billing", "`layout: loose`"),
-        (plain_files, r"march.csv \(plain CSV, not gzipped\)", "Compress it with gzip"),
+        (packed_files, r"march.csv.xz \(CSV compressed in another way", "Compress it with gzip"),
     ],
 )
 def test_a_folder_that_is_laid_out_in_another_way_is_named_and_nobody_is_told_to_move_files(
@@ -147,7 +147,7 @@ def test_a_prefix_that_is_too_short_is_answered_with_the_right_settings(
     assert "`prefix: 'billing'` and `report: 'cur'`" in error.how
 
 
-@pytest.mark.parametrize("name", ["cur-00001.csv.zip", "cur-00001.snappy.parquet", "cur-1.csv"])
+@pytest.mark.parametrize("name", ["cur-00001.csv.xz", "cur-00001.parquet.zst", "cur-1.xlsx"])
 def test_a_month_of_a_kind_that_is_not_read_is_named_and_stops_no_other(
     root: Path, storage: LocalStorage, name: str
 ) -> None:

@@ -1,9 +1,10 @@
-"""CUR 2.0, the table COST_AND_USAGE_REPORT of AWS Data Exports, as gzipped CSV."""
+"""CUR 2.0, the table COST_AND_USAGE_REPORT of AWS Data Exports, as CSV and as Parquet."""
 
 from __future__ import annotations
 
 from functools import partial
 
+from billing_lake.formats import containers
 from billing_lake.formats.base import Format
 from billing_lake.formats.cur2 import columns, descriptions, naming
 from billing_lake.formats.data_exports import files, layouts, tables
@@ -14,9 +15,9 @@ _LAYOUT = partial(layouts.DataExportsLayout, table=tables.CUR2)
 
 CUR2 = Format(
     name="cur2",
-    reads=files.READS,
-    report_files=files.REPORT_FILES,
-    unread_files=files.KINDS,
+    reads=containers.READS,
+    report_files=containers.REPORT_FILES,
+    unread_files=containers.KINDS,
     is_side_file=files.is_side_file,
     layouts={"create-new": _LAYOUT, "overwrite": _LAYOUT, "loose": Loose},
     period_of_folder=layouts.period_of_folder,

@@ -108,7 +108,7 @@ def tree_of(key: str) -> Kind | None:
     prefix, report = "/".join(folders[: max(place - 1, 0)]), folders[place - 1] if place else ""
     return Kind(
         "AWS Data Exports",
-        f"Set `format: cur2`, `layout: create-new` (or `overwrite`, as in the export's settings), `prefix: {shown(prefix)!r}` and "
+        f"Set `format: cur2` (or `focus`, as the export's table is), `layout: create-new` (or `overwrite`, as in the export's settings), `prefix: {shown(prefix)!r}` and "
         f"`report: {shown(report)!r}`",
         export=(prefix, report) if report else None,
     )

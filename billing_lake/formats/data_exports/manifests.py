@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from billing_lake.domain.errors import BrokenManifestError, ForeignKeyInManifestError
-from billing_lake.formats.data_exports.files import READS, SET_GZIP, is_report_file
+from billing_lake.formats.containers import READS
+from billing_lake.formats.data_exports.files import is_report_file
 from billing_lake.formats.data_exports.tables import table_of
 from billing_lake.formats.keys import plain
 from billing_lake.formats.manifests import Manifest, load_manifest, refuse_twice, version_of
 
 _SCHEME = "s3://"
-_SET_GZIP = f"{SET_GZIP}, then have the period delivered again"
+_SET = "Let the export deliver text/csv in gzip, or Parquet, then have the period delivered again"
 
 
 def parse_manifest(data: bytes, key: str, period: str, table: str) -> Manifest:
@@ -55,7 +56,7 @@ def _files(value: dict[str, Any], key: str) -> tuple[str, tuple[str, ...]]:
             raise ForeignKeyInManifestError(what, file=key, value=str(item))
         if not is_report_file(path):
             what = f"The manifest lists a file of another kind; what is read is {READS}"
-            raise BrokenManifestError(what, file=key, value=str(item), remedy=_SET_GZIP)
+            raise BrokenManifestError(what, file=key, value=str(item), remedy=_SET)
     keys = tuple(path for _, path in places)
     refuse_twice(keys, key)
     return bucket, keys

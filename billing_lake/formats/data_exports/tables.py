@@ -12,14 +12,14 @@ RECOMMENDATIONS = "Cost Optimization Hub recommendations"
 CARBON = "carbon emissions"
 DASHBOARD = "the cost and usage dashboard"
 
-NO_BILL = "It is no bill: leave it as it is, and set `prefix` and `report` to an export of CUR 2.0"
+NO_BILL = "It is no bill: leave it as it is, and set `prefix` and `report` to an export of CUR 2.0 or FOCUS"
 """What to do about a table that holds no costs."""
 
 _KINDS: Mapping[str, Kind] = {
     kind.name: kind
     for kind in (
         Kind(CUR2, "Set `format: cur2` in the export's defs.yaml"),
-        Kind(FOCUS, "FOCUS exports are not read yet: leave it as it is"),
+        Kind(FOCUS, "Set `format: focus` in the export's defs.yaml"),
         Kind(RECOMMENDATIONS, NO_BILL),
         Kind(CARBON, NO_BILL),
         Kind(DASHBOARD, NO_BILL),

@@ -1,20 +1,22 @@
-"""The legacy Cost and Usage Report of AWS, as gzipped CSV."""
+"""The legacy Cost and Usage Report of AWS, as CSV and as Parquet."""
 
 from __future__ import annotations
 
+from billing_lake.formats import containers
 from billing_lake.formats.base import Format
 from billing_lake.formats.layouts import Loose
 from billing_lake.formats.legacy_cur import columns, descriptions, files, layouts, naming
 
 LEGACY_CUR = Format(
     name="legacy_cur",
-    reads=files.READS,
-    report_files={files.REPORT_SUFFIX: ("csv", "gzip")},
-    unread_files=files.KINDS,
+    reads=containers.READS,
+    report_files=containers.REPORT_FILES,
+    unread_files=containers.KINDS,
     is_side_file=files.is_side_file,
     layouts={
         "create-new": layouts.LegacyLayout,
         "overwrite": layouts.LegacyLayout,
+        "athena": layouts.AthenaLayout,
         "loose": Loose,
     },
     period_of_folder=layouts.period_of_folder,

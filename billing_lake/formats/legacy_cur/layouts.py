@@ -2,7 +2,7 @@
 
 It keeps one folder per billing period, `<prefix>/<report>/20250301-20250401/`. The manifest that lies directly in it names the
 current delivery, whether that rewrites the same keys (`overwrite`) or gets a folder of its own (`create-new`), so both layouts
-are read alike.
+are read alike. With the integration for Athena it is `<prefix>/<report>/<report>/year=2025/month=3/`, and the same keys each time.
 """
 
 from __future__ import annotations
@@ -14,13 +14,12 @@ from billing_lake.domain.errors import shown
 from billing_lake.domain.periods import next_period
 from billing_lake.formats.base import Kind
 from billing_lake.formats.keys import MANIFEST_SUFFIX, plain
-from billing_lake.formats.legacy_cur.files import SET_GZIP
 from billing_lake.formats.legacy_cur.manifests import parse_manifest
 from billing_lake.formats.manifests import Manifest
 
 _YEAR_AND_MONTH = "([12][0-9]{3})(0[1-9]|1[0-2])"
 _FOLDER = re.compile(f"{_YEAR_AND_MONTH}01-{_YEAR_AND_MONTH}01")
-_ATHENA_FOLDERS = re.compile(r"(?:^|/)year=\d{4}/month=\d{1,2}/")
+_ATHENA_FOLDERS = re.compile(r"year=([12][0-9]{3})/month=(0?[1-9]|1[0-2])/")
 
 
 @dataclass(frozen=True)
@@ -67,16 +66,47 @@ class LegacyLayout:
 
     def manifest_key(self, period: str) -> str:
         """See `ManifestLayout.manifest_key`."""
-        return f"{self.folder}{folder_of(period)}/{self.report}{MANIFEST_SUFFIX}"
+        return f"{self.folder}{self.period_folders(period)[0]}{self.report}{MANIFEST_SUFFIX}"
 
     def commits(self, key: str) -> bool:
         """See `ManifestLayout.commits`."""
         period = self.period_of_key(key)
-        return period is not None and plain(key) == self.manifest_key(period)
+        return period is not None and plain(key) in {
+            f"{self.folder}{folder}{self.report}{MANIFEST_SUFFIX}"
+            for folder in self.period_folders(period)
+        }
 
     def parse(self, data: bytes, key: str) -> Manifest:
         """See `ManifestLayout.parse`."""
         return parse_manifest(data, key)
+
+
+@dataclass(frozen=True)
+class AthenaLayout(LegacyLayout):
+    """A `ManifestLayout`: that of a report with the integration for Athena, in Parquet."""
+
+    @property
+    def folder(self) -> str:
+        """See `ManifestLayout.folder`."""
+        return f"{plain(f'{self.prefix}/{self.report}/{self.report}')}/"
+
+    @property
+    def folders(self) -> tuple[str, ...]:
+        """See `ManifestLayout.folders`."""
+        return tuple(dict.fromkeys((self.folder, f"{self.prefix}/{self.report}/{self.report}/")))
+
+    def period_folders(self, period: str) -> tuple[str, ...]:
+        """See `ManifestLayout.period_folders`; AWS writes `month=3`, tools that copy write `month=03` too."""
+        year, month = period.split("-")
+        return tuple(dict.fromkeys(f"year={year}/month={one}/" for one in (str(int(month)), month)))
+
+    def period_of_key(self, key: str) -> str | None:
+        """See `ManifestLayout.period_of_key`."""
+        path = plain(key)
+        if not path.startswith(self.folder):
+            return None
+        found = _ATHENA_FOLDERS.match(path, len(self.folder))
+        return None if found is None else f"{found[1]}-{int(found[2]):02d}"
 
 
 def folder_of(period: str) -> str:
@@ -106,6 +136,15 @@ def tree_of(key: str) -> Kind | None:
                 f"`report: {shown(report)!r}`",
                 export=(prefix, report),
             )
-    if _ATHENA_FOLDERS.search(key):
-        return Kind("a legacy CUR in Parquet for Athena", SET_GZIP)
-    return None
+    return _athena_tree(folders)
+
+
+def _athena_tree(folders: list[str]) -> Kind | None:
+    if not _ATHENA_FOLDERS.fullmatch("/".join([*folders[-2:], ""])):
+        return None
+    *above, report = folders[:-2] or [""]
+    prefix = "/".join(above[:-1])
+    return Kind(
+        "a legacy CUR in Parquet for Athena",
+        f"Set `layout: athena`, `prefix: {shown(prefix)!r}` and `report: {shown(report)!r}`",
+    )

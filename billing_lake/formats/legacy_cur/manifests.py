@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from billing_lake.domain.errors import BrokenManifestError
+from billing_lake.domain.packing import Compression
 from billing_lake.domain.periods import period_of_range
+from billing_lake.domain.sources import Container
+from billing_lake.formats.containers import READS, packing_of
 from billing_lake.formats.keys import plain
-from billing_lake.formats.legacy_cur.files import READS, SET_GZIP, is_report_file
+from billing_lake.formats.legacy_cur.files import is_report_file
 from billing_lake.formats.manifests import (
     Manifest,
     load_manifest,
@@ -16,12 +20,16 @@ from billing_lake.formats.manifests import (
     version_of,
 )
 
-_SET_GZIP = f"{SET_GZIP}, then have the period delivered again"
-_EXPECTED = (
-    ("compression", "gzip", _SET_GZIP),
-    ("contentType", "text/csv", _SET_GZIP),
-    ("charset", "utf-8", "Have the provider deliver the period in UTF-8"),
-)
+_SET = "Set the report's compression to GZIP, ZIP or Parquet in the provider's console, then have the period delivered again"
+_PACKINGS: Mapping[str, tuple[Container, Compression]] = {
+    "gzip": ("csv", "gzip"),
+    "zip": ("csv", "zip"),
+    "parquet": ("parquet", None),
+}
+"""What a manifest calls the compression of its files, in lower case, and how they are packed."""
+
+_CONTENT_TYPES = ("text/csv", "parquet")
+_UTF_8 = "Have the provider deliver the period in UTF-8"
 
 
 def parse_manifest(data: bytes, key: str) -> Manifest:
@@ -46,10 +54,14 @@ def parse_manifest(data: bytes, key: str) -> Manifest:
 
 
 def _refuse_other_formats(value: dict[str, Any], key: str) -> None:
-    for name, expected, remedy in _EXPECTED:
+    for name, expected, remedy in (
+        ("compression", tuple(_PACKINGS), _SET),
+        ("contentType", _CONTENT_TYPES, _SET),
+        ("charset", ("utf-8",), _UTF_8),
+    ):
         found = value.get(name)
-        if found is not None and str(found).lower() != expected:
-            what = f"The manifest's {name} is not {expected}; what is read is {READS} in UTF-8"
+        if found is not None and str(found).lower() not in expected:
+            what = f"The manifest's {name} is not {' or '.join(expected)}; what is read is {READS} in UTF-8"
             raise BrokenManifestError(what, file=key, value=str(found), remedy=remedy)
 
 
@@ -74,7 +86,12 @@ def _keys(value: dict[str, Any], key: str) -> tuple[str, ...]:
     for raw, report in zip(listed, keys, strict=True):
         if not is_report_file(report):
             what = f"The manifest lists a file of another kind; what is read is {READS}"
-            raise BrokenManifestError(what, file=key, value=str(raw), remedy=_SET_GZIP)
+            raise BrokenManifestError(what, file=key, value=str(raw), remedy=_SET)
+    stated = _PACKINGS.get(str(value.get("compression")).lower())
+    for report in keys if stated is not None else ():
+        if packing_of(report) != stated:
+            what = f"The manifest's compression is {value['compression']}, and it lists a file that is packed otherwise"
+            raise BrokenManifestError(what, file=key, value=report)
     refuse_twice(keys, key)
     return tuple(keys)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from billing_lake.domain.errors import ReportFileError
 from billing_lake.formats.keys import is_manifest
 from billing_lake.formats.legacy_cur import LEGACY_CUR
 
@@ -32,28 +33,31 @@ def test_the_providers_side_files_are_neither_reports_nor_manifests(key: str) ->
     [
         ("r-00001.csv.gz", True),
         ("p/R-00001.CSV.GZ", True),
-        ("p/r-00001.csv", False),
-        ("p/r-00001.csv.zip", False),
-        ("p/r-00001.snappy.parquet", False),
+        ("p/r-00001.csv", True),
+        ("p/r-00001.csv.zip", True),
+        ("p/r-00001.snappy.parquet", True),
+        ("p/r-00001.parquet.gz", False),
+        ("p/cost_and_usage_data_status/r.parquet", False),
         ("p/r-Manifest.json", False),
     ],
 )
-def test_gzipped_csv_files_are_report_files(key: str, is_report: bool) -> None:  # noqa: FBT001
+def test_files_of_every_container_are_report_files(key: str, is_report: bool) -> None:  # noqa: FBT001
     assert LEGACY_CUR.is_report_file(key) is is_report
 
 
 @pytest.mark.parametrize(
     ("key", "kind"),
     [
-        ("a/bill.csv", "plain CSV, not gzipped"),
-        ("a/BILL.CSV", "plain CSV, not gzipped"),
-        ("a/bill.csv.zip", "ZIP"),
-        ("a/bill-00001.snappy.parquet", "Parquet"),
+        ("a/BILL.CSV.XZ", "CSV compressed in another way than is read"),
+        ("a/bill.parquet.gz", "gzipped Parquet"),
         ("a/bill.csv.gzip", "gzipped CSV of another name"),
-        ("a/bill.csv.bz2", "CSV compressed in another way than gzip"),
+        ("a/bill.csv.bz2", "CSV compressed in another way than is read"),
         ("a/bill.xlsx", "a workbook of Excel"),
         ("a/march.gz", "gzip of another name"),
         ("a/bill.csv.gz", None),
+        ("a/bill.zip", None),
+        ("a/bill.csv", None),
+        ("a/bill.parquet", None),
         ("a/cost_and_usage_data_status/x.parquet", None),
         ("a/readme.md", None),
         ("a/bill-Manifest.json", None),
@@ -66,6 +70,17 @@ def test_a_file_that_may_hold_a_bill_and_is_not_read_has_a_kind(key: str, kind: 
 
 
 def test_names_in_a_message_are_few_and_printable_and_show_their_kind() -> None:
-    assert LEGACY_CUR.named(["a\n.csv.gz", "b.zip"]) == "a\\x0a.csv.gz, b.zip (ZIP)"
+    assert (
+        LEGACY_CUR.named(["a\n.csv.gz", "b.xlsx"]) == "a\\x0a.csv.gz, b.xlsx (a workbook of Excel)"
+    )
     assert LEGACY_CUR.named("abcde") == "a, b, c and 2 more"
     assert LEGACY_CUR.named([]) == ""
+
+
+def test_the_name_of_a_file_says_how_it_is_packed() -> None:
+    assert LEGACY_CUR.packing_of("a/R-1.CSV.GZ") == ("csv", "gzip")
+    assert LEGACY_CUR.packing_of("a/r-1.csv.zip") == ("csv", "zip")
+    assert LEGACY_CUR.packing_of("a/r-1.csv") == ("csv", None)
+    assert LEGACY_CUR.packing_of("a/r-1.snappy.parquet") == ("parquet", None)
+    with pytest.raises(ReportFileError, match=r"what is read is CSV in gzip.*a/r\.xlsx"):
+        LEGACY_CUR.packing_of("a/r.xlsx")

@@ -115,12 +115,13 @@ def test_a_manifest_beyond_the_size_limit_is_refused() -> None:
         ({"reportKeys": None}, "lists no report files"),
         ({"reportKeys": []}, "lists no report files"),
         ({"reportKeys": "x.csv.gz"}, "lists no report files"),
-        ({"reportKeys": [7]}, r"another kind; what is read is gzipped CSV \(\.csv\.gz\).*'7'"),
-        ({"reportKeys": [f"{FOLDER}/cur-00001.csv.zip"]}, "another kind"),
-        ({"reportKeys": [f"{FOLDER}/cur-00001.snappy.parquet"]}, "another kind"),
+        ({"reportKeys": [7]}, r"another kind; what is read is CSV in gzip \(\.csv\.gz\).*'7'"),
+        ({"reportKeys": [f"{FOLDER}/cur-00001.csv.bz2"]}, "another kind"),
+        ({"reportKeys": [f"{FOLDER}/cur-00001.csv.zip"]}, "GZIP, and it lists .* otherwise"),
+        ({"compression": "Parquet"}, "Parquet, and it lists .* otherwise"),
         ({"reportKeys": ["a.csv.gz", "/a.csv.gz"]}, r"lists a file twice.*'a\.csv\.gz'"),
-        ({"compression": "ZIP"}, "compression is not gzip.*'ZIP'"),
-        ({"contentType": "Parquet"}, "contentType is not text/csv"),
+        ({"compression": "LZ4"}, "compression is not gzip or zip or parquet.*'LZ4'"),
+        ({"contentType": "text/html"}, "contentType is not text/csv or parquet"),
         ({"charset": "ISO-8859-1"}, "charset is not utf-8"),
         ({"columns": {}}, "columns are no list"),
         ({"columns": [{"category": "a"}]}, "a column without a name"),
@@ -171,13 +172,14 @@ def test_a_report_that_moved_has_manifests_of_both_of_its_buckets() -> None:
 @pytest.mark.parametrize(
     "changes",
     [
-        {"compression": "Parquet"},
-        {"contentType": "Parquet"},
-        {"reportKeys": [f"{FOLDER}/cur-00001.snappy.parquet"]},
-        {"reportKeys": [f"{FOLDER}/cur-00001.csv.zip"]},
+        {"compression": "LZ4"},
+        {"contentType": "text/html"},
+        {"reportKeys": [f"{FOLDER}/cur-00001.xlsx"]},
     ],
 )
-def test_a_report_in_another_format_is_to_be_set_to_gzip(changes: dict[str, Any]) -> None:
+def test_a_report_in_another_format_is_to_be_set_to_one_that_is_read(
+    changes: dict[str, Any],
+) -> None:
     with pytest.raises(BrokenManifestError) as caught:
         parsed(**changes)
     assert caught.value.how.startswith("Set the report's compression to GZIP")
@@ -236,3 +238,20 @@ def test_whatever_a_manifest_says_it_is_read_or_refused_by_name(changes: dict[st
 def test_whatever_bytes_a_manifest_has_it_is_refused_by_name(data: bytes) -> None:
     with pytest.raises(BrokenManifestError):
         parse_manifest(data, "m")
+
+
+@pytest.mark.parametrize(
+    ("compression", "content_type", "name"),
+    [
+        ("GZIP", "text/csv", "cur-00001.csv.gz"),
+        ("ZIP", "text/csv", "cur-00001.csv.zip"),
+        ("Parquet", "Parquet", "cur-00001.snappy.parquet"),
+        (None, None, "cur-00001.csv"),
+    ],
+)
+def test_a_manifest_says_how_its_files_are_packed(
+    compression: str | None, content_type: str | None, name: str
+) -> None:
+    keys = [f"{FOLDER}/{name}"]
+    found = parsed(compression=compression, contentType=content_type, reportKeys=keys)
+    assert found.keys == tuple(keys)

@@ -1,0 +1,50 @@
+"""How the files of every format are named and packed, and files that may hold rows of a bill and are not read.
+
+Whoever meets one of the last says what it is and what to do: "nothing is there" would be no answer to somebody who sees it there, and
+advice that fits another kind would damage an export.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from billing_lake.domain.packing import Compression
+from billing_lake.domain.sources import Container
+from billing_lake.formats.base import Kind
+
+REPORT_FILES: Mapping[str, tuple[Container, Compression]] = {
+    ".csv.gz": ("csv", "gzip"),
+    ".zip": ("csv", "zip"),
+    ".csv": ("csv", None),
+    ".parquet": ("parquet", None),
+}
+"""How the name of a report file ends, in lower case, and how such a file is packed."""
+
+READS = "CSV in gzip (.csv.gz), in ZIP (.zip) or as it is (.csv), and Parquet (.parquet)"
+"""The report files that are read, in words."""
+
+_PACK_AGAIN = "Compress it with gzip, or move it out of the export's folder"
+
+KINDS: Mapping[str, Kind] = {
+    ".csv.gzip": Kind("gzipped CSV of another name", "Let its name end with .csv.gz"),
+    **{
+        f"{container}{end}": Kind(
+            f"{container[1:].upper()} compressed in another way than is read", _PACK_AGAIN
+        )
+        for container in (".csv", ".parquet")
+        for end in (".bz2", ".xz", ".zst", ".7z")
+    },
+    ".parquet.gz": Kind("gzipped Parquet", "Unpack it: Parquet is compressed in itself"),
+    ".xlsx": Kind("a workbook of Excel", "Save it as CSV and compress it with gzip"),
+    ".gz": Kind(
+        "gzip of another name",
+        "Let its name end with .csv.gz if it is a report, else move it out of the export's folder",
+    ),
+}
+"""Kinds of files that are not read, by how their names end; the first that fits counts."""
+
+
+def packing_of(key: str) -> tuple[Container, Compression] | None:
+    """Return how a report file is packed, by its name; None where it is not named as one."""
+    name = key.lower()
+    return next((one for end, one in REPORT_FILES.items() if name.endswith(end)), None)

@@ -1,0 +1,155 @@
+"""The footers of Parquet report files: their columns, and the billing period that a loose file states."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import date, datetime
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from billing_lake.domain.errors import (
+    BadHeaderError,
+    BadValueError,
+    DuplicateHeaderError,
+    EmptyFileError,
+    MissingColumnError,
+    NotParquetError,
+    ReportFileError,
+    TruncatedFileError,
+    shown,
+)
+from billing_lake.domain.periods import period_of_text
+from billing_lake.formats.base import Format
+from billing_lake.formats.headers import MAX_COLUMNS, column_names
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+_MAGIC = b"PAR1"
+_ENTRY_PARTS = 2
+
+
+def read_parquet_header(stream: BinaryIO, file: str) -> tuple[str, ...]:
+    """Return the names of the columns of a Parquet report file.
+
+    Args:
+        stream: The file; it can be sought.
+        file: Its name, for errors.
+
+    Raises:
+        EmptyFileError: It has no bytes, or no columns.
+        NotParquetError: It is no Parquet.
+        TruncatedFileError: Its footer is not there, or damaged.
+        BadHeaderError: A column is nested, and no map.
+    """
+    with _opened(stream, file) as parquet:
+        schema = parquet.schema_arrow
+    if not schema.names:
+        raise EmptyFileError("The file has no columns", file=file)
+    for one in schema if len(schema) <= MAX_COLUMNS else ():
+        if not _is_read(one.type):
+            what = f"The column is of the nested type {shown(one.type)}, which no export has"
+            raise BadHeaderError(what, file=file, column=one.name)
+    return tuple(schema.names)
+
+
+def parquet_columns(header: tuple[str, ...], file: str, format_: Format) -> tuple[str, ...]:
+    """Return the column name of each column of a Parquet file, which are as many.
+
+    Args:
+        header: Its own names.
+        file: Its name, for errors.
+        format_: The format of the report.
+
+    Raises:
+        BadHeaderError: Two have one column name, or any error of `column_names`.
+    """
+    names = column_names(header, file, format_)
+    plain = [format_.name_of(raw) for raw in header]
+    for position, name in enumerate(plain):
+        first = plain.index(name)
+        if first != position:
+            what = (
+                f"Two columns have one name, {shown(header[first])} and {shown(header[position])}"
+            )
+            raise DuplicateHeaderError(what, file=file, column=header[position])
+    return names
+
+
+def read_parquet_period(stream: BinaryIO, file: str, format_: Format) -> str:
+    """Return the billing period that the first row of a loose Parquet file states.
+
+    Raises:
+        ReportFileError: It has no rows, no such column, or no date in it; or any error of `read_parquet_header`.
+    """
+    header = read_parquet_header(stream, file)
+    names = parquet_columns(header, file, format_)
+    column = format_.roles.period_start
+    if column is None or column not in names:
+        what = "The file has no column that states its billing period"
+        raise MissingColumnError(what, file=file, column=column)
+    stream.seek(0)
+    with _opened(stream, file) as parquet:
+        own = header[names.index(column)]
+        first = next(parquet.iter_batches(batch_size=1, columns=[own]), None)
+        cell = first.column(0)[0] if first is not None and first.num_rows else None
+    if cell is None:
+        what = "The file has no rows, and so no billing period"
+        raise ReportFileError(what, remedy="Remove it, or have it delivered with rows", file=file)
+    text = _text(cell)
+    period = period_of_text(text)
+    if period is None:
+        what = "The first row states no billing period"
+        raise BadValueError(what, file=file, column=column, value=text)
+    return period
+
+
+@contextmanager
+def _opened(stream: BinaryIO, file: str) -> Iterator[pq.ParquetFile]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    start = stream.read(len(_MAGIC))
+    if not start:
+        raise EmptyFileError("The file has no bytes", file=file)
+    if start != _MAGIC:
+        what = f"The file is no Parquet; it begins with the bytes {start.hex(' ')}"
+        raise NotParquetError(what, file=file)
+    stream.seek(0)
+    try:
+        with pq.ParquetFile(stream) as parquet:
+            yield parquet
+    except (pa.ArrowException, EOFError) as error:
+        what = f"The Parquet file is damaged or ends early: {shown(error)}"
+        raise TruncatedFileError(what, file=file) from error
+    except OSError as error:
+        if error.errno is not None:
+            raise
+        # Arrow says so of damage in a file, too.
+        what = f"The Parquet file is damaged or ends early: {shown(error)}"
+        raise TruncatedFileError(what, file=file) from error
+
+
+def _is_read(type_: pa.DataType) -> bool:
+    import pyarrow.types as t
+
+    if t.is_list(type_) and t.is_struct(type_.value_type):
+        entry = type_.value_type
+        keyed = [entry.field(n).name for n in range(entry.num_fields)] == ["key", "value"]
+        return keyed and not any(t.is_nested(entry.field(n).type) for n in range(_ENTRY_PARTS))
+    if t.is_map(type_):
+        return not t.is_nested(type_.key_type) and not t.is_nested(type_.item_type)
+    return not t.is_nested(type_)
+
+
+def _text(cell: pa.Scalar) -> str:
+    import pyarrow as pa
+    import pyarrow.types as t
+
+    if t.is_timestamp(cell.type):
+        cell = cell.cast(pa.timestamp("us", cell.type.tz), safe=False)
+    value: Any = cell.as_py()
+    if isinstance(value, datetime):
+        return value.strftime("%Y-%m-%dT%H:%M:%SZ")
+    return value.isoformat() if isinstance(value, date) else str(value or "")

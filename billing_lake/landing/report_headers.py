@@ -1,0 +1,49 @@
+"""The headers of report files, whatever they are written in: CSV has its first row, Parquet its footer."""
+
+from __future__ import annotations
+
+from typing import BinaryIO
+
+from billing_lake.formats.base import Format
+from billing_lake.formats.headers import column_names
+from billing_lake.landing.headers import read_header, read_period
+from billing_lake.landing.parquet_headers import (
+    parquet_columns,
+    read_parquet_header,
+    read_parquet_period,
+)
+
+
+def header_of(stream: BinaryIO, key: str, format_: Format) -> tuple[str, ...]:
+    """Return the header cells of the report file at ``key``, opened as ``stream``.
+
+    Raises:
+        ReportFileError: It has none that can be read.
+    """
+    container, compression = format_.packing_of(key)
+    if container == "parquet":
+        return read_parquet_header(stream, key)
+    return read_header(stream, key, compression)
+
+
+def columns_of(header: tuple[str, ...], key: str, format_: Format) -> tuple[str, ...]:
+    """Return the column name of each cell of the ``header`` of the report file at ``key``.
+
+    Raises:
+        BadHeaderError: A cell cannot become a column name.
+    """
+    container, _ = format_.packing_of(key)
+    names_of = parquet_columns if container == "parquet" else column_names
+    return names_of(header, key, format_)
+
+
+def period_of(stream: BinaryIO, key: str, format_: Format) -> str:
+    """Return the billing period that the first row of the report file at ``key`` states.
+
+    Raises:
+        ReportFileError: It states none.
+    """
+    container, compression = format_.packing_of(key)
+    if container == "parquet":
+        return read_parquet_period(stream, key, format_)
+    return read_period(stream, key, format_, compression)

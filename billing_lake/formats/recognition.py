@@ -12,9 +12,6 @@ from billing_lake.domain.errors import ReportFileError
 from billing_lake.formats.base import Format, Kind
 from billing_lake.formats.registry import FORMATS
 
-_UNREAD_FOCUS = Kind(
-    "FOCUS", "FOCUS exports are not read yet; move the file out of the export's folder"
-)
 _UNKNOWN_TREE = Kind(
     "an export whose layout is not known",
     "Look where its manifests lie, and set `prefix` and `report` to that",
@@ -34,8 +31,7 @@ def kind_of_header(header: Iterable[str], own: Format) -> Kind | None:
     for one in FORMATS.values():
         if one.name != own.name and one.is_header(cells):
             return Kind(one.name, f"Set `format: {one.name}` in the export's defs.yaml")
-    focus = {"billedcost", "chargecategory"} <= {cell.lower() for cell in cells}
-    return _UNREAD_FOCUS if focus else None
+    return None
 
 
 def refuse_other_format(header: Iterable[str], file: str, own: Format) -> None:

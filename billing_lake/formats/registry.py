@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from billing_lake.domain.errors import ConfigurationError, shown
 from billing_lake.formats.base import Format
 from billing_lake.formats.cur2 import CUR2
+from billing_lake.formats.focus import FOCUS
 from billing_lake.formats.legacy_cur import LEGACY_CUR
 
-FORMATS: Mapping[str, Format] = {one.name: one for one in (LEGACY_CUR, CUR2)}
+FORMATS: Mapping[str, Format] = {one.name: one for one in (LEGACY_CUR, CUR2, FOCUS)}
 """The formats by their names."""
 
 DEFAULT = LEGACY_CUR

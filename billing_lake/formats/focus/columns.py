@@ -1,0 +1,89 @@
+"""The column dictionary of FOCUS: the columns of Cost and Usage in the versions 1.0 to 1.3, and those that providers add.
+
+Sources: the specification, AWS's table dictionaries of its exports, Microsoft's list of its own columns. Types are by definition,
+never by sampling: an id of digits is text. What the specification has as JSON is a map of text where it is one level of keys, and the
+text that was delivered where it may be nested. No column is required to hold something: providers document gaps where the specification
+has none.
+"""
+
+from __future__ import annotations
+
+from billing_lake.domain.sources import Roles
+from billing_lake.domain.types import DECIMAL, STRING, TIMESTAMP, Map, Type
+
+ROLES = Roles(
+    period_start="billingperiodstart",
+    usage_start="chargeperiodstart",
+    usage_end="chargeperiodend",
+    currency="billingcurrency",
+    account="subaccountid",
+    payer="billingaccountid",
+    charge_type="chargecategory",
+    service="servicename",
+)
+
+REQUIRED = ("billingperiodstart", "chargeperiodstart", "billingcurrency", "billedcost")
+"""Columns without which a report can be neither dated nor totalled."""
+
+PREVIEW = (
+    "billedcost",
+    "billingcurrency",
+    "chargeperiodstart",
+    "subaccountid",
+    "servicename",
+    "chargecategory",
+    "chargedescription",
+    "consumedquantity",
+)
+"""Columns by which a person recognises a report."""
+
+HEADLINE_COSTS = {
+    "billedcost": "billed_cost",
+    "effectivecost": "effective_cost",
+    "contractedcost": "contracted_cost",
+    "listcost": "list_cost",
+}
+"""Costs that are shown first and plotted over months, the one of the invoice before the others, with a short name each.
+
+These are all that are in the billing currency, and so all that are totals."""
+
+_DICTIONARY = """
+AllocatedMethodDetails AllocatedMethodId AllocatedResourceId AllocatedResourceName AllocatedTags:m AvailabilityZone BilledCost:n
+BillingAccountId BillingAccountName BillingAccountType BillingCurrency BillingPeriodEnd:t BillingPeriodStart:t
+CapacityReservationId CapacityReservationStatus ChargeCategory ChargeClass ChargeDescription ChargeFrequency ChargePeriodEnd:t
+ChargePeriodStart:t CommitmentDiscountCategory CommitmentDiscountId CommitmentDiscountName CommitmentDiscountQuantity:n
+CommitmentDiscountStatus CommitmentDiscountType CommitmentDiscountUnit CommitmentProgramEligibilityDetails ConsumedQuantity:n
+ConsumedUnit ContractApplied ContractedCost:n ContractedUnitPrice:n EffectiveCost:n HostProviderName InvoiceDetailId InvoiceId
+InvoiceIssuerName ListCost:n ListUnitPrice:n PricingCategory PricingCurrency PricingCurrencyContractedUnitPrice:n
+PricingCurrencyEffectiveCost:n PricingCurrencyListUnitPrice:n PricingQuantity:n PricingUnit ProviderName PublisherName RegionId
+RegionName ResourceId ResourceName ResourceType ServiceCategory ServiceName ServiceProviderName ServiceSubcategory SkuId SkuMeter
+SkuPriceDetails:m SkuPriceId SubAccountId SubAccountName SubAccountType Tags:m
+x_CostCategories:m x_Discounts:m x_Operation x_ServiceCode x_UsageType
+x_BilledCostInUsd:n x_BilledUnitPrice:n x_BillingExchangeRate:n x_ContractedCostInUsd:n x_EffectiveCostInUsd:n
+x_EffectiveUnitPrice:n x_ListCostInUsd:n x_PricingBlockSize:n
+"""
+"""The specification's columns, those that AWS adds and the numbers that Microsoft adds; `:t` is a moment, `:n` a number, `:m` a map, the
+others are text."""
+
+_TYPES: dict[str, Type] = {
+    "": STRING,
+    "t": TIMESTAMP,
+    "n": DECIMAL,
+    "m": Map(STRING, STRING),
+}
+
+KNOWN_COLUMNS: dict[str, Type] = {
+    name.lower(): _TYPES[kind]
+    for name, _, kind in (one.partition(":") for one in _DICTIONARY.split())
+}
+"""Column name to type, for every column whose spelling is fixed."""
+
+
+def type_of(name: str) -> Type:
+    """Return the type of the column ``name``; one that nobody has seen yet is text."""
+    return KNOWN_COLUMNS.get(name, STRING)
+
+
+def is_cost(name: str) -> bool:
+    """Say whether ``name`` is money in the billing currency, and so belongs to the totals that a proof compares."""
+    return name in HEADLINE_COSTS

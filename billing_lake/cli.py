@@ -11,6 +11,7 @@ from billing_lake import __version__
 from billing_lake.commands.demo import demo
 from billing_lake.commands.inspect import inspect_command
 from billing_lake.commands.instance import dagster_home
+from billing_lake.commands.load import load
 from billing_lake.commands.query import query
 from billing_lake.commands.relocate import relocate
 from billing_lake.commands.sample import sample
@@ -31,6 +32,7 @@ def main(*, debug: bool) -> None:
 main.add_command(dagster_home)
 main.add_command(demo)
 main.add_command(inspect_command)
+main.add_command(load)
 main.add_command(query)
 main.add_command(relocate)
 main.add_command(sample)

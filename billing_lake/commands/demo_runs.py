@@ -49,17 +49,18 @@ class Run:
 
 
 class Project:
-    """The demo's definitions, and the Dagster instance of the lake at ``home``.
+    """The definitions of one export, and the Dagster instance of the lake at ``home``.
 
     Args:
         home: Folder of the lake.
+        export: The export that is loaded; the demo's unless given.
     """
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, export: Export | None = None) -> None:
         self._folder = prepare_instance(home)
         os.environ["DAGSTER_HOME"] = str(self._folder)
         os.environ.setdefault("DAGSTER_DISABLE_TELEMETRY", "1")
-        self.export: Export = demo_export().export
+        self.export = demo_export().export if export is None else export
         self._job = defs().resolve_job_def(load_job_name(self.export))
 
     def run(self, delivery: Delivery) -> Run:
@@ -78,8 +79,9 @@ class Project:
             )
         checks = tuple(result.get_asset_check_evaluations())
         if not result.success:
-            reason = _failure(checks, result.all_events)
-            raise LoadError(f"The run for {delivery.period} failed. {reason}")
+            reason, facts = _failure(checks, result.all_events)
+            what = f"The run for {delivery.period} failed. {reason}"
+            raise LoadError(what, file=facts.get("file"), remedy=facts.get("remedy"))
         made = (
             event.step_materialization_data.materialization
             for event in result.all_events
@@ -96,15 +98,20 @@ class Project:
         )
 
 
-def _failure(checks: Iterable[dg.AssetCheckEvaluation], events: Iterable[dg.DagsterEvent]) -> str:
-    """Return why a run failed: what the check or the step says that failed first."""
+def _failure(
+    checks: Iterable[dg.AssetCheckEvaluation], events: Iterable[dg.DagsterEvent]
+) -> tuple[str, dict[str, Any]]:
+    """Return why a run failed, and particulars of it: what the check or the step says that failed first."""
     for check in checks:
         if not check.passed and check.severity is dg.AssetCheckSeverity.ERROR:
-            return check.description or check.check_name
+            return check.description or check.check_name, {}
     for event in events:
         if event.is_step_failure:
             failure = event.step_failure_data
             if failure.user_failure_data is not None and failure.user_failure_data.description:
-                return failure.user_failure_data.description
-            return "" if failure.error is None else failure.error.message.strip()
-    return next((event.message or "" for event in events if event.is_failure), "")
+                facts = failure.user_failure_data.metadata
+                return failure.user_failure_data.description, {
+                    name: fact.value for name, fact in facts.items()
+                }
+            return "" if failure.error is None else failure.error.message.strip(), {}
+    return next((event.message or "" for event in events if event.is_failure), ""), {}

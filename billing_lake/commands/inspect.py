@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,7 @@ from billing_lake.commands.terminal import console
 from billing_lake.domain.errors import ConfigurationError, shown
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
+    from rich.console import Console, RenderableType
 
     from billing_lake.landing.base import Storage
     from billing_lake.landing.inspection import FoundExport, Inspection, Unused
@@ -48,7 +48,7 @@ def inspect_command(uri: str, *, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(as_values(uri, found), indent=2, ensure_ascii=False))
     else:
-        _show(uri, found)
+        show(console(sys.stdout), uri, found)
 
 
 def open_storage(uri: str) -> tuple[Storage, str]:
@@ -85,11 +85,12 @@ def open_storage(uri: str) -> tuple[Storage, str]:
     return S3Storage(AwsClients(region), bucket), prefix
 
 
-def yaml_of(found: FoundExport) -> str:
-    """Return the `defs.yaml` by which an export is loaded."""
+def yaml_of(found: FoundExport, more: Mapping[str, object] | None = None) -> str:
+    """Return the `defs.yaml` by which an export is loaded, with ``more`` settings."""
     import yaml
 
-    value = {"type": "billing_lake.components.BillingExport", "attributes": found.settings}
+    settings = {**found.settings, **(more or {})}
+    value = {"type": "billing_lake.components.BillingExport", "attributes": settings}
     return str(yaml.safe_dump(value, sort_keys=False, allow_unicode=True))
 
 
@@ -131,10 +132,10 @@ def _export_values(one: FoundExport) -> dict[str, Any]:
     }
 
 
-def _show(uri: str, found: Inspection) -> None:
+def show(out: Console, uri: str, found: Inspection, *, with_settings: bool = True) -> None:
+    """Print an inspection; ``with_settings`` adds the settings that load each export."""
     from rich.text import Text
 
-    out = console(sys.stdout)
     out.print(Text(f"{shown(uri, 400)}: {found.files:,} files, {_bytes(found.size)}"))
     if found.exports:
         out.print(_table(found.exports))
@@ -142,7 +143,7 @@ def _show(uri: str, found: Inspection) -> None:
         out.print(Text("No export was found here."))
     for text, style in (*_notes(found.exports), *_unused(found.unused)):
         out.print(Text(text, style=style))
-    for one in found.exports:
+    for one in found.exports if with_settings else ():
         out.print(Text(f"\ndefs/{one.location.name}/defs.yaml", style="bold"))
         out.print(Text(yaml_of(one).rstrip()), soft_wrap=True)
 

@@ -6,6 +6,7 @@ from pydantic import Field
 from billing_lake.assets import markdown
 from billing_lake.assets.periods import named_failures
 from billing_lake.deployments import Lake
+from billing_lake.formats.registry import DEFAULT, FORMATS, format_named
 from billing_lake.loads.exports import TABLE_ASSETS
 from billing_lake.loads.s3_tables import create_table, defined_schema, delete_table
 
@@ -15,6 +16,10 @@ class CreateTable(dg.Config):
 
     table: str = Field(
         description="Full name of the table, `<namespace>.<export>`, for example `billing.cost_and_usage`."
+    )
+    format: str = Field(
+        default=DEFAULT.name,
+        description=f"Format of the export that is loaded into it, as in its defs.yaml: one of {', '.join(FORMATS)}.",
     )
 
 
@@ -34,14 +39,17 @@ def create_s3_table(
 ) -> None:
     """Make the S3 table of the run config."""
     with named_failures():
-        done = create_table(billing_lake, config.table)
+        format_ = format_named(config.format)
+        done = create_table(billing_lake, config.table, format_)
     context.log.info("%s", done)
     head = ("column", "type")
     context.add_output_metadata(
         {
             "result": done,
             "columns": dg.MetadataValue.md(
-                markdown.table(head, ((field.name, field.type) for field in defined_schema()))
+                markdown.table(
+                    head, ((field.name, field.type) for field in defined_schema(format_))
+                )
             ),
         }
     )

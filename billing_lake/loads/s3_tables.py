@@ -5,19 +5,20 @@ from __future__ import annotations
 from billing_lake.deployments.base import Lake
 from billing_lake.domain.errors import ConfigurationError, ConfirmationError, TableError, shown
 from billing_lake.domain.schemas import Column, Field, lake_columns, plan
+from billing_lake.formats.base import Format
 from billing_lake.formats.registry import DEFAULT
 
 _SHOWN = 5
 
 
-def defined_schema() -> tuple[Field, ...]:
-    """Return the schema that an S3 table is made with: every column of the dictionary, then those the lake adds."""
-    columns = (Column(name, type_) for name, type_ in DEFAULT.known_columns.items())
+def defined_schema(format_: Format = DEFAULT) -> tuple[Field, ...]:
+    """Return the schema that an S3 table is made with: every column of the format's dictionary, then those the lake adds."""
+    columns = (Column(name, type_) for name, type_ in format_.known_columns.items())
     return DEFAULT.described(plan(None, lake_columns(columns)).fields)
 
 
-def create_table(lake: Lake, table: str) -> str:
-    """Make an empty S3 table with the defined schema, and its namespace; return what was done, in words.
+def create_table(lake: Lake, table: str, format_: Format = DEFAULT) -> str:
+    """Make an empty S3 table with the defined schema of a format, and its namespace; return what was done, in words.
 
     Raises:
         ConfigurationError: The name has no namespace.
@@ -26,7 +27,7 @@ def create_table(lake: Lake, table: str) -> str:
     if "." not in table:
         what = f"{shown(table)!r} has no namespace"
         raise ConfigurationError(what, remedy=f"Write billing.{shown(table)}")
-    fields = defined_schema()
+    fields = defined_schema(format_)
     if lake.s3_tables.create(table, fields):
         return f"Made {table} with {len(fields)} columns"
     have = {field.name: field.type for field in lake.s3_tables.fields(table) or ()}

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import dagster as dg
 
+from billing_lake.domain.column_names import LAKE_COLUMNS
 from billing_lake.domain.schemas import Column, lake_columns, plan
 from billing_lake.domain.types import DOUBLE
 from billing_lake.loads.s3_tables import defined_schema
 from billing_lake_tests.assets.test_load import op_config
-from billing_lake_tests.lakes import EXPORT, TABLE, SampleLake, failure
+from billing_lake_tests.lakes import EXPORT, SPEC, TABLE, SampleLake, failure
 
 Make = Callable[..., SampleLake]
 
@@ -32,6 +34,20 @@ def test_a_table_is_made_once_with_the_defined_schema(make_lake: Make) -> None:
     assert fields == defined_schema()
     again = message(lake, "s3_table_create", table=TABLE)
     assert again == f"{TABLE} exists already with the defined schema; nothing was done"
+
+
+def test_a_table_for_cur_2_has_its_dictionary_and_takes_its_deliveries(make_lake: Make) -> None:
+    lake = make_lake(outputs=["s3_table"], format="cur2")
+    made = message(lake, "s3_table_create", table=TABLE, format="cur2")
+    assert made == f"Made {TABLE} with {131 + len(LAKE_COLUMNS)} columns"
+    delivery = lake.deliver("2025-03", spec=replace(SPEC, format="cur2"))
+    assert lake.load("2025-03").success
+    assert "nothing was done" in message(lake, "s3_table_create", table=TABLE, format="cur2")
+    assert "with another schema" in message(lake, "s3_table_create", table=TABLE)
+    assert lake.profile("s3_table", "2025-03").rows == delivery.rows
+    assert "There is no format 'cur'" in message(
+        lake, "s3_table_create", table="billing.other", format="cur"
+    )
 
 
 def test_a_loaded_table_still_counts_as_made(make_lake: Make) -> None:

@@ -89,7 +89,8 @@ def test_maps_are_restated_evolve_and_are_loaded_twice_as_once_in_every_layout(
 ) -> None:
     spec = replace(CUR2, layout=layout)
     settings = {} if layout == "loose" else {"report": "cur2"}
-    lake = make_lake(format="cur2", layout=layout, quiet_seconds=0, **settings)
+    keys = {"resource_tags": ["user_project"]}
+    lake = make_lake(format="cur2", layout=layout, quiet_seconds=0, map_keys=keys, **settings)
     first = lake.deliver(PERIOD, spec=spec)
     assert lake.load(PERIOD).success
     assert_tables_equal(lake, first)
@@ -107,6 +108,7 @@ def test_maps_are_restated_evolve_and_are_loaded_twice_as_once_in_every_layout(
     )
     assert projects
     assert exact
+    assert (lake.profile("hive", PERIOD).filled or {})["resource_tags_user_project"] == projects
 
 
 def test_named_queries_answer_for_maps_of_tags(make_lake: Make) -> None:

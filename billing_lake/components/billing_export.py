@@ -110,7 +110,7 @@ class BillingExport(dg.Component, ExportSettings):
                 self.report,
                 self._buckets,
                 self.quiet_seconds,
-                as_exported(format_named(self.format), self.columns),
+                as_exported(format_named(self.format), self.columns, self.map_keys),
             ),
             outputs=tuple(output for output in TABLE_OUTPUTS if output in self.outputs),
             start=self.start,

@@ -90,6 +90,15 @@ class ExportSettings(dg.Model, dg.Resolvable):
             text="",
         ),
     ] = Field(default={})
+    map_keys: Annotated[
+        dict[str, list[str]],
+        _setting(
+            "Keys of maps that become columns of their own, beside the map: `resource_tags_user_team` for `user_team` of "
+            "`resource_tags`.",
+            {"resource_tags": ["user_team"], "product": ["vcpu"]},
+            text="",
+        ),
+    ] = Field(default={})
     bucket: Annotated[
         str | list[str],
         _setting(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from billing_lake.domain.column_names import SOURCE_FILE
 from billing_lake.domain.errors import DeliveryChangedError
@@ -64,6 +64,20 @@ class Roles:
     service: str | None = None
 
 
+class Lifted(NamedTuple):
+    """A column of text that has the value of one key of a map.
+
+    Attributes:
+        column: The column.
+        map: The column of the map.
+        key: The key.
+    """
+
+    column: str
+    map: str
+    key: str
+
+
 @dataclass(frozen=True, kw_only=True)
 class SourceFile:
     """One file to read.
@@ -73,6 +87,7 @@ class SourceFile:
         name: What the `source_file` column says: the key below the export's storage root.
         columns: Column name of each cell of its header, in order; see `shared_columns.origins` for those that share one. Of each of
             its columns for Parquet; empty where its own names count, as in a table's files.
+        lifted: Columns that its maps' keys are made.
         digest: SHA-256 of the bytes that an earlier pass read, as hexadecimal text; empty where none took one. An engine that
             finds other bytes refuses them.
     """
@@ -80,7 +95,12 @@ class SourceFile:
     uri: str
     name: str
     columns: tuple[str, ...] = ()
+    lifted: tuple[Lifted, ...] = ()
     digest: str = ""
+
+    def lifted_as(self, name: str) -> Lifted | None:
+        """Return which key of which map the column ``name`` is; None where it is none."""
+        return next((one for one in self.lifted if one.column == name), None)
 
     def renamed(self, own: Sequence[str]) -> dict[str, str]:
         """Return the column name of each of a Parquet file's ``own`` columns.
@@ -160,7 +180,14 @@ class Source:
             container=container,
             compression=compression,
             files=tuple(
-                SourceFile(**{**file, "columns": tuple(file["columns"])}) for file in value["files"]
+                SourceFile(
+                    **{
+                        **file,
+                        "columns": tuple(file["columns"]),
+                        "lifted": tuple(Lifted(*one) for one in file.get("lifted", ())),
+                    }
+                )
+                for file in value["files"]
             ),
             columns=columns_from_json(value["columns"]),
             roles=Roles() if older else Roles(**value["roles"]),

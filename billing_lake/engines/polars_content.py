@@ -100,9 +100,7 @@ def _content_of_rows(
     import polars as pl
 
     cells = (
-        pl.lit(file.name).alias(one.name)
-        if one.name == SOURCE_FILE
-        else typed(one, file.columns, known)
+        pl.lit(file.name).alias(one.name) if one.name == SOURCE_FILE else typed(one, file, known)
         for one in columns
     )
     return hashed(rows.select(cells), columns, engine="in-memory")

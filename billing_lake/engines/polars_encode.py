@@ -179,7 +179,7 @@ def _column(
     constant = _constant(field, file, constants)
     if constant is not None:
         return constant
-    return typed(field, file.columns, known)
+    return typed(field, file, known)
 
 
 def _constant(field: Field, file: SourceFile, constants: Mapping[str, str]) -> pl.Expr | None:

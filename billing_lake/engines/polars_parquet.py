@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from billing_lake.domain.sources import SourceFile
     from billing_lake.engines.polars_access import Access
 
+_TEXTS = Map(STRING, STRING)
+
 
 @dataclass(frozen=True)
 class ParquetReport:
@@ -53,6 +55,11 @@ class ParquetReport:
     rows: pl.LazyFrame
     types: Mapping[str, pl.DataType]
 
+    @property
+    def names(self) -> set[str]:
+        """Names of the columns that it has values for."""
+        return {*self.types, *(one.column for one in self.file.lifted)}
+
     def column(self, name: str, type_: Type, *, strict: bool = True) -> pl.Expr:
         """Return the column ``name`` as the type ``type_`` of the lake; NULL where the file lacks it.
 
@@ -63,6 +70,10 @@ class ParquetReport:
         """
         import polars as pl
 
+        lifted = self.file.lifted_as(name)
+        if lifted is not None:
+            entries = self.column(lifted.map, _TEXTS, strict=strict)
+            return entries.map.get(pl.lit(lifted.key)).alias(name)
         found = self.types.get(name, pl.Null())
         wanted = polars_type(type_)
         cell = pl.col(name) if name in self.types else pl.lit(None)

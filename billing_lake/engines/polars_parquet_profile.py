@@ -46,7 +46,7 @@ def profile_parquet(source: Source, access: Access, log: Log) -> Profile:
 def _profile_file(report: ParquetReport, source: Source) -> Profile:
     import polars as pl
 
-    present = {one.name: one.type for one in source.columns if one.name in report.types}
+    present = {one.name: one.type for one in source.columns if one.name in report.names}
     rounding = [
         rounded(text, type_.scale).alias(name)
         for name, type_ in present.items()

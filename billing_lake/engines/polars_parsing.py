@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from billing_lake.domain.schemas import Column, Field
+    from billing_lake.domain.sources import Lifted, SourceFile
 
 
 _WITHOUT_ZONE = (
@@ -61,19 +62,20 @@ def text(name: str, columns: tuple[str, ...]) -> pl.Expr:
     return first
 
 
-def typed(
-    column: Column | Field, columns: tuple[str, ...], known: Mapping[str, str] | None
-) -> pl.Expr:
-    """Return the value of ``column`` in its type; NULL where ``columns``, those of a file, lack it.
+def typed(column: Column | Field, file: SourceFile, known: Mapping[str, str] | None) -> pl.Expr:
+    """Return the value of ``column`` in its type; NULL where ``file`` lacks it.
 
     Args:
         column: A column of a table.
-        columns: Column name of each cell of a row.
+        file: The file whose rows are read.
         known: Patterns of columns of moments; see `spellings`. With None every spelling is read, and a number may be an empty text
             in quotes, which is legal and rare and costs a fifth more; otherwise those make the query raise.
     """
     import polars as pl
 
+    columns = file.columns
+    if (lifted := file.lifted_as(column.name)) is not None:
+        return value_of(lifted, columns).alias(column.name)
     if column.name not in origins(columns):
         return pl.lit(None, polars_type(column.type)).alias(column.name)
     cell = text(column.name, columns)
@@ -86,6 +88,13 @@ def typed(
         return maps(cell).alias(column.name)
     value = decimal(cell, column.type) if isinstance(column.type, Decimal) else cell
     return value.alias(column.name)
+
+
+def value_of(lifted: Lifted, columns: tuple[str, ...]) -> pl.Expr:
+    """Return the value of a map's key; NULL where a row's map lacks it."""
+    import polars as pl
+
+    return maps(text(lifted.map, columns)).map.get(pl.lit(lifted.key))
 
 
 def filled(cell: pl.Expr) -> pl.Expr:

@@ -27,7 +27,7 @@ from billing_lake.domain.types import TIMESTAMP, Decimal, Map
 from billing_lake.engines.blocks import Block, hashed_blocks, line_at
 from billing_lake.engines.cell_counts import column_counts, empty_cells, quoted_empty_cells
 from billing_lake.engines.polars_access import other_nulls, without_quoted_empty
-from billing_lake.engines.polars_parsing import cell_names, decimal, filled, text
+from billing_lake.engines.polars_parsing import cell_names, decimal, filled, text, value_of
 from billing_lake.engines.polars_rounding import rounded
 from billing_lake.engines.polars_sums import Sums
 
@@ -96,6 +96,7 @@ class _Reader:
             if isinstance(self.types[name], Map)
             for cell in one.cells
         ]
+        self.lifted = [value_of(one, file.columns).count().alias(one.column) for one in file.lifted]
         self.further = {name for name, one in others.items() if one.further is not None}
 
     @cached_property
@@ -151,6 +152,7 @@ def _profile_block(reader: _Reader, block: Block) -> Profile:
         raise _fault(reader, block, str(error)) from error
     if block.separators != frame.height * (len(reader.file.columns) - 1):
         raise _fault(reader, block, "its rows differ in their number of cells")
+    lifted = _lifted_counts(reader, block)
     moments = {name: _cells(reader, block, frame, name) for name in reader.moments}
     usage = [_moment(cell) for cell in moments.get(reader.roles.usage_start or "", ())]
     periods: dict[str, int] = {}
@@ -159,7 +161,7 @@ def _profile_block(reader: _Reader, block: Block) -> Profile:
     return Profile(
         rows=frame.height,
         **added,
-        filled=_filled(reader, block, frame, moments),
+        filled={**_filled(reader, block, frame, moments), **lifted},
         first_usage=min(usage, default=None),
         last_usage=max(usage, default=None),
         periods=periods,
@@ -213,6 +215,19 @@ def _filled(
         counts[name] = 0 if name in reader.further else int(held.astype(bool).sum())
         twice += [name] if name in reader.further and bool((held > 1).any()) else []
     return {**counts, **_parsed_counts(reader, block, twice)}
+
+
+def _lifted_counts(reader: _Reader, block: Block) -> dict[str, int]:
+    """Return the number of filled cells of the columns that keys of maps become; for them alone maps are read here."""
+    import polars as pl
+
+    if not reader.lifted:
+        return {}
+    try:
+        found = reader.scan(block).select(reader.lifted).collect(engine="in-memory")
+    except pl.exceptions.PolarsError as error:
+        raise _fault(reader, block, str(error)) from error
+    return found.row(0, named=True)
 
 
 def _parsed_counts(reader: _Reader, block: Block, names: Sequence[str]) -> dict[str, int]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 
 from billing_lake.domain.column_names import LAKE_COLUMNS
@@ -10,7 +10,7 @@ from billing_lake.domain.deliveries import Layout
 from billing_lake.domain.errors import ReportFileError, shown
 from billing_lake.domain.packing import Compression
 from billing_lake.domain.schemas import Column, Field
-from billing_lake.domain.sources import Container, Roles, Source, SourceFile
+from billing_lake.domain.sources import Container, Lifted, Roles, Source, SourceFile
 from billing_lake.domain.types import Type
 from billing_lake.formats.layouts import KeyRules
 
@@ -59,6 +59,7 @@ class Format:
         headline_costs: The costs that are shown first and plotted, in order, with a short name of each: `unblended_cost`.
         chosen_by_sql: Whether an export's owner chooses its columns by SQL, and may give them other names.
         may_be_empty: Whether a report file may hold nothing at all, not even a header.
+        lifted: Columns that an export's settings make of keys of maps.
     """
 
     name: str
@@ -82,6 +83,7 @@ class Format:
     headline_costs: Mapping[str, str]
     chosen_by_sql: bool = False
     may_be_empty: bool = False
+    lifted: tuple[Lifted, ...] = ()
 
     def is_report_file(self, key: str) -> bool:
         """Say whether ``key`` is named as a report file is."""
@@ -133,6 +135,10 @@ class Format:
             replace(one, description=LAKE_COLUMNS.get(one.name) or self.describe(one.name) or "")
             for one in fields
         )
+
+    def lifted_from(self, names: Collection[str]) -> tuple[Lifted, ...]:
+        """Return the columns that are made of maps among the columns ``names``."""
+        return tuple(one for one in self.lifted if one.map in names)
 
     def source(
         self,

@@ -24,6 +24,9 @@ _SELECT = (
     "Add them to the SELECT of the export's SQL and have the period delivered again; where they are there under other names, "
     "say so in the export's defs.yaml, as `columns: {my_cost: cost}`; no table was changed"
 )
+_NOT_LIFTED = (
+    "Take the key from `map_keys` in the export's defs.yaml, or the column from the export's SQL"
+)
 _DIGEST_CHARACTERS = 8
 _LONGEST_BYTES = MAX_NAME - len("__999")
 
@@ -70,6 +73,10 @@ def column_names(header: Sequence[str], file: str, format_: Format) -> tuple[str
         count[name] = count.get(name, 0) + 1
         agree = name == format_.roles.currency or format_.type_of(name) != STRING
         names.append(name if agree else further_name(name, count[name]))
+    for lifted in format_.lifted:
+        if lifted.column in count:
+            what = f"`map_keys` makes a column of the key {shown(lifted.key)!r}, and the header has one of that name"
+            raise BadHeaderError(what, remedy=_NOT_LIFTED, file=file, line=1, column=lifted.column)
     return tuple(names)
 
 
@@ -123,6 +130,7 @@ def unlisted_columns(
 ) -> tuple[str, ...]:
     """Return those of the columns ``names`` that a manifest, which promises the header cells ``promised``, does not list."""
     listed = {_shortened(format_.name_of(raw)) for raw in promised}
+    listed |= {one.column for one in format_.lifted} if promised else set()
     return tuple(name for name in names if listed and first_of(name) not in listed)
 
 

@@ -133,9 +133,11 @@ def read_source(
         names = columns_of(header, file.key, format_)
         require_columns(names, file.key, format_)
         require_promised(header, delivery.columns, file.key, format_)
-        files.append(SourceFile(uri=file.uri, name=file.key, columns=names))
+        lifted = format_.lifted_from(names)
+        files.append(SourceFile(uri=file.uri, name=file.key, columns=names, lifted=lifted))
         merged.update(dict.fromkeys(merges(header, names)))
-    columns = union_columns([format_.columns(file.columns) for file in files])
+    names_of = [(*file.columns, *(one.column for one in file.lifted)) for file in files]
+    columns = union_columns([format_.columns(names) for names in names_of])
     return _source(files, columns, format_), tuple(merged)
 
 

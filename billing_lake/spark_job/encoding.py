@@ -107,7 +107,7 @@ def _typed(files: Reports | Tables, target: EncodeTarget) -> DataFrame:
     """Return the rows of ``files`` with the columns of the target, in its order and, unless one is a map, under its field ids."""
     # Spark has no place for the ids of a map's parts. Readers take ids from files that have all of them, or else go by names.
     with_ids = not any(isinstance(field.type, Map) for field in target.fields)
-    present = set(files.types if isinstance(files, Tables) else files.columns)
+    present = files.names
     wanted = []
     for field in target.fields:
         if field.name == SOURCE_FILE:

@@ -48,6 +48,8 @@ _NANOS = "timestamp in nanoseconds"
 _MOMENTS = ("date", "timestamp", "timestamp_ntz")
 _MOMENT_TEXT = "yyyy-MM-dd'T'HH:mm:ss.SSSSSS"
 
+_TEXTS = Map(STRING, STRING)
+
 
 @dataclass(frozen=True)
 class Tables:
@@ -68,6 +70,11 @@ class Tables:
         """SQL for the name of a row's file."""
         return name_of(self.inputs)
 
+    @property
+    def names(self) -> set[str]:
+        """Names of the columns that they have values for."""
+        return {*self.types, *(one.column for one in self.inputs[0].file.lifted)}
+
     def text(self, name: str) -> str | None:
         """Return SQL for numbers as the text that `value` reads them from; None where they have none that can be rounded."""
         found = self.types.get(name)
@@ -85,6 +92,9 @@ class Tables:
         Raises:
             BadValueError: No cell of the files' type can become one.
         """
+        lifted = self.inputs[0].file.lifted_as(name)
+        if lifted is not None:
+            return f"element_at({self.value(lifted.map, _TEXTS)}, {sql.literal(lifted.key)})"
         wanted = sql.spark_type(type_)
         found = self.types.get(name)
         cell = sql.identifier(name)

@@ -71,7 +71,7 @@ def _collected(groups: GroupedData, columns: _Columns, *, split: bool) -> list[d
 
 
 def _columns(files: Reports | Tables, source: Source, types: dict[str, Type]) -> _Columns:
-    present = _present(files) - set(LAKE_COLUMNS)
+    present = files.names - set(LAKE_COLUMNS)
     numbers = [name for name in types if name in present and _is_summed(types[name])]
     decimals = {
         name: type_.scale for name, type_ in types.items() if isinstance(type_, DecimalType)
@@ -92,14 +92,10 @@ def _is_summed(type_: Type) -> bool:
     return type_ in _WHOLE_NUMBERS or isinstance(type_, DecimalType)
 
 
-def _present(files: Reports | Tables) -> set[str]:
-    return set(files.types if isinstance(files, Tables) else files.columns)
-
-
 def _cells(
     files: Reports | Tables, source: Source, types: dict[str, Type], columns: _Columns
 ) -> list[str]:
-    present = _present(files)
+    present = files.names
 
     def value(name: str | None, type_: Type) -> str:
         return (

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame, SparkSession
 
 
+_TEXTS = Map(STRING, STRING)
+
 _WHOLE_LINE = r"""\A[^"]*+(?:(?<=\A|,)"[^"]*+(?:""[^"]*+)*+"(?=,|\r?\z)[^"]*+)*+\z"""
 """A line in which each quote opens at a cell's start, is doubled, or closes at a cell's end; none is open at its own."""
 
@@ -89,6 +91,11 @@ class Reports:
         """SQL for the name of a row's file."""
         return name_of(self.inputs, self.path)
 
+    @property
+    def names(self) -> set[str]:
+        """Names of the columns that they have values for."""
+        return {*self.columns, *(one.column for one in self.inputs[0].file.lifted)}
+
     def text(self, name: str) -> str:
         """Return SQL for the text of the column ``name``."""
         origin = origins(tuple(self.columns))[name]
@@ -125,6 +132,9 @@ class Reports:
 
     def value(self, name: str, type_: Type) -> str:
         """Return SQL for the column ``name`` as ``type_``; fails for a cell that does not fit."""
+        lifted = self.inputs[0].file.lifted_as(name)
+        if lifted is not None:
+            return f"element_at({self.value(lifted.map, _TEXTS)}, {sql.literal(lifted.key)})"
         cell = self.text(name)
         if type_ == STRING:
             return cell

@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -16,6 +17,8 @@ from billing_lake.domain.schemas import lake_columns
 from billing_lake.domain.sources import Source, SourceFile, union_columns
 from billing_lake.engines.base import Engine
 from billing_lake.engines.polars_engine import PolarsEngine
+from billing_lake.formats.base import Format
+from billing_lake.formats.chosen_columns import as_exported
 from billing_lake.formats.cur2 import CUR2
 from billing_lake.formats.headers import column_names
 from billing_lake_tests.engines.report_files import csv_text, encode, report
@@ -52,10 +55,14 @@ BAD = (
 )
 
 
-def source_of(*paths: Path, header: Sequence[str] = HEADER) -> Source:
-    names = column_names(header, "header", CUR2)
-    files = tuple(SourceFile(uri=str(path), name=path.name, columns=names) for path in paths)
-    return CUR2.source(files, union_columns([CUR2.columns(names)]))
+def source_of(*paths: Path, header: Sequence[str] = HEADER, format_: Format = CUR2) -> Source:
+    names = column_names(header, "header", format_)
+    lifted = format_.lifted_from(names)
+    files = tuple(
+        SourceFile(uri=str(path), name=path.name, columns=names, lifted=lifted) for path in paths
+    )
+    columns = format_.columns((*names, *(one.column for one in lifted)))
+    return format_.source(files, union_columns([columns]))
 
 
 def maps_of(folder: Path, column: str) -> list[dict[str, str | None] | None]:
@@ -121,6 +128,39 @@ def test_every_engine_refuses_every_cell_that_is_no_map_with_file_line_and_colum
             map_of(cell)
 
 
+def test_keys_that_settings_name_are_columns_of_text_beside_their_map(
+    engine: Engine, tmp_path: Path
+) -> None:
+    format_ = as_exported(CUR2, map_keys={"product": ["a"], "tags": ["x/y"], "discount": ["z"]})
+    cells = ('{"a":"1"}', '{"a":0.10}', '{"a":null}', '{"b":"2"}', "{}", "")
+    rows = [(*ROW, cell, '{"x/y":"t"}') for cell in cells]
+    path = report(tmp_path / "r.csv.gz", csv_text(rows, HEADER))
+    source = source_of(path, format_=format_)
+    profile = engine.profile(source)
+    files = encode(engine, source, tmp_path / "out")
+    found = pq.read_table(tmp_path / "out", columns=["product_a", "tags_x_y", "product"])
+    assert sorted(map(str, found["product_a"].to_pylist())) == ["0.10", "1", *["None"] * 4]
+    assert found["tags_x_y"].to_pylist() == ["t"] * 6
+    assert "discount_z" not in {one.name for one in source.columns}
+    assert found["product"].null_count == 1
+    filled = profile.filled or {}
+    assert (filled["product_a"], filled["tags_x_y"], filled["product"]) == (2, 6, 5)
+    table = CUR2.meaning(
+        Source(
+            container="parquet",
+            files=tuple(SourceFile(uri=file.uri, name=file.uri) for file in files),
+            columns=lake_columns(source.columns),
+        )
+    )
+    reader = PolarsEngine()
+    assert compare(profile, reader.profile(table)) == []
+    assert reader.content(source, source.columns) == reader.content(table, source.columns)
+    assert Source.from_json(json.loads(json.dumps(source.to_json()))) == source
+    report(path, csv_text([(*ROW, '{"a"', "")], HEADER))
+    with pytest.raises(BadValueError, match=r"no JSON.*line 2, column product"):
+        engine.profile(source)
+
+
 def test_a_file_that_lacks_a_map_has_none_in_its_rows(engine: Engine, tmp_path: Path) -> None:
     with_map = report(tmp_path / "a.csv.gz", csv_text([(*ROW, '{"a":"b"}')], HEADER[:-1]))
     without = report(tmp_path / "b.csv.gz", csv_text([ROW], HEADER[:-2]))
@@ -131,3 +171,23 @@ def test_a_file_that_lacks_a_map_has_none_in_its_rows(engine: Engine, tmp_path: 
     source = CUR2.source(files, CUR2.columns(column_names(HEADER[:-1], "h", CUR2)))
     encode(engine, source, tmp_path / "out")
     assert sorted(maps_of(tmp_path / "out", "product"), key=text_of) == [None, {"a": "b"}]
+
+
+def test_keys_of_real_maps_in_parquet_are_columns_too(engine: Engine, tmp_path: Path) -> None:
+    format_ = as_exported(CUR2, map_keys={"product": ["a"]})
+    types = pa.map_(pa.string(), pa.string())
+    cells = pa.array([[("a", "1")], [("b", "2")], [], None], types)
+    columns = {name: [ROW[n]] * 4 for n, name in enumerate(CUR2.required)}
+    path = tmp_path / "r.parquet"
+    pq.write_table(pa.table({**columns, "product": cells}), path)
+    names = (*columns, "product")
+    lifted = format_.lifted_from(names)
+    file = SourceFile(uri=str(path), name=path.name, columns=names, lifted=lifted)
+    wanted = format_.columns((*names, "product_a"))
+    source = format_.source((file,), wanted, "parquet", None)
+    profile = engine.profile(source)
+    encode(engine, source, tmp_path / "out")
+    found = pq.read_table(tmp_path / "out", columns=["product_a"])["product_a"].to_pylist()
+    assert sorted(map(str, found)) == ["1", "None", "None", "None"]
+    filled = profile.filled or {}
+    assert (filled["product_a"], filled["product"]) == (1, 3)

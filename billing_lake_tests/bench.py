@@ -35,6 +35,8 @@ WHAT = {
     "month": "the whole month, five assets, all proofs",
     "content": "same_content: every cell, raw and one table",
 }
+CUR2_LIMITS = {"encode": 1.25, "profile": 0.6}
+"""Limits for CUR 2.0, whose maps the baseline leaves as text."""
 MEMORY_LIMIT_MB = 1_500
 GROWTH_LIMIT = 1.2
 VALIDATE_LIMIT = 1.3
@@ -53,14 +55,18 @@ def main() -> None:
     parser.add_argument(
         "--spark-rows", type=int, default=500_000, help="rows for Spark, 0 for none"
     )
+    parser.add_argument(
+        "--cur2-rows", type=int, default=400_000, help="rows of CUR 2.0, 0 for none"
+    )
     parser.add_argument("--child", choices=sorted([*CHILDREN, SPARK]), help=argparse.SUPPRESS)
     parser.add_argument("--home", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--format", default="legacy_cur", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.child == SPARK:
         print(json.dumps(_spark_seconds(options.home, options.rounds)))
         return
     if options.child:
-        print(json.dumps(_measured(CHILDREN[options.child], options.home)))
+        print(json.dumps(_measured(CHILDREN[options.child], options.home, options.format)))
         return
     with tempfile.TemporaryDirectory(prefix="billing-lake-bench-") as folder:
         _run(Path(folder), options)
@@ -86,6 +92,8 @@ def _run(folder: Path, options: argparse.Namespace) -> None:
             f"{WHAT[name]} / baseline", f"{middle:.2f} x ({spread})", middle <= limit, f"{limit} x"
         )
     _line("peak memory of the whole month", f"{peak:,} MB", peak <= MEMORY_LIMIT_MB, "1,500 MB")
+    if options.cur2_rows:
+        _report_cur2(folder / "cur2", options)
     _report_validate(folder, options.rounds)
     if options.spark_rows:
         _report_spark(folder, options)
@@ -98,6 +106,20 @@ def _run(folder: Path, options: argparse.Namespace) -> None:
             large <= peak * GROWTH_LIMIT,
             f"{GROWTH_LIMIT} x",
         )
+
+
+def _report_cur2(home: Path, options: argparse.Namespace) -> None:
+    _deliver(home, options.cur2_rows, options.chunks, "cur2")
+    ratios: dict[str, list[float]] = {name: [] for name in CUR2_LIMITS}
+    for _ in range(options.rounds):
+        base = _child("baseline", home)["seconds"]
+        for name in CUR2_LIMITS:
+            ratios[name].append(_child(name, home, "--format", "cur2")["seconds"] / base)
+    for name, limit in CUR2_LIMITS.items():
+        middle = statistics.median(ratios[name])
+        spread = f"{min(ratios[name]):.2f} to {max(ratios[name]):.2f}"
+        found = f"{middle:.2f} x ({spread})"
+        _line(f"CUR 2.0: {WHAT[name]} / baseline", found, middle <= limit, f"{limit} x")
 
 
 def _spark_seconds(home: Path, rounds: int) -> dict[str, list[float]]:
@@ -133,11 +155,16 @@ def _line(what: str, found: str, kept: bool, limit: str) -> None:  # noqa: FBT00
     print(f"{'ok  ' if kept else 'MISS'} {what:<58} {found:<28} at most {limit}", flush=True)
 
 
-def _deliver(home: Path, rows: int, chunks: int) -> None:
+def _deliver(home: Path, rows: int, chunks: int, format_: str = "legacy_cur") -> None:
     from billing_lake.sample import SampleSpec, write_delivery
 
     spec = SampleSpec(
-        layout="create-new", prefix="billing", report="daily", rows=rows, chunks=chunks
+        format=format_,
+        layout="create-new",
+        prefix="billing",
+        report="daily",
+        rows=rows,
+        chunks=chunks,
     )
     started = time.monotonic()
     delivery = write_delivery(home / "landing", PERIOD, spec)
@@ -161,8 +188,10 @@ def _child(name: str, home: Path, *more: str) -> dict[str, Any]:
     return found
 
 
-def _measured(prepare: Callable[[Path], Callable[[], None]], home: Path) -> dict[str, Any]:
-    work = prepare(home)
+def _measured(
+    prepare: Callable[[Path, str], Callable[[], None]], home: Path, format_: str
+) -> dict[str, Any]:
+    work = prepare(home, format_)
     started = time.monotonic()
     work()
     return {
@@ -171,7 +200,7 @@ def _measured(prepare: Callable[[Path], Callable[[], None]], home: Path) -> dict
     }
 
 
-def _baseline(home: Path) -> Callable[[], None]:
+def _baseline(home: Path, _: str) -> Callable[[], None]:
     import polars as pl
 
     files = sorted((home / "landing").rglob("*.csv.gz"))
@@ -187,17 +216,24 @@ def _baseline(home: Path) -> Callable[[], None]:
     return work
 
 
-def _source(home: Path) -> Any:
+def _source(home: Path, format_: str = "legacy_cur") -> Any:
     import polars  # noqa: F401, ICN001 - imported before the clock starts
     import pyiceberg.catalog.sql  # noqa: F401
 
     from billing_lake.deployments import LocalLake
     from billing_lake.engines.digests import local_digest
     from billing_lake.formats.locations import ExportLocation
+    from billing_lake.formats.registry import format_named
     from billing_lake.landing.deliveries import read_source, resolve_delivery
 
     lake = LocalLake(home)
-    location = ExportLocation(name="bench", layout="create-new", prefix="billing", report="daily")
+    location = ExportLocation(
+        name="bench",
+        layout="create-new",
+        prefix="billing",
+        report="daily",
+        format=format_named(format_),
+    )
     delivery = resolve_delivery(lake.storage, location, PERIOD)
     source, _ = read_source(lake.storage, delivery)
     # As the profile's pass would leave them: encoding compares what it read.
@@ -205,8 +241,8 @@ def _source(home: Path) -> Any:
     return lake, location, delivery, replace(source, files=files)
 
 
-def _profile(home: Path) -> Callable[[], None]:
-    lake, _, _, source = _source(home)
+def _profile(home: Path, format_: str) -> Callable[[], None]:
+    lake, _, _, source = _source(home, format_)
 
     def work() -> None:
         lake.engine(_silent).profile(source)
@@ -214,11 +250,11 @@ def _profile(home: Path) -> Callable[[], None]:
     return work
 
 
-def _encode(home: Path) -> Callable[[], None]:
+def _encode(home: Path, format_: str) -> Callable[[], None]:
     from billing_lake.domain.schemas import lake_columns, plan
     from billing_lake.domain.sources import Encoded, EncodeTarget, PeriodKey
 
-    lake, _, delivery, source = _source(home)
+    lake, _, delivery, source = _source(home, format_)
     table, key = "bench.encode", PeriodKey("bench", PERIOD)
 
     def work() -> None:
@@ -244,11 +280,11 @@ def _encode(home: Path) -> Callable[[], None]:
     return work
 
 
-def _content(home: Path) -> Callable[[], None]:
+def _content(home: Path, format_: str) -> Callable[[], None]:
     from billing_lake.domain.column_names import LAKE_COLUMNS, SOURCE_FILE
     from billing_lake.domain.sources import PeriodKey
 
-    lake, _, _, source = _source(home)
+    lake, _, _, source = _source(home, format_)
     table = lake.iceberg.files("bench.encode", PeriodKey("bench", PERIOD))
     columns = [
         one for one in table.columns if one.name == SOURCE_FILE or one.name not in LAKE_COLUMNS
@@ -262,12 +298,13 @@ def _content(home: Path) -> Callable[[], None]:
     return work
 
 
-def _month(home: Path) -> Callable[[], None]:
+def _month(home: Path, format_: str) -> Callable[[], None]:
     from billing_lake_tests.lakes import SampleLake
 
-    _source(home)
+    _source(home, format_)
     logging.disable(logging.CRITICAL)
-    lake = SampleLake(home, {"layout": "create-new", "prefix": "billing", "report": "daily"})
+    settings = {"layout": "create-new", "prefix": "billing", "report": "daily"}
+    lake = SampleLake(home, {**settings, "format": format_})
     definitions = lake.definitions
     job = definitions.resolve_job_def("costs_load")
 
@@ -326,7 +363,7 @@ def _silent_verify() -> None:
     """Take the delivery for unchanged; nothing else writes here."""
 
 
-CHILDREN: dict[str, Callable[[Path], Callable[[], None]]] = {
+CHILDREN: dict[str, Callable[[Path, str], Callable[[], None]]] = {
     "baseline": _baseline,
     "encode": _encode,
     "profile": _profile,

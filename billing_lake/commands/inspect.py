@@ -15,7 +15,7 @@ from billing_lake.commands.terminal import console
 from billing_lake.domain.errors import ConfigurationError, shown
 
 if TYPE_CHECKING:
-    from rich.console import Console, RenderableType
+    from rich.console import Console, JustifyMethod, RenderableType
 
     from billing_lake.landing.base import Storage
     from billing_lake.landing.inspection import FoundExport, Inspection, Unused
@@ -155,8 +155,9 @@ def _table(exports: Sequence[FoundExport]) -> RenderableType:
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
     for title in ("export", "format", "layout", "folder", "months", "files", "size", "newest"):
-        right = title in {"files", "size"}
-        table.add_column(title, justify="right" if right else "left", overflow="fold")
+        right, folds = title in {"files", "size"}, title in {"export", "folder"}
+        justify: JustifyMethod = "right" if right else "left"
+        table.add_column(title, justify=justify, overflow="fold", no_wrap=not folds)
     for one in exports:
         table.add_row(*map(Text, _row(one)))
     return table
@@ -201,7 +202,7 @@ def _row(one: FoundExport) -> tuple[str, ...]:
         months,
         f"{sum(len(one.files) for one in deliveries.values()):,}",
         _bytes(sum(one.size for one in deliveries.values())),
-        "" if newest is None else newest.delivered_at[:16].replace("T", " "),
+        "" if newest is None else newest.delivered_at[:10],
     )
 
 

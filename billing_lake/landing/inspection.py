@@ -14,6 +14,7 @@ from typing import BinaryIO
 
 from billing_lake.domain.deliveries import Delivery, Findings, StoredObject
 from billing_lake.domain.errors import BadHeaderError, BillingLakeError, ConfigurationError
+from billing_lake.domain.periods import is_period
 from billing_lake.formats.base import Format, Kind
 from billing_lake.formats.keys import is_manifest, plain
 from billing_lake.formats.locations import ExportLocation
@@ -48,6 +49,12 @@ class FoundExport:
         )
 
     @property
+    def _places(self) -> tuple[str, ...]:
+        """Billing periods of which something is there, and keys of files that cannot be used."""
+        findings = self.findings
+        return (*findings.deliveries, *findings.waiting, *findings.broken)
+
+    @property
     def settings(self) -> dict[str, str]:
         """The settings by which the component reads it."""
         where = self.location
@@ -57,7 +64,7 @@ class FoundExport:
             "layout": where.layout,
             "prefix": where.prefix,
             "report": where.report,
-            "start": min(self.findings.deliveries, default=""),
+            "start": min(filter(is_period, self._places), default=""),
         }
         return {name: value for name, value in settings.items() if value or name == "prefix"}
 

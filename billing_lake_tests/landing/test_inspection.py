@@ -103,6 +103,13 @@ def test_what_stands_in_the_way_of_a_month_is_found_with_it(tmp_path: Path) -> N
     assert ([*findings.broken], [*findings.waiting]) == (["2025-02"], ["2025-03"])
 
 
+def test_a_month_that_waits_is_one_of_the_export_that_is_set_up(tmp_path: Path) -> None:
+    deliver(tmp_path, "2025-01")[0].unlink()
+    deliver(tmp_path, "2025-02")
+    (found,) = looked(tmp_path).exports
+    assert found.settings["start"] == "2025-01"
+
+
 def test_two_exports_of_one_name_get_names_of_their_own(tmp_path: Path) -> None:
     for payer in ("a", "b"):
         write_delivery(

@@ -95,9 +95,16 @@ RIGHTS = (
     _right(
         "Glue crawler",
         "glue",
-        "CreateCrawler StartCrawler GetCrawler GetCrawlers StopCrawler DeleteCrawler",
+        "CreateCrawler GetCrawlers",
+        "*",
+        "have a delivery crawled, by a crawler of its own; IAM knows no narrower resource for these",
+    ),
+    _right(
+        "Glue crawler",
+        "glue",
+        "StartCrawler GetCrawler StopCrawler DeleteCrawler",
         "crawler/billing-lake-*",
-        "have a delivery crawled, by a crawler of its own",
+        "start it, watch it, and take it away",
     ),
     _right(
         "Glue crawler",

@@ -19,6 +19,7 @@ pytest_plugins = [
     "billing_lake_tests.servers.spark",
     "billing_lake_tests.aws_lakes",
     "billing_lake_tests.infra.stacks",
+    "billing_lake_tests.infra.deployed",
 ]
 
 # Files of few and long tests, which would otherwise be left to one process at the end.

@@ -16,6 +16,8 @@ class Account:
     region = "us-east-1"
     account = "123456789012"
     key = "testkey"
+    # Keys of roles, for tests in which it matters who asks.
+    more_keys = ("dagsterkey", "jobkey")
     secret = "testsecret"
     glue_url: str
     """Glue, Athena, STS and CloudWatch Logs; known as soon as their server listens."""

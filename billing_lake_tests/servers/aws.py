@@ -29,7 +29,8 @@ def aws() -> Iterator[Aws]:
     from billing_lake_tests.servers.glue import Glue
     from billing_lake_tests.servers.seaweedfs import SeaweedFS
 
-    with SeaweedFS(key=Aws.key, secret=Aws.secret, account=Aws.account) as seaweedfs:
+    keys = (Aws.key, *Aws.more_keys)
+    with SeaweedFS(keys=keys, secret=Aws.secret, account=Aws.account) as seaweedfs:
         services = Aws(seaweedfs)
         with Glue(services) as services.glue:
             services.glue_url = services.glue.url

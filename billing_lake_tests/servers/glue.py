@@ -11,7 +11,7 @@ import json
 import logging
 import threading
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +42,8 @@ class Glue:
     def __init__(self, aws: Account) -> None:
         self._aws = aws
         self.calls: Counter[str] = Counter()
+        # Asked before each call, with moto's response and the action; an answer of its own takes the call's place.
+        self.watch: Callable[[Any, str], Any | None] | None = None
         self._faults: list[_Fault] = []
         self._lock = threading.RLock()
         self._patch = pytest.MonkeyPatch()
@@ -128,6 +130,8 @@ class Glue:
             if fault := self._next_fault(action):
                 body = json.dumps({"__type": fault.code, "message": fault.message})
                 return 400, {"x-amzn-errortype": fault.code}, body
+            if self.watch is not None and (answer := self.watch(response, action)) is not None:
+                return answer
             return call(response)
 
         def update_table(response: GlueResponse) -> Any:

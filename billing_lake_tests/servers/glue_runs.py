@@ -78,7 +78,8 @@ class JobRuns:
         self._folder = tempfile.TemporaryDirectory(prefix="glue-")
         self._one_at_a_time = threading.Lock()
         self._starting = threading.Lock()
-        self._warm, self._cold = Warm(self._variables), Cold(self._variables)
+        self._processes = {id(aws): self._processes_of(aws)}
+        self._accounts: dict[str, Account] = {}
         self._runs: dict[str, Run] = {}
         self._endings: defaultdict[str, list[tuple[str, str]]] = defaultdict(list)
         self._held: set[str] = set()
@@ -121,6 +122,11 @@ class JobRuns:
         """Let held runs of a job, and later ones, execute."""
         self._held.discard(job)
 
+    def run_as(self, job: str, account: Account) -> None:
+        """Let the runs of a job use an account in their own way: with the key of the job's role, for example."""
+        self._accounts[job] = account
+        self._processes.setdefault(id(account), self._processes_of(account))
+
     def install(self, patch: pytest.MonkeyPatch) -> None:
         """Take over what moto does with job runs."""
         from moto.core.responses import ActionResult
@@ -153,19 +159,25 @@ class JobRuns:
         self._closed = True
         for run in list(self._runs.values()):
             run.over.wait(PATIENCE_SECONDS)
-        self._warm.close()
+        for warm, _ in self._processes.values():
+            warm.close()
         self._folder.cleanup()
 
-    def _variables(self) -> dict[str, str]:
+    def _processes_of(self, account: Account) -> tuple[Warm, Cold]:
+        def variables() -> dict[str, str]:
+            return self._variables(account)
+
+        return Warm(variables), Cold(variables)
+
+    def _variables(self, aws: Account) -> dict[str, str]:
         from billing_lake_tests.servers.spark_s3 import spark_settings, write_spark_conf
 
-        conf = Path(self._folder.name) / "conf"
+        conf = Path(self._folder.name) / f"conf-{aws.key}"
         with self._starting:
             if not conf.exists():
-                aws = self._aws
                 settings = spark_settings(aws.s3_url, aws.key, aws.secret, aws.region)
                 write_spark_conf(conf, settings)
-        return environment(self._aws, conf)
+        return environment(aws, conf)
 
     def _describe(self, record: FakeJobRun, told: dict[str, Any]) -> dict[str, Any]:
         told["LogGroupName"] = LOG_GROUP
@@ -256,16 +268,17 @@ class JobRuns:
             output=folder / "output.log",
             spark=[part.strip() for part in arguments.get("--conf", "").split("--conf") if part],
         )
+        warm, cold = self._processes[id(self._accounts.get(run.job.name, self._aws))]
         try:
             if run.job.name in self.cold or script.spark:
                 run.move("RUNNING")
-                return self._cold.run(script, wanted)
+                return cold.run(script, wanted)
             while not self._one_at_a_time.acquire(timeout=0.05):
                 if not wanted():
                     return None
             try:
                 run.move("RUNNING")
-                return self._warm.run(script, wanted)
+                return warm.run(script, wanted)
             finally:
                 self._one_at_a_time.release()
         finally:

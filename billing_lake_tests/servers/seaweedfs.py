@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -40,8 +41,8 @@ class ServerError(RuntimeError):
 class SeaweedFS:
     """A running `weed mini`; a context manager."""
 
-    def __init__(self, *, key: str, secret: str, account: str) -> None:
-        self._key, self._secret, self._account = key, secret, account
+    def __init__(self, *, keys: Sequence[str], secret: str, account: str) -> None:
+        self._keys, self._secret, self._account = keys, secret, account
         self._folder = Path(tempfile.mkdtemp(prefix="seaweedfs-"))
         self._ports: dict[str, int] = {}
         self._process: subprocess.Popen[bytes] | None = None
@@ -94,7 +95,7 @@ class SeaweedFS:
     def _start(self) -> None:
         self._ports = _free_ports(_LISTENERS)
         config = self._folder / "s3.json"
-        config.write_text(json.dumps(_identities(self._key, self._secret, self._account)))
+        config.write_text(json.dumps(_identities(self._keys, self._secret, self._account)))
         # Settings of an earlier attempt would be read again, ports included.
         (self._folder / "mini.options").unlink(missing_ok=True)
         # Where util-linux is, the kernel ends the server when the tests are killed and cannot.
@@ -157,7 +158,7 @@ def _program() -> str:
     return found
 
 
-def _identities(key: str, secret: str, account: str) -> dict[str, object]:
+def _identities(keys: Sequence[str], secret: str, account: str) -> dict[str, object]:
     # The account makes the ARNs of table buckets look like those of AWS.
     return {
         "accounts": [{"id": account, "displayName": "tests"}],
@@ -165,7 +166,7 @@ def _identities(key: str, secret: str, account: str) -> dict[str, object]:
             {
                 "name": "tests",
                 "account": {"id": account},
-                "credentials": [{"accessKey": key, "secretKey": secret}],
+                "credentials": [{"accessKey": key, "secretKey": secret} for key in keys],
                 "actions": ["Admin", "Read", "Write", "List", "Tagging"],
             }
         ],

@@ -226,7 +226,8 @@ def _in_layout(found: FoundExport) -> FoundExport:
         for delivery in found.findings.deliveries.values()
         for file in delivery.files
     }
-    if not any(map(format_.period_of_folder, folders)):
+    is_read_alike = found.location.layout == "create-new" and "overwrite" in format_.layouts
+    if not is_read_alike or not any(map(format_.period_of_folder, folders)):
         return found
     return replace(found, location=replace(found.location, layout="overwrite"))
 

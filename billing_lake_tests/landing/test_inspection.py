@@ -14,13 +14,14 @@ from billing_lake.landing.deliveries import find_deliveries
 from billing_lake.landing.inspection import FoundExport, Inspection, inspect
 from billing_lake.landing.local import LocalStorage
 from billing_lake.sample import write_delivery
+from billing_lake.sample.spec import FORMATS as WRITTEN
 from billing_lake.sample.spec import SampleSpec
 from billing_lake_tests.files.recording import recorded
 from billing_lake_tests.landing import test_data_exports as data_exports
 from billing_lake_tests.landing.conftest import Landing
 from billing_lake_tests.landing.small_deliveries import csv_gz, deliver, put, row
 
-EVERY = [(name, layout) for name, one in FORMATS.items() for layout in one.layouts]
+SAMPLES = [(one, layout) for one in WRITTEN for layout in ("create-new", "overwrite", "loose")]
 
 
 def looked(root: Path) -> Inspection:
@@ -39,7 +40,7 @@ def as_set_up(found: FoundExport) -> ExportLocation:
     )
 
 
-@pytest.mark.parametrize(("format_", "layout"), EVERY)
+@pytest.mark.parametrize(("format_", "layout"), SAMPLES)
 def test_an_export_is_found_as_it_is_set_up(tmp_path: Path, format_: str, layout: Layout) -> None:
     spec = SampleSpec(
         layout=layout, prefix="finance/aws", report="daily-costs", rows=20, format=format_

@@ -88,9 +88,9 @@ def test_maps_are_restated_evolve_and_are_loaded_twice_as_once_in_every_layout(
     make_lake: Make, layout: Any
 ) -> None:
     spec = replace(CUR2, layout=layout)
-    settings = {} if layout == "loose" else {"report": "cur2"}
+    report = "" if layout == "loose" else "cur2"
     keys = {"resource_tags": ["user_project"]}
-    lake = make_lake(format="cur2", layout=layout, quiet_seconds=0, map_keys=keys, **settings)
+    lake = make_lake(format="cur2", layout=layout, report=report, quiet_seconds=0, map_keys=keys)
     first = lake.deliver(PERIOD, spec=spec)
     assert lake.load(PERIOD).success
     assert_tables_equal(lake, first)

@@ -119,7 +119,10 @@ class _Listed:
 
     def names(self, folder: str) -> Sequence[str] | None:
         """See `Storage.names`."""
-        return self.storage.names(folder)
+        below = (one.key[len(folder) :] for one in self.files if one.key.startswith(folder))
+        parts = (key.partition("/") for key in below)
+        names = sorted({f"{name}{slash}" for name, slash, _ in parts if name})
+        return names if names or not folder else None
 
     def address(self, key: str) -> str:
         """See `Storage.address`."""

@@ -154,8 +154,8 @@ def _table(exports: Sequence[FoundExport]) -> RenderableType:
     from rich.text import Text
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
-    for title in ("export", "format", "layout", "folder", "months", "files", "size", "newest"):
-        right, folds = title in {"files", "size"}, title in {"export", "folder"}
+    for title in ("export", "format", "layout", "months", "files", "size", "folder"):
+        right, folds = title in {"files", "size"}, title == "folder"
         justify: JustifyMethod = "right" if right else "left"
         table.add_column(title, justify=justify, overflow="fold", no_wrap=not folds)
     for one in exports:
@@ -193,16 +193,14 @@ def _row(one: FoundExport) -> tuple[str, ...]:
     for number, word in ((waiting, "waiting"), (broken, "broken")):
         if number:
             months = f"{months or 'none'}, {number} {word}"
-    newest = one.newest
     return (
         one.location.name,
         one.location.format.name,
         one.location.layout,
-        shown(one.location.rules.folder or "/", 80),
         months,
         f"{sum(len(one.files) for one in deliveries.values()):,}",
         _bytes(sum(one.size for one in deliveries.values())),
-        "" if newest is None else newest.delivered_at[:10],
+        shown(one.location.rules.folder or "/", 80),
     )
 
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import BinaryIO
 
-from billing_lake.domain.deliveries import Delivery, Findings, StoredObject
+from billing_lake.domain.deliveries import Findings, StoredObject
 from billing_lake.domain.errors import BadHeaderError, BillingLakeError, ConfigurationError
 from billing_lake.domain.periods import is_period
 from billing_lake.formats.base import Format, Kind
@@ -40,13 +40,6 @@ class FoundExport:
 
     location: ExportLocation
     findings: Findings
-
-    @property
-    def newest(self) -> Delivery | None:
-        """Its delivery that was put down last."""
-        return max(
-            self.findings.deliveries.values(), key=lambda one: one.delivered_at, default=None
-        )
 
     @property
     def _places(self) -> tuple[str, ...]:

@@ -25,7 +25,10 @@ def test_a_folder_is_shown_as_a_table_with_the_settings_that_load_it(
         == f"{tmp_path}: 7 files, {sum(f.stat().st_size for f in tmp_path.rglob('*') if f.is_file()) / 1000:,.1f} kB"
     )
     (line,) = (one for one in lines if one.startswith(" cur "))
-    assert line.split()[:6] == ["cur", "legacy_cur", "create-new", "billing/cur/", "2025-01,", "1"]
+    assert line.split() == [
+        *("cur", "legacy_cur", "create-new", "2025-01,", "1", "broken"),
+        *("2", line.split()[7], "B", "billing/cur/"),
+    ]
     assert "cur: 2025-02 is broken: The manifest has no assemblyId" in result.output
     assert "no report file: notes.txt" in result.output
     settings = yaml.safe_load(result.output.partition("defs/cur/defs.yaml\n")[2])

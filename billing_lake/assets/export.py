@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import cached_property
 from typing import Any
@@ -35,17 +35,24 @@ class Export(exports.Export):
         single_run_backfill: Whether a backfill of a range is one run.
         fresh_hours: Hours within which its tables are to be loaded again while it goes on; 0 for no such promise.
         same_content_up_to_mb: Megabytes of a delivery up to which each load also compares every cell.
+        run_tags: Further tags of the runs of its jobs, such as the size of the task that a run has on ECS.
     """
 
     owners: tuple[str, ...] = ()
     single_run_backfill: bool = True
     fresh_hours: int = 36
     same_content_up_to_mb: int = SAME_CONTENT_UP_TO_MB
+    run_tags: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     @property
     def tags(self) -> dict[str, str]:
         """Tags of its assets, jobs, runs and sensor."""
         return {EXPORT_TAG: self.name}
+
+    @property
+    def job_tags(self) -> dict[str, str]:
+        """Tags of its jobs, which their runs take over."""
+        return {**self.run_tags, **self.tags}
 
     @property
     def freshness(self) -> dg.FreshnessPolicy | None:

@@ -121,6 +121,7 @@ class BillingExport(dg.Component, ExportSettings):
             crawler=self.crawler,
             fresh_hours=self.fresh_hours,
             same_content_up_to_mb=self.same_content_up_to_mb,
+            run_tags=self.run_tags,
         )
 
     @property

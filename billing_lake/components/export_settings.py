@@ -189,6 +189,14 @@ class ExportSettings(dg.Model, dg.Resolvable):
             text="",
         ),
     ] = False
+    run_tags: Annotated[
+        dict[str, str],
+        _setting(
+            "Tags of the runs of the export's jobs, as the run launcher reads them: the size of a run's task on ECS, for one.",
+            {"ecs/cpu": "4096", "ecs/memory": "8192"},
+            text="",
+        ),
+    ] = Field(default={})
     single_run_backfill: Annotated[
         bool,
         _setting(

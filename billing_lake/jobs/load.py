@@ -31,6 +31,6 @@ def build_load_job(export: Export) -> UnresolvedAssetJobDefinition:
         selection=dg.AssetSelection.assets(*keys),
         # A process for each step costs more than most steps do; what runs side by side are billing periods.
         executor_def=dg.in_process_executor,
-        tags=export.tags,
+        tags=export.job_tags,
         description=f"Load one billing period of {export.name} into its tables, and prove them.",
     )

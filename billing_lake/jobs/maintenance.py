@@ -71,7 +71,7 @@ def build_maintenance_job(export: Export, history: KeptHistory) -> dg.JobDefinit
     @dg.job(
         name=f"{export.name}_maintenance",
         executor_def=dg.in_process_executor,
-        tags=export.tags,
+        tags=export.job_tags,
         description=(
             f"Keep the tables of {export.name} small and fast: remove the history that nobody asked to keep, and what killed "
             "loads left, at least a day old. What a tag names stays. Safe at any time, beside loads too."

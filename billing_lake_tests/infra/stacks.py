@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from billing_lake.resources.glue_package import build_glue_package
 
 ROOT = Path(__file__).parents[2]
 PYTHON = ROOT / "infra" / ".venv" / "bin" / "python"
@@ -61,20 +63,24 @@ class Stacks:
         return {one["Description"]: one["Value"] for one in outputs if "Description" in one}
 
 
-def run_app(folder: Path, **context: str) -> subprocess.CompletedProcess[str]:
-    """Run `infra/app.py` with settings, offline: whatever asks for the network fails."""
+def run(program: str, folder: Path, **context: str) -> subprocess.CompletedProcess[str]:
+    """Run a program of `infra/` with settings, offline: whatever asks for the network fails."""
     if not PYTHON.exists():
         pytest.fail("infra/ has no environment: run `make infra-synth`, or pytest --without-infra")
     given = [f"{key}={value}" for key, value in context.items()]
+    package = folder.parent / "glue_package"
+    if not package.exists():
+        build_glue_package(package)
     nowhere = "http://127.0.0.1:9"
     environment = {
         "PATH": "",
         "HOME": os.environ.get("HOME", str(folder)),
         "HTTP_PROXY": nowhere,
         "HTTPS_PROXY": nowhere,
+        "BILLING_LAKE_GLUE_PACKAGE": str(package),
     }
     return subprocess.run(
-        [PYTHON, ROOT / "infra" / "app.py", folder, *given],
+        [PYTHON, "-W", "ignore", ROOT / "infra" / program, folder, *given],
         env=environment,
         cwd=folder.parent,
         capture_output=True,
@@ -84,9 +90,7 @@ def run_app(folder: Path, **context: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.fixture(scope="session")
-def synthesize(
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[Callable[..., Stacks]]:
+def synthesize(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Stacks]:
     """Synthesize stacks: `synthesize(engine="glue")` is the default deployment but for the engine; asked again, it is there."""
     known: dict[frozenset[tuple[str, str]], Stacks] = {}
 
@@ -95,10 +99,23 @@ def synthesize(
         key = frozenset(context.items())
         if key not in known:
             folder = tmp_path_factory.mktemp("stacks") / "out"
-            done = run_app(folder, **context)
+            done = run("app.py", folder, **context)
             assert done.returncode == 0, done.stderr
             known[key] = Stacks(folder, context.get("name", "billing-lake"))
         return known[key]
 
-    yield make
-    known.clear()
+    return make
+
+
+@pytest.fixture(scope="session")
+def checked(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> tuple[subprocess.CompletedProcess[str], dict[str, Stacks]]:
+    """What `make infra-check` says, and the stacks of its choices of settings."""
+    folder = tmp_path_factory.mktemp("checked") / "out"
+    done = run("check.py", folder)
+    stacks = {}
+    for one in (each for each in folder.iterdir() if each.is_dir()):
+        (lake,) = one.glob("*-lake.template.json")
+        stacks[one.name] = Stacks(one, lake.name.removesuffix("-lake.template.json"))
+    return done, stacks

@@ -2,18 +2,354 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
+import pytest
+from billing_lake_infra.settings import Settings, SettingsError
+
+from billing_lake.aws.rights import RIGHTS
 from billing_lake.aws.settings import AwsSettings
-from billing_lake_tests.infra.stacks import Stacks
+from billing_lake.formats.aws_exports import CUR2_COLUMNS, CUR2_OPTIONAL_COLUMNS, FOCUS_COLUMNS
+from billing_lake.formats.cur2.columns import KNOWN_COLUMNS
+from billing_lake_tests.infra.stacks import ACCOUNT, REGION, Resource, Stacks, run
 
-Synthesize = Callable[..., Stacks]
+Checked = tuple[subprocess.CompletedProcess[str], dict[str, Stacks]]
+KINDS = ("default", "everything", "network", "elsewhere", "portable")
+ROLE_POLICIES_MOST_CHARACTERS = 10_240
+KEPT = {
+    "AWS::S3::Bucket",
+    "AWS::S3Tables::TableBucket",
+    "AWS::S3Tables::Namespace",
+    "AWS::Glue::Database",
+    "AWS::Glue::Catalog",
+    "AWS::KMS::Key",
+    "AWS::Logs::LogGroup",
+}
 
 
-def test_the_outputs_are_settings_that_the_product_takes(synthesize: Synthesize) -> None:
-    settings = AwsSettings.from_environment(synthesize().environment)
-    assert settings.engine == "polars"
-    assert settings.landing_bucket == "billing-lake-exports-123456789012-eu-central-1"
+@pytest.fixture(params=KINDS)
+def stacks(request: pytest.FixtureRequest, checked: Checked) -> Stacks:
+    return checked[1][request.param]
+
+
+def as_list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def named(name: Any, role: str) -> bool:
+    """Say whether a role's name, which may be put together by CloudFormation, ends so."""
+    return f'-{role}"' in json.dumps(name)
+
+
+def statements(stacks: Stacks, role: str) -> list[dict[str, Any]]:
+    """Statements of all policies of a role: `dagster`, `glue-job`, `crawler`."""
+    documents = []
+    for one in stacks.all_resources():
+        properties = one.get("Properties", {})
+        if one["Type"] == "AWS::IAM::Role" and named(properties["RoleName"], role):
+            documents += [policy["PolicyDocument"] for policy in properties["Policies"]]
+        if one["Type"] == "AWS::IAM::Policy" and named(properties["Roles"][0], role):
+            documents.append(properties["PolicyDocument"])
+    return [statement for document in documents for statement in document["Statement"]]
+
+
+def actions(stacks: Stacks, role: str) -> set[str]:
+    return {action for one in statements(stacks, role) for action in as_list(one["Action"])}
+
+
+def test_the_checks_find_nothing(checked: Checked) -> None:
+    done, found = checked
+    assert (done.returncode, done.stderr) == (0, "")
+    assert [f"{kind}: 0 findings" in done.stdout for kind in KINDS] == [True] * len(KINDS)
+    assert set(found) == set(KINDS)
+
+
+def test_the_checks_can_find_something(tmp_path: Path) -> None:
+    # The network of a load balancer is open to all; the class of the database is none of RDS.
+    wrong = {"database_class": "t4g.huge", "account": ACCOUNT, "region": REGION}
+    done = run("check.py", tmp_path / "out", **wrong)
+    assert done.returncode == 1
+    assert "db.t4g.huge" in done.stderr
+
+
+def test_every_acknowledgment_has_a_reason(checked: Checked) -> None:
+    _done, found = checked
+    report = json.loads((found["default"].folder / "validation-report.json").read_text())
+    reasons = [
+        one["suppressionReason"] if "suppressionReason" in one else json.dumps(one)
+        for plugin in report["pluginReports"]
+        for one in plugin["suppressedViolations"]
+    ]
+    assert len(reasons) > 10
+    assert all(len(reason.split()) > 3 for reason in reasons)
+
+
+@pytest.mark.parametrize("kind", ["default", "everything", "network", "elsewhere"])
+def test_the_outputs_are_settings_that_the_product_takes(checked: Checked, kind: str) -> None:
+    found = checked[1][kind]
+    settings = AwsSettings.from_environment(found.environment)
+    everything = kind == "everything"
+    assert settings.engine == ("glue" if everything else "polars")
+    assert settings.landing_bucket == f"{found.name}-exports-{ACCOUNT}-{REGION}"
     assert settings.warehouse_bucket == settings.pipes_bucket
-    assert settings.athena_output.startswith(settings.warehouse)
-    assert settings.athena_workgroup == "billing-lake"
+    assert settings.athena_output == f"{settings.warehouse}/athena"
+    assert settings.athena_workgroup == found.name
+    assert (settings.crawler_role is not None) == everything
+    databases = found.resources("lake", "AWS::Glue::Database").values()
+    names = {one["Properties"]["DatabaseInput"]["Name"] for one in databases}
+    assert {"billing", "billing_hive", settings.crawled_database} <= names
+
+
+def test_the_containers_have_the_same_environment_as_the_outputs(stacks: Stacks) -> None:
+    tasks = stacks.all_resources("AWS::ECS::TaskDefinition")
+    containers = [one for task in tasks for one in task["Properties"]["ContainerDefinitions"]]
+    assert len(containers) in {0, 5}
+    for container in containers:
+        environment = {one["Name"]: one["Value"] for one in container["Environment"]}
+        assert stacks.environment.items() <= environment.items()
+        assert {one["Name"] for one in container["Secrets"]} == {
+            "DAGSTER_POSTGRES_USER",
+            "DAGSTER_POSTGRES_PASSWORD",
+        }
+
+
+def ingress(stacks: Stacks) -> Iterator[dict[str, Any]]:
+    for one in stacks.all_resources("AWS::EC2::SecurityGroupIngress"):
+        yield one["Properties"]
+    for one in stacks.all_resources("AWS::EC2::SecurityGroup"):
+        yield from one["Properties"].get("SecurityGroupIngress", [])
+
+
+def test_nothing_can_be_reached_from_the_internet(stacks: Stacks) -> None:
+    rules = list(ingress(stacks))
+    named = [rule["CidrIp"] for rule in rules if "CidrIp" in rule]
+    # Only the networks that the settings of the login name; everything else is a group of ours.
+    assert set(named) <= {"198.51.100.0/24"}
+    assert all("SourceSecurityGroupId" in one for one in rules if "CidrIp" not in one)
+    for database in stacks.all_resources("AWS::RDS::DBInstance"):
+        assert database["Properties"]["PubliclyAccessible"] is False
+    for subnet in stacks.all_resources("AWS::EC2::Subnet"):
+        assert subnet["Properties"]["MapPublicIpOnLaunch"] is False
+    webservers = re.findall(
+        r'"dagster-webserver", "-h", "([\d.]+)"',
+        json.dumps(stacks.all_resources("AWS::ECS::TaskDefinition")),
+    )
+    behind_login = bool(stacks.all_resources("AWS::ElasticLoadBalancingV2::LoadBalancer"))
+    assert set(webservers) <= {"0.0.0.0" if behind_login else "127.0.0.1"}
+
+
+def test_the_login_stands_before_every_request(checked: Checked) -> None:
+    (listener,) = checked[1]["everything"].all_resources("AWS::ElasticLoadBalancingV2::Listener")
+    assert listener["Properties"]["Protocol"] == "HTTPS"
+    first, second = sorted(
+        listener["Properties"]["DefaultActions"], key=lambda action: int(action["Order"])
+    )
+    assert (first["Type"], second["Type"]) == ("authenticate-oidc", "forward")
+    assert not checked[1]["everything"].all_resources("AWS::ElasticLoadBalancingV2::ListenerRule")
+
+
+def test_every_bucket_is_closed_and_encrypted_and_wants_tls(stacks: Stacks) -> None:
+    for kind in stacks.kinds:
+        policies = json.dumps(stacks.resources(kind, "AWS::S3::BucketPolicy"))
+        buckets = stacks.resources(kind, "AWS::S3::Bucket")
+        assert len(buckets) == {"lake": 3, "replica": 2}.get(kind, 0)
+        assert policies.count('"aws:SecureTransport": "false"') == len(buckets)
+        for bucket in buckets.values():
+            properties = bucket["Properties"]
+            assert properties["PublicAccessBlockConfiguration"] == {
+                "BlockPublicAcls": True,
+                "BlockPublicPolicy": True,
+                "IgnorePublicAcls": True,
+                "RestrictPublicBuckets": True,
+            }
+            assert properties["BucketEncryption"]["ServerSideEncryptionConfiguration"]
+            assert properties["VersioningConfiguration"] == {"Status": "Enabled"}
+
+
+def test_what_holds_data_outlives_its_stack(stacks: Stacks) -> None:
+    holding = [one for one in stacks.all_resources() if one["Type"] in KEPT]
+    assert len(holding) >= 8
+    assert {(one["DeletionPolicy"], one["UpdateReplacePolicy"]) for one in holding} == {
+        ("Retain", "Retain")
+    }
+    for database in stacks.all_resources("AWS::RDS::DBInstance"):
+        assert database["DeletionPolicy"] == "Snapshot"
+        assert database["Properties"]["DeletionProtection"] is True
+        assert database["Properties"]["StorageEncrypted"] is True
+
+
+def test_no_rule_takes_a_delivery_away(stacks: Stacks) -> None:
+    landing = stacks.resources("lake", "AWS::S3::Bucket")
+    (bucket,) = [one for key, one in landing.items() if key.startswith("Landing")]
+    for rule in bucket["Properties"]["LifecycleConfiguration"]["Rules"]:
+        assert not {"ExpirationInDays", "ExpirationDate"} & set(rule)
+    warehouse = next(one for key, one in landing.items() if key.startswith("Warehouse"))
+    expiring = {
+        rule["Prefix"]
+        for rule in warehouse["Properties"]["LifecycleConfiguration"]["Rules"]
+        if "ExpirationInDays" in rule
+    }
+    assert expiring == {"lake/staging/", "lake/athena/", "billing-lake-pipes/", "dagster-logs/"}
+
+
+def test_no_secret_is_in_plain_sight(stacks: Stacks) -> None:
+    text = json.dumps([stacks.template(kind) for kind in stacks.kinds])
+    assert not re.findall(r'"(?:Master)?[Pp]assword": "(?!\{\{resolve:)', text)
+    for secret in re.findall(r'"ClientSecret": ("[^"]*"|\{)', text):
+        assert secret.startswith('"{{resolve:secretsmanager:')
+    for database in stacks.all_resources("AWS::RDS::DBInstance"):
+        password = json.dumps(database["Properties"]["MasterUserPassword"])
+        assert "{{resolve:secretsmanager:" in password
+
+
+def test_only_the_payers_exports_are_let_in(checked: Checked) -> None:
+    for kind, payer in (("default", ACCOUNT), ("everything", "210987654321")):
+        policies = checked[1][kind].resources("lake", "AWS::S3::BucketPolicy")
+        (landing,) = [one for key, one in policies.items() if key.startswith("Landing")]
+        found = landing["Properties"]["PolicyDocument"]["Statement"]
+        services = {
+            "bcm-data-exports.amazonaws.com": f"arn:aws:bcm-data-exports:us-east-1:{payer}:export/*",
+            "billingreports.amazonaws.com": f"arn:aws:cur:us-east-1:{payer}:definition/*",
+        }
+        for service, source in services.items():
+            its = [one for one in found if one["Principal"] == {"Service": service}]
+            assert {action for one in its for action in as_list(one["Action"])} >= {"s3:PutObject"}
+            for one in its:
+                assert one["Condition"] == {
+                    "StringEquals": {"aws:SourceAccount": payer},
+                    "ArnLike": {"aws:SourceArn": source},
+                }
+
+
+def test_there_are_two_roles_and_more_only_where_a_switch_asks(checked: Checked) -> None:
+    def roles(kind: str) -> list[str]:
+        found = checked[1][kind].all_resources("AWS::IAM::Role")
+        return sorted(one["Properties"]["RoleName"].split(f"{REGION}-")[1] for one in found)
+
+    assert roles("default") == roles("network") == roles("elsewhere") == ["dagster"]
+    assert roles("everything") == ["crawler", "dagster", "glue-job", "replication"]
+    assert not checked[1]["everything"].all_resources("AWS::Lambda::Function")
+
+
+def test_dagsters_role_has_the_products_rights_and_no_others(checked: Checked) -> None:
+    left_out = {"glue:CreateDatabase", "s3tables:CreateNamespace"}
+    listed = {action for right in RIGHTS for action in right.actions}
+    switched = {
+        action
+        for right in RIGHTS
+        if right.feature in {"Glue job", "Glue crawler"}
+        for action in right.actions
+        if action.startswith(("glue:", "iam:"))
+    }
+    assert actions(checked[1]["elsewhere"], "dagster") == listed - left_out - switched
+    added = {"kms:Decrypt", "kms:GenerateDataKey", "lakeformation:GetDataAccess"}
+    with_all = actions(checked[1]["everything"], "dagster")
+    of_ecs = {one for one in with_all if one.split(":")[0] in OF_ECS} | {"iam:PassRole"}
+    assert with_all - of_ecs == listed - left_out - {"iam:PassRole"} | added
+
+
+OF_ECS = {"ecs", "ec2", "ecr", "logs", "sns", "ssmmessages", "secretsmanager"}
+
+
+def test_no_statement_grants_more_than_its_actions_name(stacks: Stacks) -> None:
+    for role in ("dagster", "glue-job", "crawler"):
+        found = statements(stacks, role)
+        assert not [one for one in found if one["Effect"] != "Allow"]
+        assert not [action for action in actions(stacks, role) if "*" in action]
+        named = [one["Sid"] for one in found]
+        assert all(re.fullmatch(r"[A-Za-z0-9]+\d+", name) for name in named)
+
+
+def test_the_policies_of_a_role_fit_into_it(stacks: Stacks) -> None:
+    sizes = [
+        len(json.dumps(statements(stacks, role), separators=(",", ":")))
+        for role in ("dagster", "glue-job", "crawler")
+    ]
+    assert max(sizes) < ROLE_POLICIES_MOST_CHARACTERS - 500
+
+
+def queries(stacks: Stacks) -> dict[str, list[str]]:
+    """Columns that the exports ask for, by table."""
+    found = {}
+    for one in stacks.resources("exports", "AWS::BCMDataExports::Export").values():
+        sentence = one["Properties"]["Export"]["DataQuery"]["QueryStatement"]
+        matched = re.fullmatch(r"SELECT (.*) FROM (\w+)", sentence)
+        assert matched is not None
+        assert len(sentence) < 36_000
+        found[matched[2]] = matched[1].split(", ")
+    return found
+
+
+def test_the_exports_ask_for_the_columns_that_the_formats_know(checked: Checked) -> None:
+    asked = queries(checked[1]["default"])
+    optional = [one for brought in CUR2_OPTIONAL_COLUMNS.values() for one in brought]
+    assert {*CUR2_COLUMNS, *optional} == set(KNOWN_COLUMNS)
+    split = CUR2_OPTIONAL_COLUMNS["INCLUDE_SPLIT_COST_ALLOCATION_DATA"]
+    assert set(asked["COST_AND_USAGE_REPORT"]) == {*CUR2_COLUMNS, *split, "line_item_resource_id"}
+    assert asked["FOCUS_1_2_AWS"] == sorted(FOCUS_COLUMNS, key=str.lower)
+    assert len(set(FOCUS_COLUMNS)) == 60
+
+
+def test_a_migration_comes_before_the_daemon_and_one_daemon_alone(checked: Checked) -> None:
+    found = checked[1]["default"]
+    (service,) = found.all_resources("AWS::ECS::Service")
+    deployment = service["Properties"]["DeploymentConfiguration"]
+    assert (deployment["MinimumHealthyPercent"], deployment["MaximumPercent"]) == (0, 100)
+    assert service["Properties"]["DesiredCount"] == 1
+    tasks = [one["Properties"] for one in found.all_resources("AWS::ECS::TaskDefinition")]
+    (dagster,) = [task for task in tasks if task["Family"] == "billing-lake-dagster"]
+    waits: dict[str, list[tuple[str, str]]] = {
+        one["Name"]: [(w["ContainerName"], w["Condition"]) for w in one.get("DependsOn", [])]
+        for one in dagster["ContainerDefinitions"]
+    }
+    assert waits == {
+        "migrate": [],
+        "code": [("migrate", "SUCCESS")],
+        "webserver": [("code", "HEALTHY")],
+        "daemon": [("code", "HEALTHY")],
+    }
+
+
+def test_somebody_is_told_when_it_stops(checked: Checked) -> None:
+    topic = f"arn:aws:sns:{REGION}:{ACCOUNT}:billing-lake-alerts"
+    alarms: list[Resource] = checked[1]["default"].all_resources("AWS::CloudWatch::Alarm")
+    assert len(alarms) == 4
+    assert all(one["Properties"]["AlarmActions"] == [topic] for one in alarms)
+    silent = [one for one in alarms if one["Properties"]["TreatMissingData"] == "breaching"]
+    hours = {
+        one["Properties"]["Period"] * one["Properties"]["EvaluationPeriods"] / 3600
+        for one in silent
+    }
+    assert hours == {0.25, 48}
+    rules = checked[1]["default"].all_resources("AWS::Events::Rule")
+    assert all(one["Properties"]["Targets"][0]["Arn"] == topic for one in rules)
+    assert len(rules) == 2
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"pyer": ACCOUNT}, "`pyer` is unknown. Did you mean `payer`?"),
+        ({"payer": "12"}, "`payer` is '12'. Set it to 12 digits"),
+        ({"kms": "yes"}, "`kms` is 'yes'. Set it to true or false"),
+        ({"engine": "spark"}, "`engine` is 'spark'. Set it to polars or glue"),
+        ({"exports": "cur3"}, "`exports` is 'cur3'"),
+        ({"name": "Finops"}, "`name` is 'Finops'"),
+        ({"log_days": "31"}, "`log_days` is 31"),
+        ({"runs": "0"}, "`runs` is 0. Set it to 1 to 20"),
+        ({"run_memory_mb": "3000"}, "`run_memory_mb` is 3000, which Fargate has not"),
+        ({"ui": "oidc"}, "`ui_certificate` is not given. It is needed because ui is oidc"),
+        ({"vpc": "vpc-01234567"}, "`vpc_zones` is not given"),
+        ({"replicas": REGION}, "`replicas` is the lake's own region"),
+        ({"budget_usd": "50"}, "`alerts_email` is not given"),
+    ],
+)
+def test_a_setting_that_cannot_be_right_is_named(given: dict[str, str], said: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        Settings.from_context({"account": ACCOUNT, "region": REGION, **given})
+    assert said in str(caught.value)

@@ -8,7 +8,9 @@ from aws_cdk import aws_kms as kms
 from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
+from billing_lake_infra.acknowledged import acknowledge, acknowledge_wildcards
 from billing_lake_infra.names import LAKE_FOLDER, PIPES_FOLDER, RUN_LOGS_FOLDER, Names
+from billing_lake_infra.roles import document, replication_rights
 from billing_lake_infra.settings import Settings
 
 _DAYS_NONCURRENT = 30
@@ -149,37 +151,8 @@ class Buckets:
             )
 
     def _replicate(self, key: kms.Key | None) -> None:
-        """Copy both buckets to the buckets of the replica stack, which is deployed before this one."""
-        arns = [
-            f"arn:{self.names.partition}:s3:::{replica_name(self.names, kind)}"
-            for kind in ("exports", "warehouse")
-        ]
-        own = [self.landing.bucket_arn, self.warehouse.bucket_arn]
-        statements = [
-            (["s3:GetReplicationConfiguration", "s3:ListBucket"], own),
-            (
-                [
-                    "s3:GetObjectVersionAcl",
-                    "s3:GetObjectVersionForReplication",
-                    "s3:GetObjectVersionTagging",
-                ],
-                [f"{one}/*" for one in own],
-            ),
-            (
-                ["s3:ReplicateDelete", "s3:ReplicateObject", "s3:ReplicateTags"],
-                [f"{one}/*" for one in arns],
-            ),
-        ]
-        if key is not None:
-            statements.append((["kms:Decrypt"], [key.key_arn]))
-            statements.append(
-                (
-                    ["kms:Encrypt", "kms:GenerateDataKey"],
-                    [
-                        f"arn:{self.names.partition}:kms:{self.settings.replicas}:{self.names.account}:key/*"
-                    ],
-                )
-            )
+        """Copy both buckets to those of the replica stack, which is deployed before this one."""
+        granted = replication_rights(self.settings, self.names, key.key_arn if key else "")
         role = iam.Role(
             self.scope,
             "ReplicationRole",
@@ -188,35 +161,26 @@ class Buckets:
                 "s3.amazonaws.com",
                 conditions={"StringEquals": {"aws:SourceAccount": self.names.account}},
             ),
-            inline_policies={
-                "Replication": iam.PolicyDocument(
-                    statements=[
-                        iam.PolicyStatement(actions=actions, resources=resources)
-                        for actions, resources in statements
-                    ]
-                )
-            },
+            inline_policies={"Replication": document(granted)},
         )
-        for bucket, arn, encrypted in (
-            (self.landing, arns[0], False),
-            (self.warehouse, arns[1], key is not None),
-        ):
+        acknowledge_wildcards(role, granted)
+        for bucket, kind in ((self.landing, "exports"), (self.warehouse, "warehouse")):
             resource = bucket.node.default_child
             assert isinstance(resource, s3.CfnBucket)  # noqa: S101 -- for the type
-            resource.replication_configuration = replication(
-                role.role_arn, arn, self.names, self.settings, encrypted=encrypted
+            resource.replication_configuration = _replication(
+                role.role_arn,
+                kind,
+                self.names,
+                encrypted=key is not None and kind == "warehouse",
             )
 
 
-def replica_name(names: Names, kind: str) -> str:
-    """Return the name of a bucket's copy in the other region."""
-    return f"{names.settings.name}-{kind}-{names.account}-{names.settings.replicas}"
-
-
-def replication(
-    role_arn: str, arn: str, names: Names, settings: Settings, *, encrypted: bool
+def _replication(
+    role_arn: str, kind: str, names: Names, *, encrypted: bool
 ) -> s3.CfnBucket.ReplicationConfigurationProperty:
-    """Return the replication of a whole bucket to another."""
+    """Return the replication of a whole bucket to its copy."""
+    settings = names.settings
+    arn = f"arn:{names.partition}:s3:::{names.replica(kind)}"
     made = s3.CfnBucket
     criteria = encryption = None
     if encrypted:
@@ -263,7 +227,7 @@ class ReplicaStack(cdk.Stack):
             bucket = s3.Bucket(
                 self,
                 kind.capitalize(),
-                bucket_name=replica_name(names, kind),
+                bucket_name=names.replica(kind),
                 block_public_access=s3.BlockPublicAccess.BLOCK_ALL,
                 object_ownership=s3.ObjectOwnership.BUCKET_OWNER_ENFORCED,
                 encryption=s3.BucketEncryption.KMS if encrypted else s3.BucketEncryption.S3_MANAGED,
@@ -271,6 +235,9 @@ class ReplicaStack(cdk.Stack):
                 enforce_ssl=True,
                 versioned=True,
                 removal_policy=cdk.RemovalPolicy.RETAIN,
+            )
+            acknowledge(
+                bucket, {"S1": "S3 alone writes the copy; access to the originals is logged"}
             )
             bucket.add_lifecycle_rule(
                 id="leftovers",

@@ -26,6 +26,12 @@ REGION = "us-east-1"
 """The one region that has these types."""
 
 
+_FILES = {
+    "csv": {"format": "TEXT_OR_CSV", "compression": "GZIP"},
+    "parquet": {"format": "PARQUET", "compression": "PARQUET"},
+}
+
+
 class ExportsStack(cdk.Stack):
     """What AWS delivers: an export for each kind that the settings name."""
 
@@ -87,8 +93,7 @@ class ExportsStack(cdk.Stack):
                         s3_output_configurations=made.S3OutputConfigurationsProperty(
                             # Each refresh is a folder of its own: nothing is overwritten under a reader.
                             overwrite="CREATE_NEW_REPORT",
-                            format="PARQUET",
-                            compression="PARQUET",
+                            **_FILES[self.settings.files],
                             output_type="CUSTOM",
                         ),
                     )

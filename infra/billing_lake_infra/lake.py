@@ -18,9 +18,10 @@ from aws_cdk import aws_sns as sns
 from aws_cdk import aws_sns_subscriptions as subscriptions
 from constructs import Construct
 
+from billing_lake_infra.acknowledged import acknowledge, acknowledge_wildcards
 from billing_lake_infra.buckets import Buckets
 from billing_lake_infra.names import LAKE_FOLDER, Names
-from billing_lake_infra.roles import crawler_rights, document, job_rights, lake_rights
+from billing_lake_infra.roles import Granted, crawler_rights, document, job_rights, lake_rights
 from billing_lake_infra.settings import Settings, SettingsError
 
 _GIGABYTE = 1_000_000_000
@@ -65,6 +66,7 @@ class LakeStack(cdk.Stack):
         self.settings = settings
         self.names = Names(settings)
         self.key = self._key() if settings.kms else None
+        self.key_arn = self.key.key_arn if self.key else ""
         self.buckets = Buckets(self, settings, self.names, self.key)
         self._table_bucket()
         self._databases()
@@ -74,9 +76,7 @@ class LakeStack(cdk.Stack):
         if settings.with_glue:
             self._job(glue_package)
         if settings.crawler:
-            self._role(
-                "crawler", "glue.amazonaws.com", document(crawler_rights(settings, self.names))
-            )
+            self._role("crawler", "glue.amazonaws.com", crawler_rights(settings, self.names))
         if settings.lake_formation:
             self._grants()
         if settings.s3tables_catalog:
@@ -218,23 +218,23 @@ class LakeStack(cdk.Stack):
         trusted: iam.IPrincipal = iam.ServicePrincipal("ecs-tasks.amazonaws.com")
         if not self.settings.dagster:
             trusted = iam.AccountPrincipal(self.names.account)
-        self._role("dagster", trusted, document(lake_rights(self.settings, self.names)))
+        self._role("dagster", trusted, lake_rights(self.settings, self.names, self.key_arn))
 
-    def _role(
-        self, kind: str, trusted: iam.IPrincipal | str, policy: iam.PolicyDocument
-    ) -> iam.Role:
+    def _role(self, kind: str, trusted: iam.IPrincipal | str, granted: list[Granted]) -> iam.Role:
         if isinstance(trusted, str):
             trusted = iam.ServicePrincipal(
                 trusted, conditions={"StringEquals": {"aws:SourceAccount": self.names.account}}
             )
         words = "".join(word.capitalize() for word in kind.split("-"))
-        return iam.Role(
+        role = iam.Role(
             self,
             f"{words}Role",
             role_name=self.names.role(kind),
             assumed_by=trusted,
-            inline_policies={"Lake": policy},
+            inline_policies={"Lake": document(granted)},
         )
+        acknowledge_wildcards(role, granted)
+        return role
 
     def _job(self, package: Path) -> None:
         """Make the Glue job, of the files that `make glue-package` builds."""
@@ -252,13 +252,13 @@ class LakeStack(cdk.Stack):
             for one in files
         )
         role = self._role(
-            "glue-job", "glue.amazonaws.com", document(job_rights(self.settings, self.names, keys))
+            "glue-job", "glue.amazonaws.com", job_rights(self.names, keys, self.key_arn)
         )
         arguments = {"--extra-py-files": library.s3_object_url}
         secured = None
         if self.key is not None:
             secured = self._security_configuration(self.key).name
-        glue.CfnJob(
+        job = glue.CfnJob(
             self,
             "Job",
             name=self.settings.name,
@@ -279,6 +279,8 @@ class LakeStack(cdk.Stack):
             ),
             security_configuration=secured,
         )
+        logs = "the job's logs hold counts and names of files, no rows"
+        acknowledge(job, {"GL1": logs, "GL3": "the job keeps no bookmarks"})
 
     def _security_configuration(self, key: kms.Key) -> glue.CfnSecurityConfiguration:
         made = glue.CfnSecurityConfiguration

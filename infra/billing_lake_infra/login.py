@@ -74,7 +74,7 @@ def add_login(
         port=_HTTPS_PORT,
         open=False,
         protocol=elb.ApplicationProtocol.HTTPS,
-        ssl_policy=elb.SslPolicy.TLS13_12_RES,
+        ssl_policy=elb.SslPolicy.TLS13_RES,
         certificates=[
             elb.ListenerCertificate.from_certificate_manager(
                 acm.Certificate.from_certificate_arn(scope, "Certificate", settings.ui_certificate)

@@ -67,6 +67,10 @@ class Names:
         """Return the ARN of a bucket, or of objects in it."""
         return f"arn:{self.partition}:s3:::{self.bucket(kind)}{rest}"
 
+    def replica(self, kind: str) -> str:
+        """Return the name of a bucket's copy in the other region."""
+        return f"{self.settings.name}-{kind}-{self.account}-{self.settings.replicas}"
+
     @property
     def landing(self) -> str:
         """Bucket that exports are delivered to."""

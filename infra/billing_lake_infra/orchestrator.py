@@ -19,6 +19,7 @@ from aws_cdk import aws_logs as logs
 from aws_cdk import aws_rds as rds
 from constructs import Construct
 
+from billing_lake_infra.acknowledged import acknowledge, acknowledge_wildcards
 from billing_lake_infra.alarms import add_alarms
 from billing_lake_infra.lake import environment
 from billing_lake_infra.login import UI_PORT, add_login
@@ -61,15 +62,15 @@ class DagsterStack(cdk.Stack):
             self, "Role", self.names.role_arn("dagster"), mutable=False
         )
         assert self.database.secret is not None  # noqa: S101 -- it is generated
+        granted = orchestrator_rights(settings, self.names, self.database.secret.secret_arn)
         self.policy = iam.CfnPolicy(
             self,
             "Orchestration",
             policy_name="Orchestration",
             roles=[self.names.role("dagster")],
-            policy_document=document(
-                orchestrator_rights(settings, self.names, self.database.secret.secret_arn)
-            ),
+            policy_document=document(granted),
         )
+        acknowledge_wildcards(self.policy, granted)
         self.image = self._image()
         self.cluster = ecs.Cluster(
             self,
@@ -77,6 +78,10 @@ class DagsterStack(cdk.Stack):
             cluster_name=self.names.cluster,
             vpc=self.network.vpc,
             container_insights_v2=ecs.ContainerInsights.DISABLED,
+        )
+        acknowledge(
+            self.cluster,
+            {"ECS4": "Container Insights cost dollars for each task; alarms need none"},
         )
         self.log_groups = {kind: self._log_group(kind) for kind in ("dagster", "runs")}
         run = self._run_task()
@@ -107,7 +112,7 @@ class DagsterStack(cdk.Stack):
                 _DATABASE_VERSION, _DATABASE_VERSION.split(".", maxsplit=1)[0]
             )
         )
-        return rds.DatabaseInstance(
+        database = rds.DatabaseInstance(
             self,
             "Database",
             engine=engine,
@@ -133,6 +138,21 @@ class DagsterStack(cdk.Stack):
             auto_minor_version_upgrade=True,
             parameters={"rds.force_ssl": "1"},
         )
+        findings = {
+            "RDS11": "nothing but the tasks reaches the database, so another port hides nothing"
+        }
+        if not self.settings.database_multi_az:
+            findings["RDS3"] = (
+                "it holds Dagster's history, not the bill; `database_multi_az` doubles it"
+            )
+        acknowledge(database, findings)
+        acknowledge(
+            database.node.find_child("Secret"),
+            {
+                "SMG4": "Dagster reads the password when it starts, so rotation would stop it; the database is reached from the tasks only"
+            },
+        )
+        return database
 
     def _image(self) -> ecs.ContainerImage:
         if self.settings.image == "build":
@@ -162,7 +182,7 @@ class DagsterStack(cdk.Stack):
         return logs.LogGroup.from_log_group_name(self, f"{kind.capitalize()}LogGroup", group.ref)
 
     def _task(self, family: str, cpu: int, memory_mb: int) -> ecs.FargateTaskDefinition:
-        return ecs.FargateTaskDefinition(
+        task = ecs.FargateTaskDefinition(
             self,
             "RunTask" if family == self.names.run_family else "DagsterTask",
             family=family,
@@ -175,6 +195,10 @@ class DagsterStack(cdk.Stack):
                 operating_system_family=ecs.OperatingSystemFamily.LINUX,
             ),
         )
+        acknowledge(
+            task, {"ECS2": "settings are no secrets; the password comes from Secrets Manager"}
+        )
+        return task
 
     def _container(
         self,

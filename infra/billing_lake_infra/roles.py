@@ -51,13 +51,15 @@ class Granted:
     conditions: Mapping[str, Any] | None = None
 
 
-def lake_rights(settings: Settings, names: Names) -> list[Granted]:
-    """Return what Dagster's role may do with the lake: the product's rights for the features that are switched on."""
+def lake_rights(settings: Settings, names: Names, key_arn: str) -> list[Granted]:
+    """Return what Dagster's role may do with the lake: the product's rights for the features that are switched on.
+
+    ``key_arn`` is that of the deployment's own key, and empty where there is none.
+    """
     granted = []
     for right in RIGHTS:
-        if not getattr(settings, _SWITCHED.get(right.feature, "dagster"), True) and (
-            right.feature in _SWITCHED
-        ):
+        switch = _SWITCHED.get(right.feature)
+        if switch is not None and not getattr(settings, switch):
             continue
         kept = tuple(action for action in right.actions if action not in LEFT_OUT)
         for actions, resources in _by_resources(right, kept, settings, names):
@@ -68,8 +70,7 @@ def lake_rights(settings: Settings, names: Names) -> list[Granted]:
             )
             part = Right(right.feature, actions, right.resource, right.why)
             granted.append(Granted(part, resources, conditions))
-    if settings.kms:
-        granted.append(_encryption(names))
+    granted += _encryption(key_arn)
     if settings.lake_formation:
         why = "be handed credentials where Lake Formation governs a table"
         right = Right("Lake Formation", ("lakeformation:GetDataAccess",), "*", why)
@@ -206,8 +207,8 @@ def _image_rights(settings: Settings, names: Names) -> list[Granted]:
     ]
 
 
-def job_rights(settings: Settings, names: Names, assets: tuple[str, ...]) -> list[Granted]:
-    """Return what the Glue job's role may do; ``assets`` are the objects of its program."""
+def job_rights(names: Names, assets: tuple[str, ...], key_arn: str) -> list[Granted]:
+    """Return what the Glue job's role may do; ``assets`` are the objects of its program, ``key_arn`` as for `lake_rights`."""
     warehouse, lake = names.bucket_arn("warehouse"), f"/{LAKE_FOLDER}"
     granted = [
         _granted("program", "s3:GetObject", assets, "read the script and its zip"),
@@ -239,9 +240,7 @@ def job_rights(settings: Settings, names: Names, assets: tuple[str, ...]) -> lis
             "write Glue's logs of the run",
         ),
     ]
-    if settings.kms:
-        granted.append(_encryption(names))
-    return granted
+    return granted + _encryption(key_arn)
 
 
 def crawler_rights(settings: Settings, names: Names) -> list[Granted]:
@@ -274,14 +273,37 @@ def crawler_rights(settings: Settings, names: Names) -> list[Granted]:
     ]
 
 
-def _encryption(names: Names) -> Granted:
-    return _granted(
-        "encryption",
-        "kms:Decrypt kms:GenerateDataKey",
-        (names.arn("kms", "key/*"),),
-        "read and write what the deployment's key encrypts",
-        {"ForAnyValue:StringEquals": {"kms:ResourceAliases": f"alias/{names.settings.name}"}},
-    )
+def replication_rights(settings: Settings, names: Names, key_arn: str) -> list[Granted]:
+    """Return what S3 may do when it copies the buckets to another region."""
+    feature, kinds = "replicas", ("exports", "warehouse")
+    own = tuple(names.bucket_arn(kind) for kind in kinds)
+    copies = tuple(f"arn:{names.partition}:s3:::{names.replica(kind)}/*" for kind in kinds)
+    versions = "s3:GetObjectVersionAcl s3:GetObjectVersionForReplication s3:GetObjectVersionTagging"
+    granted = [
+        _granted(feature, "s3:GetReplicationConfiguration s3:ListBucket", own, "see what is new"),
+        _granted(feature, versions, tuple(f"{one}/*" for one in own), "read it"),
+        _granted(
+            feature,
+            "s3:ReplicateDelete s3:ReplicateObject s3:ReplicateTags",
+            copies,
+            "write the copy",
+        ),
+    ]
+    if key_arn:
+        keys = f"arn:{names.partition}:kms:{settings.replicas}:{names.account}:key/*"
+        through = {"StringLike": {"kms:ViaService": f"s3.{settings.replicas}.amazonaws.com"}}
+        granted += [
+            _granted(feature, "kms:Decrypt", (key_arn,), "read what the key encrypts"),
+            _granted(feature, "kms:Encrypt", (keys,), "encrypt the copy", through),
+        ]
+    return granted
+
+
+def _encryption(key_arn: str) -> list[Granted]:
+    if not key_arn:
+        return []
+    actions, why = "kms:Decrypt kms:GenerateDataKey", "read and write what the key encrypts"
+    return [_granted("encryption", actions, (key_arn,), why)]
 
 
 def _granted(
@@ -310,3 +332,34 @@ def document(granted: Iterable[Granted]) -> iam.PolicyDocument:
             )
         )
     return iam.PolicyDocument(statements=statements)
+
+
+def rights_table(settings: Settings) -> str:
+    """Return what each role may do as the table of the documentation, in Markdown; names of settings stand in angle brackets."""
+    names = Names(settings)
+    secret = names.arn("secretsmanager", "secret:<database>")
+    key = names.arn("kms", "key/<key>") if settings.kms else ""
+    assets = (f"arn:{names.partition}:s3:::<assets of the CDK>/<script and zip>",)
+    roles = [
+        ("Dagster", lake_rights(settings, names, key)),
+        ("Dagster, on ECS", orchestrator_rights(settings, names, secret)),
+        ("Glue job", job_rights(names, assets, key)),
+        ("crawler", crawler_rights(settings, names)),
+        ("replicas", replication_rights(settings, names, key)),
+    ]
+    rows = ["| role | for | actions | on | to |", "|---|---|---|---|---|"]
+    for role, granted in roles:
+        for one in granted:
+            actions = ", ".join(f"`{action}`" for action in one.right.actions)
+            resources = ", ".join(f"`{_shortened(each, settings)}`" for each in one.resources)
+            rows.append(
+                f"| {role} | {one.right.feature} | {actions} | {resources} | {one.right.why} |"
+            )
+    return "\n".join(rows)
+
+
+def _shortened(arn: str, settings: Settings) -> str:
+    text = re.sub(r"^arn:[^:]*:[^:]*:[^:]*:[^:]*:", "", arn)
+    for key in ("account", "region", "replicas"):
+        text = text.replace(getattr(settings, key), f"<{key}>")
+    return text.replace(settings.name, "<name>")

@@ -88,6 +88,12 @@ class Settings:
     granularity: str = _setting(
         "HOURLY", "rows of an export", "HOURLY, DAILY or MONTHLY", "HOURLY|DAILY|MONTHLY"
     )
+    files: str = _setting(
+        "csv",
+        "files of `cur2` and `focus`: `csv` (gzipped) or `parquet`",
+        "csv or parquet",
+        "csv|parquet",
+    )
     resources: bool = _setting(
         default=True, meaning="whether rows of `cur2` and `legacy` name the resource"
     )

@@ -13,7 +13,7 @@ from billing_lake_infra.orchestrator import DagsterStack
 from billing_lake_infra.settings import Settings
 
 
-def build(app: cdk.App, settings: Settings, glue_package: Path) -> None:
+def add_stacks(app: cdk.App, settings: Settings, glue_package: Path) -> None:
     """Add the stacks that the settings ask for.
 
     Args:

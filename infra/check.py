@@ -52,7 +52,7 @@ CHOICES: dict[str, dict[str, str]] = {
         "payer": "210987654321",
         "name": "finops",
         "exports": "cur2,focus,legacy",
-        "files": "parquet",
+        "files": "csv",
         "namespaces": "billing,research",
         "engine": "glue",
         "crawler": "true",

@@ -3,25 +3,16 @@
 from __future__ import annotations
 
 import re
-import subprocess
-from pathlib import Path
 
 from billing_lake_infra.settings import settings_table
 
-from billing_lake_tests.infra.stacks import ROOT, Stacks
+from billing_lake_tests.infra.stacks import ROOT
 
 PAGE = (ROOT / "docs" / "deploy-on-aws.md").read_text(encoding="utf-8")
 
 
 def test_the_page_has_the_table_of_settings() -> None:
     assert settings_table() in PAGE
-
-
-def test_the_page_has_the_table_of_rights(
-    checked: tuple[subprocess.CompletedProcess[str], dict[str, Stacks]],
-) -> None:
-    folder: Path = checked[1]["default"].folder.parent
-    assert (folder / "rights.md").read_text(encoding="utf-8") in PAGE
 
 
 def test_every_make_target_of_the_page_exists() -> None:

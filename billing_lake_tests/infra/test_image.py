@@ -7,10 +7,9 @@ import re
 import shlex
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
@@ -116,9 +115,9 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Image:
 
 
 @pytest.fixture(scope="module")
-def variables(checked: tuple[Any, dict[str, Stacks]]) -> dict[str, str]:
+def variables(synthesize: Callable[..., Stacks]) -> dict[str, str]:
     """Environment and secrets that the stacks give to the containers."""
-    return containers(checked[1]["default"])["daemon"]
+    return containers(synthesize())["daemon"]
 
 
 def containers(stacks: Stacks) -> dict[str, dict[str, str]]:
@@ -146,7 +145,7 @@ def test_the_exports_of_the_stacks_are_loaded_by_what_the_image_starts(
     )
     sensors = json.loads(image.run("python", "-c", program, **variables, **home).splitlines()[-1])
     names = {name for name in sensors if name.endswith("_new_reports")}
-    assert names == {f"{kind}_new_reports" for kind in ("cur2",)}
+    assert names == {f"{kind}_new_reports" for kind in ("cur2", "focus")}
     assert {sensors[name] for name in names} == {"RUNNING"}
 
 
@@ -165,12 +164,13 @@ def test_exports_of_ones_own_need_a_folder_and_no_change_of_the_image(
     jobs = image.run("python", "-c", program, **variables, **own)
     assert "acme_load" in jobs
     assert "cur2_load" in jobs
+    assert "focus_load" in jobs
 
 
 def test_what_the_stacks_start_is_in_the_image(
-    image: Image, checked: tuple[Any, dict[str, Stacks]]
+    image: Image, synthesize: Callable[..., Stacks]
 ) -> None:
-    tasks = checked[1]["default"].all_resources("AWS::ECS::TaskDefinition")
+    tasks = synthesize().all_resources("AWS::ECS::TaskDefinition")
     for task in tasks:
         for one in task["Properties"]["ContainerDefinitions"]:
             assert (image.environment / "bin" / one["Command"][0]).exists()
@@ -180,12 +180,12 @@ def test_what_the_stacks_start_is_in_the_image(
 
 
 def test_the_instance_asks_for_nothing_that_a_container_has_not(
-    image: Image, checked: tuple[Any, dict[str, Stacks]]
+    image: Image, synthesize: Callable[..., Stacks]
 ) -> None:
     instance = (image.home / "dagster.yaml").read_text(encoding="utf-8")
     asked = set(re.findall(r"\{env: (\w+)\}", instance))
     assert len(asked) == 7
-    for task in checked[1]["default"].all_resources("AWS::ECS::TaskDefinition"):
+    for task in synthesize().all_resources("AWS::ECS::TaskDefinition"):
         for one in task["Properties"]["ContainerDefinitions"]:
             given = {each["Name"] for each in [*one["Environment"], *one["Secrets"]]}
             assert asked <= given

@@ -15,8 +15,10 @@ from billing_lake_infra.settings import Settings, SettingsError
 from billing_lake.aws.rights import RIGHTS
 from billing_lake.aws.settings import AwsSettings
 from billing_lake.formats.aws_exports import CUR2_COLUMNS, CUR2_OPTIONAL_COLUMNS, FOCUS_COLUMNS
-from billing_lake.formats.cur2.columns import KNOWN_COLUMNS
-from billing_lake_tests.infra.stacks import ACCOUNT, REGION, Resource, Stacks, run
+from billing_lake.formats.cur2.columns import KNOWN_COLUMNS as CUR2_DICTIONARY
+from billing_lake.formats.data_exports.files import is_report_file
+from billing_lake.formats.focus.columns import KNOWN_COLUMNS as FOCUS_DICTIONARY
+from billing_lake_tests.infra.stacks import ACCOUNT, REGION, ROOT, Resource, Stacks, run
 
 Checked = tuple[subprocess.CompletedProcess[str], dict[str, Stacks]]
 KINDS = ("default", "everything", "network", "elsewhere", "portable")
@@ -256,6 +258,11 @@ def test_dagsters_role_has_the_products_rights_and_no_others(checked: Checked) -
 OF_ECS = {"ecs", "ec2", "ecr", "logs", "sns", "ssmmessages", "secretsmanager"}
 
 
+def test_the_documentation_has_the_table_of_rights_that_the_roles_make(checked: Checked) -> None:
+    table = (checked[1]["default"].folder.parent / "rights.md").read_text(encoding="utf-8")
+    assert table in (ROOT / "docs" / "deploy-on-aws.md").read_text(encoding="utf-8")
+
+
 def test_no_statement_grants_more_than_its_actions_name(stacks: Stacks) -> None:
     for role in ("dagster", "glue-job", "crawler"):
         found = statements(stacks, role)
@@ -288,11 +295,28 @@ def queries(stacks: Stacks) -> dict[str, list[str]]:
 def test_the_exports_ask_for_the_columns_that_the_formats_know(checked: Checked) -> None:
     asked = queries(checked[1]["default"])
     optional = [one for brought in CUR2_OPTIONAL_COLUMNS.values() for one in brought]
-    assert {*CUR2_COLUMNS, *optional} == set(KNOWN_COLUMNS)
+    assert {*CUR2_COLUMNS, *optional} == set(CUR2_DICTIONARY)
     split = CUR2_OPTIONAL_COLUMNS["INCLUDE_SPLIT_COST_ALLOCATION_DATA"]
     assert set(asked["COST_AND_USAGE_REPORT"]) == {*CUR2_COLUMNS, *split, "line_item_resource_id"}
     assert asked["FOCUS_1_2_AWS"] == sorted(FOCUS_COLUMNS, key=str.lower)
+    assert {one.lower() for one in FOCUS_COLUMNS} <= set(FOCUS_DICTIONARY)
     assert len(set(FOCUS_COLUMNS)) == 60
+
+
+def test_the_exports_are_of_files_that_the_product_reads(checked: Checked) -> None:
+    endings = {"PARQUET": "x-00001.snappy.parquet", "GZIP": "x-00001.csv.gz"}
+    found = set()
+    for kind in ("default", "everything"):
+        for one in checked[1][kind].resources("exports", "AWS::BCMDataExports::Export").values():
+            to = one["Properties"]["Export"]["DestinationConfigurations"]["S3Destination"]
+            written = to["S3OutputConfigurations"]
+            assert is_report_file(
+                f"exports/e/data/BILLING_PERIOD=2025-03/{endings[written['Compression']]}"
+            )
+            assert written["Overwrite"] == "CREATE_NEW_REPORT"
+            assert (to["S3Prefix"], to["S3Region"]) == ("exports", REGION)
+            found.add((written["Format"], written["Compression"]))
+    assert found == {("PARQUET", "PARQUET"), ("TEXT_OR_CSV", "GZIP")}
 
 
 def test_a_migration_comes_before_the_daemon_and_one_daemon_alone(checked: Checked) -> None:
@@ -326,9 +350,17 @@ def test_somebody_is_told_when_it_stops(checked: Checked) -> None:
         for one in silent
     }
     assert hours == {0.25, 48}
-    rules = checked[1]["default"].all_resources("AWS::Events::Rule")
-    assert all(one["Properties"]["Targets"][0]["Arn"] == topic for one in rules)
-    assert len(rules) == 2
+    (rule,) = checked[1]["default"].all_resources("AWS::Events::Rule")
+    assert [one["Arn"] for one in rule["Properties"]["Targets"]] == [topic]
+    assert rule["Properties"]["EventPattern"]["detail"]["lastStatus"] == ["STOPPED"]
+
+
+def test_the_templates_of_a_release_fit_into_one_call(checked: Checked) -> None:
+    portable = checked[1]["portable"]
+    sizes = [one.stat().st_size for one in portable.folder.glob("*.template.json")]
+    assert len(sizes) == 3
+    assert max(sizes) < 51_200
+    assert "cdk-bootstrap" not in json.dumps([portable.template(kind) for kind in portable.kinds])
 
 
 @pytest.mark.parametrize(

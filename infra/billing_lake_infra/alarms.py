@@ -82,27 +82,30 @@ def add_alarms(
 
 
 def _stopped_tasks(scope: Construct, names: Names, topic: sns.ITopic) -> None:
-    """Tell of containers that ended with an error, and of a daemon or code server that ECS finds unhealthy."""
-    cluster = [names.arn("ecs", f"cluster/{names.cluster}")]
-    for construct_id, what, detail in (
-        (
-            "Stopped",
-            "stopped with an error",
-            {"lastStatus": ["STOPPED"], "containers": {"exitCode": [{"anything-but": [0]}]}},
+    """Tell of tasks that ended with an error, could not start, or were stopped because they did not answer."""
+    rule = events.Rule(
+        scope,
+        "Stopped",
+        description=f"A task of Billing Lake {names.settings.name} stopped with an error",
+        event_pattern=events.EventPattern(
+            source=["aws.ecs"],
+            detail_type=["ECS Task State Change"],
+            detail={
+                "clusterArn": [names.arn("ecs", f"cluster/{names.cluster}")],
+                "lastStatus": ["STOPPED"],
+                "$or": [
+                    # The service stops a task that it replaces; that is no error.
+                    {
+                        "containers": {"exitCode": [{"anything-but": [0]}]},
+                        "stopCode": [{"anything-but": ["ServiceSchedulerInitiated"]}],
+                    },
+                    {"stopCode": ["TaskFailedToStart"]},
+                    {"stoppedReason": [{"wildcard": "*health checks*"}]},
+                ],
+            },
         ),
-        ("Unhealthy", "does not answer", {"containers": {"healthStatus": ["UNHEALTHY"]}}),
-    ):
-        rule = events.Rule(
-            scope,
-            construct_id,
-            description=f"A task of Billing Lake {what}",
-            event_pattern=events.EventPattern(
-                source=["aws.ecs"],
-                detail_type=["ECS Task State Change"],
-                detail={"clusterArn": cluster, **detail},
-            ),
-        )
-        rule.add_target(targets.SnsTopic(topic))
+    )
+    rule.add_target(targets.SnsTopic(topic))
 
 
 def _alarm(

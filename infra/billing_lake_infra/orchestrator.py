@@ -26,7 +26,7 @@ from billing_lake_infra.login import UI_PORT, add_login
 from billing_lake_infra.names import Names
 from billing_lake_infra.network import Network
 from billing_lake_infra.roles import document, orchestrator_rights
-from billing_lake_infra.settings import Settings
+from billing_lake_infra.settings import EXPORTS, Settings
 
 CODE_PORT = 4000
 _IMAGE_FILES = ("billing_lake", "infra/image", "pyproject.toml", "setup.py", "README.md")
@@ -225,7 +225,11 @@ class DagsterStack(cdk.Stack):
             command=command,
             environment={
                 **environment(self.settings, self.names),
-                **exports_environment(self.settings, self.names),
+                # Of every kind, because `defs.yaml` in the image asks for its name whether or not it is made.
+                **{
+                    f"BILLING_LAKE_EXPORT_{kind.upper()}": self.names.export(kind)
+                    for kind in EXPORTS
+                },
                 "BILLING_LAKE_ALERTS_TOPIC": self.names.topic_arn,
                 "BILLING_LAKE_LOGS_BUCKET": self.names.warehouse,
                 "BILLING_LAKE_MAX_RUNS": str(self.settings.runs),
@@ -314,12 +318,6 @@ class DagsterStack(cdk.Stack):
         )
         service.node.add_dependency(self.policy)
         return service
-
-
-def exports_environment(settings: Settings, names: Names) -> dict[str, str]:
-    """Return the names of the exports, which `defs.yaml` of the image asks for."""
-    kinds = () if settings.exports == ("none",) else settings.exports
-    return {f"BILLING_LAKE_EXPORT_{kind.upper()}": names.export(kind) for kind in kinds}
 
 
 def _health(command: str) -> ecs.HealthCheck:

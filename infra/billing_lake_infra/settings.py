@@ -89,8 +89,8 @@ class Settings:
         "HOURLY", "rows of an export", "HOURLY, DAILY or MONTHLY", "HOURLY|DAILY|MONTHLY"
     )
     files: str = _setting(
-        "csv",
-        "files of `cur2` and `focus`: `csv` (gzipped) or `parquet`",
+        "parquet",
+        "files of `cur2` and `focus`: `parquet`, or `csv` (gzipped)",
         "csv or parquet",
         "csv|parquet",
     )

@@ -46,5 +46,7 @@ def _common(settings: Settings, kind: str) -> dict[str, object]:
         "description": f"Billing Lake {settings.name}: {kind}",
         "termination_protection": kind != "exports",
         # A template for any account is deployed without the CDK, so it must not ask for what `cdk bootstrap` makes.
+        # What is given to CloudFormation in a call of its own may have 51,200 characters.
+        "suppress_template_indentation": portable,
         "synthesizer": cdk.DefaultStackSynthesizer(generate_bootstrap_version_rule=not portable),
     }

@@ -65,7 +65,7 @@ RIGHTS = (
     _right(
         "S3 Tables",
         "s3tables",
-        "CreateNamespace GetNamespace ListNamespaces CreateTable GetTable ListTables RenameTable DeleteTable",
+        "CreateNamespace GetNamespace ListNamespaces CreateTable ListTables DeleteTable",
         _BUCKETS,
         "keep tables through the Iceberg REST endpoint",
     ),

@@ -20,11 +20,13 @@ pytest_plugins = [
     "billing_lake_tests.aws_lakes",
     "billing_lake_tests.infra.stacks",
     "billing_lake_tests.infra.deployed",
+    "billing_lake_tests.infra.passes",
 ]
 
 # Files of few and long tests, which would otherwise be left to one process at the end.
 LONGEST = (
     "test_on_aws.py",
+    "test_deployed.py",
     "test_values.py",
     "test_dagster_dev.py",
     "test_public_reports.py",

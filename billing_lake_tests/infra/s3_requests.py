@@ -131,6 +131,9 @@ def _table_data_checks(request: Request, bucket: str, key: str) -> Checks:
         if source := request.headers.get("x-amz-copy-source"):
             checks.append(("s3:GetObject", f"arn:aws:s3:::{unquote(source).lstrip('/')}"))
         return checks
+    if request.method == "DELETE" and rest:
+        # No right of S3 Tables allows it: AWS removes files that no table refers to by itself.
+        return [("s3:DeleteObject", table)]
     raise UnknownRequestError(str(request))
 
 

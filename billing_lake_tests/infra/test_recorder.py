@@ -64,6 +64,7 @@ def request(
             [("s3tables:GetTableData", f"{TABLES}/table/n.t")],
         ),
         (request("PUT", "/tables/n/t/data/a"), [("s3tables:PutTableData", f"{TABLES}/table/n.t")]),
+        (request("DELETE", "/tables/n/t/data/a"), [("s3:DeleteObject", f"{TABLES}/table/n.t")]),
         (
             request("GET", "/buckets/arn%3Aaws%3As3tables", service="s3tables"),
             [("s3tables:GetTableBucket", "arn:aws:s3tables")],
@@ -123,7 +124,6 @@ def test_a_request_to_the_iceberg_catalog_is_checked_for_these_actions(
         request("PUT", "/landing/a?tagging"),
         request("PUT", "/landing"),
         request("GET", "/landing?versions"),
-        request("DELETE", "/tables/n/t/data/a"),
         request("GET", "/tables?list-type=2"),
         request("PUT", "/buckets", service="s3tables"),
     ],

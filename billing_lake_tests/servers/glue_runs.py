@@ -257,10 +257,10 @@ class JobRuns:
         command: Any = run.job.command  # a mapping, whatever its annotation says
         folder = Path(tempfile.mkdtemp(dir=self._folder.name))
         script = Script(
-            path=self._fetch(command["ScriptLocation"], folder),
+            path=self._fetch(run, command["ScriptLocation"], folder),
             arguments=_command_line(run, arguments),
             libraries=[
-                self._fetch(uri.strip(), folder)
+                self._fetch(run, uri.strip(), folder)
                 for uri in arguments.get("--extra-py-files", "").split(",")
                 if uri.strip()
             ],
@@ -285,11 +285,12 @@ class JobRuns:
             if script.output.exists():
                 run.output = script.output.read_text(errors="replace")
 
-    def _fetch(self, uri: str, folder: Path) -> Path:
+    def _fetch(self, run: Run, uri: str, folder: Path) -> Path:
         where = urlsplit(uri)
         target = folder / Path(where.path).name
+        account = self._accounts.get(run.job.name, self._aws)
         try:
-            self._aws.client("s3").download_file(where.netloc, where.path.lstrip("/"), str(target))
+            account.client("s3").download_file(where.netloc, where.path.lstrip("/"), str(target))
         except Exception as error:
             raise FileNotFoundError(
                 f"Error downloading from S3 for bucket: {where.netloc}, key: {where.path.lstrip('/')}. {error}"

@@ -1,0 +1,176 @@
+"""The synthesized stacks, deployed: every request of their two roles is judged by the policies of the template.
+
+What is loaded, proved and kept in order with refusal on shows that the policies give enough. What was asked for on the way shows that
+they give no more: a right that no request needed is taken out of the list, or has its reason here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from billing_lake_tests.infra.deployed import Deployed
+from billing_lake_tests.infra.passes import EVERYTHING, PERIOD, Passes
+from billing_lake_tests.infra.policies import Asked
+
+Statement = dict[str, Any]
+Key = tuple[str, str, str]
+
+_THRICE = "stated for three features, whose bucket is the same one in these stacks"
+_TROUBLE = "asked for when something went wrong"
+_QUERY = "no query is asked through these roles; what `billing-lake query` calls is held against the list where it is tested"
+_RUNS = "no test starts runs on ECS"
+_SERVICE = "ECS, SSM and Glue themselves ask for it, and what stands for them here does not"
+
+_REASONS: dict[tuple[str, str], dict[str, str]] = {
+    ("dagster", "Warehouse"): {"s3:AbortMultipartUpload": _TROUBLE, "s3:ListBucket": _THRICE},
+    ("dagster", "GlueDataCatalog"): {
+        "glue:DeletePartition glue:BatchDeletePartition": "a Hive table is put back to months that it had not",
+    },
+    ("dagster", "GlueJob"): {"s3:ListBucket": _THRICE, "glue:BatchStopJobRun": _TROUBLE},
+    ("dagster", "GlueCrawler"): {"glue:StopCrawler": _TROUBLE},
+    ("dagster", "Queries"): {
+        "athena:GetQueryExecution athena:GetQueryResults athena:GetWorkGroup athena:StartQueryExecution "
+        "athena:StopQueryExecution s3:AbortMultipartUpload s3:GetBucketLocation s3:GetObject s3:ListBucket s3:PutObject": _QUERY,
+    },
+    ("dagster", "Runs"): {
+        "ec2:DescribeNetworkInterfaces ecs:DescribeTaskDefinition ecs:DescribeTasks ecs:RunTask ecs:StopTask "
+        "ecs:TagResource iam:PassRole logs:GetLogEvents s3:DeleteObject s3:GetObject s3:PutObject": _RUNS,
+    },
+    ("dagster", "Alerts"): {"sns:Publish": _RUNS},
+    ("dagster", "StartOfTasks"): {
+        "logs:CreateLogStream logs:PutLogEvents secretsmanager:GetSecretValue": _SERVICE,
+    },
+    ("dagster", "UIByPortForwarding"): {
+        "ssmmessages:CreateControlChannel ssmmessages:CreateDataChannel ssmmessages:OpenControlChannel "
+        "ssmmessages:OpenDataChannel": _SERVICE,
+    },
+    ("glue-job", "Warehouse"): {"s3:AbortMultipartUpload": _TROUBLE},
+    ("glue-job", "Logs"): {
+        "logs:CreateLogGroup logs:CreateLogStream logs:PutLogEvents": _SERVICE,
+    },
+}
+
+IDLE: dict[Key, str] = {
+    (*owner, action): reason
+    for owner, reasons in _REASONS.items()
+    for actions, reason in reasons.items()
+    for action in actions.split()
+}
+"""Rights that nothing here asks for, and why they are given all the same. One that is asked for may not stand here."""
+
+
+@pytest.mark.parametrize("name", EVERYTHING)
+def test_the_policies_allow_what_the_lake_does(passes: Passes, name: str) -> None:
+    passes.require(name)
+
+
+def test_nothing_is_refused_but_what_the_stacks_made_beforehand(passes: Passes) -> None:
+    passes.require(*EVERYTHING)
+    refused = {(_kind(one.who), one.action) for one in passes.deployed.recorder.refused}
+    assert refused <= {
+        ("dagster", "glue:CreateDatabase"),
+        ("dagster", "s3tables:CreateNamespace"),
+        # Spark's S3A looks after the markers of folders above its own, and goes on where it may not.
+        ("glue-job", "s3:DeleteObject"),
+        ("glue-job", "s3:GetObject"),
+    }
+
+
+def test_without_any_one_right_a_request_that_was_made_is_refused(passes: Passes) -> None:
+    passes.require(*EVERYTHING)
+    deployed = passes.deployed
+    idle = {right.key for right in rights(deployed) if not missed(deployed, right)}
+    assert idle == IDLE.keys(), "\n".join(map(repr, sorted(idle ^ IDLE.keys())))
+
+
+@dataclass(frozen=True, eq=False)
+class Right:
+    """An action in a statement of a role's policies."""
+
+    role: str
+    statement: Statement
+    action: str
+
+    @property
+    def key(self) -> Key:
+        return _kind(self.role), self.statement["Sid"].rstrip("0123456789"), self.action
+
+
+def rights(deployed: Deployed) -> list[Right]:
+    """Return the rights of both roles."""
+    return [
+        Right(role, statement, action)
+        for role in (deployed.dagster.arn, deployed.job.arn)
+        for document in deployed.recorder.identity[role]
+        for statement in document["Statement"]
+        for action in _list(statement["Action"])
+    ]
+
+
+@contextmanager
+def without(deployed: Deployed, right: Right) -> Iterator[None]:
+    """Take one right away within the block: the action, in its statement alone."""
+    rest = [name for name in _list(right.statement["Action"]) if name != right.action]
+    less = {**right.statement, "Action": rest}
+    kept = deployed.recorder.identity[right.role]
+    deployed.recorder.identity[right.role] = [
+        {
+            **document,
+            "Statement": [less if one is right.statement else one for one in document["Statement"]],
+        }
+        for document in kept
+    ]
+    try:
+        yield
+    finally:
+        deployed.recorder.identity[right.role] = kept
+
+
+def missed(deployed: Deployed, right: Right) -> list[Asked]:
+    """Return which of the requests that were made would be refused without a right."""
+    made = [
+        one
+        for one in deployed.recorder.asked
+        if (one.who, one.action) == (right.role, right.action)
+    ]
+    with without(deployed, right):
+        return [one for one in made if not deployed.recorder.allows(one)]
+
+
+def _kind(role: str) -> str:
+    return "glue-job" if role.endswith("-glue-job") else role.rpartition("-")[2]
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+NEEDED = (
+    ("dagster", "LandingArea", "s3:ListBucket"),
+    ("dagster", "GlueDataCatalog", "glue:UpdateTable"),
+    ("dagster", "S3Tables", "s3tables:UpdateTableMetadataLocation"),
+)
+"""One right of each service, without which a load has to fail; `--every-variant` tries each that a load with Polars uses."""
+
+
+def test_a_load_without_a_right_fails_and_names_it(
+    passes: Passes, request: pytest.FixtureRequest
+) -> None:
+    passes.require("polars")
+    deployed = passes.deployed
+    lake = passes.lake("polars", "refused")
+    for number, right in enumerate(rights(deployed)):
+        used = [one for one in missed(deployed, right) if "with_polars" in one.resource]
+        if right.key not in NEEDED and not (request.config.getoption("every_variant") and used):
+            continue
+        lake.deliver(PERIOD, restatement=number)
+        with deployed.recorder.refusing(), without(deployed, right):
+            result = lake.load(PERIOD)
+        assert not result.success, right.key
+        said = [str(event.step_failure_data) for event in result.get_step_failure_events()]
+        assert any(right.action in one for one in said), (right.key, said)

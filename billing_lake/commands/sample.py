@@ -15,7 +15,7 @@ from billing_lake.domain.deliveries import Layout
 from billing_lake.domain.periods import is_period, next_period
 from billing_lake.formats.locations import ExportLocation
 from billing_lake.sample.own import OwnSamples
-from billing_lake.sample.spec import FORMATS, SampleSpec
+from billing_lake.sample.spec import CONTAINERS, FORMATS, SampleSpec
 from billing_lake.sql.named_queries import UNBLENDED
 
 _RANGE = re.compile(r"(?P<first>[^.]+?)(?:\.\.(?P<last>[^.]+))?")
@@ -64,6 +64,13 @@ def _months(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> l
     show_default=True,
     help="What the report files are written as.",
 )
+@click.option(
+    "--container",
+    type=click.Choice(CONTAINERS),
+    default=_DEFAULTS.container,
+    show_default=True,
+    help="What they are written in, and how they are packed.",
+)
 @click.option("--report", default=_DEFAULTS.report, show_default=True, help="Name of the report.")
 @click.option(
     "--months",
@@ -97,6 +104,7 @@ def _months(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> l
 def sample(
     root: Path | None,
     format_: str,
+    container: str,
     layout: Layout,
     prefix: str,
     report: str,
@@ -118,6 +126,7 @@ def sample(
     try:
         spec = SampleSpec(
             format=format_,
+            container=container,
             layout=layout,
             prefix=prefix,
             report=report,

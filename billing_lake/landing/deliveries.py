@@ -37,7 +37,7 @@ from billing_lake.landing.errors import naming_errors
 from billing_lake.landing.looking import Looked, listed, manifest_of
 from billing_lake.landing.loose import MAX_IGNORED, look_loose
 from billing_lake.landing.places import astray, foreign_files, missing_folder
-from billing_lake.landing.report_headers import columns_of, header_of
+from billing_lake.landing.report_headers import columns_of, header_of, promised
 
 _MAX_PERIODS = 24
 
@@ -132,7 +132,7 @@ def read_source(
         refuse_other_format(header, file.key, format_)
         names = columns_of(header, file.key, format_)
         require_columns(names, file.key, format_)
-        require_promised(header, delivery.columns, file.key, format_)
+        require_promised(header, promised(delivery.columns, file.key, format_), file.key, format_)
         lifted = format_.lifted_from(names)
         files.append(SourceFile(uri=file.uri, name=file.key, columns=names, lifted=lifted))
         merged.update(dict.fromkeys(merges(header, names)))

@@ -37,6 +37,20 @@ def columns_of(header: tuple[str, ...], key: str, format_: Format) -> tuple[str,
     return names_of(header, key, format_)
 
 
+def promised(cells: tuple[str, ...], key: str, format_: Format) -> tuple[str, ...]:
+    """Return those of the header ``cells`` that a manifest states which the report file at ``key`` has a column for.
+
+    In Parquet AWS writes one column for all cells that have one name there.
+    """
+    container, _ = format_.packing_of(key)
+    if container != "parquet":
+        return cells
+    first: dict[str, str] = {}
+    for raw in cells:
+        first.setdefault(format_.name_of(raw), raw)
+    return tuple(first.values())
+
+
 def period_of(stream: BinaryIO, key: str, format_: Format) -> str:
     """Return the billing period that the first row of the report file at ``key`` states.
 

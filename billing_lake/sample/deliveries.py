@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from billing_lake.sample import rows
 from billing_lake.sample.renderers.cur2 import Cur2
+from billing_lake.sample.renderers.focus import Focus
 from billing_lake.sample.renderers.legacy_cur import LegacyCur
 from billing_lake.sample.spec import SampleDelivery, month_of
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from billing_lake.sample.spec import Month, SampleSpec
 
 
-RENDERERS = {"legacy_cur": LegacyCur, "cur2": Cur2}
+RENDERERS = {"legacy_cur": LegacyCur, "cur2": Cur2, "focus": Focus}
 """What writes the rows in each format."""
 
 

@@ -18,8 +18,11 @@ if TYPE_CHECKING:
     from decimal import Decimal
     from pathlib import Path
 
-FORMATS = (FIRST_FORMAT, "cur2")
+FORMATS = (FIRST_FORMAT, "cur2", "focus")
 """Formats that samples are written in."""
+
+CONTAINERS = ("csv.gz", "csv.zip", "csv", "snappy.parquet")
+"""How the names of the report files of samples end, and so how they are packed."""
 
 _PERIOD = re.compile(r"(?P<year>[0-9]{4})-(?P<month>0[1-9]|1[0-2])")
 
@@ -29,7 +32,8 @@ class SampleSpec:
     """One sample export: where its deliveries go and how large they are.
 
     Attributes:
-        format: What the report files are written as: `legacy_cur` or `cur2`.
+        format: What the report files are written as: one of `FORMATS`.
+        container: What they are written in and how they are packed: one of `CONTAINERS`.
         layout: How report files are laid out below the root folder.
         prefix: Key prefix below the root folder; may be empty.
         report: The report's name.
@@ -41,6 +45,7 @@ class SampleSpec:
     """
 
     format: str = FIRST_FORMAT
+    container: str = CONTAINERS[0]
     layout: Layout = "overwrite"
     prefix: str = "billing"
     report: str = "cost-and-usage"
@@ -54,6 +59,15 @@ class SampleSpec:
         """Refuse what could not be written, before anything is."""
         if self.format not in FORMATS:
             msg = f"format is {self.format!r}, but must be one of {', '.join(FORMATS)}"
+            raise ValueError(msg)
+        if self.container not in CONTAINERS:
+            msg = f"container is {self.container!r}, but must be one of {', '.join(CONTAINERS)}"
+            raise ValueError(msg)
+        if self.layout == "athena" and (self.format, self.container) != (
+            FIRST_FORMAT,
+            CONTAINERS[-1],
+        ):
+            msg = f"layout is athena, which only {FIRST_FORMAT} in {CONTAINERS[-1]} has"
             raise ValueError(msg)
         if self.layout not in get_args(Layout):
             msg = f"layout is {self.layout!r}, but must be one of {', '.join(get_args(Layout))}"

@@ -12,7 +12,6 @@ from billing_lake.domain.types import DECIMAL, TIMESTAMP, Map
 from billing_lake.formats.cur2.columns import KNOWN_COLUMNS
 from billing_lake.formats.legacy_cur.naming import name_of, normalise
 from billing_lake.sample.canonical import MONEY_SCALE
-from billing_lake.sample.renderers.files import gzip_writer, record
 from billing_lake.sample.renderers.legacy_columns import NATURAL, canonical
 from billing_lake.sample.renderers.legacy_cur import LegacyCur, sparse
 
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
+    from billing_lake.domain.types import Type
     from billing_lake.sample.canonical import Attributes, Block
     from billing_lake.sample.renderers.files import Note
 
@@ -50,6 +50,8 @@ _DISCOUNT = '"{""EDP discount"":'
 class Cur2(LegacyCur):
     """Renders one delivery as CUR 2.0: the rows of a legacy report in other columns and folders."""
 
+    _partition = "BILLING_PERIOD"
+
     def _identify(self) -> None:
         self.version = str(uuid5(NAMESPACE_URL, f"{self._delivered} {self._spec.seed}"))
 
@@ -59,7 +61,7 @@ class Cur2(LegacyCur):
     def _place_export(self, numbers: list[str]) -> None:
         spec = self._spec
         base = self._root / spec.prefix / spec.report
-        partition = f"BILLING_PERIOD={self._month.start:%Y-%m}"
+        partition = f"{self._partition}={self._month.start:%Y-%m}"
         own = f"{self._delivered:%Y-%m-%dT%H:%M:%S}.000Z-{self.version}"
         run = own if spec.layout == "create-new" else ""
         data, metadata = base / "data" / partition, base / "metadata" / partition
@@ -67,26 +69,31 @@ class Cur2(LegacyCur):
         name = f"{spec.report}-Manifest.json"
         self._manifests = [place / name for place in dict.fromkeys((metadata / run, metadata))]
         if not run:
-            before = data.glob(f"{spec.report}-[0-9][0-9][0-9][0-9][0-9].csv.gz")
+            before = data.glob(f"{spec.report}-[0-9][0-9][0-9][0-9][0-9].{spec.container}")
             self._surplus = tuple(sorted({*before} - {*self.files}))
 
     def _put_surplus(self, note: Note) -> None:
         """Empty the chunks that the delivery before had in addition, as AWS does."""
         for path in self._surplus:
-            with gzip_writer(path, note) as stream:
-                stream.write(f"{record(COLUMNS)}\n".encode())
+            with self.report(path, note):
+                pass
 
     def _manifest(self, bucket: str, files: Iterable[Path]) -> dict[str, Any]:
         name = f"{self._spec.report}-{self.version}"
         return {
             "executionId": self.version,
             "exportArn": f"arn:aws:bcm-data-exports:us-east-1:004512345678:export/{name}",
-            "columns": [{"name": one, "type": _token(one)} for one in COLUMNS],
+            "columns": [
+                {"name": one, "type": _token(self._parquet_field(one)[1])} for one in self._columns
+            ],
             "dataFiles": [
                 f"s3://{bucket}/{file.relative_to(self._root).as_posix()}" for file in files
             ],
             "additionalOutputFiles": [],
         }
+
+    def _parquet_field(self, column: str) -> tuple[str, Type]:
+        return column, KNOWN_COLUMNS[column]
 
     def _hourly(self, block: Block) -> dict[str, pl.Series]:
         hourly = super()._hourly(block)
@@ -144,9 +151,8 @@ def _account_name(account: str) -> str:
     return f"sample {account[-4:]}" if account else ""
 
 
-def _token(column: str) -> str:
+def _token(type_: Type) -> str:
     """Return the manifest's own word for the type of a column."""
-    type_ = KNOWN_COLUMNS[column]
     if isinstance(type_, Map):
         return "map"
     return "timestamp" if type_ == TIMESTAMP else "double" if type_ == DECIMAL else "string"

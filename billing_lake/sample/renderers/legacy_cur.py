@@ -13,10 +13,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
-from billing_lake.formats.legacy_cur.naming import normalise
+from billing_lake.domain.types import STRING
+from billing_lake.formats.legacy_cur.columns import type_of
+from billing_lake.formats.legacy_cur.naming import name_of, normalise
 from billing_lake.sample.canonical import MONEY_SCALE
 from billing_lake.sample.catalogue import PAYER
-from billing_lake.sample.renderers.files import appearing, gzip_writer, record
+from billing_lake.sample.renderers.containers import report_writer
+from billing_lake.sample.renderers.files import appearing, record
 from billing_lake.sample.renderers.legacy_columns import (
     canonical,
     header,
@@ -32,10 +35,19 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from billing_lake.domain.types import Type
     from billing_lake.sample.canonical import Attributes, Block
     from billing_lake.sample.random_values import Ints
     from billing_lake.sample.renderers.files import Note
     from billing_lake.sample.spec import Month, SampleSpec
+
+_PACKED: Mapping[str, dict[str, Any]] = {
+    "csv.gz": {"compression": "GZIP"},
+    "csv.zip": {"compression": "ZIP"},
+    "csv": {"compression": None},
+    "snappy.parquet": {"compression": "Parquet", "contentType": "Parquet"},
+}
+"""What the manifest says of each container."""
 
 _EXTRA_SHARE = 0.6
 _PADDING_SHARE = 0.08
@@ -90,13 +102,13 @@ class LegacyCur:
         """Choose the paths of the report files and, in the order in which they are written, of the manifests."""
         spec, month = self._spec, self._month
         base = self._root / spec.prefix
-        numbers = [f"{number:05d}.csv.gz" for number in range(1, chunks + 1)]
+        numbers = [f"{number:05d}.{spec.container}" for number in range(1, chunks + 1)]
         if spec.layout == "loose":
             stem = f"{spec.report}-report-{month.start:%Y-%m}"
             self.files = [base / f"{stem}-{number}" for number in numbers]
             self._manifests: list[Path] = []
             # Nothing says which loose files belong together, so a restatement must not leave an old one among the new.
-            before = base.glob(f"{stem}-[0-9][0-9][0-9][0-9][0-9].csv.gz")
+            before = base.glob(f"{stem}-[0-9][0-9][0-9][0-9][0-9].{spec.container}")
             self._stale = tuple(sorted(set(before) - set(self.files)))
         else:
             self._place_export(numbers)
@@ -106,6 +118,13 @@ class LegacyCur:
         spec, month = self._spec, self._month
         base = self._root / spec.prefix
         folder = base / spec.report / f"{month.start:%Y%m%d}-{month.end:%Y%m%d}"
+        if spec.layout == "athena":
+            folder = (
+                base
+                / spec.report
+                / spec.report
+                / f"year={month.start.year}/month={month.start.month}"
+            )
         own = folder / self.version if spec.layout == "create-new" else folder
         self.files = [own / f"{spec.report}-{number}" for number in numbers]
         self._manifests = [
@@ -115,15 +134,20 @@ class LegacyCur:
     @contextmanager
     def report(self, path: Path, note: Note) -> Iterator[Callable[[pl.DataFrame], None]]:
         """Open one report file for rendered rows; it appears under its name when all of them were added."""
-        with gzip_writer(path, note) as stream:
-            stream.write(f"{record(self._columns)}\n".encode())
+        writer = report_writer(path, self._spec.container, self._columns, self._parquet_field, note)
+        with writer as write:
 
             def add(pieces: pl.DataFrame) -> None:
                 target = BytesIO()
                 pieces.write_csv(target, include_header=False, quote_style="never")
-                stream.write(target.getbuffer())
+                write(target.getbuffer())
 
             yield add
+
+    def _parquet_field(self, column: str) -> tuple[str, Type]:
+        """Return the name that a column has in Parquet, and its type in the lake."""
+        name = name_of(column)
+        return name, STRING if name.endswith("_rate") else type_of(name)
 
     def commit(self, note: Note) -> Path | None:
         """Take stale loose files away and write the manifests; return the one of the period."""
@@ -143,9 +167,10 @@ class LegacyCur:
     def _manifest(self, bucket: str, files: Iterable[Path]) -> dict[str, Any]:
         """Say what the delivery consists of."""
         keys = [file.relative_to(self._root).as_posix() for file in files]
-        return manifest(
+        content = manifest(
             self._month, self.version, self._spec.report, bucket, list(self._columns), keys
         )
+        return {**content, **_PACKED[self._spec.container]}
 
     def totals(self, sums: Mapping[str, int]) -> dict[str, Decimal]:
         """Name sums of canonical money as the normalised columns are named."""

@@ -15,6 +15,7 @@ from billing_lake.commands.load import load
 from billing_lake.commands.query import query
 from billing_lake.commands.relocate import relocate
 from billing_lake.commands.sample import sample
+from billing_lake.commands.story import months, restatements
 from billing_lake.commands.terminal import PanelGroup
 
 
@@ -33,8 +34,10 @@ main.add_command(dagster_home)
 main.add_command(demo)
 main.add_command(inspect_command)
 main.add_command(load)
+main.add_command(months)
 main.add_command(query)
 main.add_command(relocate)
+main.add_command(restatements)
 main.add_command(sample)
 
 if __name__ == "__main__":

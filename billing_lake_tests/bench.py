@@ -28,12 +28,14 @@ LIMITS = {
     "profile": 0.55,
     "month": 2.0,
     "content": 1.5,
+    "bill": 0.3,
 }
 WHAT = {
     "encode": "csv.gz -> Hive and Iceberg table",
     "profile": "profile of the raw files",
     "month": "the whole month, five assets, all proofs",
     "content": "same_content: every cell, raw and one table",
+    "bill": "the checks of the bill, one reading of the table",
 }
 CUR2_LIMITS = {"encode": 1.25, "profile": 0.6}
 """Limits for CUR 2.0, whose maps the baseline leaves as text."""
@@ -298,6 +300,26 @@ def _content(home: Path, format_: str) -> Callable[[], None]:
     return work
 
 
+def _bill(home: Path, format_: str) -> Callable[[], None]:
+    from billing_lake.domain.sources import PeriodKey
+    from billing_lake.formats.registry import format_named
+
+    lake, _, _, _ = _source(home, format_)
+    form = format_named(format_)
+    table = form.meaning(lake.iceberg.files("bench.encode", PeriodKey("bench", PERIOD)))
+    cost = next(iter(form.headline_costs))
+    tags = [one.name for one in table.columns if form.is_tag(one.name)]
+    rows = lake.reader.profile(replace(table, columns=table.columns[:1])).rows
+
+    def work() -> None:
+        bill = lake.reader.bill(table, cost, form.charges, tags)
+        if sum(bill.payers.values()) != rows:
+            msg = "The checks of the bill did not see every row"
+            raise AssertionError(msg)
+
+    return work
+
+
 def _month(home: Path, format_: str) -> Callable[[], None]:
     from billing_lake_tests.lakes import SampleLake
 
@@ -369,6 +391,7 @@ CHILDREN: dict[str, Callable[[Path, str], Callable[[], None]]] = {
     "profile": _profile,
     "month": _month,
     "content": _content,
+    "bill": _bill,
 }
 
 if __name__ == "__main__":

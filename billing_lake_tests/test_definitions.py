@@ -41,7 +41,8 @@ def test_the_code_location_is_what_the_documentation_says() -> None:
     repository = defs().get_repository_def()
     keys = {key.to_user_string() for key in repository.assets_defs_by_key}
     tables = ("delivery", "raw_reports", "crawler_table", "hive_table", "iceberg_table", "s3_table")
-    assert keys == {f"{EXPORT}/{name}" for name in tables}
+    story = ("deliveries", "restatements")
+    assert keys == {f"{EXPORT}/{name}" for name in (*tables, *story)}
     assert {sensor.name for sensor in repository.sensor_defs} == {f"{EXPORT}_new_reports"}
     assert {job.name for job in repository.get_all_jobs() if not job.name.startswith("__")} == {
         f"{EXPORT}_load",
@@ -56,12 +57,12 @@ def test_the_code_location_is_what_the_documentation_says() -> None:
 
 def test_assets_are_described_owned_and_grouped() -> None:
     for asset in defs().get_repository_def().assets_defs_by_key.values():
-        (spec,) = asset.specs
-        assert spec.group_name == EXPORT
-        assert spec.owners
-        assert spec.kinds
-        assert spec.description
-        assert spec.tags["billing_lake/export"] == EXPORT
+        for spec in asset.specs:
+            assert spec.group_name == EXPORT
+            assert spec.owners
+            assert spec.kinds
+            assert spec.description
+            assert spec.tags["billing_lake/export"] == EXPORT
 
 
 def test_jobs_and_the_sensor_of_an_export_are_described_and_tagged() -> None:

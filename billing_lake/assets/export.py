@@ -12,6 +12,7 @@ from typing import Any
 
 import dagster as dg
 
+from billing_lake.domain.bill import Limits
 from billing_lake.domain.periods import next_period
 from billing_lake.loads import exports
 from billing_lake.loads.exports import TABLE_ASSETS, TableOutput
@@ -36,6 +37,7 @@ class Export(exports.Export):
         fresh_hours: Hours within which its tables are to be loaded again while it goes on; 0 for no such promise.
         same_content_up_to_mb: Megabytes of a delivery up to which each load also compares every cell.
         run_tags: Further tags of the runs of its jobs, such as the size of the task that a run has on ECS.
+        limits: From where on the checks of its bill fail.
     """
 
     owners: tuple[str, ...] = ()
@@ -43,6 +45,7 @@ class Export(exports.Export):
     fresh_hours: int = 36
     same_content_up_to_mb: int = SAME_CONTENT_UP_TO_MB
     run_tags: Mapping[str, str] = field(default_factory=dict, hash=False)
+    limits: Limits = field(default_factory=Limits)
 
     @property
     def tags(self) -> dict[str, str]:

@@ -16,6 +16,7 @@ from billing_lake.assets.metadata import (
 )
 from billing_lake.assets.periods import Event, Outcome, each_period
 from billing_lake.assets.progress import progress
+from billing_lake.assets.story import materializations
 from billing_lake.deployments import Lake
 from billing_lake.domain.crawls import Crawl
 from billing_lake.domain.errors import BillingLakeError
@@ -72,6 +73,8 @@ def build_table(export: Export, output: TableOutput) -> dg.AssetsDefinition:
             table = table_of(billing_lake, export, output)
             loaded = loader.load(table, crawl, encoded_files(billing_lake, export, first, period))
             drop_crawled_table(billing_lake, export, output, crawl)
+            for one in materializations(export, loaded.recorded.values()):
+                context.log_event(one)
             return Outcome(loaded.encoded, _metadata(billing_lake, export, table, crawl, loaded))
 
         yield from each_period(context, export, billing_lake.values, load)
@@ -82,7 +85,7 @@ def build_table(export: Export, output: TableOutput) -> dg.AssetsDefinition:
 def _metadata(
     lake: Lake, export: Export, table: Table, crawl: Crawl, loaded: Loaded
 ) -> dict[str, object]:
-    commit = loaded.commit
+    commit, recorded = loaded.commit, loaded.recorded.get(crawl.delivery.period)
     first = export.first_output(table.output)
     if loaded.encoded_here or first is None:
         encoded = "for this table"
@@ -99,6 +102,7 @@ def _metadata(
         },
         delivery_version=crawl.delivery.version,
         delivery_identity=crawl.delivery.identity,
+        month_state=None if recorded is None else recorded.row.month_state,
         replaced_delivery_version=commit.replaced_version,
         replaced_rows=commit.replaced_rows,
         # As text: a snapshot id has more digits than a number in a browser keeps.

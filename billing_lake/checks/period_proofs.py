@@ -55,12 +55,14 @@ class Expected:
         profile: What its raw files add up to.
         crawl: The delivery; None where it is not known here any more.
         note: What else a reader of a verdict should know.
+        identity: Identity of the delivery.
     """
 
     version: str
     profile: Profile
     crawl: Crawl | None
     note: str = ""
+    identity: str | None = None
 
 
 class PeriodProofs:

@@ -9,12 +9,15 @@ All checks of a table are one step, so that its files are read once.
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
+from types import MappingProxyType
 from typing import Any
 
 import dagster as dg
 
 from billing_lake.assets.export import Export, knowingly
 from billing_lake.assets.metadata import from_figures
+from billing_lake.checks import reasons
+from billing_lake.checks.bills import BillChecks, now_of
 from billing_lake.checks.evaluations import Checks, Event, Made, Verdict
 from billing_lake.checks.period_proofs import DESCRIPTIONS, Expected, PeriodProofs
 from billing_lake.deployments import Lake
@@ -42,6 +45,8 @@ def build_table_proofs(export: Export, output: TableOutput) -> dg.AssetChecksDef
         asset=TABLE_ASSETS[output],
         expected="crawler_table",
         partitions=export.partitions,
+        # One table is enough to ask what is on the bill; the proofs say that the others are equal.
+        on_bill=reasons.DESCRIPTIONS if output == export.story_output else {},
     )
 
 
@@ -63,13 +68,14 @@ def _build(
     asset: str,
     expected: str,
     partitions: dg.PartitionsDefinition | None,
+    on_bill: Mapping[str, str] = MappingProxyType({}),
 ) -> dg.AssetChecksDefinition:
     with knowingly(dg.PreviewWarning):
         specs = [
             dg.AssetCheckSpec(
                 name, asset=export.key(asset), description=text, partitions_def=partitions
             )
-            for name, text in DESCRIPTIONS.items()
+            for name, text in {**DESCRIPTIONS, **on_bill}.items()
         ]
 
     @dg.multi_asset_check(name=f"{export.name}__{asset}_proofs", specs=specs, can_subset=True)
@@ -188,7 +194,13 @@ class _TableProofs:
         table = self._export.format.meaning(source)
         most = self._export.same_content_up_to_mb * _MEGABYTE if in_load else None
         proofs = PeriodProofs(self._lake.reader, period, expected, table, most, self._verify)
-        return {name: proofs.judge(name) for name in names}
+        delivery = None if expected.crawl is None else expected.crawl.delivery
+        bill = BillChecks(
+            self._lake, self._export, now_of(period, expected.identity, delivery, table)
+        )
+        return {
+            name: (bill if name in reasons.DESCRIPTIONS else proofs).judge(name) for name in names
+        }
 
     def _verify(self, delivery: Delivery) -> None:
         if self._table.name == self._export.table:
@@ -225,6 +237,7 @@ class _TableProofs:
             version=str(facts["delivery_version"]),
             profile=from_figures(facts["raw_figures"]),
             crawl=crawl if known else None,
+            identity=facts.get("delivery_identity"),
         )
 
     def _crawl(self, period: str) -> Crawl | None:
@@ -234,7 +247,12 @@ class _TableProofs:
 
 
 def _crawled(crawl: Crawl) -> Expected:
-    return Expected(version=crawl.delivery.version, profile=crawl.profile, crawl=crawl)
+    return Expected(
+        version=crawl.delivery.version,
+        profile=crawl.profile,
+        crawl=crawl,
+        identity=crawl.delivery.identity,
+    )
 
 
 def _commit(table: str, facts: Mapping[str, Any]) -> Commit:

@@ -44,7 +44,8 @@ Examples:
 """  # noqa: S608 -- a help text
 
 
-def _period(_: click.Context, __: click.Parameter, value: str | None) -> str | None:
+def checked_period(_: click.Context, __: click.Parameter, value: str | None) -> str | None:
+    """Return a billing period that was given, or refuse what is none."""
     if value is not None and not is_period(value):
         raise click.BadParameter(f"{value!r} is no billing period; write it YYYY-MM")
     return value
@@ -54,7 +55,7 @@ def _period(_: click.Context, __: click.Parameter, value: str | None) -> str | N
 @click.argument("sql", required=False)
 @click.option("--named", type=click.Choice(list(NAMED_QUERIES)), help="Run a named query.")
 @click.option(
-    "--period", callback=_period, help="Billing period of a named query; all unless given."
+    "--period", callback=checked_period, help="Billing period of a named query; all unless given."
 )
 @click.option(
     "--table",

@@ -11,6 +11,7 @@ from billing_lake.assets.delivery import build_delivery
 from billing_lake.assets.export import Export
 from billing_lake.assets.iceberg_static import build_iceberg_static
 from billing_lake.assets.raw_reports import build_raw_reports
+from billing_lake.assets.story import build_story
 from billing_lake.assets.tables import build_table
 from billing_lake.checks.schema_diff import build_schema_diff
 from billing_lake.checks.table_proofs import build_static_proofs, build_table_proofs
@@ -49,9 +50,10 @@ class BillingExport(dg.Component, ExportSettings):
     """A billing export that a cloud provider delivers, loaded into tables that equal it.
 
     Makes, under the export's name: the external asset `delivery`; the assets `raw_reports`, `crawler_table` and one for each of
-    `outputs`; `iceberg_static` where `static` or `static_files` asks for it; the check `schema_diff` before and the proofs after
-    each table; the sensor `<name>_new_reports`; the jobs `<name>_load`, `<name>_rebuild_tables` and `<name>_maintenance` with its
-    schedule. A second payer or format is a second component. What all of them share (the lake, as the resource `billing_lake`, and its IO manager)
+    `outputs`; the external assets `deliveries` and `restatements`; `iceberg_static` where `static` or `static_files` asks for it; the
+    check `schema_diff` before and the proofs after each table; the sensor `<name>_new_reports`; the jobs `<name>_load`,
+    `<name>_rebuild_tables` and `<name>_maintenance` with its schedule. A second payer or format is a second component. What all of
+    them share (the lake, as the resource `billing_lake`, and its IO manager)
     has names of its own, so that a project's other assets keep theirs.
     """
 
@@ -122,6 +124,7 @@ class BillingExport(dg.Component, ExportSettings):
             fresh_hours=self.fresh_hours,
             same_content_up_to_mb=self.same_content_up_to_mb,
             run_tags=self.run_tags,
+            limits=self.checks.limits,
         )
 
     @property
@@ -142,6 +145,7 @@ class BillingExport(dg.Component, ExportSettings):
                 build_raw_reports(export),
                 build_crawler_table(export),
                 *(build_table(export, output) for output in export.outputs),
+                *build_story(export),
                 *([build_iceberg_static(export, self.static_files)] if static else []),
             ],
             asset_checks=[

@@ -7,10 +7,12 @@ import dagster as dg
 from pydantic import Field, ValidationInfo, field_validator
 
 from billing_lake.assets.export import SAME_CONTENT_UP_TO_MB
+from billing_lake.domain.bill import Limits
 from billing_lake.domain.deliveries import Layout
 from billing_lake.domain.periods import is_period
 from billing_lake.formats.registry import DEFAULT, FORMATS
 from billing_lake.loads.exports import TABLE_OUTPUTS, TableOutput
+from billing_lake.sql.tables import LAKE_TABLES
 from billing_lake.tables.base import Crawler
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,99}")
@@ -36,6 +38,53 @@ def _setting(
         json_schema_extra={"pattern": f"^({text})$|{_TEMPLATE}" if text else _TEMPLATE, **schema},
     )
     return resolver
+
+
+class BillLimits(dg.Model, dg.Resolvable):
+    """From where on the checks of a bill fail; docs/checks.md says what each check is for."""
+
+    restatement_percent: Annotated[
+        float,
+        _setting(
+            "Per cent by which the costs of past days may move between deliveries.",
+            text="",
+            minimum=0,
+        ),
+    ] = Limits.restatement_percent
+    restatement_amount: Annotated[
+        float, _setting("Units of a currency by which they may.", text="", minimum=0)
+    ] = Limits.restatement_amount
+    fall_percent: Annotated[
+        float,
+        _setting("Per cent by which the total of a month may not fall.", text="", minimum=0),
+    ] = Limits.fall_percent
+    fresh_warn_hours: Annotated[
+        float,
+        _setting("Age of the open month's delivery that is warned of.", text="", minimum=0),
+    ] = Limits.fresh_warn_hours
+    fresh_error_hours: Annotated[
+        float, _setting("Age of it that is an error.", text="", minimum=0)
+    ] = Limits.fresh_error_hours
+    missing_after_days: Annotated[
+        int, _setting("Days after which a day has to have usage.", text="", minimum=0)
+    ] = Limits.missing_after_days
+    payers: Annotated[
+        list[str],
+        _setting("Accounts that may pay; any where it is empty.", ["000123456789"], text=""),
+    ] = Field(default=[])
+    plan_tolerance: Annotated[
+        float,
+        _setting("Amount by which an hour of a Savings Plan may be off.", text="", minimum=0),
+    ] = Limits.plan_tolerance
+    untagged_percent: Annotated[
+        float,
+        _setting("Per cent of the cost of usage that may carry no tag.", text="", minimum=0),
+    ] = Limits.untagged_percent
+
+    @property
+    def limits(self) -> Limits:
+        """The limits as the checks take them."""
+        return Limits(**{**self.model_dump(), "payers": tuple(self.payers)})
 
 
 class ExportSettings(dg.Model, dg.Resolvable):
@@ -265,11 +314,28 @@ class ExportSettings(dg.Model, dg.Resolvable):
         ),
     ] = SAME_CONTENT_UP_TO_MB
 
+    checks: Annotated[
+        BillLimits,
+        _setting(
+            "From where on the checks of the bill fail.",
+            {"untagged_percent": 10, "payers": ["000123456789"]},
+            text="",
+        ),
+    ] = Field(default_factory=BillLimits)
+
     @field_validator("name", "namespace")
     @classmethod
     def _is_name(cls, value: str) -> str:
         if _NAME.fullmatch(value) is None:
             msg = f"{value!r} is no name: a letter first, then lower-case letters, digits and underscores"
+            raise ValueError(msg)
+        return value
+
+    @field_validator("name")
+    @classmethod
+    def _is_free(cls, value: str) -> str:
+        if value in LAKE_TABLES:
+            msg = f"{value!r} is the name of a table that the lake keeps about all exports"
             raise ValueError(msg)
         return value
 

@@ -50,6 +50,9 @@ class Roles:
         time_interval: That time interval.
         charge_type: Kind of charge: usage, tax, credit, fee.
         service: Service that was used.
+        invoice: Id of the invoice that the row is on; empty until it is issued.
+        issuer: Company that issues it.
+        savings_plan: Savings Plan that covers the usage.
     """
 
     period_start: str | None = None
@@ -62,6 +65,9 @@ class Roles:
     time_interval: str | None = None
     charge_type: str | None = None
     service: str | None = None
+    invoice: str | None = None
+    issuer: str | None = None
+    savings_plan: str | None = None
 
 
 class Lifted(NamedTuple):

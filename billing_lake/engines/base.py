@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Protocol
 
+from billing_lake.domain.bill import Bill, Charges
 from billing_lake.domain.content import Content
 from billing_lake.domain.profiles import Profile
 from billing_lake.domain.quality import Quality
 from billing_lake.domain.schemas import Column
 from billing_lake.domain.sources import EncodedFile, EncodeTarget, Source
+from billing_lake.domain.story import Amount
 
 Log = Callable[[str], None]
 """Takes a line about progress."""
@@ -69,6 +71,32 @@ class Reader(Protocol):
 
     def quality(self, source: Source, period: str) -> Quality:
         """Look at the Parquet files ``source`` of the billing period ``period``."""
+
+    def groups(
+        self, source: Source, keys: Sequence[str | None], cost: str
+    ) -> Mapping[tuple[str | None, ...], Amount]:
+        """Total the column ``cost`` of the Parquet files ``source`` by the values of the columns ``keys``, exactly.
+
+        A column that is None or not there has no value, and neither has empty text.
+        """
+
+    def bill(
+        self,
+        source: Source,
+        cost: str,
+        charges: Charges = ...,
+        tags: Collection[str] = ...,
+        figures: Collection[str] = ...,
+    ) -> Bill:
+        """Return figures of the Parquet files ``source``, all of them from one reading; see `Bill`.
+
+        Args:
+            source: The files, with their roles.
+            cost: The column of the cost that is looked at.
+            charges: What the kinds of charge mean.
+            tags: Columns of tags.
+            figures: Names of the figures that are wanted; all unless given.
+        """
 
     def preview(self, source: Source, columns: Sequence[str], rows: int) -> list[dict[str, str]]:
         """Return the first rows of Parquet files, the cells as text."""

@@ -6,18 +6,21 @@ Fast enough that most organisations never need another; nothing to start, nothin
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from billing_lake.domain.bill import FIGURES, Charges
 from billing_lake.files.local import LocalFiles
 
 if TYPE_CHECKING:
+    from billing_lake.domain.bill import Bill
     from billing_lake.domain.content import Content
     from billing_lake.domain.profiles import Profile
     from billing_lake.domain.quality import Quality
     from billing_lake.domain.schemas import Column
     from billing_lake.domain.sources import EncodedFile, EncodeTarget, Source
+    from billing_lake.domain.story import Amount
     from billing_lake.engines.base import Log
     from billing_lake.engines.polars_access import Access
     from billing_lake.files.base import Files
@@ -70,6 +73,27 @@ class PolarsEngine:
         from billing_lake.engines.polars_tables import table_quality
 
         return table_quality(source, period, self._access)
+
+    def groups(
+        self, source: Source, keys: Sequence[str | None], cost: str
+    ) -> Mapping[tuple[str | None, ...], Amount]:
+        """See `Reader.groups`."""
+        from billing_lake.engines.polars_groups import table_groups
+
+        return table_groups(source, keys, cost, self._access)
+
+    def bill(
+        self,
+        source: Source,
+        cost: str,
+        charges: Charges = Charges(),  # noqa: B008 -- it never changes
+        tags: Collection[str] = (),
+        figures: Collection[str] = FIGURES,
+    ) -> Bill:
+        """See `Reader.bill`."""
+        from billing_lake.engines.polars_bill import table_bill
+
+        return table_bill(source, cost, charges, tags, self._access, figures)
 
     def content(self, source: Source, columns: Sequence[Column]) -> Content:
         """See `Reader.content`."""

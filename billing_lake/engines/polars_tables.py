@@ -44,8 +44,8 @@ def _profile_file(source: Source, access: Access) -> Profile:
     ends = [pl.len().alias("rows")]
     if usage := _present(source, source.roles.usage_start):
         ends += [pl.col(usage).min().alias("first"), pl.col(usage).max().alias("last")]
-    rows = _scan(source, access)
-    groups = _collect(source, rows.group_by(currency.alias("currency")).agg(ends)).to_dicts()
+    rows = scan(source, access)
+    groups = collect(source, rows.group_by(currency.alias("currency")).agg(ends)).to_dicts()
     moments = [
         group[end].isoformat() for group in groups for end in ("first", "last") if group.get(end)
     ]
@@ -75,7 +75,7 @@ def _filled(source: Source, access: Access) -> dict[str, int]:
     unsaid = [name for name in names if name in present and name not in nulls]
     counts = {name: rows - nulls[name] for name in names if name in nulls}
     if unsaid:
-        found = _collect(source, _scan(source, access).select(pl.col(unsaid).count()))
+        found = collect(source, scan(source, access).select(pl.col(unsaid).count()))
         counts |= found.row(0, named=True)
     return counts
 
@@ -96,7 +96,7 @@ def _content_of_file(
         with access.files.open(file.uri) as stream:
             groups = row_groups(stream)
         for start, count in groups:
-            rows = _scan(source, access).slice(start, count)
+            rows = scan(source, access).slice(start, count)
             yield hashed(rows, columns, engine="streaming")
 
 
@@ -105,8 +105,8 @@ def table_quality(source: Source, period: str, access: Access) -> Quality:
     import polars as pl
 
     start, end = bounds(period)
-    rows = _scan(source, access)
-    versions = _collect(source, rows.group_by(DELIVERY_VERSION).agg(pl.len()))
+    rows = scan(source, access)
+    versions = collect(source, rows.group_by(DELIVERY_VERSION).agg(pl.len()))
     outside: dict[str, int] = {}
     if name := _present(source, source.roles.usage_start):
         usage = pl.col(name)
@@ -115,7 +115,7 @@ def table_quality(source: Source, period: str, access: Access) -> Quality:
             .group_by(usage.dt.strftime("%Y-%m-%d"))
             .agg(pl.len())
         )
-        outside = dict(sorted(_collect(source, stray).iter_rows()))
+        outside = dict(sorted(collect(source, stray).iter_rows()))
     return Quality(
         versions=dict(versions.iter_rows()),
         outside=outside,
@@ -127,7 +127,7 @@ def table_preview(
     source: Source, columns: Sequence[str], rows: int, access: Access
 ) -> list[dict[str, str]]:
     """Return the first ``rows`` rows of Parquet files, the cells as text."""
-    frame = _collect(source, _scan(source, access).select(columns).head(rows))
+    frame = collect(source, scan(source, access).select(columns).head(rows))
     return [
         {name: "" if cell is None else str(cell) for name, cell in row.items()}
         for row in frame.to_dicts()
@@ -148,13 +148,13 @@ def _duplicates(source: Source, access: Access) -> int:
         return 0
     item, interval = pl.col(id_), pl.col(time_interval)
     hashed = (item.hash(1) ^ interval.hash(2)).alias("hash")
-    hashes = _collect(source, _scan(source, access).select(hashed))["hash"].sort()
+    hashes = collect(source, scan(source, access).select(hashed))["hash"].sort()
     if hashes.n_unique() == len(hashes):
         return 0
     repeated = hashes.filter(hashes == hashes.shift()).unique()
-    suspects = _scan(source, access).filter(hashed.is_in(repeated.implode())).select(item, interval)
+    suspects = scan(source, access).filter(hashed.is_in(repeated.implode())).select(item, interval)
     counts = suspects.group_by(item, interval).agg(pl.len()).select((pl.col("len") - 1).sum())
-    return int(_collect(source, counts).item())
+    return int(collect(source, counts).item())
 
 
 def _present(source: Source, name: str | None) -> str | None:
@@ -162,7 +162,8 @@ def _present(source: Source, name: str | None) -> str | None:
     return name if name is not None and source.type_of(name) is not None else None
 
 
-def _scan(source: Source, access: Access) -> pl.LazyFrame:
+def scan(source: Source, access: Access) -> pl.LazyFrame:
+    """Return the rows of the Parquet files of ``source``, with all of its columns."""
     import polars as pl
 
     schema = {column.name: polars_type(column.type) for column in source.columns}
@@ -176,7 +177,12 @@ def _scan(source: Source, access: Access) -> pl.LazyFrame:
     )
 
 
-def _collect(source: Source, frame: pl.LazyFrame) -> pl.DataFrame:
+def collect(source: Source, frame: pl.LazyFrame) -> pl.DataFrame:
+    """Return what was asked of the rows of ``source``, streamed.
+
+    Raises:
+        TableError: A file is missing or unreadable.
+    """
     with _readable(source):
         return frame.collect(engine="streaming")
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 
+from billing_lake.domain.bill import Charges
 from billing_lake.domain.column_names import LAKE_COLUMNS
 from billing_lake.domain.deliveries import Layout
 from billing_lake.domain.errors import ReportFileError, shown
@@ -58,6 +59,8 @@ class Format:
         preview: Columns by which a person recognises a report.
         headline_costs: The costs that are shown first and plotted, in order, with a short name of each: `unblended_cost`.
         chosen_by_sql: Whether an export's owner chooses its columns by SQL, and may give them other names.
+        charges: What the kinds of charge mean.
+        is_tag: Says whether a column holds a tag of the user's own, as text.
         may_be_empty: Whether a report file may hold nothing at all, not even a header.
         lifted: Columns that an export's settings make of keys of maps.
     """
@@ -82,6 +85,8 @@ class Format:
     preview: tuple[str, ...]
     headline_costs: Mapping[str, str]
     chosen_by_sql: bool = False
+    charges: Charges = field(default_factory=Charges)
+    is_tag: Callable[[str], bool] = lambda _: False
     may_be_empty: bool = False
     lifted: tuple[Lifted, ...] = ()
 

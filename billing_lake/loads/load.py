@@ -27,6 +27,8 @@ from billing_lake.domain.sources import Encoded, EncodedFile, EncodeTarget
 from billing_lake.engines.base import Engine, Log, facts_of
 from billing_lake.landing.deliveries import verify_unchanged
 from billing_lake.loads.exports import TABLE_ASSETS, Export, Table, TableOutput, table_of
+from billing_lake.loads.ledger_rows import delivery_properties
+from billing_lake.loads.story import Ledger, Recorded
 from billing_lake.tables.base import BEFORE, RUN_PROPERTY, VERSION_PROPERTY, Commit
 
 
@@ -41,6 +43,8 @@ class Loaded:
         seconds: How long it took.
         encoded_here: Whether the files were encoded for this table, not taken over.
         facts: Which engine encoded it, and what it says about that.
+        recorded: What the ledger got, by billing period: this delivery, where all tables of the export hold it now, and any that it
+            lacked.
     """
 
     encoded: Encoded
@@ -49,6 +53,7 @@ class Loaded:
     seconds: float
     encoded_here: bool
     facts: Mapping[str, str | int | float] = field(default_factory=dict)
+    recorded: Mapping[str, Recorded] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,8 +85,21 @@ class Loader:
             encoded: The delivery as files of another table, if there are any; taken over where they fit.
 
         Raises:
-            BillingLakeError: The table's rows are as they were before.
+            BillingLakeError: The table's rows are as they were before, unless what fails is the row of the ledger: the next load
+                makes up for it.
         """
+        ledger = Ledger(lake=self.lake, export=self.export, log=self.log, run_id=self.run_id)
+        is_own = table.name == self.export.table
+        if is_own and table.output == self.export.outputs[0]:
+            # What a killed load left out is recorded before its rows are replaced.
+            ledger.record()
+        loaded = self._load(table, crawl, encoded)
+        is_last = table.output != self.export.outputs[0] or len(self.export.outputs) == 1
+        if not (is_own and is_last):
+            return loaded
+        return replace(loaded, recorded=ledger.record(crawl, loaded.commit))
+
+    def _load(self, table: Table, crawl: Crawl, encoded: Encoded | None) -> Loaded:
         started = time.monotonic()
         if encoded is not None and self._is_of(encoded, crawl, table):
             try:
@@ -255,7 +273,8 @@ def encode(engine: Engine, crawl: Crawl, fields: tuple[Field, ...], folder: str)
 
 def commit_properties(delivery: Delivery, run_id: str) -> dict[str, str]:
     """Return what is recorded with a commit about the delivery that a period holds by it."""
-    return {VERSION_PROPERTY: delivery.version, RUN_PROPERTY: run_id}
+    about = {VERSION_PROPERTY: delivery.version, RUN_PROPERTY: run_id}
+    return {**about, **delivery_properties(delivery)}
 
 
 def _refuse_remains(table: Table) -> None:

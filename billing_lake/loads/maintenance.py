@@ -13,6 +13,7 @@ from datetime import datetime, timezone
 from billing_lake.deployments.base import Lake
 from billing_lake.engines.base import Log
 from billing_lake.loads.exports import Export, static_table_of, tables_of
+from billing_lake.sql.tables import LAKE_TABLES
 from billing_lake.tables.base import BEFORE, REBUILT, CleanUp, TableCatalog
 
 
@@ -52,8 +53,11 @@ def maintain(lake: Lake, export: Export, what: CleanUp, log: Log) -> dict[str, l
 def _names(export: Export, catalog: TableCatalog) -> Iterator[str]:
     """Yield the export's tables in a catalog, which may hold others' too: its own, and what rebuilds left of it."""
     beside = (f"{export.table}{REBUILT}", f"{export.table}{BEFORE}")
+    own = {export.table, export.static_table}
+    # Those of all exports of the namespace; whoever comes first cleans them up.
+    story = {f"{export.namespace}.{name}" for name in LAKE_TABLES}
     for table in catalog.tables():
-        if table in {export.table, export.static_table} or table.startswith(beside):
+        if table in own | story or table.startswith(beside):
             yield table
 
 

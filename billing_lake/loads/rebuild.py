@@ -34,6 +34,7 @@ from billing_lake.loads.crawl import crawl_delivery
 from billing_lake.loads.exports import Export, Table, tables_of
 from billing_lake.loads.load import commit_properties, encode
 from billing_lake.loads.prove import prove
+from billing_lake.loads.story import Ledger
 from billing_lake.tables.base import Commit
 
 _ATTEMPTS = 5
@@ -102,6 +103,7 @@ class Rebuilder:
                         raise
                     self.log(f"rebuild: looking again, because {error.what}")
                 else:
+                    Ledger(lake=self.lake, export=self.export, log=self.log).record()
                     return Rebuilt(
                         periods={p: crawl.profile.rows for p, crawl in crawls.items()},
                         old={

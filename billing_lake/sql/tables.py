@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 DEFAULT_CATALOG = "iceberg"
 CATALOGS = (DEFAULT_CATALOG, "s3tables", "hive")
 
+LAKE_TABLES = ("deliveries", "restatements")
+"""Names of the tables that the lake keeps about its loads, in each namespace; no export can have one of them."""
+
 Dialect = Literal["duckdb", "athena"]
 """The dialects of SQL, by sqlglot's names for them."""
 
@@ -189,5 +192,6 @@ def _without_namespace(catalog: str, table: str) -> tuple[str, str]:
 
 
 def _is_of_export(table: str) -> bool:
-    """Say whether a table is an export's own: no static files, and nothing that a rebuild works on or left."""
-    return not table.endswith("_static") and "__" not in table
+    """Say whether a table is an export's own: no static files, nothing that a rebuild works on or left, and no story of loads."""
+    kept = parts(table)[1] in LAKE_TABLES
+    return not kept and not table.endswith("_static") and "__" not in table

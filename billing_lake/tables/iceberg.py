@@ -181,11 +181,12 @@ class IcebergTables:
         properties: Mapping[str, str],
         verify: Callable[[], None],
         log: Callable[[str], None] = lambda _: None,
+        keeps: bool = False,
     ) -> Commit:
         """Make the period hold exactly the rows of ``encoded``, in one snapshot; see `TableCatalog.replace_period`.
 
         Readers see the old period or the new one, also when the process is killed. Files that were placed and not committed are
-        removed; after a kill `remove_orphans` finds them.
+        removed; after a kill `remove_orphans` finds them. With ``keeps`` the rows that the period holds stay beside the new ones.
         """
         check_key(key)
         return self._commit(
@@ -196,6 +197,7 @@ class IcebergTables:
                 {key.period: dict(properties)},
                 verify,
                 log,
+                keeps=keeps,
             )
         )
 

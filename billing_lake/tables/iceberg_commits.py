@@ -238,7 +238,11 @@ def overwrite(table: Table, replacement: Replacement) -> Table:
     from pyiceberg.table.update.snapshot import ManageSnapshots
 
     before = table.current_snapshot()
-    replaced = [task.file for task in table.scan(row_filter=replacement.replaced()).plan_files()]
+    replaced = (
+        []
+        if replacement.keeps
+        else [task.file for task in table.scan(row_filter=replacement.replaced()).plan_files()]
+    )
     with table.transaction() as transaction:
         change_columns(transaction, _column_changes(table, replacement))
         added = _data_files(table, transaction, replacement)

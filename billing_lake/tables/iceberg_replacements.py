@@ -55,6 +55,7 @@ class Replacement:
         verify: Raises where a delivery is no longer the one in storage.
         log: Called with lines about the progress of the files.
         whole: Whether periods that are not among ``periods`` are emptied, and columns may be exchanged.
+        keeps: Whether the rows that the replaced periods hold stay, and those of ``periods`` are added.
         tag: Name of a tag for the snapshot before the replacement, unless the table has such a tag.
         token: Marks the replacement's snapshot.
         table_uuid: The table that the files were placed for.
@@ -71,6 +72,7 @@ class Replacement:
     verify: Callable[[], None]
     log: Callable[[str], None]
     whole: bool = False
+    keeps: bool = False
     tag: str | None = None
     token: str = field(default_factory=lambda: uuid.uuid4().hex)
     table_uuid: uuid.UUID | None = None
@@ -145,6 +147,29 @@ def held(table: Table, export: str) -> dict[str, str]:
         for period, (identity, _, token) in recorded.items()
         if token not in taken_back
     }
+
+
+def mark_of(table: Table, key: PeriodKey) -> str | None:
+    """Return what the table says of the last replacement of a period; another one gives another text."""
+    return table.properties.get(f"{_HELD}{key.export}.{key.period}")
+
+
+def is_shared(table: Table, export: str) -> bool:
+    """Say whether another export than ``export`` has had rows in the table."""
+    own = f"{_HELD}{export}."
+    return any(name.startswith(_HELD) and not name.startswith(own) for name in table.properties)
+
+
+def last_replacement(table: Table, key: PeriodKey, identity: str) -> Snapshot | None:
+    """Return the snapshot by which a period last got the rows of a delivery, as far as it is kept."""
+    from pyiceberg.table.snapshots import ancestors_of
+
+    for one in ancestors_of(table.current_snapshot(), table.metadata):
+        about = recorded_about(one, key)
+        # A rebuild records no identities.
+        if about is not None and about.get(DELIVERY_PROPERTY, identity) == identity:
+            return one
+    return None
 
 
 def commit_of(table: Table, replacement: Replacement) -> Commit:

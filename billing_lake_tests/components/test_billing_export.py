@@ -97,6 +97,8 @@ def test_an_export_is_its_assets_its_jobs_and_its_sensor(tmp_path: Path) -> None
         "raw_reports",
         "crawler_table",
         "iceberg_table",
+        "deliveries",
+        "restatements",
         "iceberg_static",
     }
     jobs = ("load", "rebuild_tables", "maintenance")

@@ -8,6 +8,9 @@ from pathlib import Path
 import billing_lake
 
 _NAME = re.compile(r"\b(?:line_?item_|bill_|identity_|savings_?plan_)\w+", re.IGNORECASE)
+_NO_COLUMN = {"savings_plan_balance"}
+"""A check, which is called after what it is about."""
+
 _MAY_KNOW = {"formats", "sample", "sql"}
 
 
@@ -18,6 +21,7 @@ def test_no_other_package_names_a_column_of_an_export() -> None:
         for path in root.rglob("*.py")
         if path.relative_to(root).parts[0] not in _MAY_KNOW
         for name in _NAME.findall(path.read_text())
+        if name not in _NO_COLUMN
     }
     assert found == set()
 

@@ -24,7 +24,8 @@ def test_a_load_reads_the_fields_of_each_table_few_times(
         fields = kind.fields
 
         def counted(self: object, table: str, fields: Callable[..., object] = fields) -> object:
-            reads[getattr(self, "name", "hive")] += 1
+            if table == lake.table:
+                reads[getattr(self, "name", "hive")] += 1
             return fields(self, table)
 
         monkeypatch.setattr(kind, "fields", counted)

@@ -28,6 +28,7 @@ CUR2 = Format(
     is_cost=legacy.is_cost,
     describe=descriptions.describe,
     roles=columns.ROLES,
+    charges=columns.CHARGES,
     nulls=("",),
     known_columns=columns.KNOWN_COLUMNS,
     required=columns.REQUIRED,

@@ -11,6 +11,7 @@ from billing_lake.domain.types import DECIMAL, STRING, TIMESTAMP, Map, Type
 from billing_lake.formats.legacy_cur import columns as legacy
 
 ROLES = legacy.ROLES
+CHARGES = legacy.CHARGES
 
 REQUIRED = (
     "bill_payer_account_id",

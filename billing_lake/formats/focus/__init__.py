@@ -28,6 +28,7 @@ FOCUS = Format(
     is_cost=columns.is_cost,
     describe=descriptions.describe,
     roles=columns.ROLES,
+    charges=columns.CHARGES,
     nulls=("", QUOTED_EMPTY, "NULL"),
     known_columns=columns.KNOWN_COLUMNS,
     required=columns.REQUIRED,

@@ -8,6 +8,7 @@ has none.
 
 from __future__ import annotations
 
+from billing_lake.domain.bill import Charges
 from billing_lake.domain.sources import Roles
 from billing_lake.domain.types import DECIMAL, STRING, TIMESTAMP, Map, Type
 
@@ -20,7 +21,12 @@ ROLES = Roles(
     payer="billingaccountid",
     charge_type="chargecategory",
     service="servicename",
+    invoice="invoiceid",
+    issuer="invoiceissuername",
 )
+
+CHARGES = Charges(known=frozenset(("Adjustment", "Credit", "Purchase", "Tax", "Usage")))
+"""Nothing is said of costs below zero: a correction has the category of what it corrects."""
 
 REQUIRED = ("billingperiodstart", "chargeperiodstart", "billingcurrency", "billedcost")
 """Columns without which a report can be neither dated nor totalled."""

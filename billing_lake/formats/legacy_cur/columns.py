@@ -9,6 +9,7 @@ Intelligence Dashboards; money is DECIMAL here where those use DOUBLE, so that t
 
 from __future__ import annotations
 
+from billing_lake.domain.bill import Charges
 from billing_lake.domain.sources import Roles
 from billing_lake.domain.types import DECIMAL, STRING, TIMESTAMP, Type
 
@@ -23,6 +24,9 @@ ROLES = Roles(
     time_interval="identity_time_interval",
     charge_type="line_item_line_item_type",
     service="line_item_product_code",
+    invoice="bill_invoice_id",
+    issuer="bill_invoicing_entity",
+    savings_plan="savings_plan_savings_plan_a_r_n",
 )
 
 REQUIRED = (
@@ -54,6 +58,32 @@ HEADLINE_COSTS = {
     "pricing_public_on_demand_cost": "on_demand_cost",
 }
 """Costs that are shown first and plotted over months, the one of the invoice before the others, with a short name each."""
+
+_REDUCTIONS = frozenset(
+    (
+        "BundledDiscount",
+        "Credit",
+        "Discount",
+        "EdpDiscount",
+        "PrivateRateDiscount",
+        "Refund",
+        "SavingsPlanNegation",
+        "SppDiscount",
+    )
+)
+_USAGE = frozenset(("DiscountedUsage", "FlatRateSubscription", "SavingsPlanCoveredUsage", "Usage"))
+
+CHARGES = Charges(
+    known=_REDUCTIONS
+    | _USAGE
+    | {"Fee", "RIFee", "SavingsPlanRecurringFee", "SavingsPlanUpfrontFee", "Tax"},
+    # A tax is taken back as a tax.
+    negative=_REDUCTIONS | {"Tax"},
+    covered="SavingsPlanCoveredUsage",
+    negation="SavingsPlanNegation",
+    taggable=_USAGE,
+    account_digits=12,
+)
 
 _TEXT = """
 identity_line_item_id identity_time_interval bill_invoice_id bill_invoicing_entity bill_billing_entity bill_bill_type
@@ -144,3 +174,8 @@ def type_of(name: str) -> Type:
 def is_cost(name: str) -> bool:
     """Say whether ``name`` is money, and so belongs to the totals that a proof compares."""
     return name in _COSTS or (name.startswith(_MEASURED_FAMILIES) and name.endswith(_COST_ENDINGS))
+
+
+def is_tag(name: str) -> bool:
+    """Say whether ``name`` is a tag of the user's own."""
+    return name.startswith("resource_tags_user_")

@@ -1,0 +1,68 @@
+"""Why each check of a bill is made, and how what it complains of is shown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from decimal import Decimal
+from typing import Any
+
+import dagster as dg
+
+from billing_lake.assets import markdown
+from billing_lake.domain.errors import number, shown
+
+DESCRIPTIONS = {
+    "restatement_size": (
+        "The costs of past days moved little since the delivery before, and the month's total did not fall by much: a delivery that "
+        "lacks files, or a mistake at the provider, would show here."
+    ),
+    "closed_month_moved": (
+        "The costs of a month that was closed by invoices are still those that were reported then. They are kept under the tag "
+        "closed-<period>."
+    ),
+    "freshness": "The open month was delivered lately: a bill that is not delivered any more looks like a cheap month.",
+    "missing_days": "Every day up to two days before the delivery has usage: a day without any was most likely not delivered.",
+    "one_currency_per_payer": "Each account that pays is billed in one currency, so that its costs can be added up.",
+    "negative_costs": "Costs below zero belong to credits, refunds, discounts and the like, and to nothing else.",
+    "unknown_charge_types": "Every kind of charge is known: a new one may have to be counted in another way.",
+    "account_ids": "Accounts are text of 12 digits: a spreadsheet takes the zeros before the first digit away.",
+    "payer_allow_list": "Only accounts that are listed in `checks.payers` pay: another one's bill does not belong here.",
+    "savings_plan_balance": (
+        "For each Savings Plan and hour, what its covered usage would have cost and what is taken back of it are the same."
+    ),
+    "untagged_share": "Most of the cost of usage carries a tag of your own, so that somebody can be asked about it.",
+}
+"""The checks, with the reason of each."""
+
+ROWS = 20
+"""Rows of a table of what a check complains of."""
+
+_NAMED = 3
+_PERCENT = Decimal(100)
+
+
+def share(part: Decimal, whole: Decimal) -> float:
+    """Return a part in per cent; a part of nothing is all of it."""
+    if not whole:
+        return 100.0 if part else 0.0
+    return float(_PERCENT * abs(part) / abs(whole)) if part else 0.0
+
+
+def money(amount: Decimal) -> str:
+    """Return an amount in cents."""
+    return number(round(amount, 2))
+
+
+def named(names: Iterable[str]) -> str:
+    """Return the first of some names, and how many more there are."""
+    listed = [shown(name, 40) for name in names]
+    more = f" and {len(listed) - _NAMED} more" if len(listed) > _NAMED else ""
+    return ", ".join(listed[:_NAMED]) + more
+
+
+def offending(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> dg.MarkdownMetadataValue:
+    """Return the first rows of what a check complains of, as a table."""
+    listed = list(rows)
+    table = markdown.table(head, listed[:ROWS])
+    more = len(listed) - ROWS
+    return dg.MetadataValue.md(f"{table}\n\n… and {more:,} more rows" if more > 0 else table)

@@ -1,0 +1,156 @@
+"""The figures of a bill, from one reading of a table's files: row group by row group, a few columns, so that memory is bounded."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import replace
+from datetime import timezone
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+from billing_lake.domain.bill import Bill, Charges
+from billing_lake.domain.story import Amount
+from billing_lake.domain.types import DECIMAL, STRING, TIMESTAMP
+from billing_lake.engines.cell_counts import row_groups
+from billing_lake.engines.polars_parsing import filled
+from billing_lake.engines.polars_tables import collect, scan
+from billing_lake.engines.polars_types import polars_type
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from billing_lake.domain.sources import Source
+    from billing_lake.engines.polars_access import Access
+
+_GROUPS = {
+    "days": ("day", "service", "currency"),
+    "payers": ("payer", "account", "currency"),
+    "charges": ("charge_type", "service", "currency"),
+    "negative": ("charge_type", "service", "currency"),
+    "plans": ("savings_plan", "start"),
+    "usage": ("currency",),
+    "untagged": ("currency",),
+}
+"""What the rows of each figure are grouped by."""
+
+
+def table_bill(
+    source: Source,
+    cost: str,
+    charges: Charges,
+    tags: Collection[str],
+    access: Access,
+    figures: Collection[str],
+) -> Bill:
+    """Return figures of the rows of a table's files.
+
+    Args:
+        source: The files, with their roles.
+        cost: The column of the cost that is looked at.
+        charges: What the kinds of charge mean.
+        tags: Columns of tags.
+        access: Opens the files.
+        figures: Names of the figures that are wanted.
+    """
+    import polars as pl
+
+    parts: dict[str, list[pl.DataFrame]] = {name: [] for name in figures}
+    for rows in _parts(source, _cells(source, cost, tags), access):
+        for name, part in parts.items():
+            part.append(_grouped(_chosen(rows, name, charges), _GROUPS[name]))
+    whole = {
+        name: pl.concat(part)
+        .group_by(_GROUPS[name])
+        .agg(pl.col("items").sum(), pl.col("cost").sum())
+        .rows()
+        for name, part in parts.items()
+        if part
+    }
+    return Bill(
+        days={
+            (None if day is None else day.isoformat(), service, currency): Amount(items, money)
+            for day, service, currency, items, money in whole.get("days", ())
+        },
+        payers={row[:-2]: row[-2] for row in whole.get("payers", ())},
+        charges=_amounts(whole.get("charges", ())),
+        negative=_amounts(whole.get("negative", ())),
+        plans={
+            (plan, None if start is None else start.astimezone(timezone.utc)): money
+            for plan, start, _, money in whole.get("plans", ())
+        },
+        usage=_money(whole.get("usage", ())),
+        untagged=_money(whole.get("untagged", ())),
+    )
+
+
+def _parts(source: Source, cells: Sequence[pl.Expr], access: Access) -> Iterator[pl.DataFrame]:
+    for file in source.files:
+        one = replace(source, files=(file,))
+        with access.files.open(file.uri) as stream:
+            groups = row_groups(stream)
+        for start, count in groups:
+            yield collect(one, scan(one, access).slice(start, count).select(cells))
+
+
+def _cells(source: Source, cost: str, tags: Collection[str]) -> list[pl.Expr]:
+    """Return the cells that figures are made of, by roles; what the source lacks is NULL."""
+    import polars as pl
+
+    types = {one.name: one.type for one in source.columns}
+    roles = source.roles
+
+    def text(name: str | None) -> pl.Expr:
+        if name is None or name not in types:
+            return pl.lit(None, pl.String())
+        return filled(pl.col(name) if types[name] == STRING else pl.col(name).cast(pl.String()))
+
+    start = roles.usage_start
+    has_start = start is not None and types.get(start) == TIMESTAMP
+    moment = (
+        pl.col(start) if start is not None and has_start else pl.lit(None, polars_type(TIMESTAMP))
+    )
+    money = pl.col(cost) if cost in types else pl.lit(0)
+    tagged = [filled(pl.col(name)).is_not_null() for name in tags if types.get(name) == STRING]
+    return [
+        money.fill_null(0).cast(polars_type(DECIMAL)).alias("cost"),
+        moment.alias("start"),
+        moment.dt.date().alias("day"),
+        (pl.any_horizontal(tagged) if tagged else pl.lit(value=False)).alias("tagged"),
+        *(
+            text(getattr(roles, name)).alias(name)
+            for name in ("payer", "account", "service", "currency", "charge_type", "savings_plan")
+        ),
+    ]
+
+
+def _chosen(rows: pl.DataFrame, figure: str, charges: Charges) -> pl.DataFrame:
+    """Return the rows that a figure is about."""
+    import polars as pl
+
+    kind = pl.col("charge_type")
+    match figure:
+        case "negative":
+            return rows.filter(pl.col("cost") < 0)
+        case "plans":
+            both = [charges.covered, charges.negation]
+            return rows.filter(kind.is_in(both), pl.col("savings_plan").is_not_null())
+        case "usage":
+            return rows.filter(kind.is_in(list(charges.taggable)))
+        case "untagged":
+            return rows.filter(kind.is_in(list(charges.taggable)), ~pl.col("tagged"))
+        case _:
+            return rows
+
+
+def _grouped(rows: pl.DataFrame, by: Sequence[str]) -> pl.DataFrame:
+    import polars as pl
+
+    return rows.group_by(by).agg(pl.len().alias("items"), pl.col("cost").sum())
+
+
+def _amounts(rows: Collection[tuple[Any, ...]]) -> dict[Any, Amount]:
+    return {row[:-2]: Amount(row[-2], row[-1]) for row in rows}
+
+
+def _money(rows: Collection[tuple[Any, ...]]) -> dict[str | None, Decimal]:
+    return {currency: money for currency, _, money in rows}

@@ -185,6 +185,8 @@ def _report(out: Console, lake: LocalLake, export: Export, story: list[Loaded]) 
         report.print_proofs(out, list(latest.values()))
         report.print_schema_diff(out, story[-1])
         report.print_services(out, lake_sql, export.table)
+    restated = next(one.chapter.period for one in reversed(story) if one.chapter.restatement)
+    report.print_story(out, lake, restated)
 
 
 def _next(out: Console, lake: LocalLake, table: str, log: Path, asked: Mapping[str, str]) -> None:
@@ -199,6 +201,7 @@ def _next(out: Console, lake: LocalLake, table: str, log: Path, asked: Mapping[s
         ("See the runs, tables and checks", f"{shell}make dev", "then http://localhost:3000"),
         ("Ask the tables", f"{shell}{command} query --named cost-by-day --period 2025-03", ""),
         ("", f'{shell}{command} query "SELECT * FROM {table} LIMIT 3"', ""),  # noqa: S608 -- shown, not run
+        ("See how months came about", f"{shell}{command} months", ""),
         ("Dagster's log of this", _near(log), ""),
         ("Be rid of all this", f"rm -r {_near(lake.home)}", ""),
     ]

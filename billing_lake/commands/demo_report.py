@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from billing_lake.commands.demo_runs import Run
+    from billing_lake.deployments import Lake
     from billing_lake.sample import SampleDelivery
     from billing_lake.sql.lake_sql import LakeSql
 
@@ -24,6 +25,7 @@ _CATALOGS = {"hive_table": "hive", "iceberg_table": "iceberg", "s3_table": "s3ta
 """The catalog in which SQL finds the table of an asset."""
 
 _TOP = 8
+_CHANGES = 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,6 +128,25 @@ def print_services(out: Console, lake_sql: LakeSql, table: str) -> None:
     heading(out, "Top services by cost (rounded to cents here; `query` gives every digit)")
     sql = f"{named_sql(lake_sql, 'cost-by-service', table=table)} LIMIT {_TOP}"
     print_table(lake_sql.ask(sql), out, 0, cents=True)
+
+
+def print_story(out: Console, lake: Lake, period: str) -> None:
+    """Show how a month came to be what it is: its deliveries, and the largest changes of the last one."""
+    from billing_lake.loads.months import months, restatements
+
+    (month,) = months(lake, period=period)
+    heading(out, f"The story of {period}")
+    for row in month.deliveries:
+        cost = ", ".join(f"{as_text(cost)} {currency}" for currency, cost in row.costs.items())
+        out.print(
+            f"  delivery {row.delivery_version}  {row.month_state:<8}  {cost}", soft_wrap=True
+        )
+    last = month.last.delivery_identity
+    changed = [one for one in restatements(lake, period) if one["after_identity"] == last]
+    shown = ("account", "service", "charge_type", "currency", "cost_change")
+    rows = [tuple(as_text(one[name]) for name in shown) for one in changed[:_CHANGES]]
+    out.print(f"  {len(changed)} groups of costs changed with the last delivery; the largest:")
+    out.print(rows_table(shown, ("", "", "", "", "DECIMAL"), rows))
 
 
 def heading(out: Console, text: str) -> None:

@@ -1,6 +1,7 @@
 """The export that the demo loads: written down here, so that nobody edits it."""
 
 from billing_lake.components.billing_export import BillingExport
+from billing_lake.components.export_settings import BillLimits
 
 
 def demo_export() -> BillingExport:
@@ -13,4 +14,6 @@ def demo_export() -> BillingExport:
         start="2025-01",
         end="2025-03",
         owners=["team:finops"],
+        # The restated month corrects the prices of a service by 4 %.
+        checks=BillLimits(restatement_percent=5),
     )

@@ -126,7 +126,9 @@ def test_it_says_what_was_new_and_what_was_replaced(demo: Demo) -> None:
 
 def test_it_shows_proofs_the_new_column_services_and_the_way_on(demo: Demo) -> None:
     out = demo.first.stdout
-    assert len(re.findall(rf"{ROWS} = {ROWS} rows +✓ all \d passed", out)) == 9
+    assert "The story of 2025-02" in out
+    assert re.search(r"SETTLING.*\n.*CLOSED", out)
+    assert len(re.findall(rf"{ROWS} = {ROWS} rows +✓ all \d+ passed", out)) == 9
     follow = "2025-03: 1 changed column, which the tables follow: resource_tags_user_project (new)"
     assert follow in out
     assert "AmazonEC2" in out

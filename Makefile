@@ -60,7 +60,8 @@ glue-package: $(SET) ## Build what a Glue job is given: dist/glue_main.py and di
 infra-synth: $(INFRA) $(if $(findstring glue,$(CONTEXT)),glue-package) ## Write the templates for AWS (CONTEXT="payer=… name=…", OUT=dist/infra)
 	@infra/.venv/bin/python infra/app.py $(abspath $(or $(OUT),dist/infra)) $(CONTEXT)
 
-infra-check: $(INFRA) glue-package ## Check infra/: cdk-nag, cfn-lint, parliament; no account needed
+infra-check: $(INFRA) $(DEV) glue-package ## Check infra/: types, cdk-nag, cfn-lint, parliament; no account needed
+	@MYPYPATH=infra $(BIN)/mypy --python-executable infra/.venv/bin/python --cache-dir .mypy_cache/infra -p billing_lake_infra
 	@rm -rf dist/infra-check
 	@infra/.venv/bin/python -W ignore infra/check.py dist/infra-check
 

@@ -31,6 +31,7 @@ LONGEST = (
     "test_dagster_dev.py",
     "test_public_reports.py",
     "test_bad_input.py",
+    "test_synthesis.py",
     "test_engines_share_tables.py",
     "test_local_spark.py",
     "test_killed_loads.py",

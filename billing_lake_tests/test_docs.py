@@ -41,6 +41,7 @@ ELSEWHERE = {
     "dg check defs": "test_own_project.py",
     "dagster dev -m billing_lake.definitions": "serves until it is stopped; test_own_project.py loads the same",
     "billing-lake demo": "test_demo.py",
+    "billing-lake sample": "test_sample.py",
     "billing-lake query": "names what needs a right; the commands above are whole",
     "billing-lake query --deployment aws --named cost-by-service --period 2025-03": "needs AWS",
 }

@@ -8,6 +8,7 @@ from __future__ import annotations
 import click
 
 from billing_lake import __version__
+from billing_lake.commands.alerts import alerts
 from billing_lake.commands.demo import demo
 from billing_lake.commands.inspect import inspect_command
 from billing_lake.commands.instance import dagster_home
@@ -30,6 +31,7 @@ def main(*, debug: bool) -> None:
     """
 
 
+main.add_command(alerts)
 main.add_command(dagster_home)
 main.add_command(demo)
 main.add_command(inspect_command)

@@ -40,6 +40,7 @@ ELSEWHERE = {
     ),
     "dg check defs": "test_own_project.py",
     "dagster dev -m billing_lake.definitions": "serves until it is stopped; test_own_project.py loads the same",
+    "billing-lake alerts test": "commands/test_alerts.py",
     "billing-lake demo": "test_demo.py",
     "billing-lake sample": "test_sample.py",
     "billing-lake query": "names what needs a right; the commands above are whole",

@@ -187,7 +187,9 @@ def test_the_installed_code_location_starts_in_an_empty_folder(host: Host, tmp_p
 
 
 def test_the_component_is_listed_and_scaffolded_and_its_yaml_is_checked(host: Host) -> None:
-    assert "billing_lake.components.BillingExport" in host.dg("list", "components")
+    components = host.dg("list", "components")
+    assert "billing_lake.components.BillingExport" in components
+    assert "billing_lake.components.AlertPolicy" in components
     scaffolded = host.folder / "host" / "defs" / "My-Bill"
     host.dg("scaffold", "defs", "billing_lake.components.BillingExport", "My-Bill")
     try:

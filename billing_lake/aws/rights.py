@@ -128,6 +128,7 @@ RIGHTS = (
         "<query results>",
         "Athena writes its results with the rights of who asks",
     ),
+    _right("alerts", "sns", "Publish", "<topic>", "send alerts to a topic that a policy names"),
 )
 """All rights, feature by feature."""
 

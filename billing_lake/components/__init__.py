@@ -1,5 +1,6 @@
-"""What a project instantiates: one component for each billing export."""
+"""What a project instantiates: one component for each billing export, and one for each alert policy."""
 
+from billing_lake.components.alert_policy import AlertPolicy
 from billing_lake.components.billing_export import BillingExport
 
-__all__ = ["BillingExport"]
+__all__ = ["AlertPolicy", "BillingExport"]

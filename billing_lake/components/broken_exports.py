@@ -146,7 +146,7 @@ def _require_type(node: yaml.Node | None, file: str) -> None:
             f"`type` is {shown(found.value)!r}, which there is not",
             file=file,
             line=found.start_mark.line + 1,
-            remedy="Write `type: billing_lake.components.BillingExport`",
+            remedy="Write `type: billing_lake.components.BillingExport`, or `AlertPolicy` in its place",
         )
 
 
@@ -198,18 +198,18 @@ def kept_fault(model: BaseModel | None) -> ValidationError | None:
     return fault
 
 
-def not_loaded(fault: ExportNotLoadedError, place: Place) -> dg.Definitions:
-    """Return what stands for an export that cannot be loaded.
+def not_loaded(fault: ExportNotLoadedError, place: Place, what: str = "export") -> dg.Definitions:
+    """Return what stands for an export, or another component of ours, that cannot be loaded.
 
     Raises:
         ExportNotLoadedError: Definitions are being validated.
     """
     if os.environ.get(_VALIDATING):
         raise fault
-    _log.error("An export is not loaded: %s", fault)
+    _log.error("The %s %s is not loaded: %s", what, place.label, fault)
 
     @dg.sensor(
-        name=f"{place.label}_not_loaded",
+        name=not_loaded_sensor(place),
         minimum_interval_seconds=_SENSOR_SECONDS,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description=str(fault),
@@ -220,7 +220,12 @@ def not_loaded(fault: ExportNotLoadedError, place: Place) -> dg.Definitions:
     asset = dg.AssetSpec(
         ["not_loaded", place.label],
         group_name="not_loaded",
-        description=f"This export is not loaded. {fault}",
+        description=f"This {what} is not loaded. {fault}",
         kinds={"yaml"},
     )
     return dg.Definitions(assets=[asset], sensors=[says_why])
+
+
+def not_loaded_sensor(place: Place) -> str:
+    """Return the name of the sensor that stands for what cannot be loaded."""
+    return f"{place.label}_not_loaded"

@@ -41,3 +41,16 @@ class BillingExportScaffolder(dg.Scaffolder[ScaffoldSettings]):
         if params.layout != "loose":
             settings["report"] = params.report or request.target_path.name
         dg.scaffold_component(request, {**settings, "start": "2024-01"})
+
+
+class AlertPolicyScaffolder(dg.Scaffolder[BaseModel]):
+    """Writes a `defs.yaml` that reports everything to the log, named after its folder."""
+
+    def scaffold(self, request: dg.ScaffoldRequest[BaseModel]) -> None:
+        """Write the file."""
+        name = re.sub(r"\W+", "_", request.target_path.name.lower()).strip("_")
+        settings = {
+            "name": name if name[:1].isalpha() else f"policy_{name}",
+            "notifiers": [{"kind": "log"}],
+        }
+        dg.scaffold_component(request, settings)

@@ -346,3 +346,10 @@ class ConfirmationError(TableError):
 
 class QueryError(BillingLakeError):
     """SQL that the lake cannot answer, or may not."""
+
+
+class NotDeliveredError(BillingLakeError):
+    """A service did not take a message."""
+
+    remedy = "It is sent again by itself; see that the service answers"
+    passes = True

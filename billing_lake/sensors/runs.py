@@ -124,15 +124,9 @@ class Runs:
         if run.is_success:
             what = f"{name} succeeded, and the tables do not hold what it was asked for"
             return Attempt(ended=ended, lasting=False, what=what)
-        failures = [
-            entry.event_log_entry.get_dagster_event().step_failure_data
-            for entry in self.instance.get_records_for_run(
-                run.run_id, of_type=dg.DagsterEventType.STEP_FAILURE
-            ).records
-        ]
-        reasons = [_reason(failure) for failure in failures]
-        what = shown("; ".join(text for text, _ in reasons) or "it never started, or died", 400)
-        lasting = bool(reasons) and all(lasts for _, lasts in reasons)
+        reasons = failure_reasons(self.instance, run.run_id)
+        what = shown("; ".join(one.text for one in reasons) or "it never started, or died", 400)
+        lasting = bool(reasons) and all(one.lasts for one in reasons)
         return Attempt(ended=ended, lasting=lasting, what=f"{name} failed: {what}")
 
     def _loads(self, run: dg.DagsterRun) -> bool:
@@ -146,6 +140,14 @@ class Runs:
     @property
     def _tables(self) -> list[dg.AssetKey]:
         return [self.export.table_key(output) for output in self.export.outputs]
+
+
+def asked_times(instance: dg.DagsterInstance, run: dg.DagsterRun) -> int:
+    """Return how many runs were asked for, for the delivery that the sensor asked for ``run`` for; 0 where it did not."""
+    names = (_EXPORT, _PERIOD, _IDENTITY)
+    if any(name not in run.tags for name in names):
+        return 0
+    return instance.get_runs_count(dg.RunsFilter(tags={name: run.tags[name] for name in names}))
 
 
 def _periods(run: dg.DagsterRun, periods: Iterable[str]) -> set[str]:
@@ -165,16 +167,38 @@ def _ended(record: dg.RunRecord) -> datetime:
     return datetime.fromtimestamp(record.end_time, timezone.utc)
 
 
-def _reason(failure: StepFailureData) -> tuple[str, bool]:
-    """Return what a step's failure says, and whether it lasts."""
+@dataclass(frozen=True)
+class Reason:
+    """Why a step failed.
+
+    Attributes:
+        text: What it says.
+        lasts: Whether somebody has to mend something before another run can succeed.
+        is_check: Whether an asset check held it back.
+    """
+
+    text: str
+    lasts: bool
+    is_check: bool = False
+
+
+def failure_reasons(instance: dg.DagsterInstance, run_id: str) -> list[Reason]:
+    """Return why the steps of a run failed; nothing where it never started, or died."""
+    records = instance.get_records_for_run(run_id, of_type=dg.DagsterEventType.STEP_FAILURE).records
+    return [
+        _reason(record.event_log_entry.get_dagster_event().step_failure_data) for record in records
+    ]
+
+
+def _reason(failure: StepFailureData) -> Reason:
     raised, error = failure.user_failure_data, failure.error
     if raised is not None and raised.description:
         passes = raised.metadata.get(PASSES)
-        return raised.description, passes is not None and not passes.value
+        return Reason(raised.description, passes is not None and not passes.value)
     if error is None:
-        return "", False
+        return Reason("", lasts=False)
     # A check that holds back what is downstream judges the delivery, and will judge the same one in the same way.
-    lasts = error.cls_name == "DagsterAssetCheckFailedError"
+    is_check = error.cls_name == "DagsterAssetCheckFailedError"
     while error.cause is not None:
         error = error.cause
-    return error.message.strip(), lasts
+    return Reason(error.message.strip(), lasts=is_check, is_check=is_check)

@@ -118,6 +118,7 @@ def _resources(right: Right, action: str, settings: Settings, names: Names) -> t
         "<Pipes bucket>/billing-lake-pipes/*": lambda: (f"{warehouse}/{PIPES_FOLDER}/*",),
         "crawler/billing-lake-*": lambda: (names.arn("glue", "crawler/billing-lake-*"),),
         "*": lambda: ("*",),
+        "<topic>": lambda: (names.arn("sns", f"{settings.name}-*"),),
         "<crawler role>": lambda: (names.role_arn("crawler"),),
         "workgroup/<workgroup>": lambda: (names.arn("athena", f"workgroup/{settings.name}"),),
         "<query results>": lambda: (

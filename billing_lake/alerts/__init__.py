@@ -1,0 +1,1 @@
+"""Alerts: what turned red or green, put into words, kept until it is delivered. Knows no Dagster."""

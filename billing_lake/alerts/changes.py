@@ -1,0 +1,95 @@
+"""What an alert is about: something that turned red, or green again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+Severity = Literal["WARN", "ERROR"]
+Kind = Literal["check", "run", "sensor"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Change:
+    """One thing that turned red, or green again.
+
+    Attributes:
+        kind: What it is.
+        name: Name of the check, the job or the sensor.
+        is_red: Whether it turned red.
+        severity: How bad it is, or was.
+        export: The export that it belongs to.
+        asset: Key of the asset that a check is of, with slashes.
+        period: The billing period, where it is of one.
+        found: What was found, in words.
+        table: What was expected and found, as a table in Markdown whose cells are escaped.
+        since: When it turned red.
+        at: When this change happened.
+        run_id: The run that found it.
+        stops_load: Whether nothing was loaded because of it.
+    """
+
+    kind: Kind
+    name: str
+    is_red: bool
+    severity: Severity
+    export: str
+    asset: str = ""
+    period: str = ""
+    found: str = ""
+    table: str = ""
+    since: datetime
+    at: datetime
+    run_id: str = ""
+    stops_load: bool = False
+
+    @property
+    def subject(self) -> str:
+        """What changed, in words."""
+        if self.kind == "check":
+            return f"check {self.name} of {self.asset}"
+        return f"{self.kind} of {self.name}" if self.kind == "run" else f"sensor {self.name}"
+
+    @property
+    def remedy(self) -> str:
+        """What to do about it."""
+        if not self.is_red:
+            return "Nothing: it is as it should be again."
+        if self.kind == "sensor":
+            return (
+                "New deliveries of this export are not noticed while its sensor fails. Open the sensor's ticks in the UI, "
+                "mend what the text names, and wait for the next tick."
+            )
+        if self.kind == "run":
+            return (
+                "The tables hold what they held before for each month that is not loaded. Mend what the text names, then "
+                f"start the job {self.name} for {self.period or 'the month'} again."
+            )
+        if self.stops_load:
+            return (
+                "Nothing was written: the tables still hold the delivery before this one. Compare what was expected with "
+                "what was found, and load the month again when the delivery or the table is mended."
+            )
+        if self.severity == "WARN":
+            return "The month is loaded. Look at what was found before its figures are reported."
+        return "Do not report figures from this table until the check is green: open the check, then load the month again."
+
+
+@dataclass(frozen=True, kw_only=True)
+class Group:
+    """Changes that belong together: those of one run, or one that belongs to none.
+
+    Attributes:
+        id: Names it, always alike for the same event.
+        changes: The changes, in the order in which they happened.
+    """
+
+    id: str
+    changes: Sequence[Change]
+
+    @property
+    def severity(self) -> Severity:
+        """The worst that turned red, or was red."""
+        return "ERROR" if any(one.severity == "ERROR" for one in self.changes) else "WARN"

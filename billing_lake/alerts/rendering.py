@@ -1,0 +1,211 @@
+"""Puts changes into words: a title, plain text, and Markdown in which nothing from outside is markup."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any
+from urllib.parse import quote
+
+from billing_lake.alerts.changes import Change, Group, Severity
+from billing_lake.domain.errors import shown
+
+_TITLE_CHARACTERS = 100
+"""What a subject of Amazon SNS may have."""
+
+_FOUND_CHARACTERS = 800
+_TABLE_ROWS = 12
+_TABLE_CHARACTERS = 2_000
+_CHANGES = 12
+
+_SECRETS = re.compile(
+    r"(?<=://)[^/\s@]+(?=@)"  # a user and a password in a URL
+    r"|(?<![A-Z0-9])(?:AKIA|ASIA)[A-Z0-9]{16}(?![A-Z0-9])"
+    r"|(?i:(?<=token=)|(?<=password=)|(?<=secret=)|(?<=signature=))[^&\s]+"
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Message:
+    """An alert in words.
+
+    Attributes:
+        id: Names it, always alike for the same event.
+        severity: The worst that it reports.
+        title: One line of ASCII.
+        text: Plain text.
+        markdown: The same in Markdown.
+    """
+
+    id: str
+    severity: Severity
+    title: str
+    text: str
+    markdown: str
+
+    def to_value(self) -> dict[str, Any]:
+        """Return it as a value of JSON."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Renderer:
+    """Renders groups of changes.
+
+    Attributes:
+        ui_url: Where the Dagster UI is; without it there are no links.
+    """
+
+    ui_url: str = ""
+
+    def message(self, group: Group) -> Message:
+        """Render one group."""
+        return Message(
+            id=group.id,
+            severity=group.severity,
+            title=title(group),
+            text=self._body(group, _Text()),
+            markdown=self._body(group, _Markdown()),
+        )
+
+    def digest(self, day: str, titles: Sequence[str]) -> Message:
+        """Render what happened since the last digest."""
+        head = f"{len(titles)} alerts since the last digest" if titles else "Nothing turned red"
+
+        def body(style: _Text) -> str:
+            return "\n".join((f"{head}.", "", *(f"- {style.words(one)}" for one in titles))).strip()
+
+        return Message(
+            id=f"digest-{day}",
+            severity="WARN",
+            title=_ascii(f"Billing Lake, {day}: {head}"),
+            text=body(_Text()),
+            markdown=body(_Markdown()),
+        )
+
+    def _body(self, group: Group, style: _Text) -> str:
+        blocks = [self._change(one, style) for one in group.changes[:_CHANGES]]
+        if len(group.changes) > _CHANGES:
+            blocks.append(f"… and {len(group.changes) - _CHANGES} more; the run has all of them.")
+        run_id = next((one.run_id for one in group.changes if one.run_id), "")
+        if run_id and self.ui_url:
+            blocks.append(style.link("Run", f"{self._ui}/runs/{quote(run_id)}"))
+        elif run_id:
+            blocks.append(f"Run: {style.words(run_id)}")
+        return "\n\n".join(blocks)
+
+    def _change(self, change: Change, style: _Text) -> str:
+        state = f"RED, {change.severity}" if change.is_red else "GREEN again"
+        lines = [style.head(f"{state}: {safe(change.subject, 200)}")]
+        period = f", billing period {change.period}" if change.period else ""
+        facts = [("Export", f"{change.export}{period}")]
+        if change.found:
+            facts.append(("Found", safe(change.found, _FOUND_CHARACTERS)))
+        if change.is_red:
+            facts.append(("Since", moment(change.since)))
+        else:
+            facts.append(("Was red", f"from {moment(change.since)} to {moment(change.at)}"))
+        facts.append(("What to do", change.remedy))
+        lines += [style.fact(name, value) for name, value in facts]
+        if change.table and change.is_red:
+            lines += ["", cut_table(without_secrets(change.table))]
+        if change.asset and self.ui_url:
+            lines.append("")
+            path = "/".join(quote(part, safe="") for part in change.asset.split("/"))
+            detail = quote(change.name, safe="")
+            lines.append(
+                style.link("Asset", f"{self._ui}/assets/{path}?view=checks&checkDetail={detail}")
+            )
+        return "\n".join(lines).rstrip()
+
+    @property
+    def _ui(self) -> str:
+        return self.ui_url.rstrip("/")
+
+
+class _Text:
+    """Plain text."""
+
+    def words(self, text: str) -> str:
+        return text
+
+    def head(self, text: str) -> str:
+        return text
+
+    def fact(self, name: str, value: str) -> str:
+        return f"{name}: {value}"
+
+    def link(self, name: str, url: str) -> str:
+        return f"{name}: {url}"
+
+
+class _Markdown(_Text):
+    """Markdown that Slack, Teams, e-mail and others show."""
+
+    def words(self, text: str) -> str:
+        return re.sub(r"([\\`*_\[\]<>|~#])", r"\\\1", text)
+
+    def head(self, text: str) -> str:
+        return f"**{self.words(text)}**\n"
+
+    def fact(self, name: str, value: str) -> str:
+        return f"- **{name}:** {self.words(value)}"
+
+    def link(self, name: str, url: str) -> str:
+        return f"[{name} in Dagster]({url})"
+
+
+def title(group: Group) -> str:
+    """Return what happened in one line."""
+    first = group.changes[0]
+    red = [one for one in group.changes if one.is_red]
+    where = " ".join(part for part in (first.export, first.period) if part)
+    if len({(one.export, one.period) for one in group.changes}) > 1:
+        where = ", ".join(dict.fromkeys(one.export for one in group.changes))
+    if len(group.changes) == 1:
+        what = f"{first.kind} {first.name} {'is red' if red else 'is green again'}"
+    else:
+        parts = (("red", len(red)), ("green again", len(group.changes) - len(red)))
+        what = ", ".join(f"{count} {state}" for state, count in parts if count)
+    return _ascii(f"[{group.severity if red else 'RESOLVED'}] {where}: {what}")
+
+
+def cut_table(text: str) -> str:
+    """Return the first rows of a table in Markdown."""
+    lines = text.splitlines()
+    kept: list[str] = []
+    length = 0
+    for line in lines[: _TABLE_ROWS + 2]:
+        length += len(line)
+        if length > _TABLE_CHARACTERS and len(kept) > 2:  # noqa: PLR2004 -- its head
+            break
+        kept.append(line[:_TABLE_CHARACTERS])
+    more = len(lines) - len(kept)
+    return "\n".join(
+        (*kept, *([f"\n… and {more} more lines; the check has all of them"] if more else []))
+    )
+
+
+def safe(text: str, limit: int) -> str:
+    """Return text from outside as printable characters, cut, and without what looks like a secret."""
+    return shown(" / ".join(without_secrets(text).split("\n")), limit)
+
+
+def without_secrets(text: str, secrets: Iterable[str] = ()) -> str:
+    """Return ``text`` without ``secrets``, and without what looks like one."""
+    for secret in sorted(secrets, key=len, reverse=True):
+        if secret:
+            text = text.replace(secret, "***")
+    return _SECRETS.sub("***", text)
+
+
+def moment(at: datetime) -> str:
+    """Return a moment as people read it."""
+    return f"{at:%Y-%m-%d %H:%M} UTC"
+
+
+def _ascii(text: str) -> str:
+    line = "".join(c if " " <= c <= "~" else "?" for c in text)
+    return line if len(line) < _TITLE_CHARACTERS else f"{line[: _TITLE_CHARACTERS - 4]}..."

@@ -1,0 +1,308 @@
+"""Reads from Dagster what turned red or green since the last look: checks, runs and ticks of sensors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta, timezone
+
+import dagster as dg
+from dagster._core.definitions.run_request import InstigatorType
+from dagster._core.event_api import EventLogRecord, EventRecordsFilter
+from dagster._core.scheduler.instigation import InstigatorTick, TickStatus
+from dagster._core.storage.event_log import SqlEventLogStorage, SqliteEventLogStorage
+from dagster._core.storage.tags import (
+    ASSET_PARTITION_RANGE_END_TAG,
+    ASSET_PARTITION_RANGE_START_TAG,
+    PARTITION_NAME_TAG,
+)
+
+from billing_lake.alerts.changes import Change, Group, Severity
+from billing_lake.alerts.policies import Policy
+from billing_lake.alerts.state import Position, Red, State
+from billing_lake.assets.export import EXPORT_TAG
+from billing_lake.sensors.new_reports import MOST_ATTEMPTS
+from billing_lake.sensors.runs import asked_times, failure_reasons
+
+_LOOK_BACK = timedelta(days=1)
+"""How far the first look of a policy goes back."""
+
+_LATE = timedelta(minutes=2)
+"""Age at which no event with a lower number will appear any more: transactions that write events take milliseconds."""
+
+_RETRY_DECIDED = timedelta(seconds=5)
+"""Age at which Dagster has noted whether it will retry a failed run; it does so right after the event."""
+
+_LONGEST_HOLD = timedelta(hours=1)
+"""How long a red check waits for the end of its run."""
+
+_STARTED_FOR = timedelta(minutes=10)
+"""Age at which a tick that has not ended is taken for one that never will."""
+
+_PAGE = 200
+_TICKS = 200
+
+_CHECK = dg.DagsterEventType.ASSET_CHECK_EVALUATION
+_FAILED = dg.DagsterEventType.RUN_FAILURE
+_SUCCEEDED = dg.DagsterEventType.RUN_SUCCESS
+_CANCELED = dg.DagsterEventType.RUN_CANCELED
+
+
+@dataclass
+class _Unread:
+    """Events of one kind behind its position; ``stop`` is the last number up to which all of them are here."""
+
+    position: Position
+    records: list[EventLogRecord] = field(default_factory=list)
+    stop: int | None = None
+
+
+@dataclass(frozen=True)
+class Events:
+    """What happened, as one policy sees it; the policy's state is changed by reading.
+
+    Attributes:
+        instance: Where it is recorded.
+        policy: The policy.
+        sensors: The export of each sensor that is watched.
+        state: What the policy remembers.
+        now: The present.
+    """
+
+    instance: dg.DagsterInstance
+    policy: Policy
+    sensors: Mapping[str, str]
+    state: State
+    now: datetime
+
+    def read(self) -> list[Group]:
+        """Return what is to be reported, in order."""
+        groups: list[Group] = []
+        for record in self._records():
+            entry = record.event_log_entry
+            if entry.dagster_event_type is _CHECK:
+                change = self._of_check(record)
+                if change is not None and change.run_id:
+                    self.state.held.setdefault(change.run_id, []).append(change)
+                elif change is not None:
+                    groups.append(Group(id=f"event-{record.storage_id}", changes=(change,)))
+                continue
+            run = self.instance.get_run_by_id(entry.run_id)
+            of_run = None if run is None else self._of_run(record, run)
+            changes = [*self.state.held.pop(entry.run_id, []), *([of_run] if of_run else [])]
+            if changes:
+                groups.append(Group(id=f"run-{entry.run_id}", changes=tuple(changes)))
+        groups += self._held_too_long()
+        groups += self._ticks()
+        return groups
+
+    def _records(self) -> list[EventLogRecord]:
+        """Return the events that were not read before, in order, up to the first that cannot be judged yet."""
+        read = [self._unread(kind) for kind in (_CHECK, _FAILED, _SUCCEEDED, _CANCELED)]
+        stops = [one.stop for one in read if one.stop is not None]
+        last = min(stops, default=None)
+        found = []
+        for one in read:
+            settled = True
+            for record in one.records:
+                number = record.storage_id
+                if last is not None and number > last:
+                    break
+                if number not in one.position.seen:
+                    found.append(record)
+                    one.position.seen.add(number)
+                settled = settled and self.now - _moment(record.timestamp) > _LATE
+                if settled:
+                    one.position.after = number
+                    one.position.seen.discard(number)
+        return sorted(found, key=lambda record: record.storage_id)
+
+    def _unread(self, kind: dg.DagsterEventType) -> _Unread:
+        position = self.state.positions.setdefault(kind.value, Position())
+        after, unread = position.after, _Unread(position)
+        while True:
+            page = self._page(kind, after)
+            for record in page:
+                age = self.now - _moment(record.timestamp)
+                undecided = kind is _FAILED and self.instance.run_retries_enabled
+                if undecided and age < _RETRY_DECIDED:
+                    unread.stop = record.storage_id - 1
+                    return unread
+                unread.records.append(record)
+            if len(page) < _PAGE:
+                return unread
+            after = page[-1].storage_id
+            if any(record.storage_id not in position.seen for record in page):
+                unread.stop = after
+                return unread
+
+    def _page(self, kind: dg.DagsterEventType, after: int | None) -> list[EventLogRecord]:
+        since = (self.now - _LOOK_BACK).timestamp() if after is None else None
+        wanted = EventRecordsFilter(kind, after_cursor=after, after_timestamp=since)
+        storage = self.instance.event_log_storage
+        if isinstance(storage, SqliteEventLogStorage):
+            # SQLite keeps each run's events in a file of its own, and copies of these kinds in an index that numbers them.
+            return list(
+                SqlEventLogStorage.get_event_records(storage, wanted, _PAGE, ascending=True)
+            )
+        return list(storage.get_event_records(wanted, _PAGE, ascending=True))
+
+    def _of_check(self, record: EventLogRecord) -> Change | None:
+        entry = record.event_log_entry
+        found = entry.get_dagster_event().asset_check_evaluation_data
+        severity: Severity = "ERROR" if found.severity is dg.AssetCheckSeverity.ERROR else "WARN"
+        export, at = found.asset_key.path[0], _moment(record.timestamp)
+        tables = (
+            value.md_str or ""
+            for value in found.metadata.values()
+            if isinstance(value, dg.MarkdownMetadataValue)
+        )
+        change = Change(
+            kind="check",
+            name=found.check_name,
+            is_red=not found.passed and severity in self.policy.severities,
+            severity=severity,
+            export=export,
+            asset="/".join(found.asset_key.path),
+            period=found.partition or "",
+            found=found.description or "",
+            table=next((one for one in tables if one.startswith("|")), ""),
+            since=at,
+            at=at,
+            run_id=entry.run_id if self.instance.has_run(entry.run_id) else "",
+            stops_load=bool(found.blocking),
+        )
+        return self._turned(f"check {change.asset} {change.name} {change.period}", change)
+
+    def _of_run(self, record: EventLogRecord, run: dg.DagsterRun) -> Change | None:
+        failed = record.event_log_entry.dagster_event_type is _FAILED
+        export, period = _export_of(run), _period_of(run)
+        if record.event_log_entry.dagster_event_type is _CANCELED:
+            return None
+        text = ""
+        if failed:
+            if run.is_complete_and_waiting_to_retry:
+                return None
+            reasons = failure_reasons(self.instance, run.run_id)
+            lasting = bool(reasons) and all(one.lasts for one in reasons)
+            if not lasting and 0 < asked_times(self.instance, run) < MOST_ATTEMPTS:
+                return None  # the sensor asks for it again
+            if reasons and all(one.is_check for one in reasons) and self._has_red_check(run.run_id):
+                return None
+            text = (
+                "\n".join(one.text for one in reasons)
+                or "The run never started, or its process died"
+            )
+        at = _moment(record.timestamp)
+        change = Change(
+            kind="run",
+            name=run.job_name,
+            is_red=failed and "ERROR" in self.policy.severities,
+            severity="ERROR",
+            export=export,
+            period=period,
+            found=text,
+            since=at,
+            at=at,
+            run_id=run.run_id,
+        )
+        return self._turned(f"run {export} {period or run.job_name}", change)
+
+    def _has_red_check(self, run_id: str) -> bool:
+        records = self.instance.get_records_for_run(run_id, of_type=_CHECK).records
+        found = [
+            one.event_log_entry.get_dagster_event().asset_check_evaluation_data for one in records
+        ]
+        keys = (
+            f"check {'/'.join(one.asset_key.path)} {one.check_name} {one.partition or ''}"
+            for one in found
+            if one.blocking and not one.passed
+        )
+        return any(key in self.state.red for key in keys)
+
+    def _turned(self, key: str, change: Change) -> Change | None:
+        """Return the change if it is one and is to be reported, and remember it."""
+        if not self.policy.reports(change) and key not in self.state.red:
+            return None
+        before = self.state.red.get(key)
+        if change.is_red:
+            self.state.red[key] = Red(before.since if before else change.since, change.severity)
+            worse = before is not None and (before.severity, change.severity) == ("WARN", "ERROR")
+            if before is not None and not worse:
+                return None
+            return change if before is None else _since(change, before)
+        if before is None:
+            return None
+        del self.state.red[key]
+        return _since(change, before)
+
+    def _held_too_long(self) -> Iterator[Group]:
+        for run_id, changes in list(self.state.held.items()):
+            if self.now - changes[0].at > _LONGEST_HOLD:
+                del self.state.held[run_id]
+                yield Group(id=f"run-{run_id}-{len(changes)}", changes=tuple(changes))
+
+    def _ticks(self) -> Iterator[Group]:
+        for sensor in self.instance.all_instigator_state(instigator_type=InstigatorType.SENSOR):
+            export = self.sensors.get(sensor.instigator_name)
+            if export is None:
+                continue
+            earliest = (self.now - _LOOK_BACK).timestamp()
+            after = self.state.ticks.get(sensor.instigator_name, earliest)
+            ticks = self.instance.get_ticks(
+                sensor.instigator_origin_id, sensor.selector_id, after=after, limit=_TICKS
+            )
+            for tick in reversed(ticks):
+                age = self.now - _moment(tick.timestamp)
+                if tick.status is TickStatus.STARTED and age < _STARTED_FOR:
+                    break
+                self.state.ticks[sensor.instigator_name] = tick.timestamp
+                change = self._of_tick(tick, sensor.instigator_name, export)
+                if change is not None:
+                    yield Group(id=f"tick-{tick.tick_id}", changes=(change,))
+
+    def _of_tick(self, tick: InstigatorTick, name: str, export: str) -> Change | None:
+        if tick.status is TickStatus.STARTED:
+            return None
+        at = _moment(tick.timestamp)
+        error = tick.error
+        while error is not None and error.cause is not None:
+            error = error.cause
+        change = Change(
+            kind="sensor",
+            name=name,
+            is_red=tick.status is TickStatus.FAILURE and "ERROR" in self.policy.severities,
+            severity="ERROR",
+            export=export,
+            found="" if error is None else error.message.strip(),
+            since=at,
+            at=at,
+        )
+        return self._turned(f"sensor {name}", change)
+
+
+def _since(change: Change, before: Red) -> Change:
+    severity = change.severity if change.is_red else before.severity
+    return replace(change, since=before.since, severity=severity)
+
+
+def _export_of(run: dg.DagsterRun) -> str:
+    """Return the export that a run belongs to; nothing where it belongs to none."""
+    if EXPORT_TAG in run.tags:
+        return run.tags[EXPORT_TAG]
+    keys = [
+        *(run.asset_selection or ()),
+        *(one.asset_key for one in run.asset_check_selection or ()),
+    ]
+    return keys[0].path[0] if keys else ""
+
+
+def _period_of(run: dg.DagsterRun) -> str:
+    first = run.tags.get(ASSET_PARTITION_RANGE_START_TAG)
+    if first is not None:
+        return f"{first} to {run.tags.get(ASSET_PARTITION_RANGE_END_TAG, first)}"
+    return run.tags.get(PARTITION_NAME_TAG, "")
+
+
+def _moment(seconds: float) -> datetime:
+    return datetime.fromtimestamp(seconds, timezone.utc)

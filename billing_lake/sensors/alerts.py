@@ -1,0 +1,163 @@
+"""The sensor of an alert policy: reads what turned red or green, and delivers what is to be said of it.
+
+Its state is kept in the instance's own store of values, not in Dagster's cursor of the sensor: that one is saved when a tick has
+ended, and a tick that is killed after a hundred messages would send all of them again. Here the state is saved after each message.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta, timezone
+
+import dagster as dg
+
+from billing_lake.alerts.policies import Policy
+from billing_lake.alerts.rendering import Renderer, title
+from billing_lake.alerts.state import State
+from billing_lake.domain.errors import NotDeliveredError
+from billing_lake.sensors.alert_events import Events
+
+UI_SETTING = "BILLING_LAKE_UI_URL"
+"""Environment variable with the address of the Dagster UI, for links."""
+
+_SENDING = timedelta(seconds=30)
+"""How long a tick sends; Dagster ends a tick after 60 s."""
+
+_PLENTY, _SAVE_SHARE = 1_000, 10
+"""While more messages than this wait, a tick works this many times as long as it saves: the state is large."""
+
+
+@dataclass(kw_only=True)
+class Report:
+    """What a tick did.
+
+    Attributes:
+        queued: Alerts that were found.
+        delivered: Messages that were delivered.
+        waiting: What is undelivered, and why.
+        given_up: What is not tried any more.
+    """
+
+    queued: int = 0
+    delivered: int = 0
+    waiting: list[str] = field(default_factory=list)
+    given_up: list[str] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        """Return it in words."""
+        head = f"{self.queued} new alerts, {self.delivered} messages delivered."
+        return "\n".join((*self.given_up, *self.waiting, head))
+
+
+@dataclass(frozen=True)
+class Store:
+    """The state of a policy in a Dagster instance.
+
+    Attributes:
+        instance: The instance.
+        policy: Name of the policy.
+    """
+
+    instance: dg.DagsterInstance
+    policy: str
+
+    @property
+    def key(self) -> str:
+        """Name of the value."""
+        return f"billing_lake/alerts/{self.policy}"
+
+    def load(self) -> State:
+        """Return the state; a new one where there is none."""
+        values = self.instance.daemon_cursor_storage.get_cursor_values({self.key})
+        text = values.get(self.key)
+        return State.from_json(text) if text else State()
+
+    def save(self, state: State) -> None:
+        """Save the state."""
+        self.instance.daemon_cursor_storage.set_cursor_values({self.key: state.to_json()})
+
+
+def watch(
+    instance: dg.DagsterInstance, policy: Policy, sensors: Mapping[str, str], ui_url: str = ""
+) -> Report:
+    """Look once at what happened, and deliver what is due."""
+    now = _now()
+    store, report, renderer = Store(instance, policy.name), Report(), Renderer(ui_url)
+    state = store.load()
+    names = [one.name for one in policy.notifiers]
+    groups = Events(instance, policy, sensors, state, now).read()
+    report.queued = len(groups)
+    for group in groups:
+        if policy.digest_at is not None:
+            state.digest_titles.append(title(group))
+        if policy.digest_at is None or policy.digest == "beside":
+            message = renderer.message(group)
+            state.outbox.put(message, names, policy.due(message.severity, now))
+    day = policy.digest_day(now)
+    if day != state.digest_day:
+        if state.digest_day:
+            state.outbox.put(renderer.digest(day, state.digest_titles), names, now)
+            state.digest_titles = []
+        state.digest_day = day
+    report.given_up = state.outbox.give_up(names, now)
+    store.save(state)
+    try:
+        _deliver(store, state, policy, report)
+    finally:
+        store.save(state)
+    report.waiting = state.outbox.summary()
+    return report
+
+
+def _deliver(store: Store, state: State, policy: Policy, report: Report) -> None:
+    before = len(state.outbox.waiting)
+    saved, pause = time.monotonic(), 0.0
+    for _ in state.outbox.deliver(policy.notifiers, _now, _now() + _SENDING):
+        if (started := time.monotonic()) - saved >= pause:
+            store.save(state)
+            saved = time.monotonic()
+            pause = _SAVE_SHARE * (saved - started) if len(state.outbox.waiting) > _PLENTY else 0.0
+    report.delivered = before - len(state.outbox.waiting)
+
+
+def build_alerts(
+    policy: Policy, sensors: Mapping[str, str], *, interval_seconds: int, running: bool
+) -> dg.SensorDefinition:
+    """Build the sensor of ``policy``.
+
+    Args:
+        policy: The policy.
+        sensors: The export of each sensor that is watched.
+        interval_seconds: Least seconds between two ticks.
+        running: Whether the sensor runs without being switched on.
+    """
+
+    @dg.sensor(
+        name=f"{policy.name}_alerts",
+        minimum_interval_seconds=interval_seconds,
+        default_status=dg.DefaultSensorStatus.RUNNING
+        if running
+        else dg.DefaultSensorStatus.STOPPED,
+        description=(
+            f"Reports what turned red, or green again, of {', '.join(sorted(policy.exports)) or 'no export'} to "
+            f"{', '.join(one.name for one in policy.notifiers)}: asset checks, failed runs and failed ticks of sensors, each "
+            "once. What a notifier does not take is kept, tried again for a day, and named in each tick."
+        ),
+    )
+    def alerts(context: dg.SensorEvaluationContext) -> dg.SkipReason:
+        report = watch(context.instance, policy, sensors, os.environ.get(UI_SETTING, ""))
+        if report.given_up:
+            raise NotDeliveredError(
+                "\n".join(report.given_up),
+                remedy="Mend the notifier, and look at the alerts in the UI",
+            )
+        return dg.SkipReason(str(report))
+
+    return alerts
+
+
+def _now() -> datetime:
+    return datetime.now(timezone.utc)

@@ -1,0 +1,94 @@
+"""Alerts in words: what they say, and what they never say."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+import billing_lake
+from billing_lake.alerts.changes import Group
+from billing_lake.alerts.rendering import Renderer, title
+from billing_lake_tests.alerts.services import NOON, UI, change, message
+
+PAGE = Path(billing_lake.__file__).parents[1] / "docs" / "alerts.md"
+
+
+def examples() -> list[str]:
+    """Return the alerts that the documentation shows."""
+    refused = change(
+        name="schema_diff",
+        asset="cost_and_usage/crawler_table",
+        found="2025-03: the delivery cannot be merged into hive_table: 1 incompatible column",
+        table=(
+            "| table | column | expected | found | change |\n| --- | --- | --- | --- | --- |\n"
+            "| hive_table | line_item_usage_amount | decimal(38, 18) | string | incompatible |"
+        ),
+        period="2025-03",
+        stops_load=True,
+    )
+    green = change(is_red=False, found="2025-02: equal", at=NOON + timedelta(hours=3))
+    renderer = Renderer(UI)
+    found = [renderer.message(Group(id="1", changes=(one,))) for one in (refused, green)]
+    return [
+        f"```text\n{found[0].title}\n\n{found[0].text}\n```",
+        f"```markdown\n{found[1].title}\n\n{found[1].markdown}\n```",
+    ]
+
+
+def test_the_documentation_shows_alerts_as_they_are_rendered() -> None:
+    page = PAGE.read_text(encoding="utf-8")
+    for example in examples():
+        assert example in page
+
+
+def test_an_alert_says_what_where_since_when_and_what_to_do_with_links_to_run_and_asset() -> None:
+    text = message().text
+    for part in (
+        "RED, ERROR: check equals_delivery of cost_and_usage/iceberg_table",
+        "Export: cost_and_usage, billing period 2025-02",
+        "| rows | 1,204,331 | 1,204,330 | -1 |",
+        "Since: 2025-03-04 12:00 UTC",
+        "What to do: Do not report",
+        f"Asset: {UI}/assets/cost_and_usage/iceberg_table?view=checks&checkDetail=equals_delivery",
+        f"Run: {UI}/runs/5f2b8f0e",
+    ):
+        assert part in text
+
+
+def test_markup_and_control_characters_from_a_bill_are_shown_and_do_nothing() -> None:
+    found = "<!channel> **bold** [click](http://evil) `code`\x1b[31m\nsecond line"
+    markdown = message(found=found, table="").markdown
+    assert r"\<!channel\> \*\*bold\*\* \[click\](http://evil) \`code\`\\x1b\[31m / second line" in (
+        markdown
+    )
+
+
+def test_what_looks_like_a_secret_is_not_shown() -> None:
+    found = "GET https://user:hunter2@host/x?token=abc&b=1 by AKIAABCDEFGHIJKLMNOP failed"
+    sent = message(found=found, table=f"| x |\n| --- |\n| {found} |")
+    for text in (sent.text, sent.markdown, sent.title):
+        assert not any(secret in text for secret in ("hunter2", "abc&", "AKIAABCDEFGHIJKLMNOP"))
+    assert "GET https://***@host/x?token=***&b=1 by *** failed" in sent.text
+
+
+@given(st.text(max_size=300), st.sampled_from(["", "2025-03"]))
+def test_a_title_is_one_line_of_ascii_that_every_service_takes(name: str, period: str) -> None:
+    line = title(Group(id="1", changes=(change(name=name, export=name, period=period),)))
+    assert line.isascii()
+    assert line.isprintable()
+    assert len(line) < 100
+
+
+def test_long_tables_and_many_changes_are_cut_to_size() -> None:
+    rows = "\n".join(f"| {number} | {'x' * 50} |" for number in range(500))
+    many = Group(
+        id="1", changes=tuple(change(table=f"| a | b |\n| --- | --- |\n{rows}") for _ in range(50))
+    )
+    sent = Renderer().message(many)
+    assert "488 more lines; the check has all of them" in sent.text
+    assert "… and 38 more; the run has all of them." in sent.text
+    assert len(sent.text) < 25_000
+    assert sent.title == "[ERROR] cost_and_usage 2025-02: 50 red"

@@ -22,6 +22,9 @@ from billing_lake.jobs.s3_tables import s3_table_create, s3_table_delete
 from billing_lake.sample import SampleDelivery, SampleSpec, write_delivery
 from billing_lake.tables.base import TableCatalog
 
+CHECKS = 1 + 3 * 5 + 11
+"""Checks of a load: the schema diff, five proofs of each table, and those of the bill."""
+
 EXPORT = "costs"
 TABLE = f"billing.{EXPORT}"
 SPEC = SampleSpec(layout="create-new", prefix="billing", report="daily", rows=300, chunks=2)

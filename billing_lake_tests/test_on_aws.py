@@ -26,7 +26,7 @@ from billing_lake_tests.assets.test_load import (
 )
 from billing_lake_tests.aws_lakes import DEPLOYED, JOB, SampleLakeOnAws
 from billing_lake_tests.files.recording import recorded
-from billing_lake_tests.lakes import EXPORT, SPEC, failure, verdicts
+from billing_lake_tests.lakes import CHECKS, EXPORT, SPEC, failure, verdicts
 from billing_lake_tests.sensors.test_new_reports import periods, tick
 from billing_lake_tests.servers.aws import Aws
 
@@ -63,7 +63,7 @@ def test_a_report_that_is_put_into_s3_is_seen_loaded_proved_and_restated(
     assert result.success
     assert_tables_equal(lake, first)
     found = verdicts(result)
-    assert len(found) == 1 + 3 * 5
+    assert len(found) == CHECKS
     assert all(one.passed for one in found.values())
     assert lake.lake.crawled.names() == (), "after a successful load the crawled table is dropped"
     assert staged(lake) == []

@@ -16,7 +16,7 @@ from billing_lake.domain.profiles import Profile
 from billing_lake.domain.sources import PeriodKey
 from billing_lake.sample import SampleDelivery, SampleSpec
 from billing_lake.tables.base import TableCatalog
-from billing_lake_tests.lakes import EXPORT, TABLE, SampleLake, failure, verdicts
+from billing_lake_tests.lakes import CHECKS, EXPORT, TABLE, SampleLake, failure, verdicts
 
 OUTPUTS = ("hive", "iceberg", "s3_table")
 
@@ -60,7 +60,7 @@ def test_a_month_is_in_all_three_tables_to_the_last_digit_and_every_proof_passes
     found = verdicts(result)
     assert all(one.passed for one in found.values())
     assert {partition for _, _, partition in found} == {"2025-03"}
-    assert len(found) == 1 + 3 * 5 + 11
+    assert len(found) == CHECKS
     assert all(one.target_materialization_data for one in found.values())
     assert lake.lake.crawled.names() == (), "after a successful load the crawled table is dropped"
     assert not list(Path(lake.lake.staging).glob("*"))

@@ -43,6 +43,8 @@ ELSEWHERE = {
     "billing-lake alerts test": "commands/test_alerts.py",
     "billing-lake demo": "test_demo.py",
     "billing-lake sample": "test_sample.py",
+    "billing-lake months": "commands/test_story.py",
+    "billing-lake restatements 2025-03": "commands/test_story.py",
     "billing-lake query": "names what needs a right; the commands above are whole",
     "billing-lake query --deployment aws --named cost-by-service --period 2025-03": "needs AWS",
 }

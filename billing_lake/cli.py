@@ -12,7 +12,7 @@ from billing_lake.commands.alerts import alerts
 from billing_lake.commands.demo import demo
 from billing_lake.commands.inspect import inspect_command
 from billing_lake.commands.instance import dagster_home
-from billing_lake.commands.load import load
+from billing_lake.commands.load import load_command
 from billing_lake.commands.query import query
 from billing_lake.commands.relocate import relocate
 from billing_lake.commands.sample import sample
@@ -35,7 +35,7 @@ main.add_command(alerts)
 main.add_command(dagster_home)
 main.add_command(demo)
 main.add_command(inspect_command)
-main.add_command(load)
+main.add_command(load_command)
 main.add_command(months)
 main.add_command(query)
 main.add_command(relocate)

@@ -45,6 +45,8 @@ ELSEWHERE = {
     "billing-lake sample": "test_sample.py",
     "billing-lake months": "commands/test_story.py",
     "billing-lake restatements 2025-03": "commands/test_story.py",
+    "billing-lake inspect exports": "test_inspect.py",
+    "billing-lake load exports": "test_load.py",
     "billing-lake query": "names what needs a right; the commands above are whole",
     "billing-lake query --deployment aws --named cost-by-service --period 2025-03": "needs AWS",
 }

@@ -21,6 +21,7 @@ import pytest
 import billing_lake
 from billing_lake.deployments import LocalLake
 from billing_lake.domain.sources import PeriodKey
+from billing_lake.landing.export_yaml import export_yaml
 from billing_lake.sample import SampleSpec, write_delivery
 
 ROOT = Path(billing_lake.__file__).parents[1]
@@ -186,6 +187,20 @@ def test_the_installed_code_location_starts_in_an_empty_folder(host: Host, tmp_p
     assert "acme_load" in loaded
 
 
+def test_the_installed_command_loads_a_folder_where_there_is_no_project(
+    host: Host, tmp_path: Path
+) -> None:
+    delivery = write_delivery(tmp_path / "bucket", PERIOD, SPEC)
+    empty = Host(tmp_path, host.python, tmp_path / "lake", host.out)
+    program = "from billing_lake.cli import main; main()"
+    load = ("-c", program, "load", "bucket", "--yes", "--outputs", "iceberg", "--json")
+    (result,) = json.loads(empty.run(*load).stdout)
+    assert (result["period"], result["rows"], result["error"]) == (PERIOD, delivery.rows, None)
+    assert result["tables"] == {"iceberg": {"rows": delivery.rows, "equal": True}}
+    assert (tmp_path / "defs" / "daily" / "defs.yaml").is_file()
+    assert "billing.daily" in empty.run("-c", program, "query", "--list").stdout
+
+
 def test_the_component_is_listed_and_scaffolded_and_its_yaml_is_checked(host: Host) -> None:
     components = host.dg("list", "components")
     assert "billing_lake.components.BillingExport" in components
@@ -193,7 +208,9 @@ def test_the_component_is_listed_and_scaffolded_and_its_yaml_is_checked(host: Ho
     scaffolded = host.folder / "host" / "defs" / "My-Bill"
     host.dg("scaffold", "defs", "billing_lake.components.BillingExport", "My-Bill")
     try:
-        assert "name: my_bill" in (scaffolded / "defs.yaml").read_text()
+        written = {"name": "my_bill", "format": "legacy_cur", "layout": "create-new", "prefix": ""}
+        written |= {"report": "My-Bill", "start": "2024-01"}
+        assert (scaffolded / "defs.yaml").read_text() == export_yaml(written)
         host.dg("check", "defs")
         host.settings(
             "My-Bill",

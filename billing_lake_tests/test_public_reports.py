@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable
 from decimal import Decimal
@@ -10,7 +11,9 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
+from click.testing import CliRunner
 
+from billing_lake.cli import main
 from billing_lake_tests.lakes import SampleLake, SampleLakeOnSpark
 from billing_lake_tests.reports import write_manifest
 
@@ -80,3 +83,24 @@ def test_a_real_anonymised_report_loads_to_its_known_total(make: Callable[..., S
     )
     lake.sync()
     check(lake, "2023-11", 1_281, "1.6823086974")
+
+
+@pytest.mark.filterwarnings("ignore:`parse_obj_as` is deprecated")
+def test_one_command_tells_of_all_of_them_and_loads_what_is_one_month_each(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    arguments = ("load", str(DATA), "--yes", "--json", "--outputs", "iceberg")
+    done = CliRunner().invoke(main, arguments, env={"BILLING_LAKE_HOME": ""})
+    results = {one["export"]: one for one in json.loads(done.stdout)}
+    assert {name: (one["format"], one["files"]) for name, one in results.items()} == {
+        "anonymised_legacy_cur": ("legacy_cur", 1),
+        "cost_and_usage_report": ("legacy_cur", 2),
+        "focus": ("focus", 1),
+    }
+    replaced = results["cost_and_usage_report"]
+    assert replaced["tables"] == {"iceberg": {"rows": 40_000, "equal": True}}
+    assert results["anonymised_legacy_cur"]["tables"]["iceberg"]["equal"]
+    # One of its 1,000 rows is of the month after: a file that is whole for neither.
+    assert results["focus"]["error"]["class"] == "MixedPeriodsError"
+    assert done.exit_code == 1

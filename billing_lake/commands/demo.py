@@ -141,12 +141,15 @@ def sample_spec(export: Export, rows: int) -> SampleSpec:
 def _load(out: Console, lake: LocalLake, rows: int) -> tuple[Export, list[Loaded]]:
     with out.status("Starting Dagster …"):
         from billing_lake.commands.demo_report import Loaded
-        from billing_lake.commands.demo_runs import Project
+        from billing_lake.commands.runs import Project
+        from billing_lake.components.demo_export import demo_export
+        from billing_lake.definitions import defs
         from billing_lake.landing.deliveries import resolve_delivery
         from billing_lake.sample import OwnSamples, write_delivery
 
-        project = Project(lake.home)
-    location, landing = project.export.location, lake.home / "landing"
+        export = demo_export().export
+        project = Project(lake.home, defs())
+    location, landing = export.location, lake.home / "landing"
     samples = OwnSamples(landing, location.prefix)
     samples.require()
     story = []
@@ -156,16 +159,18 @@ def _load(out: Console, lake: LocalLake, rows: int) -> tuple[Export, list[Loaded
             delivery = write_delivery(
                 landing,
                 chapter.period,
-                sample_spec(project.export, rows),
+                sample_spec(export, rows),
                 restatement=chapter.restatement,
                 extra_tags=chapter.extra_tags,
                 own=OwnSamples(landing, location.prefix),
             )
-            run = project.run(resolve_delivery(lake.storage, location, chapter.period))
+            run = project.run(export, resolve_delivery(lake.storage, location, chapter.period))
+        if run.fault is not None:
+            raise LoadError(f"The run for {chapter.period} failed. {run.fault.text}")
         what = f"{delivery.rows:,} rows, {len(delivery.files)} files, {len(run.tables)} tables"
         out.print(f"[green]✓[/] {label}: {what}, {run.seconds:.1f} s")
         story.append(Loaded(chapter=chapter, delivery=delivery, run=run))
-    return project.export, story
+    return export, story
 
 
 def _with_log(error: LoadError, log: Path) -> BillingLakeError:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import dagster as dg
     from rich.console import Console
 
-    from billing_lake.commands.demo_runs import Run
+    from billing_lake.commands.runs import Run
     from billing_lake.deployments import Lake
     from billing_lake.sample import SampleDelivery
     from billing_lake.sql.lake_sql import LakeSql

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ import click
 
 from billing_lake.commands.terminal import console
 from billing_lake.domain.errors import ConfigurationError, shown
+from billing_lake.landing.export_yaml import FILE, export_yaml
 
 if TYPE_CHECKING:
     from rich.console import Console, JustifyMethod, RenderableType
@@ -48,7 +49,12 @@ def inspect_command(uri: str, *, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(as_values(uri, found), indent=2, ensure_ascii=False))
     else:
-        show(console(sys.stdout), uri, found)
+        _show(uri, found)
+
+
+def is_bucket(uri: str) -> bool:
+    """Say whether ``uri`` names a bucket, and no folder."""
+    return uri.startswith(_SCHEME)
 
 
 def open_storage(uri: str) -> tuple[Storage, str]:
@@ -57,7 +63,7 @@ def open_storage(uri: str) -> tuple[Storage, str]:
     Raises:
         ConfigurationError: There is no such folder, or no bucket can be asked.
     """
-    if not uri.startswith(_SCHEME):
+    if not is_bucket(uri):
         from billing_lake.landing.local import LocalStorage
 
         path = Path(uri).expanduser()
@@ -83,15 +89,6 @@ def open_storage(uri: str) -> tuple[Storage, str]:
     region = os.environ.get("AWS_REGION") or boto3.Session().region_name or "us-east-1"
     prefix = f"{folder.rstrip('/')}/" if folder.strip("/") else ""
     return S3Storage(AwsClients(region), bucket), prefix
-
-
-def yaml_of(found: FoundExport, more: Mapping[str, object] | None = None) -> str:
-    """Return the `defs.yaml` by which an export is loaded, with ``more`` settings."""
-    import yaml
-
-    settings = {**found.settings, **(more or {})}
-    value = {"type": "billing_lake.components.BillingExport", "attributes": settings}
-    return str(yaml.safe_dump(value, sort_keys=False, allow_unicode=True))
 
 
 def as_values(uri: str, found: Inspection) -> dict[str, Any]:
@@ -128,24 +125,31 @@ def _export_values(one: FoundExport) -> dict[str, Any]:
         ],
         "waiting": dict(one.findings.waiting),
         "broken": dict(one.findings.broken),
-        "yaml": yaml_of(one),
+        "yaml": export_yaml(one.settings),
     }
 
 
-def show(out: Console, uri: str, found: Inspection, *, with_settings: bool = True) -> None:
-    """Print an inspection; ``with_settings`` adds the settings that load each export."""
+def _show(uri: str, found: Inspection) -> None:
     from rich.text import Text
 
+    out = console(sys.stdout)
     out.print(Text(f"{shown(uri, 400)}: {found.files:,} files, {_bytes(found.size)}"))
+    show_found(out, found)
+    for one in found.exports:
+        out.print(Text(f"\ndefs/{one.location.name}/{FILE}", style="bold"))
+        out.print(Text(export_yaml(one.settings).rstrip()), soft_wrap=True)
+
+
+def show_found(out: Console, found: Inspection) -> None:
+    """Show a table of the exports that were found, and what stands in the way of others."""
+    from rich.text import Text
+
     if found.exports:
         out.print(_table(found.exports))
     else:
         out.print(Text("No export was found here."))
     for text, style in (*_notes(found.exports), *_unused(found.unused)):
         out.print(Text(text, style=style))
-    for one in found.exports if with_settings else ():
-        out.print(Text(f"\ndefs/{one.location.name}/defs.yaml", style="bold"))
-        out.print(Text(yaml_of(one).rstrip()), soft_wrap=True)
 
 
 def _table(exports: Sequence[FoundExport]) -> RenderableType:

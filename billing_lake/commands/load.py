@@ -1,7 +1,4 @@
-"""`billing-lake load`: from a folder or a bucket with exports to proven tables, in one command.
-
-It writes the settings of what it finds, loads through Dagster what the tables do not hold yet, and reads every table back.
-"""
+"""`billing-lake load`: from a folder or a bucket to proven tables, in one command."""
 
 from __future__ import annotations
 
@@ -11,386 +8,360 @@ import shlex
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from billing_lake.commands.home import own_home, require_writable
-from billing_lake.commands.inspect import open_storage, show, yaml_of
-from billing_lake.commands.results import as_text
-from billing_lake.commands.terminal import console, kept_stdout, programs_write_to
-from billing_lake.domain.errors import (
-    BillingLakeError,
-    ConfigurationError,
-    NoDeliveryError,
-    shown,
+from billing_lake.commands.home import require_writable
+from billing_lake.commands.inspect import is_bucket, open_storage, show_found
+from billing_lake.commands.terminal import (
+    EXIT_FAILED,
+    console,
+    kept_stdout,
+    programs_write_to,
 )
+from billing_lake.domain.errors import ConfigurationError, NoDeliveryError, shown
 from billing_lake.domain.periods import is_period
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from billing_lake.assets.export import Export
-    from billing_lake.commands.demo_runs import Project
+    from billing_lake.commands.load_results import Result
+    from billing_lake.commands.loading import Task
+    from billing_lake.commands.own_exports import OwnExport
     from billing_lake.deployments import Lake
-    from billing_lake.domain.deliveries import Delivery
-    from billing_lake.formats.layouts import KeyRules
-    from billing_lake.landing.inspection import FoundExport
+    from billing_lake.landing.base import Storage
+    from billing_lake.landing.inspection import FoundExport, Inspection
 
 LOG = "load.log"
 
-_DEFS = "defs"
-_HELP = """Load every export that lies in a folder or a bucket into tables, and prove that they equal it.
+_MOST_NAMED = 12
+_OUTPUTS = ("hive", "iceberg", "s3_table")
 
-What is found is shown as by `inspect`; after a yes, the settings of each export are written to <defs>/<export>/defs.yaml, where no
-file is ever overwritten. Then each month that the tables do not hold yet is loaded through Dagster and read back. Run it again to load
-what is new. <defs> is BILLING_LAKE_DEFS, or ./defs.
+_HELP = """Load what lies in a folder or a bucket (s3://bucket/folder) into tables that equal it.
+
+Looks as `billing-lake inspect` does, asks, writes defs/EXPORT/defs.yaml for each export that has none, loads every month whose
+tables do not hold its delivery through Dagster, and proves all of them. Run it again whenever you like: it loads what is new, and
+proves the rest once more. No file is ever written over.
+
+The files go into defs/ of the Dagster project around this folder, or of this folder; BILLING_LAKE_DEFS names another one. The
+exit status is 0 only where everything is loaded, and equal.
 
 \b
 Examples:
   billing-lake load exports/
-  billing-lake load exports/ --period 2025-03 --outputs iceberg --yes --json
+  billing-lake load s3://acme-billing-exports/finops --period 2025-03 --yes --json
 """
 
 
-@dataclass(kw_only=True)
-class Outcome:
-    """What became of one delivery.
-
-    Attributes:
-        export: The export.
-        delivery: The delivery.
-        is_new: Whether it was loaded now; else the tables held it already.
-        rows: Rows of its files; None where it was not loaded.
-        totals: Exact totals of the raw files, by currency and column.
-        tables: Rows of each table, and whether all of its figures equal the raw files'.
-        error: Why it was not loaded or proved.
-    """
-
-    export: Export
-    delivery: Delivery
-    is_new: bool = True
-    rows: int | None = None
-    totals: dict[str, dict[str, str]] = field(default_factory=dict)
-    tables: dict[str, dict[str, Any]] = field(default_factory=dict)
-    error: BillingLakeError | None = None
-
-    @property
-    def is_equal(self) -> bool:
-        """Whether all tables were read back and equal the delivery."""
-        return (
-            self.error is None
-            and bool(self.tables)
-            and all(one["equal"] for one in self.tables.values())
-        )
-
-    def as_values(self) -> dict[str, Any]:
-        """Return it as JSON values."""
-        error = self.error
-        return {
-            "export": self.export.name,
-            "format": self.delivery.format,
-            "layout": self.delivery.layout,
-            "period": self.delivery.period,
-            "version": self.delivery.version,
-            "files": len(self.delivery.files),
-            "rows": self.rows,
-            "totals": self.totals,
-            "tables": self.tables,
-            "error": None
-            if error is None
-            else {
-                "class": type(error).__name__,
-                "text": error.what,
-                "file": error.file,
-                "remedy": error.how,
-            },
-        }
-
-
-def _are_periods(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
+def _periods(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
     for value in values:
         if not is_period(value):
             raise click.BadParameter(f"{value!r} is no billing period; write it YYYY-MM")
     return values
 
 
-def _are_outputs(_: click.Context, __: click.Parameter, value: str | None) -> str | None:
-    from billing_lake.loads.exports import TABLE_OUTPUTS
+def _outputs(_: click.Context, __: click.Parameter, value: str) -> tuple[str, ...]:
+    asked = [one.strip() for one in value.split(",") if one.strip()]
+    for one in asked:
+        if one not in _OUTPUTS:
+            raise click.BadParameter(f"{one!r} is none of {', '.join(_OUTPUTS)}")
+    return tuple(one for one in _OUTPUTS if one in asked)
 
-    for name in [] if value is None else value.split(","):
-        if name not in TABLE_OUTPUTS:
-            raise click.BadParameter(f"{name!r} is none of {', '.join(TABLE_OUTPUTS)}")
-    return value
+
+@dataclass(frozen=True, kw_only=True)
+class _Asked:
+    """What the command line asks for."""
+
+    uri: str
+    periods: tuple[str, ...]
+    outputs: Any
+    name: str
+    yes: bool
+    as_json: bool
 
 
-@click.command(help=_HELP, short_help="Load the exports of a folder or a bucket, and prove them.")
+@click.command(name="load", help=_HELP, short_help="Load a folder or a bucket into proven tables.")
 @click.argument("uri")
-@click.option("--yes", is_flag=True, help="Write the settings without asking.")
 @click.option(
-    "--period",
-    "periods",
-    multiple=True,
-    callback=_are_periods,
-    help="Load this month only, YYYY-MM; repeatable.",
-)
-@click.option("--home", type=click.Path(path_type=Path), help="Folder of the lake.")
+    "--period", "periods", multiple=True, callback=_periods,
+    help="Billing period, YYYY-MM; may be given again. All unless given.",
+)  # fmt: skip
 @click.option(
-    "--outputs",
-    callback=_are_outputs,
-    help="Tables of new exports: hive,iceberg,s3_table; all unless given.",
-)
-@click.option("--name", help="Name of the export, where only one is found.")
+    "--home", type=click.Path(path_type=Path), help="Folder of the lake; BILLING_LAKE_HOME, or ./lake."
+)  # fmt: skip
+@click.option(
+    "--outputs", default="", callback=_outputs,
+    help=f"Tables of new exports, with commas: of {', '.join(_OUTPUTS)}. All unless given.",
+)  # fmt: skip
+@click.option("--name", default="", help="Name of the export, where one is found.")
+@click.option("--yes", "-y", is_flag=True, help="Do not ask.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 @click.pass_context
-def load(
-    ctx: click.Context,
-    uri: str,
-    *,
-    yes: bool,
-    periods: tuple[str, ...],
-    home: Path | None,
-    outputs: str | None,
-    name: str | None,
-    as_json: bool,
-) -> None:
-    """Load what lies at ``uri``."""
-    with kept_stdout() as stream:
-        out = console(sys.stderr if as_json else stream)
-        folder = _settings(uri, home)
-        found = _find(out, uri, name)
-        exports = _set_up(out, found, folder, outputs, ask=not yes)
-        outcomes = list(_load(out, exports, periods))
-        if as_json:
-            values = [one.as_values() for one in outcomes]
+def load_command(ctx: click.Context, /, home: Path | None, **asked: Any) -> None:
+    """Load what lies at a URI."""
+    wanted = _Asked(**asked)
+    with _kept_environment(), kept_stdout() as stream:
+        out = console(sys.stderr if wanted.as_json else stream)
+        results = _load(wanted, home, out)
+        if wanted.as_json:
+            values = [one.to_json() for one in results]
             stream.write(json.dumps(values, indent=2, ensure_ascii=False) + "\n")
-        else:
-            _report(out, outcomes)
-            _next(out)
-        held_up = [note for one, _ in exports for note in one.findings.notes]
-        if held_up or not all(one.is_equal for one in outcomes):
-            ctx.exit(1)
-
-
-def _find(out: Console, uri: str, name: str | None) -> tuple[FoundExport, ...]:
-    """Return what lies at ``uri``, after showing it.
-
-    Raises:
-        NoDeliveryError: There is no export.
-        ConfigurationError: One name is given, and several exports are there.
-    """
-    from dataclasses import replace
-
-    from billing_lake.landing.inspection import inspect
-
-    storage, prefix = open_storage(uri)
-    found = inspect(storage, prefix)
-    show(out, uri, found, with_settings=False)
-    if not found.exports:
-        reasons = "; ".join(f"{one.why}: {shown(one.keys[0])}" for one in found.unused[:3])
-        what = f"There is no export in {shown(uri)}" + (
-            f": {reasons}" if reasons else ", it is empty"
-        )
-        raise NoDeliveryError(what, remedy="Name the folder above the exports' own folders")
-    if name is None:
-        return found.exports
-    if len(found.exports) > 1:
-        names = ", ".join(one.location.name for one in found.exports)
-        what = f"--name names one export, and {len(found.exports)} are here: {names}"
-        raise ConfigurationError(what, remedy="Leave --name out, or name the folder of one of them")
-    (one,) = found.exports
-    return (replace(one, location=replace(one.location, name=name)),)
-
-
-def _settings(uri: str, home: Path | None) -> Path:
-    """Let the lake and the landing area be what the command says; return the folder of the exports' settings.
-
-    Raises:
-        ConfigurationError: The deployment reads another place.
-    """
-    from billing_lake.definitions import DEFS_SETTING
-    from billing_lake.deployments import DEPLOYMENT_SETTING, HOME_SETTING, chosen_deployment
-    from billing_lake.landing.local import LANDING_SETTING
-
-    if home is not None:
-        os.environ[HOME_SETTING] = str(home.absolute())
-    if chosen_deployment(os.environ) == "aws":
-        bucket = os.environ.get("BILLING_LAKE_LANDING_BUCKET", "")
-        if uri.removeprefix("s3://").partition("/")[0] != bucket or not uri.startswith("s3://"):
-            what = (
-                f"This deployment reads the bucket {shown(bucket)!r}, and {shown(uri)} is elsewhere"
-            )
-            raise ConfigurationError(what, remedy="Set BILLING_LAKE_LANDING_BUCKET to its bucket")
-    elif uri.startswith("s3://"):
-        what = "A lake of this machine reads exports from a folder of this machine"
-        remedy = f"Copy the bucket to a folder and load that, or set {DEPLOYMENT_SETTING} to aws (docs/deployments.md)"
-        raise ConfigurationError(what, remedy=remedy)
-    else:
-        os.environ[HOME_SETTING] = str(own_home())
-        os.environ[LANDING_SETTING] = str(Path(uri).expanduser().absolute())
-    folder = Path(os.environ.get(DEFS_SETTING) or _DEFS).expanduser().absolute()
-    require_writable(folder)
-    os.environ[DEFS_SETTING] = str(folder)
-    return folder
-
-
-def _set_up(
-    out: Console, found: Sequence[FoundExport], folder: Path, outputs: str | None, *, ask: bool
-) -> list[tuple[FoundExport, Export]]:
-    """Write the settings that are missing; return each export with its settings as they are.
-
-    Raises:
-        ConfigurationError: A file of settings describes another export, or nobody said yes.
-    """
-    known = _exports()
-    missing = [one for one in found if one.location.rules not in known]
-    taken = [file for one in missing if (file := _file(folder, one)).exists()]
-    if taken:
-        what = f"{taken[0]} describes another export than the one that was found here"
-        raise ConfigurationError(what, remedy="Choose another name with --name", file=str(taken[0]))
-    if missing and ask:
-        paths = ", ".join(str(_file(folder, one)) for one in missing)
-        if not click.confirm(f"Write {paths}?", default=True, err=True):
-            raise ConfigurationError("Nothing was written or loaded", remedy="Use --yes to agree")
-    more = {"outputs": outputs.split(",")} if outputs else {}
-    for one in missing:
-        file = _file(folder, one)
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with file.open("x", encoding="utf-8") as stream:
-            stream.write(yaml_of(one, more))
-        out.print(f"[green]✓[/] wrote {file}", soft_wrap=True)
-    known = _exports()
-    return [(one, known[one.location.rules]) for one in found]
-
-
-def _exports() -> dict[KeyRules, Export]:
-    """Return the exports that are set up, by where their files lie."""
-    import dagster as dg
-
-    from billing_lake.assets.export import knowingly
-    from billing_lake.components import BillingExport
-    from billing_lake.definitions import exports_folder
-
-    module = exports_folder(os.environ)
-    if not any(Path(module.__path__[0]).rglob("defs.yaml")):
-        return {}  # Dagster takes a folder without any for a mistake
-    tree = dg.ComponentTree.from_module(module, Path(module.__path__[0]).parent)
-    with knowingly(dg.BetaWarning, dg.PreviewWarning, DeprecationWarning):
-        exports = [one.export for one in tree.get_all_components(BillingExport)]
-    return {one.location.rules: one for one in exports}
-
-
-def _file(folder: Path, found: FoundExport) -> Path:
-    return folder / found.location.name / "defs.yaml"
-
-
-def _load(
-    out: Console, exports: Sequence[tuple[FoundExport, Export]], periods: Sequence[str]
-) -> Iterator[Outcome]:
-    """Yield the outcome of each delivery, once it is loaded and proved."""
-    with out.status("Starting Dagster …"):
-        from billing_lake.commands.demo_runs import Project
-        from billing_lake.deployments import open_lake
-
-        home = own_home() if os.environ.get("BILLING_LAKE_DEPLOYMENT") != "aws" else Path("lake")
-        require_writable(home)
-        lake = open_lake()
-    with _quietly(home / LOG):
-        for found, export in exports:
-            project = Project(home, export)
-            deliveries = sorted(found.findings.deliveries.items())
-            for period, delivery in deliveries:
-                if periods and period not in periods:
-                    continue
-                with out.status(f"{export.name} {period}: loading and proving …"):
-                    outcome = _one(lake, project, export, delivery)
-                _progress(out, outcome)
-                yield outcome
-
-
-def _one(lake: Lake, project: Project, export: Export, delivery: Delivery) -> Outcome:
-    from billing_lake.domain.crawls import Crawl
-    from billing_lake.loads import tables_of
-    from billing_lake.loads.prove import prove
-    from billing_lake.sensors.new_reports import held_by_all
-
-    outcome = Outcome(export=export, delivery=delivery)
-    try:
-        outcome.is_new = held_by_all(lake, export).get(delivery.period) != delivery.identity
-        if outcome.is_new:
-            project.run(delivery)
-        crawl = lake.values.get(export.path("crawler_table"), delivery.period, Crawl)
-        outcome.rows = crawl.profile.rows
-        outcome.totals = {
-            currency: {column: as_text(value) for column, value in sums.items()}
-            for currency, sums in crawl.profile.totals.items()
-        }
-        for table in tables_of(lake, export):
-            files = table.files(delivery.period)
-            rows = lake.reader.profile(export.format.meaning(files)).rows
-            outcome.tables[table.output] = {"rows": rows, "equal": False}
-            prove(lake, export, crawl, files)
-            outcome.tables[table.output]["equal"] = True
-    except BillingLakeError as error:
-        outcome.error = error
-    return outcome
+    if not all(one.is_good for one in results):
+        ctx.exit(EXIT_FAILED)
 
 
 @contextmanager
-def _quietly(log: Path) -> Iterator[None]:
-    """Let what Dagster and Spark write go to a file."""
-    with log.open("a", encoding="utf-8") as file, ExitStack() as quiet:
+def _kept_environment() -> Iterator[None]:
+    """Take back what is set for the run of the command."""
+    kept = dict(os.environ)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(kept)
+
+
+def _load(asked: _Asked, home: Path | None, out: Console) -> list[Result]:
+    from rich.markup import escape
+
+    place = _settle(home)
+    storage, prefix = _open(asked.uri, place)
+    with out.status("Looking …"):
+        from billing_lake.landing.inspection import inspect
+
+        found = inspect(storage, prefix)
+        _require_exports(asked.uri, found, storage)
+    with out.status("Starting Dagster …"):
+        from billing_lake.commands.loading import faults_of, tasks_of
+        from billing_lake.commands.own_exports import Wish, choose, defs_folder
+        from billing_lake.deployments import open_lake
+
+        lake = open_lake()
+        folder = defs_folder(os.environ)
+        wish = Wish(name=asked.name, outputs=asked.outputs)
+        chosen = choose(found.exports, folder, lake, wish)
+        tasks = [task for pair in chosen for task in tasks_of(lake, *pair, asked.periods)]
+        results = [one for pair in chosen for one in faults_of(lake, *pair, asked.periods)]
+    _require_periods(asked.periods, tasks, results, chosen)
+    exports = [own for _, own in chosen]
+    if not asked.yes:
+        show_found(out, found)
+        _ask(out, exports, tasks, place, asked)
+    for own in exports:
+        lake.require(own.export.outputs, own.export.crawler)
+    for own in exports:
+        if own.text:
+            own.write()
+            out.print(f"[green]✓[/] wrote {escape(_near(own.file))}", soft_wrap=True)
+    results += _run(lake, place, exports, tasks, out)
+    results.sort(key=lambda one: (one.export.name, one.period))
+    if not asked.as_json:
+        from billing_lake.commands.load_results import show_results
+
+        _notes(out, found, chosen)
+        show_results(out, results)
+        _next(out, place, folder, exports)
+    return results
+
+
+def _settle(home: Path | None) -> Path:
+    """Return the folder of the lake, or of its Dagster instance where the lake is elsewhere, and have everything use it.
+
+    Raises:
+        ConfigurationError: It is the demo's.
+    """
+    from billing_lake.deployments import HOME_SETTING
+    from billing_lake.deployments.local import is_demo, own_home
+
+    if home is not None:
+        os.environ[HOME_SETTING] = str(home.expanduser().absolute())
+    place = own_home(os.environ)
+    if is_demo(place):
+        what = "This is the lake of `billing-lake demo`, which takes no other export"
+        raise ConfigurationError(what, file=str(place), remedy="Name another one with --home")
+    os.environ[HOME_SETTING] = str(place)
+    return place
+
+
+def _open(uri: str, home: Path) -> tuple[Storage, str]:
+    """Return the storage of ``uri`` and the folder in it, and have the lake take its deliveries from there.
+
+    Raises:
+        ConfigurationError: There is none, or it is no place that the deployment can load from.
+    """
+    from billing_lake.deployments import DEPLOYMENT_SETTING, chosen_deployment
+    from billing_lake.deployments.local import landing_folder
+    from billing_lake.landing.local import LANDING_SETTING, LocalStorage
+
+    on_aws = chosen_deployment(os.environ) == "aws"
+    if on_aws != is_bucket(uri):
+        what = f"{shown(uri)} is {'a bucket' if is_bucket(uri) else 'a folder'}, and the lake is {'on AWS' if on_aws else 'a folder'}"
+        remedy = (
+            "Name the bucket as s3://bucket/folder"
+            if on_aws
+            else f"Set {DEPLOYMENT_SETTING} to aws, or copy the bucket: aws s3 sync {shlex.quote(uri)} FOLDER"
+        )
+        raise ConfigurationError(what, remedy=remedy)
+    storage, prefix = open_storage(uri)
+    if is_bucket(uri):
+        from billing_lake.aws.settings import AwsSettings
+
+        os.environ[str(AwsSettings.model_fields["landing_bucket"].alias)] = uri.split("/")[2]
+        return storage, prefix
+    require_writable(home)
+    folder = Path(uri).expanduser().resolve()
+    landing = (landing_folder(os.environ) or home / "landing").resolve()
+    if folder.is_relative_to(landing):
+        inner = folder.relative_to(landing).as_posix()
+        return LocalStorage(landing), "" if inner == "." else f"{inner}/"
+    os.environ[LANDING_SETTING] = str(folder)
+    return storage, prefix
+
+
+def _require_exports(uri: str, found: Inspection, storage: Storage) -> None:
+    """Refuse a place without exports.
+
+    Raises:
+        ConfigurationError: There is none; the message says what is there.
+    """
+    if found.exports:
+        return
+    if not found.files:
+        what = f"Nothing lies in {shown(uri)}"
+        names = [shown(one) for one in (storage.names("") or ())[:_MOST_NAMED]]
+        remedy = "Name a folder with the files of an export"
+        if is_bucket(uri) and names:
+            remedy = f"{remedy}; in the bucket are {', '.join(names)}"
+        raise ConfigurationError(what, remedy=remedy)
+    first = found.unused[0] if found.unused else None
+    why = "" if first is None else f": {first.why}"
+    what = f"None of the {found.files:,} files in {shown(uri)} is part of an export{why}"
+    remedy = (first.remedy if first else "") or "`billing-lake inspect` tells of each"
+    raise ConfigurationError(what, file=first.keys[0] if first else None, remedy=remedy)
+
+
+def _require_periods(
+    periods: Sequence[str],
+    tasks: Sequence[Task],
+    results: Sequence[Result],
+    chosen: Sequence[tuple[FoundExport, OwnExport]],
+) -> None:
+    """Refuse billing periods that nothing was delivered for.
+
+    Raises:
+        NoDeliveryError: There are some.
+    """
+    known = {one.delivery.period for one in tasks} | {one.period for one in results}
+    missing = [one for one in periods if one not in known]
+    if missing:
+        there = sorted({period for found, _ in chosen for period in found.findings.deliveries})
+        have = f"; newest are {', '.join(there[-_MOST_NAMED:])}" if there else ""
+        what = f"No export has a delivery for {', '.join(missing)} to load{have}"
+        raise NoDeliveryError(what, remedy="Leave out --period to load all")
+
+
+def _ask(
+    out: Console, exports: Sequence[OwnExport], tasks: Sequence[Task], home: Path, asked: _Asked
+) -> None:
+    """Ask whether to go on, where there is something to do.
+
+    Raises:
+        ConfigurationError: Nobody said yes.
+    """
+    from rich.text import Text
+
+    new = [one for one in exports if one.text]
+    months = sum(one.crawl is None for one in tasks)
+    if not new and not months:
+        return
+    for one in new:
+        out.print(Text(f"\n{_near(one.file)}", style="bold"))
+        out.print(Text(one.text.rstrip()), soft_wrap=True)
+    write = f"write {_count(len(new), 'file')} and " if new else ""
+    question = f"\n{write}load {_count(months, 'delivery', 'deliveries')} into {_near(home)}?"
+    try:
+        said_yes = click.confirm(f"\n{question.strip().capitalize()}", err=asked.as_json)
+    except click.Abort:
+        said_yes = False
+    if not said_yes:
+        what = "Nothing was written or loaded, because nobody said yes"
+        raise ConfigurationError(what, remedy="Answer y, or give --yes")
+
+
+def _run(
+    lake: Lake, home: Path, exports: Sequence[OwnExport], tasks: Sequence[Task], out: Console
+) -> list[Result]:
+    from billing_lake.commands.loading import Loading
+
+    require_writable(home)
+    results = []
+    with (home / LOG).open("w", encoding="utf-8") as file, ExitStack() as quiet:
+        # Dagster writes its log to the terminal, and so does Spark; there is more of it than anybody wants to read.
         quiet.enter_context(redirect_stdout(file))
         quiet.enter_context(redirect_stderr(file))
         quiet.enter_context(programs_write_to(file))
-        yield
+        loading = Loading(lake, home, exports)
+        for number, task in enumerate(tasks, start=1):
+            work = "loading and proving" if task.crawl is None else "proving"
+            with out.status(f"{number} of {len(tasks)}: {task.label}: {work} …"):
+                results.append(loading.do(task))
+            if task.crawl is None:
+                one = results[-1]
+                mark = "[green]✓[/]" if one.is_good else "[red]✗[/]"
+                rows = "" if one.rows is None else f", {one.rows:,} rows"
+                out.print(f"{mark} {number} of {len(tasks)}: {task.label}{rows}, {one.became}")
+    return results
 
 
-def _progress(out: Console, outcome: Outcome) -> None:
+def _notes(
+    out: Console, found: Inspection, chosen: Sequence[tuple[FoundExport, OwnExport]]
+) -> None:
+    """Say what was left alone, and why."""
     from rich.text import Text
 
-    what = f"{outcome.export.name} {outcome.delivery.period}"
-    if outcome.error is not None:
-        out.print(Text(f"✗ {what}: {outcome.error}", style="red"))
-        return
-    done = "loaded and proved" if outcome.is_new else "was loaded before, proved again"
-    out.print(Text(f"✓ {what}: {outcome.rows:,} rows in {len(outcome.tables)} tables, {done}"))
+    for one, own in chosen:
+        outside = [
+            period for period in one.findings.deliveries if not own.export.has_period(period)
+        ]
+        if outside:
+            text = f"{own.export.name}: {', '.join(sorted(outside)[:_MOST_NAMED])}: not between the export's first month and the open one; left alone"
+            out.print(Text(text, style="dim"), soft_wrap=True)
+    for group in found.unused:
+        text = (
+            f"{_count(len(group.keys), 'file')} of no export: {group.why}: {shown(group.keys[0])}"
+        )
+        out.print(Text(text, style="dim"), soft_wrap=True)
 
 
-def _report(out: Console, outcomes: Sequence[Outcome]) -> None:
-    """Print what the tables hold: exact totals of the headline cost."""
-    from rich import box
-    from rich.table import Table
-    from rich.text import Text
+def _next(out: Console, home: Path, folder: Path, exports: Sequence[OwnExport]) -> None:
+    from billing_lake.definitions import DEFS_SETTING
+    from billing_lake.deployments import HOME_SETTING
+    from billing_lake.landing.local import LANDING_SETTING
 
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
-    for title in ("export", "month", "rows", "total", "", "tables"):
-        right = title in {"rows", "total"}
-        table.add_column(title, justify="right" if right else "left", overflow="fold")
-    for one in outcomes:
-        headline = next(iter(one.export.format.headline_costs), "")
-        for currency, sums in sorted(one.totals.items()):
-            equal = ", ".join(
-                f"{'=' if held['equal'] else '≠'} {output}" for output, held in one.tables.items()
-            )
-            cells = (one.export.name, one.delivery.period, f"{one.rows:,}")
-            table.add_row(*map(Text, (*cells, sums.get(headline, "0"), currency, equal)))
-    if table.row_count:
-        out.print(table)
-    elif not outcomes:
-        out.print("Nothing was asked for: no delivery of these months.")
-
-
-def _next(out: Console) -> None:
-    names = ("BILLING_LAKE_HOME", "BILLING_LAKE_LANDING", "BILLING_LAKE_DEFS")
-    shell = " ".join(
-        f"{name}={shlex.quote(os.environ[name])}" for name in names if name in os.environ
+    at = f"{HOME_SETTING}={shlex.quote(_near(home))} "
+    landing = os.environ.get(LANDING_SETTING)
+    from_ = f"{LANDING_SETTING}={shlex.quote(landing)} " if landing else ""
+    table = exports[0].export.table
+    dagster = (
+        f"DAGSTER_HOME={shlex.quote(str(home / 'dagster'))} dagster dev -m billing_lake.definitions"
     )
-    out.print("See the runs, tables and checks:", style="bold")
-    out.print(
-        f"  export {shell}\n  DAGSTER_HOME=$(billing-lake dagster-home) dagster dev -m billing_lake.definitions",
-        soft_wrap=True,
-        markup=False,
+    lines = (
+        ("Ask", f'{at}billing-lake query "SELECT * FROM {table} LIMIT 3"'),  # noqa: S608 -- shown, not run
+        ("See", f"{at}{from_}{DEFS_SETTING}={shlex.quote(_near(folder))} {dagster}"),
+        ("Log", _near(home / LOG)),
     )
+    for title, text in lines:
+        out.print(f"{title}  {text}", soft_wrap=True, markup=False)
+
+
+def _count(number: int, one: str, many: str = "") -> str:
+    return f"{number:,} {one if number == 1 else many or f'{one}s'}"
+
+
+def _near(path: Path) -> str:
+    """Return a path as one types it here."""
+    here = Path.cwd()
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)

@@ -9,11 +9,14 @@ import dagster as dg
 from pydantic import BaseModel, Field
 
 from billing_lake.domain.deliveries import Layout
+from billing_lake.formats.registry import DEFAULT, format_named
+from billing_lake.landing.export_yaml import FILE, export_yaml
 
 
 class ScaffoldSettings(BaseModel):
     """Options of the command; what is not given is to be edited in the file."""
 
+    format: str = Field(default=DEFAULT.name, description="What the columns of its reports mean.")
     layout: Layout = Field(default="create-new", description="How the provider lays out its files.")
     prefix: str = Field(default="", description="Folder below the landing storage's root.")
     report: str = Field(
@@ -35,12 +38,17 @@ class BillingExportScaffolder(dg.Scaffolder[ScaffoldSettings]):
         name = re.sub(r"\W+", "_", request.target_path.name.lower()).strip("_")
         settings: dict[str, Any] = {
             "name": name if name[:1].isalpha() else f"export_{name}",
+            "format": format_named(params.format).name,
             "layout": params.layout,
             "prefix": params.prefix,
         }
         if params.layout != "loose":
             settings["report"] = params.report or request.target_path.name
-        dg.scaffold_component(request, {**settings, "start": "2024-01"})
+        settings["start"] = "2024-01"
+        if request.scaffold_format == "yaml" and not request.append:
+            (request.target_path / FILE).write_text(export_yaml(settings), encoding="utf-8")
+        else:
+            dg.scaffold_component(request, settings)
 
 
 class AlertPolicyScaffolder(dg.Scaffolder[BaseModel]):

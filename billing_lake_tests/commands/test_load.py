@@ -1,147 +1,267 @@
-"""One command from a folder of exports to proven tables."""
+"""`billing-lake load`, from a folder without a project to proven tables, again and again."""
 
 from __future__ import annotations
 
 import json
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import dagster as dg
 import pytest
 import yaml
 from click.testing import CliRunner, Result
 
 from billing_lake.cli import main
-from billing_lake.definitions import DEFS_SETTING
-from billing_lake.deployments import HOME_SETTING
-from billing_lake.landing.local import LANDING_SETTING
+from billing_lake.commands.own_exports import defs_folder
+from billing_lake.deployments import LocalLake
+from billing_lake.deployments.local import DEMO_MARK
+from billing_lake.domain.sources import PeriodKey
 from billing_lake.sample import SampleSpec, write_delivery
-from billing_lake_tests.landing.small_deliveries import put
+from billing_lake_tests.landing.small_deliveries import csv_gz, deliver, put, row
 
-LEGACY = SampleSpec(layout="create-new", prefix="billing", report="daily", rows=60)
-CUR2 = SampleSpec(layout="create-new", prefix="new", report="daily-2", rows=60, format="cur2")
+# Dagster's own, where it reads defs.yaml.
+pytestmark = pytest.mark.filterwarnings("ignore:`parse_obj_as` is deprecated")
+
+TABLES = {output: {"rows": 2, "equal": True} for output in ("hive", "iceberg", "s3_table")}
 
 
-@pytest.fixture(autouse=True)
-def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An empty folder without a project, and an environment that the command may change."""
-    (tmp_path / "here").mkdir()
-    monkeypatch.chdir(tmp_path / "here")
-    for name in (HOME_SETTING, LANDING_SETTING, DEFS_SETTING, "DAGSTER_HOME"):
-        monkeypatch.setenv(name, "")
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("COLUMNS", "120")
+@dataclass
+class World:
+    """A folder in which somebody works, with a copy of a bucket in it."""
+
+    folder: Path
+
+    @property
+    def exports(self) -> Path:
+        return self.folder / "exports"
+
+    @property
+    def settings(self) -> Path:
+        return self.folder / "defs" / "cur" / "defs.yaml"
+
+    @property
+    def runs(self) -> int:
+        with dg.DagsterInstance.from_config(str(self.folder / "lake" / "dagster")) as instance:
+            return instance.get_runs_count()
+
+    def load(self, *arguments: str, uri: str = "exports", typed: str = "", **env: str) -> Result:
+        settings = {"BILLING_LAKE_HOME": "", "COLUMNS": "100", **env}
+        return CliRunner().invoke(main, ["load", uri, *arguments], input=typed, env=settings)
+
+    def json(self, *arguments: str, exit_code: int = 0, **options: str) -> list[dict[str, Any]]:
+        result = self.load("--yes", "--json", *arguments, **options)
+        assert result.exit_code == exit_code, result.output
+        values: list[dict[str, Any]] = json.loads(result.stdout)
+        return values
+
+
+def in_folder(folder: Path) -> Iterator[World]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        yield World(folder)
 
 
 @pytest.fixture
-def exports(tmp_path: Path) -> Path:
-    """A folder with two exports of one month each."""
-    for spec in (LEGACY, CUR2):
-        write_delivery(tmp_path / "exports", "2025-03", spec)
-    return tmp_path / "exports"
+def world(tmp_path: Path) -> Iterator[World]:
+    yield from in_folder(tmp_path)
 
 
-def load(*arguments: str | Path, answer: str | None = None) -> Result:
-    return CliRunner().invoke(main, ["load", *map(str, arguments)], input=answer)
+@pytest.fixture(scope="module")
+def loaded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[World, Result]]:
+    """A folder whose two months were loaded by somebody who answered y."""
+    for world in in_folder(tmp_path_factory.mktemp("loaded")):
+        deliver(world.exports, "2025-01")
+        deliver(world.exports, "2025-02", version="v7")
+        put(world.exports / "notes.txt", b"hello")
+        yield world, world.load(typed="y\n")
 
 
-def values(*arguments: str | Path) -> tuple[int, list[dict[str, Any]]]:
-    result = load(*arguments, "--yes", "--json")
-    return result.exit_code, json.loads(result.stdout)
-
-
-def test_what_is_found_is_set_up_loaded_and_proved_and_what_is_new_later(exports: Path) -> None:
-    result = load(exports, answer="y\n")
-    assert result.exit_code == 0, result.output
-    assert "✓ daily 2025-03: 60 rows in 3 tables, loaded and proved" in result.output
-    settings = Path("defs/daily/defs.yaml")
-    assert yaml.safe_load(settings.read_text())["attributes"]["prefix"] == "billing"
-    edited = settings.read_text() + "# mine\n"
-    settings.write_text(edited)
-
-    write_delivery(exports, "2025-04", CUR2)
-    code, outcomes = values(exports)
-    assert code == 0
-    assert [(one["export"], one["format"], one["period"], one["rows"]) for one in outcomes] == [
-        ("daily", "legacy_cur", "2025-03", 60),
-        ("daily_2", "cur2", "2025-03", 60),
-        ("daily_2", "cur2", "2025-04", 60),
+def test_a_folder_is_shown_asked_about_loaded_and_proved(loaded: tuple[World, Result]) -> None:
+    world, first = loaded
+    assert first.exit_code == 0, first.output
+    assert "Write 1 file and load 2 deliveries into lake? [y/N]: y" in first.output
+    assert "✓ wrote defs/cur/defs.yaml" in first.output
+    rows = [line.split() for line in first.stdout.splitlines() if " of 3 equal" in line]
+    assert [line[:9] for line in rows] == [
+        ["cur", "2025-01", "v1", "2", "3", "USD", "3", "of", "3"],
+        ["cur", "2025-02", "v7", "2", "3", "USD", "3", "of", "3"],
     ]
-    legacy, cur2, _ = (one["totals"]["USD"]["line_item_unblended_cost"] for one in outcomes)
-    assert legacy == cur2
-    for one in outcomes:
-        assert one["error"] is None
-        assert one["tables"] == {
-            output: {"rows": 60, "equal": True} for output in ("hive", "iceberg", "s3_table")
-        }
-    assert settings.read_text() == edited
-    again = load(exports, "--yes", "--period", "2025-04")
-    assert again.output.count("✓") == 1
-    assert "was loaded before, proved again" in again.output
+    assert "1 file of no export: no report file: notes.txt" in first.stdout
+    assert max(map(len, first.stdout.partition("Ask  ")[0].splitlines())) <= 100
+    assert "\x1b" not in first.output
+    settings = yaml.safe_load(world.settings.read_text())
+    assert settings["type"] == "billing_lake.components.BillingExport"
+    assert (settings["attributes"]["report"], settings["attributes"]["start"]) == ("cur", "2025-01")
 
 
-def test_chosen_tables_home_and_name_are_those_of_the_command(
-    exports: Path, tmp_path: Path
+def test_what_is_new_is_loaded_the_rest_is_proved_and_the_settings_stay_as_they_are(
+    loaded: tuple[World, Result],
 ) -> None:
-    options = ("--home", tmp_path / "my lake", "--outputs", "iceberg", "--name", "acme")
-    code, (only,) = values(exports / "new", *options)
-    assert code == 0
-    assert (only["export"], [*only["tables"]]) == ("acme", ["iceberg"])
-    assert (tmp_path / "my lake" / "catalog").is_dir()
-    assert not Path("lake").exists()
+    world, _ = loaded
+    world.settings.write_text(f"# mine\n{world.settings.read_text()}")
+    before, runs = world.settings.read_bytes(), world.runs
+    again = world.load()
+    assert again.exit_code == 0, again.output
+    assert again.stdout.count("loaded before") == 2
+    assert world.runs == runs
+    deliver(world.exports, "2025-02", version="v8", chunks=3)
+    results = world.json()
+    assert world.runs == runs + 1
+    assert world.settings.read_bytes() == before
+    assert results[0] == {
+        "export": "cur",
+        "format": "legacy_cur",
+        "layout": "create-new",
+        "period": "2025-01",
+        "version": "v1",
+        "files": 2,
+        "rows": 2,
+        "totals": {"USD": {"line_item_unblended_cost": "3"}},
+        "tables": TABLES,
+        "error": None,
+    }
+    assert (results[1]["version"], results[1]["rows"]) == ("v8", 3)
+    assert results[1]["totals"] == {"USD": {"line_item_unblended_cost": "4.5"}}
+    assert [table["rows"] for table in results[1]["tables"].values()] == [3, 3, 3]
 
 
-def test_a_month_that_is_broken_fails_the_command_and_no_other_month(exports: Path) -> None:
-    write_delivery(exports, "2025-04", LEGACY)
-    (chunk, *_) = sorted(exports.glob("billing/daily/20250401-20250501/*/*.gz"))
-    chunk.write_bytes(chunk.read_bytes()[:-20])
-    code, outcomes = values(exports, "--outputs", "iceberg")
-    assert code == 1
-    states = {(one["export"], one["period"]): one["error"] for one in outcomes}
-    broken = states.pop(("daily", "2025-04"))
-    assert set(states.values()) == {None}
-    assert chunk.name in broken["text"]
-    assert broken["remedy"]
-
-
-def test_nothing_is_written_without_a_yes(exports: Path) -> None:
-    result = load(exports, answer="n\n")
-    assert result.exit_code == 2
-    assert "Nothing was written or loaded" in result.output
-    assert [*Path("defs").iterdir()] == []
-    assert not Path("lake", "catalog").exists()
-
-
-def test_settings_of_another_export_are_never_overwritten(exports: Path) -> None:
-    put(
-        Path("defs/daily/defs.yaml"),
-        b"""\
-type: billing_lake.components.BillingExport
-attributes: {name: daily, layout: loose, prefix: other}
-""",
+def test_one_month_is_chosen_and_a_month_without_a_delivery_is_refused(
+    loaded: tuple[World, Result],
+) -> None:
+    world, _ = loaded
+    assert [one["period"] for one in world.json("--period", "2025-01")] == ["2025-01"]
+    refused = world.load("--period", "2024-12", "--yes")
+    assert refused.exit_code == 1
+    assert "No export has a delivery for 2024-12 to load; newest are 2025-01, 2025-02" in " ".join(
+        refused.output.replace("│", "").split()
     )
-    result = load(exports, "--yes")
-    assert result.exit_code == 2
-    assert "describes another export" in result.output
-    assert "prefix: other" in Path("defs/daily/defs.yaml").read_text()
 
 
-@pytest.mark.parametrize(
-    ("arguments", "reason"),
-    [
-        (("nowhere",), "nowhere is not there"),
-        (("empty",), "There is no export in empty, it is empty"),
-        (("s3://bucket/x",), "reads exports from a folder of this machine"),
-        (("../exports", "--period", "March"), "no billing period"),
-        (("../exports", "--outputs", "csv"), "none of hive, iceberg, s3_table"),
-        (("../exports", "--name", "x"), "2 are here: daily, daily_2"),
-    ],
-)
-def test_what_cannot_be_is_said_in_a_sentence(
-    exports: Path, arguments: tuple[str, ...], reason: str, monkeypatch: pytest.MonkeyPatch
+def test_an_export_of_the_same_folders_below_another_root_is_another_one_unless_its_name_is_given(
+    loaded: tuple[World, Result],
 ) -> None:
-    monkeypatch.setattr("billing_lake.tables.iceberg_opening.require_credentials", lambda: None)
-    Path("empty").mkdir()
-    result = load(*arguments, "--yes")
-    assert result.exit_code in (1, 2)
-    assert reason in " ".join(result.output.replace("│", " ").split())
-    assert "Traceback" not in result.output
+    world, _ = loaded
+    deliver(world.folder / "payer2", "2025-01", version="other")
+    (result,) = world.json("--outputs", "iceberg", uri="payer2")
+    assert (result["export"], list(result["tables"])) == ("cur_2", ["iceberg"])
+    lake = LocalLake(world.folder / "lake")
+    assert lake.iceberg.held("billing.cur", "cur").keys() == {"2025-01", "2025-02"}
+    shutil.copytree(world.folder / "payer2", world.folder / "moved")
+    (moved,) = world.json("--name", "cur_2", uri="moved")
+    assert (moved["export"], moved["error"]) == ("cur_2", None)
+    assert sorted(one.name for one in (world.folder / "defs").iterdir()) == ["cur", "cur_2"]
+    contrary = world.load("--yes", "--name", "cur_2", "--outputs", "hive", uri="moved")
+    assert contrary.exit_code == 2
+    assert "--outputs says otherwise" in contrary.output
+
+
+def test_one_month_in_two_formats_adds_up_to_the_same_and_no_settings_of_others_are_touched(
+    world: World,
+) -> None:
+    other = b"type: billing_lake.components.BillingExport\nattributes: {name: daily, layout: loose, prefix: other}\n"
+    put(world.folder / "defs" / "daily" / "defs.yaml", other)
+    for prefix, format_ in (("billing", "legacy_cur"), ("new", "cur2")):
+        spec = SampleSpec(
+            layout="create-new", prefix=prefix, report="daily", rows=60, format=format_
+        )
+        write_delivery(world.exports, "2025-03", spec)
+    legacy, cur2 = world.json("--outputs", "iceberg")
+    assert [(one["export"], one["format"], one["rows"]) for one in (legacy, cur2)] == [
+        ("daily_2", "legacy_cur", 60),
+        ("daily_2_2", "cur2", 60),
+    ]
+    cost = "line_item_unblended_cost"
+    assert legacy["totals"]["USD"][cost] == cur2["totals"]["USD"][cost]
+    assert (world.folder / "defs" / "daily" / "defs.yaml").read_bytes() == other
+
+
+def test_a_table_that_does_not_hold_what_it_says_fails_the_command(world: World) -> None:
+    deliver(world.exports, "2025-01")
+    assert world.json("--outputs", "hive", "--home", "other")[0]["error"] is None
+    catalog = LocalLake(world.folder / "other").hive
+    for file in catalog.files("billing.cur", PeriodKey("cur", "2025-01")).files:
+        Path(file.uri).unlink()
+    (result,) = world.json("--home", "other", exit_code=1)
+    assert result["tables"] == {}
+    assert result["error"]["class"].endswith("Error")
+
+
+def test_a_month_that_is_broken_or_fails_leaves_the_others_alone_and_says_why(world: World) -> None:
+    deliver(world.exports, "2025-01")
+    missing, *_ = deliver(world.exports, "2025-02")
+    missing.unlink()
+    put(world.exports / "bad" / "x.csv.gz", csv_gz([row("2025-03"), row("2025-04")]))
+    results = world.json("--outputs", "iceberg", exit_code=1)
+    assert [(one["export"], one["period"], one["error"] is None) for one in results] == [
+        ("bad", "2025-03", False),
+        ("cur", "2025-01", True),
+        ("cur", "2025-02", False),
+    ]
+    bad, _, absent = (one["error"] for one in results)
+    assert bad["class"] == "MixedPeriodsError"
+    assert bad["file"].endswith("x.csv.gz")
+    assert "one billing period each" in bad["remedy"]
+    assert absent["class"] == "IncompleteDeliveryError"
+    assert "Wait for the provider" in absent["remedy"]
+
+
+def test_nothing_is_written_where_nobody_says_yes(world: World) -> None:
+    deliver(world.exports, "2025-01")
+    for typed in ("n\n", ""):
+        result = world.load(typed=typed)
+        assert result.exit_code == 2
+        assert "nobody said yes" in result.output
+    assert not (world.folder / "defs").exists()
+    assert not (world.folder / "lake" / "catalog").exists()
+
+
+def test_a_place_without_an_export_is_refused_in_a_sentence(world: World) -> None:
+    world.exports.mkdir()
+    put(world.folder / "others" / "a.csv.gz", csv_gz([("1", "2")], ("a", "b")))
+    put(world.folder / "mark" / DEMO_MARK, b"")
+    deliver(world.folder / "good", "2025-01")
+    deliver(world.folder / "good" / "more", "2025-01")
+    cases: list[tuple[tuple[str, ...], str, str]] = [
+        ((), "exports", "Nothing lies in exports"),
+        ((), "nowhere", "nowhere is not there"),
+        ((), "others", "None of the 1 files in others is part of an export"),
+        ((), "s3://acme/x", "Set BILLING_LAKE_DEPLOYMENT to aws"),
+        (("--home", "mark"), "good", "takes no other export"),
+        (("--name", "x"), "good", "2 exports were found"),
+        (("--outputs", "delta"), "good", "'delta' is none of hive, iceberg, s3_table"),
+        (("--period", "2025"), "good", "'2025' is no billing period"),
+    ]
+    for arguments, uri, reason in cases:
+        result = world.load("--yes", *arguments, uri=uri)
+        assert result.exit_code == 2, result.output
+        assert reason in " ".join(result.output.replace("│", "").split())
+        assert "Traceback" not in result.output
+    assert not (world.folder / "defs").exists()
+
+
+def test_a_faulty_defs_yaml_is_named_and_nothing_is_loaded(world: World) -> None:
+    deliver(world.exports, "2025-01")
+    for text in (
+        "type: [",
+        "type: billing_lake.components.BillingExport\nattributes: {name: x, layout: new}\n",
+    ):
+        put(world.folder / "defs" / "mine" / "defs.yaml", text.encode())
+        result = world.load("--yes")
+        assert result.exit_code == 2
+        assert "defs.yaml" in result.output.replace("\n", "")
+    assert not (world.folder / "lake" / "catalog").exists()
+
+
+def test_the_settings_go_into_the_project_around_the_folder(world: World) -> None:
+    assert defs_folder({}) == world.folder / "defs"
+    put(
+        world.folder / "pyproject.toml",
+        b'[tool.dg]\ndirectory_type = "project"\n[tool.dg.project]\nroot_module = "host"\n',
+    )
+    assert defs_folder({}) == world.folder / "host" / "defs"
+    (world.folder / "src" / "host").mkdir(parents=True)
+    assert defs_folder({}) == world.folder / "src" / "host" / "defs"
+    assert defs_folder({"BILLING_LAKE_DEFS": "/elsewhere"}) == Path("/elsewhere")

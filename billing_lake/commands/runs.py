@@ -10,15 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+from dagster._core import errors as dg_errors
 from dagster._core.definitions.repository_definition import SINGLETON_REPOSITORY_NAME
+from dagster._core.execution.plan.objects import StepFailureData
 from dagster._core.storage.tags import CODE_LOCATION_TAG, REPOSITORY_LABEL_TAG
 
 from billing_lake.assets.export import Export
 from billing_lake.commands.instance import prepare_instance
-from billing_lake.components.demo_export import demo_export
-from billing_lake.definitions import defs
 from billing_lake.domain.deliveries import Delivery
-from billing_lake.domain.errors import LoadError
+from billing_lake.domain.errors import LoadError, ProofError, SchemaChangeError
 from billing_lake.jobs.load import load_job_name
 from billing_lake.loads.exports import TABLE_ASSETS
 from billing_lake.sensors.runs import run_tags
@@ -34,54 +34,74 @@ Metadata = Mapping[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
+class Fault:
+    """Why a run failed.
+
+    Attributes:
+        kind: Class of the error.
+        text: What happened, where, and what to do.
+        file: The file it happened in, where it was one.
+        remedy: What to do.
+    """
+
+    kind: str
+    text: str
+    file: str | None = None
+    remedy: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Run:
-    """A run that succeeded.
+    """A run that has ended.
 
     Attributes:
         tables: The metadata of each table's materialization, by the name of its asset: `hive_table`.
         checks: The evaluations of asset checks.
         seconds: How long it took.
+        fault: Why it failed; None where it succeeded.
     """
 
     tables: Mapping[str, Metadata]
     checks: tuple[dg.AssetCheckEvaluation, ...]
     seconds: float
+    fault: Fault | None = None
 
 
 class Project:
-    """The definitions of one export, and the Dagster instance of the lake at ``home``.
+    """The Dagster instance of the lake at ``home``, and definitions whose runs it records.
 
     Args:
         home: Folder of the lake.
-        export: The export that is loaded; the demo's unless given.
+        definitions: The definitions.
     """
 
-    def __init__(self, home: Path, export: Export | None = None) -> None:
+    def __init__(self, home: Path, definitions: dg.Definitions) -> None:
         self._folder = prepare_instance(home)
         os.environ["DAGSTER_HOME"] = str(self._folder)
         os.environ.setdefault("DAGSTER_DISABLE_TELEMETRY", "1")
-        self.export = demo_export().export if export is None else export
-        self._job = defs().resolve_job_def(load_job_name(self.export))
+        self._definitions = definitions
 
-    def run(self, delivery: Delivery) -> Run:
+    def run(self, export: Export, delivery: Delivery) -> Run:
         """Load one billing period, and prove it; the run has the tags of one that the sensor asked for.
 
         Raises:
-            LoadError: The run failed.
+            KeyboardInterrupt: Somebody interrupted the run, which Dagster records as a failure.
         """
         started = time.monotonic()
+        job = self._definitions.resolve_job_def(load_job_name(export))
         with dg.DagsterInstance.from_config(str(self._folder)) as instance:
-            result = self._job.execute_in_process(
+            result = job.execute_in_process(
                 partition_key=delivery.period,
                 instance=instance,
                 raise_on_error=False,
-                tags={**run_tags(self.export, delivery), **_TAGS},
+                tags={**run_tags(export, delivery), **_TAGS},
             )
+        fault = None
         checks = tuple(result.get_asset_check_evaluations())
         if not result.success:
-            reason, facts = _failure(checks, result.all_events)
-            what = f"The run for {delivery.period} failed. {reason}"
-            raise LoadError(what, file=facts.get("file"), remedy=facts.get("remedy"))
+            fault = _fault(checks, result.all_events)
+            if fault.kind == dg_errors.DagsterExecutionInterruptedError.__name__:
+                raise KeyboardInterrupt
         made = (
             event.step_materialization_data.materialization
             for event in result.all_events
@@ -95,23 +115,32 @@ class Project:
             },
             checks=checks,
             seconds=time.monotonic() - started,
+            fault=fault,
         )
 
 
-def _failure(
-    checks: Iterable[dg.AssetCheckEvaluation], events: Iterable[dg.DagsterEvent]
-) -> tuple[str, dict[str, Any]]:
-    """Return why a run failed, and particulars of it: what the check or the step says that failed first."""
+def _fault(checks: Iterable[dg.AssetCheckEvaluation], events: Iterable[dg.DagsterEvent]) -> Fault:
+    """Return why a run failed: what the check or the step says that failed first."""
     for check in checks:
         if not check.passed and check.severity is dg.AssetCheckSeverity.ERROR:
-            return check.description or check.check_name, {}
+            kind = SchemaChangeError if check.blocking else ProofError
+            return Fault(kind=kind.__name__, text=check.description or check.check_name)
     for event in events:
         if event.is_step_failure:
-            failure = event.step_failure_data
-            if failure.user_failure_data is not None and failure.user_failure_data.description:
-                facts = failure.user_failure_data.metadata
-                return failure.user_failure_data.description, {
-                    name: fact.value for name, fact in facts.items()
-                }
-            return "" if failure.error is None else failure.error.message.strip(), {}
-    return next((event.message or "" for event in events if event.is_failure), ""), {}
+            return _of_step(event.step_failure_data)
+    text = next((event.message or "" for event in events if event.is_failure), "")
+    return Fault(kind=LoadError.__name__, text=text)
+
+
+def _of_step(failure: StepFailureData) -> Fault:
+    raised, error = failure.user_failure_data, failure.error
+    if raised is not None and raised.description:
+        facts = {name: str(value.value) for name, value in raised.metadata.items()}
+        kind = facts.get("error", LoadError.__name__)
+        text = raised.description.removeprefix(f"{kind}: ")
+        return Fault(kind=kind, text=text, file=facts.get("file"), remedy=facts.get("remedy"))
+    while error is not None and error.cause is not None:
+        error = error.cause
+    if error is None:
+        return Fault(kind=LoadError.__name__, text="A step failed and does not say why")
+    return Fault(kind=error.cls_name or LoadError.__name__, text=error.message.strip())

@@ -1,0 +1,146 @@
+"""What `billing-lake load` tells of each delivery: for people as a table, for programs as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from billing_lake.commands.results import as_text, rows_table
+from billing_lake.domain.errors import shown
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from billing_lake.assets.export import Export
+    from billing_lake.commands.runs import Fault
+    from billing_lake.domain.profiles import Totals
+
+_VERSION_CHARACTERS = 12
+
+
+@dataclass(frozen=True, kw_only=True)
+class Proved:
+    """A table, read back.
+
+    Attributes:
+        rows: Rows that it holds of the billing period.
+        equal: Whether they equal the delivery.
+    """
+
+    rows: int
+    equal: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """What became of a delivery.
+
+    Attributes:
+        export: Its export.
+        period: Its billing period; what stands for one where none can be told.
+        version: Its version; empty where it cannot be read.
+        files: Number of its files.
+        rows: Rows of its files; None where they were not counted.
+        totals: What its costs add up to.
+        tables: Its tables, by output.
+        fault: Why it is not loaded.
+        seconds: How long its run took; None where the tables held it already.
+    """
+
+    export: Export
+    period: str
+    version: str = ""
+    files: int = 0
+    rows: int | None = None
+    totals: Totals = field(default_factory=dict)
+    tables: Mapping[str, Proved] = field(default_factory=dict)
+    fault: Fault | None = None
+    seconds: float | None = None
+
+    @property
+    def is_good(self) -> bool:
+        """Whether every table holds the delivery, and equals it."""
+        equal = [output for output, table in self.tables.items() if table.equal]
+        return self.fault is None and sorted(equal) == sorted(self.export.outputs)
+
+    @property
+    def became(self) -> str:
+        """What became of it, in words."""
+        if self.fault is not None:
+            return "failed"
+        if not self.is_good:
+            return "not equal"
+        return "loaded before" if self.seconds is None else f"loaded, {self.seconds:.1f} s"
+
+    @property
+    def cost(self) -> str:
+        """Its most telling cost, exactly: `1234.5 USD`."""
+        headlines = self.export.format.headline_costs
+        parts = []
+        for currency, sums in sorted(self.totals.items()):
+            name = next((one for one in headlines if one in sums), None)
+            if name is not None:
+                parts.append(f"{as_text(sums[name])} {shown(currency)}")
+        return ", ".join(parts)
+
+    @property
+    def proofs(self) -> str:
+        """How many of its tables equal it: `3 of 3 equal`, or which do not."""
+        unequal = [output for output, table in self.tables.items() if not table.equal]
+        if unequal:
+            return f"≠ {', '.join(unequal)}"
+        return f"{len(self.tables)} of {len(self.export.outputs)} equal" if self.tables else ""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as JSON values, decimals as text."""
+        fault = self.fault
+        return {
+            "export": self.export.name,
+            "format": self.export.format.name,
+            "layout": self.export.location.layout,
+            "period": self.period,
+            "version": self.version,
+            "files": self.files,
+            "rows": self.rows,
+            "totals": {
+                currency: {column: as_text(total) for column, total in sums.items()}
+                for currency, sums in self.totals.items()
+            },
+            "tables": {
+                output: {"rows": table.rows, "equal": table.equal}
+                for output, table in self.tables.items()
+            },
+            "error": None
+            if fault is None
+            else {
+                "class": fault.kind,
+                "text": fault.text,
+                "file": fault.file,
+                "remedy": fault.remedy,
+            },
+        }
+
+
+def show_results(out: Console, results: Sequence[Result]) -> None:
+    """Show a table of all deliveries, and below it why some are not loaded."""
+    from rich.text import Text
+
+    head = ("export", "month", "delivery", "rows", "cost", "tables", "")
+    rows = [
+        (
+            one.export.name,
+            one.period,
+            shown(one.version[:_VERSION_CHARACTERS]),
+            "" if one.rows is None else f"{one.rows:,}",
+            one.cost,
+            one.proofs,
+            one.became,
+        )
+        for one in results
+    ]
+    out.print(rows_table(head, ("", "", "", "INTEGER", "DECIMAL", "", ""), rows))
+    for one in results:
+        if one.fault is not None:
+            text = f"✗ {one.export.name} {shown(one.period)}: {shown(one.fault.text, 1_000)}"
+            out.print(Text(text, style="red"), soft_wrap=True)

@@ -1,0 +1,186 @@
+"""The work of `billing-lake load`: which deliveries are new, their runs through Dagster, and the proof of all others."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import dagster as dg
+
+from billing_lake.assets.export import Export, knowingly
+from billing_lake.commands.load_results import Proved, Result
+from billing_lake.commands.own_exports import OwnExport
+from billing_lake.commands.runs import Fault, Project, Run
+from billing_lake.components.lake import lake_resources
+from billing_lake.deployments import Lake, LocalLake
+from billing_lake.domain.crawls import Crawl
+from billing_lake.domain.deliveries import Delivery
+from billing_lake.domain.errors import (
+    BillingLakeError,
+    DeliveryError,
+    IncompleteDeliveryError,
+)
+from billing_lake.domain.periods import is_period
+from billing_lake.domain.profiles import compare
+from billing_lake.landing.deliveries import resolve_delivery
+from billing_lake.landing.inspection import FoundExport
+from billing_lake.loads.exports import TABLE_ASSETS, tables_of
+from billing_lake.sensors.new_reports import held_by_all
+
+_PROOF = "equals_delivery"
+_PROOFS = (_PROOF, "same_content")
+"""Checks that compare a table with its delivery; others judge the bill."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """A delivery that is to be in the tables.
+
+    Attributes:
+        export: Its export.
+        delivery: The delivery.
+        crawl: What its files add up to, where the tables hold it already; None where it is to be loaded.
+    """
+
+    export: Export
+    delivery: Delivery
+    crawl: Crawl | None
+
+    @property
+    def label(self) -> str:
+        """Names it for people."""
+        return f"{self.export.name} {self.delivery.period}"
+
+
+def tasks_of(
+    lake: Lake, found: FoundExport, own: OwnExport, periods: Collection[str]
+) -> list[Task]:
+    """Return the deliveries of an export, of the billing periods that are asked for, or of all of its own."""
+    export = own.export
+    is_new = isinstance(lake, LocalLake) and not (lake.home / "catalog").is_dir()
+    held = {} if is_new else held_by_all(lake, export)
+    return [
+        Task(export=export, delivery=replace(delivery, export=export.name), crawl=_crawl(lake, export, delivery) if is_held else None)
+        for period, delivery in sorted(found.findings.deliveries.items())
+        if (not periods or period in periods) and export.has_period(period)
+        for is_held in [held.get(period) == delivery.identity]
+    ]  # fmt: skip
+
+
+def faults_of(
+    lake: Lake, found: FoundExport, own: OwnExport, periods: Collection[str]
+) -> list[Result]:
+    """Return the deliveries of an export that cannot be loaded, with the reasons."""
+    findings = found.findings
+    return [
+        Result(export=own.export, period=place, fault=_reason(lake, own.export, place, text, kind))
+        for places, kind in (
+            (findings.waiting, IncompleteDeliveryError.__name__),
+            (findings.broken, DeliveryError.__name__),
+        )
+        for place, text in sorted(places.items())
+        if not periods or place in periods
+    ]  # fmt: skip
+
+
+def _reason(lake: Lake, export: Export, place: str, text: str, kind: str) -> Fault:
+    """Return why a delivery cannot be loaded: in particulars where its billing period is known."""
+    if not is_period(place):
+        return Fault(kind=kind, text=text, file=place)
+    try:
+        resolve_delivery(lake.storage, export.location, place)
+    except BillingLakeError as error:
+        name = type(error).__name__
+        return Fault(kind=name, text=str(error), file=error.file, remedy=error.how or None)
+    return Fault(kind=kind, text=text)
+
+
+class Loading:
+    """Runs that load deliveries.
+
+    Args:
+        lake: The lake.
+        home: Folder of the Dagster instance that records the runs.
+        exports: The exports.
+    """
+
+    def __init__(self, lake: Lake, home: Path, exports: Sequence[OwnExport]) -> None:
+        self._lake = lake
+        with knowingly(dg.BetaWarning, dg.PreviewWarning, DeprecationWarning):
+            definitions = dg.Definitions.merge(
+                *(one.component.definitions for one in exports),
+                dg.Definitions(resources=lake_resources(), executor=dg.in_process_executor),
+            )
+        self._project = Project(home, definitions)
+
+    def do(self, task: Task) -> Result:
+        """Load a delivery and prove it, or prove what the tables hold of it already."""
+        export, delivery, crawl = task.export, task.delivery, task.crawl
+        if crawl is not None:
+            try:
+                tables = dict(self._prove(export, crawl))
+            except BillingLakeError as error:
+                name, how = type(error).__name__, error.how or None
+                fault = Fault(kind=name, text=str(error), file=error.file, remedy=how)
+                return _result(task, crawl, {}, fault=fault)
+            return _result(task, crawl, tables)
+        with knowingly(dg.BetaWarning, dg.PreviewWarning, DeprecationWarning):
+            run = self._project.run(export, delivery)
+        return _result(
+            task,
+            _crawl(self._lake, export, delivery),
+            dict(_proved(export, run)),
+            fault=run.fault,
+            seconds=run.seconds,
+        )
+
+    def _prove(self, export: Export, crawl: Crawl) -> Iterator[tuple[str, Proved]]:
+        for table in tables_of(self._lake, export):
+            source = export.format.meaning(table.files(crawl.delivery.period))
+            profile = self._lake.reader.profile(source)
+            yield table.output, Proved(rows=profile.rows, equal=not compare(crawl.profile, profile))
+
+
+def _proved(export: Export, run: Run) -> Iterator[tuple[str, Proved]]:
+    for output in export.outputs:
+        asset = TABLE_ASSETS[output]
+        if asset in run.tables:
+            checks = [one for one in run.checks if one.asset_key.path[-1] == asset]
+            found = {one.check_name: one.passed or not _is_red(one) for one in checks}
+            is_equal = _PROOF in found and all(found.get(name, True) for name in _PROOFS)
+            rows = int(run.tables[asset]["dagster/partition_row_count"])
+            yield output, Proved(rows=rows, equal=is_equal)
+
+
+def _is_red(check: dg.AssetCheckEvaluation) -> bool:
+    return check.check_name == _PROOF or check.severity is dg.AssetCheckSeverity.ERROR
+
+
+def _crawl(lake: Lake, export: Export, delivery: Delivery) -> Crawl | None:
+    """Return the crawl of a delivery, where it is the one of its billing period that was crawled last."""
+    kept = lake.values.find(export.path("crawler_table"), delivery.period)
+    if kept is None or not isinstance(kept.value, Crawl):
+        return None
+    return kept.value if kept.value.delivery.identity == delivery.identity else None
+
+
+def _result(
+    task: Task,
+    crawl: Crawl | None,
+    tables: dict[str, Proved],
+    *,
+    fault: Fault | None = None,
+    seconds: float | None = None,
+) -> Result:
+    return Result(
+        export=task.export,
+        period=task.delivery.period,
+        version=task.delivery.version,
+        files=len(task.delivery.files),
+        rows=None if crawl is None else crawl.profile.rows,
+        totals={} if crawl is None else crawl.profile.totals,
+        tables=tables,
+        fault=fault,
+        seconds=seconds,
+    )

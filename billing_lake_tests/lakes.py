@@ -169,6 +169,17 @@ def failure(result: dg.ExecuteInProcessResult, step: str) -> str:
     return f"{described}\n{data.error.to_string()}"
 
 
+def failed(
+    found: Mapping[tuple[str, str, str | None], dg.AssetCheckEvaluation],
+) -> list[tuple[str, str, str | None]]:
+    """Return the checks that say that something is wrong; a warning, as of a restatement that moved costs, does not."""
+    return [
+        key
+        for key, one in found.items()
+        if not one.passed and one.severity is dg.AssetCheckSeverity.ERROR
+    ]
+
+
 def verdicts(
     result: dg.ExecuteInProcessResult,
 ) -> dict[tuple[str, str, str | None], dg.AssetCheckEvaluation]:

@@ -255,7 +255,7 @@ def test_dagsters_role_has_the_products_rights_and_no_others(checked: Checked) -
     assert with_all - of_ecs == listed - left_out - {"iam:PassRole"} | added
 
 
-OF_ECS = {"ecs", "ec2", "ecr", "logs", "sns", "ssmmessages", "secretsmanager"}
+OF_ECS = {"ecs", "ec2", "ecr", "logs", "ssmmessages", "secretsmanager"}
 
 
 def test_the_documentation_has_the_table_of_rights_that_the_roles_make(checked: Checked) -> None:

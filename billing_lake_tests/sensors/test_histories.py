@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import dagster as dg
 import pyarrow as pa
@@ -46,7 +46,7 @@ from billing_lake_tests.landing.small_deliveries import csv_gz, deliver, put, ro
 
 PERIODS = ("2025-02", "2025-03")
 CONTENTS = "ABC"
-LAYOUTS: tuple[Layout, ...] = get_args(Layout)
+LAYOUTS: tuple[Layout, ...] = ("create-new", "overwrite", "loose")
 HISTORIES = 500
 MINUTE = timedelta(minutes=1)
 ID, COST = "identity_line_item_id", "line_item_unblended_cost"

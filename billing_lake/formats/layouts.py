@@ -74,7 +74,9 @@ class Loose:
 
     def takes(self, key: str) -> bool:
         """Say whether the file at ``key`` is one of the export's, by its name."""
-        return not self.report or fnmatchcase(key.rpartition("/")[2], self.report)
+        # A name without a file's sign is that of a report, which says nothing of files without a manifest.
+        is_pattern = "*" in self.report or "." in self.report
+        return not is_pattern or fnmatchcase(key.rpartition("/")[2], self.report)
 
 
 KeyRules = ManifestLayout | Loose

@@ -330,9 +330,11 @@ def test_what_works_soon_is_tried_again_in_one_month_and_in_many(
     def lose_the_first(
         self: IcebergTables, table: str, key: PeriodKey, *args: Any, **more: Any
     ) -> Any:
-        loaded.append(key.period)
-        if len(loaded) == 1:
-            raise fault
+        # The ledger's tables are written with each load, too.
+        if table == lake.table:
+            loaded.append(key.period)
+            if len(loaded) == 1:
+                raise fault
         return replace(self, table, key, *args, **more)
 
     monkeypatch.setattr(IcebergTables, "replace_period", lose_the_first)

@@ -130,9 +130,10 @@ def test_a_total_that_falls_by_a_fifth_is_asked_about_and_one_that_rises_is_not(
 ) -> None:
     # In the middle of the month: no day is past.
     start = bounds(PERIOD)[0]
-    load([line(1, cost="1")], at=start + timedelta(days=1))
-    assert load([line(1, cost="9")], at=start + timedelta(days=1))["restatement_size"].passed
-    fallen = load([line(1, cost="7.2")], at=start + timedelta(days=1))["restatement_size"]
+    hours = [start + timedelta(days=1, hours=hour) for hour in range(3)]
+    load([line(1, cost="1")], at=hours[0])
+    assert load([line(1, cost="9")], at=hours[1])["restatement_size"].passed
+    fallen = load([line(1, cost="7.2")], at=hours[2])["restatement_size"]
     assert not fallen.passed
     assert "fell by 20.0 %" in fallen.description
 

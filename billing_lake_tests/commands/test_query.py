@@ -130,6 +130,8 @@ def test_list_tells_what_readers_of_files_are_given(run: Runner, lake: LocalLake
         TABLE: lake.iceberg.open(TABLE).metadata_location,
         f"s3tables.{TABLE}": lake.s3_tables.open(TABLE).metadata_location,
         f"hive.{TABLE}": lake.hive.uri(TABLE),
+        # The ledger of deliveries, which every load writes.
+        "billing.deliveries": lake.iceberg.open("billing.deliveries").metadata_location,
     }
 
 

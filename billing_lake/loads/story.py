@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from billing_lake.deployments.base import Lake
 from billing_lake.domain.crawls import Crawl
-from billing_lake.domain.errors import CommitConflictError, SnapshotGoneError
+from billing_lake.domain.errors import CommitConflictError, SnapshotGoneError, StorageWriteError
 from billing_lake.domain.sources import Encoded, EncodedFile, PeriodKey, Source
 from billing_lake.domain.story import (
     LEDGER_COLUMNS,
@@ -33,6 +33,7 @@ from billing_lake.loads.ledger_rows import Rows
 from billing_lake.sql.tables import LAKE_TABLES
 from billing_lake.tables.attempts import Attempts
 from billing_lake.tables.base import RUN_PROPERTY, VERSION_PROPERTY, Commit
+from billing_lake.tables.data_files import writing
 from billing_lake.tables.iceberg_replacements import (
     is_shared,
     mark_of,
@@ -51,6 +52,8 @@ if TYPE_CHECKING:
 LEDGER, RESTATEMENTS = LAKE_TABLES
 
 _PATIENCE_SECONDS = 120.0
+
+_REMEDY = "Free space or repair the permissions, then load the period again: its tables are whole, its history lacks the delivery"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -266,8 +269,9 @@ class Ledger:
                 raise CommitConflictError(f"Another load wrote to {name}")
 
         try:
-            self.lake.files.make_folder(folder)
-            self.lake.files.write(uri, data)
+            with writing(folder):
+                self.lake.files.make_folder(folder)
+                self.lake.files.write(uri, data)
             self.lake.iceberg.replace_period(
                 name,
                 key,
@@ -281,6 +285,8 @@ class Ledger:
                 verify=verify,
                 keeps=keeps,
             )
+        except StorageWriteError as error:
+            raise StorageWriteError(error.what, file=error.file, remedy=_REMEDY) from error
         finally:
             self.lake.files.remove_folder(folder)
 

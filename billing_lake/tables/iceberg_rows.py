@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from billing_lake.domain.errors import TableError
 from billing_lake.domain.schemas import Column, Field, plan
 from billing_lake.tables.base import EXPORT, PERIOD
-from billing_lake.tables.data_files import reading
+from billing_lake.tables.data_files import reading, writing
 from billing_lake.tables.iceberg_columns import fields_of
 from billing_lake.tables.iceberg_replacements import equals
 
@@ -112,7 +112,8 @@ def tag(table: Table, name: str, snapshot_id: int) -> bool:
         if name in table.metadata.refs or table.snapshot_by_id(snapshot_id) is None:
             return False
         try:
-            table.manage_snapshots().create_tag(snapshot_id, name).commit()
+            with writing(table.location()):
+                table.manage_snapshots().create_tag(snapshot_id, name).commit()
         except CommitFailedException as error:
             attempts.wait(error)
         else:

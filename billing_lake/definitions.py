@@ -12,7 +12,7 @@ import dagster as dg
 import billing_lake.defs
 from billing_lake.assets.export import knowingly
 from billing_lake.components.broken_exports import require_readable
-from billing_lake.components.demo_export import demo_export
+from billing_lake.components.demo_export import demo_defs
 from billing_lake.deployments import chosen_deployment
 from billing_lake.deployments.local import home_folder, is_demo
 from billing_lake.domain.errors import ConfigurationError, shown
@@ -32,7 +32,7 @@ _DEFS_MODULE = "billing_lake_exports"
 
 @dg.definitions
 def defs() -> dg.Definitions:
-    """Load everything in the folder of exports; for the demo's lake, the demo's export and nothing else.
+    """Load everything in the folder of exports; for the demo's lake, the demo's export and alerts and nothing else.
 
     `dg.load_from_defs_folder` does this too, and then imports every component of every installed package, for the UI's pages
     about components: all of dagster-aws and boto3, in each process, whatever the deployment.
@@ -41,7 +41,7 @@ def defs() -> dg.Definitions:
     tree = dg.ComponentTree.from_module(folder, Path(folder.__path__[0]).parent)
     with knowingly(dg.BetaWarning, dg.PreviewWarning, DeprecationWarning):
         if chosen_deployment(environ) != "aws" and is_demo(home_folder(environ)):
-            found = demo_export().build_defs(tree.load_context)
+            found = demo_defs(tree.load_context)
         else:
             require_readable(tree.defs_module_path)
             found = tree.build_defs(tree.defs_module_path)

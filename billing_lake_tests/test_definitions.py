@@ -43,7 +43,10 @@ def test_the_code_location_is_what_the_documentation_says() -> None:
     tables = ("delivery", "raw_reports", "crawler_table", "hive_table", "iceberg_table", "s3_table")
     story = ("deliveries", "restatements")
     assert keys == {f"{EXPORT}/{name}" for name in (*tables, *story)}
-    assert {sensor.name for sensor in repository.sensor_defs} == {f"{EXPORT}_new_reports"}
+    assert {sensor.name for sensor in repository.sensor_defs} == {
+        f"{EXPORT}_new_reports",
+        "finops_alerts",
+    }
     assert {job.name for job in repository.get_all_jobs() if not job.name.startswith("__")} == {
         f"{EXPORT}_load",
         f"{EXPORT}_rebuild_tables",
@@ -68,7 +71,8 @@ def test_assets_are_described_owned_and_grouped() -> None:
 def test_jobs_and_the_sensor_of_an_export_are_described_and_tagged() -> None:
     repository = defs().get_repository_def()
     jobs = [job for job in repository.get_all_jobs() if job.name.startswith(EXPORT)]
-    everything: list[Any] = [*jobs, *repository.sensor_defs]
+    sensor = repository.get_sensor_def(f"{EXPORT}_new_reports")
+    everything: list[Any] = [*jobs, sensor]
     for one in everything:
         assert one.description
         assert one.tags["billing_lake/export"] == EXPORT
@@ -164,7 +168,7 @@ def test_the_demo_s_lake_stands_in_until_there_is_one_or_one_is_named(
     assert demo_home(own) == demo == demo_home(demo)
 
 
-def test_the_code_location_of_the_demo_s_lake_is_the_demo_s_export_alone(
+def test_the_code_location_of_the_demo_s_lake_is_the_demo_s_export_and_alerts_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / DEMO_MARK).write_text("")
@@ -174,6 +178,10 @@ def test_the_code_location_of_the_demo_s_lake_is_the_demo_s_export_alone(
     assert raw_reports.partitions_def is not None
     assert raw_reports.partitions_def.get_partition_keys() == ["2025-01", "2025-02", "2025-03"]
     assert {key.path[0] for key in repository.assets_defs_by_key} == {EXPORT}
+    sensors = {sensor.name: sensor for sensor in repository.sensor_defs}
+    assert set(sensors) == {f"{EXPORT}_new_reports", "finops_alerts"}
+    assert sensors["finops_alerts"].default_status is dg.DefaultSensorStatus.RUNNING
+    assert f"of {EXPORT} to log" in (sensors["finops_alerts"].description or "")
 
 
 def test_the_home_of_a_lake_is_absolute_and_a_folder(

@@ -18,7 +18,10 @@ from billing_lake.domain.errors import ConfigurationError, NotDeliveredError
 
 _REASON_CHARACTERS = 300
 
-_log = logging.getLogger("billing_lake.alerts")
+LOGGER = "billing_lake.alerts"
+"""Name of the logger that `LogNotifier` writes to."""
+
+_log = logging.getLogger(LOGGER)
 
 
 class Notifier(Protocol):

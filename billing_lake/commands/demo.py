@@ -1,7 +1,7 @@
 """`billing-lake demo`: three months of sample deliveries, loaded and proved through Dagster, for somebody new to it.
 
-The story has what makes billing data hard: a month that is delivered again with other costs and one file fewer, and a
-column that was not there before. Months and figures are the same on every machine and every day.
+The story has what makes billing data hard: a month that is delivered again with other costs and one file fewer, of which an
+alert tells, and a column that was not there before. Months and figures are the same on every machine and every day.
 
 It keeps to a lake of its own, beside the user's, with an export of its own: whatever a user loads, no demo touches it.
 """
@@ -44,6 +44,8 @@ _ABOUT = """This is the lake of `billing-lake demo`: sample data, which every de
 def demo(rows: int) -> None:
     """Make three months of sample deliveries, load them through Dagster, prove the tables and show what they hold.
 
+    It ends with how the restated month came about, and with the alert that it is worth.
+
     The lake is one of its own, `<lake>-demo`. It may be run again: the same deliveries then replace themselves.
     """
     with kept_stdout() as stream:
@@ -60,10 +62,10 @@ def demo(rows: int) -> None:
             quiet.enter_context(redirect_stderr(file))
             quiet.enter_context(programs_write_to(file))
             try:
-                export, story = _load(out, lake, rows)
+                export, story, told = _load(out, lake, rows)
             except LoadError as error:
                 raise _with_log(error, log) from error
-        _report(out, lake, export, story)
+        _report(out, lake, export, story, told)
         _next(out, lake, export.table, log, asked)
         _own(out, own, landing, asked)
 
@@ -138,8 +140,10 @@ def sample_spec(export: Export, rows: int) -> SampleSpec:
     )
 
 
-def _load(out: Console, lake: LocalLake, rows: int) -> tuple[Export, list[Loaded]]:
+def _load(out: Console, lake: LocalLake, rows: int) -> tuple[Export, list[Loaded], list[str]]:
+    """Load the deliveries, and return what was loaded and which alerts were told of it."""
     with out.status("Starting Dagster …"):
+        from billing_lake.commands.demo_alerts import DemoAlerts
         from billing_lake.commands.demo_report import Loaded
         from billing_lake.commands.runs import Project
         from billing_lake.components.demo_export import demo_export
@@ -149,6 +153,7 @@ def _load(out: Console, lake: LocalLake, rows: int) -> tuple[Export, list[Loaded
 
         export = demo_export().export
         project = Project(lake.home, defs())
+        alerts = DemoAlerts(project)
     location, landing = export.location, lake.home / "landing"
     samples = OwnSamples(landing, location.prefix)
     samples.require()
@@ -164,13 +169,15 @@ def _load(out: Console, lake: LocalLake, rows: int) -> tuple[Export, list[Loaded
                 extra_tags=chapter.extra_tags,
                 own=OwnSamples(landing, location.prefix),
             )
+            if chapter.restatement:
+                alerts.forget()
             run = project.run(export, resolve_delivery(lake.storage, location, chapter.period))
         if run.fault is not None:
             raise LoadError(f"The run for {chapter.period} failed. {run.fault.text}")
         what = f"{delivery.rows:,} rows, {len(delivery.files)} files, {len(run.tables)} tables"
         out.print(f"[green]✓[/] {label}: {what}, {run.seconds:.1f} s")
         story.append(Loaded(chapter=chapter, delivery=delivery, run=run))
-    return export, story
+    return export, story, alerts.told()
 
 
 def _with_log(error: LoadError, log: Path) -> BillingLakeError:
@@ -178,7 +185,9 @@ def _with_log(error: LoadError, log: Path) -> BillingLakeError:
     return type(error)(error.what, remedy=remedy, file=error.file)
 
 
-def _report(out: Console, lake: LocalLake, export: Export, story: list[Loaded]) -> None:
+def _report(
+    out: Console, lake: LocalLake, export: Export, story: list[Loaded], told: list[str]
+) -> None:
     from billing_lake.commands import demo_report as report
     from billing_lake.sql.lake_sql import LakeSql
 
@@ -192,6 +201,7 @@ def _report(out: Console, lake: LocalLake, export: Export, story: list[Loaded]) 
         report.print_services(out, lake_sql, export.table)
     restated = next(one.chapter.period for one in reversed(story) if one.chapter.restatement)
     report.print_story(out, lake, restated)
+    report.print_alerts(out, told)
 
 
 def _next(out: Console, lake: LocalLake, table: str, log: Path, asked: Mapping[str, str]) -> None:

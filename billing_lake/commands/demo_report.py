@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -149,6 +150,17 @@ def print_story(out: Console, lake: Lake, period: str) -> None:
     out.print(rows_table(shown, ("", "", "", "", "DECIMAL"), rows))
 
 
+def print_alerts(out: Console, told: Sequence[str]) -> None:
+    """Show what the log notifier of the demo's alert policy wrote."""
+    heading(
+        out, "Alerts, as the log notifier wrote them (docs/alerts.md has Slack, e-mail and others)"
+    )
+    if not told:
+        out.print("  none: nothing turned red, or the daemon of a running `make dev` tells of it")
+    for one in told:
+        out.print(textwrap.indent(one, "  "), markup=False, highlight=False, soft_wrap=True)
+
+
 def heading(out: Console, text: str) -> None:
     """Print a heading."""
     out.print(f"\n{text}", style="bold")
@@ -161,5 +173,9 @@ def _counts(checks: Sequence[dg.AssetCheckEvaluation]) -> str:
 
 
 def _passed(checks: Sequence[dg.AssetCheckEvaluation]) -> str:
-    failed = [one.check_name for one in checks if not one.passed]
-    return f"✗ {', '.join(failed)}" if failed else f"✓ all {len(checks)} passed"
+    red = {one.check_name: one.severity.value for one in checks if not one.passed}
+    if not red:
+        return f"✓ all {len(checks)} passed"
+    if "ERROR" in red.values():
+        return f"✗ {', '.join(red)}"
+    return f"✓ {len(checks) - len(red)} of {len(checks)} passed, warning: {', '.join(red)}"

@@ -81,6 +81,10 @@ class Project:
         os.environ.setdefault("DAGSTER_DISABLE_TELEMETRY", "1")
         self._definitions = definitions
 
+    def instance(self) -> dg.DagsterInstance:
+        """Open the instance; it is to be used as a context."""
+        return dg.DagsterInstance.from_config(str(self._folder))
+
     def run(self, export: Export, delivery: Delivery) -> Run:
         """Load one billing period, and prove it; the run has the tags of one that the sensor asked for.
 
@@ -89,7 +93,7 @@ class Project:
         """
         started = time.monotonic()
         job = self._definitions.resolve_job_def(load_job_name(export))
-        with dg.DagsterInstance.from_config(str(self._folder)) as instance:
+        with self.instance() as instance:
             result = job.execute_in_process(
                 partition_key=delivery.period,
                 instance=instance,

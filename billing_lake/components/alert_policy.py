@@ -1,6 +1,7 @@
 """The component `AlertPolicy`: one sensor that reports what turned red or green to the notifiers that it names."""
 
 import re
+from collections.abc import Iterable, Mapping
 from zoneinfo import ZoneInfo
 
 import dagster as dg
@@ -105,12 +106,20 @@ class AlertPolicy(dg.Component, AlertSettings):
                     label = one.origin.place.label
                     known.add(label)
                     sensors[not_loaded_sensor(one.origin.place)] = label
-        policy = self.policy(frozenset(self.exports or known))
+        return dg.Definitions(sensors=[self.sensor(sensors, known)])
+
+    def sensor(self, sensors: Mapping[str, str], exports: Iterable[str]) -> dg.SensorDefinition:
+        """Build the sensor of the policy.
+
+        Args:
+            sensors: The export of each sensor of the project.
+            exports: The project's exports; the policy watches those that it names, or all.
+        """
+        policy = self.policy(frozenset(self.exports or exports))
         watched = {name: export for name, export in sensors.items() if export in policy.exports}
-        sensor = build_alerts(
+        return build_alerts(
             policy, watched, interval_seconds=self.interval_seconds, running=self.running
         )
-        return dg.Definitions(sensors=[sensor])
 
     def _fault(
         self, place: Place, known: set[str], context: dg.ComponentLoadContext

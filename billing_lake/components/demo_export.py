@@ -1,5 +1,9 @@
-"""The export that the demo loads: written down here, so that nobody edits it."""
+"""What the demo loads, and who is told of it: written down here, so that nobody edits it."""
 
+import dagster as dg
+
+from billing_lake.components.alert_policy import AlertPolicy
+from billing_lake.components.alert_settings import NotifierSettings
 from billing_lake.components.billing_export import BillingExport
 from billing_lake.components.export_settings import BillLimits
 
@@ -14,6 +18,18 @@ def demo_export() -> BillingExport:
         start="2025-01",
         end="2025-03",
         owners=["team:finops"],
-        # The restated month corrects the prices of a service by 4 %.
-        checks=BillLimits(restatement_percent=5),
+        # The restated month corrects the prices of a service by 4 %, which is a hundredth of the whole.
+        checks=BillLimits(restatement_percent=0.5),
     )
+
+
+def demo_alerts() -> AlertPolicy:
+    """Return the demo's alert policy: it tells the log."""
+    return AlertPolicy(name="finops", notifiers=[NotifierSettings(kind="log")])
+
+
+def demo_defs(context: dg.ComponentLoadContext) -> dg.Definitions:
+    """Build the definitions of the demo's lake."""
+    export = demo_export()
+    sensor = demo_alerts().sensor({f"{export.name}_new_reports": export.name}, {export.name})
+    return dg.Definitions.merge(export.build_defs(context), dg.Definitions(sensors=[sensor]))

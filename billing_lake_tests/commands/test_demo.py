@@ -19,10 +19,11 @@ from click.testing import Result
 
 from billing_lake.commands.demo import chapters
 from billing_lake.commands.results import as_text
-from billing_lake.components.demo_export import demo_export
+from billing_lake.components.demo_export import demo_alerts, demo_export
 from billing_lake.deployments import LocalLake
 from billing_lake.deployments.local import DEMO_MARK
 from billing_lake.sample import SampleDelivery, SampleSpec, write_delivery
+from billing_lake.sensors.alerts import watch
 from billing_lake.sql.lake_sql import LakeSql
 from billing_lake_tests.commands.conftest import MARCH, TABLE, Runner, write_report
 
@@ -128,12 +129,49 @@ def test_it_shows_proofs_the_new_column_services_and_the_way_on(demo: Demo) -> N
     out = demo.first.stdout
     assert "The story of 2025-02" in out
     assert re.search(r"SETTLING.*\n.*CLOSED", out)
-    assert len(re.findall(rf"{ROWS} = {ROWS} rows +✓ all \d+ passed", out)) == 9
+    assert len(re.findall(rf"{ROWS} = {ROWS} rows +✓ all \d+ passed", out)) == 8
+    warned = r"2025-02 +iceberg .*✓ (\d+) of (\d+) passed, warning: restatement_size"
+    (counts,) = re.findall(warned, out)
+    assert int(counts[0]) == int(counts[1]) - 1
     follow = "2025-03: 1 changed column, which the tables follow: resource_tags_user_project (new)"
     assert follow in out
     assert "AmazonEC2" in out
     assert "make dev" in out
     assert "No changes" in demo.second.stdout
+
+
+def test_it_ends_with_the_story_of_the_restated_month_and_the_alert_it_is_worth(demo: Demo) -> None:
+    before, after = (
+        one.totals["USD"]["line_item_unblended_cost"]
+        for one in demo.deliveries
+        if one.period == "2025-02"
+    )
+    for result in (demo.first, demo.second):
+        _, _, end = result.stdout.partition("The story of 2025-02")
+        story, _, end = end.partition("Alerts, as the log notifier wrote them")
+        alert, _, _ = end.partition("Next")
+        assert len(re.findall(r"^ +delivery ", story, re.MULTILINE)) == (
+            2 if result is demo.first else 4
+        )
+        assert f"{as_text(after)} USD" in story
+        assert "groups of costs changed" in story
+        assert alert.count("WARNING billing_lake.alerts: ") == 1
+        assert "[WARN] cost_and_usage 2025-02: check restatement_size is red" in alert
+        moved = f"past days moved by {before - after:.2f} USD"
+        assert moved in alert
+        assert f"| AmazonS3 | USD | {as_text(after - before)} |" in alert
+
+
+def test_its_alert_is_of_its_last_run_of_the_month_and_no_daemon_tells_it_again(
+    demo: Demo,
+) -> None:
+    with dg.DagsterInstance.from_config(str(demo.home / "dagster")) as instance:
+        runs = instance.get_runs(dg.RunsFilter(tags={"dagster/partition": "2025-02"}))
+        for result, run in ((demo.second, runs[0]), (demo.first, runs[2])):
+            assert re.findall(r"^ +Run: (\S+)$", result.stdout, re.MULTILINE) == [run.run_id]
+        policy = demo_alerts().policy(frozenset(("cost_and_usage",)))
+        again = watch(instance, policy, {})
+        assert (again.queued, again.delivered, again.waiting) == (0, 0, [])
 
 
 def test_its_output_fits_a_narrow_terminal(demo: Demo) -> None:

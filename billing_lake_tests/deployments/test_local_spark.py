@@ -97,7 +97,9 @@ def test_spark_continues_what_polars_began_and_polars_what_spark_began(
         delivery = loader.deliver("2025-01", restatement=restatement)
         result = loader.load("2025-01", config=RUN_CONFIG if loader is not polars else None)
         assert result.success, failure(result, "costs__hive_table")
-        assert failed(verdicts(result)) == []
+        # The first restatement closes the month, so the second one moves a closed month.
+        moved = [("iceberg_table", "closed_month_moved", "2025-01")]
+        assert failed(verdicts(result)) == (moved if restatement > 1 else [])
         found = [loader.profile(output, "2025-01") for output in ("hive", "iceberg", "s3_table")]
         assert {profile.rows for profile in found} == {delivery.rows}
         totals.append(found[0])

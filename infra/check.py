@@ -73,6 +73,7 @@ CHOICES: dict[str, dict[str, str]] = {
         "vpc_task_subnets": "subnet-01234567,subnet-11234567",
         "vpc_database_subnets": "subnet-21234567,subnet-31234567",
         "public_ip": "false",
+        "image": "build",
     },
     "elsewhere": {**_COMMON, "dagster": "false", "exports": "none"},
     "portable": {},

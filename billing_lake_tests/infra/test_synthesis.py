@@ -363,6 +363,25 @@ def test_the_templates_of_a_release_fit_into_one_call(checked: Checked) -> None:
     assert "cdk-bootstrap" not in json.dumps([portable.template(kind) for kind in portable.kinds])
 
 
+def test_the_cdk_builds_the_image_of_all_that_its_steps_copy(checked: Checked) -> None:
+    listed = json.loads(
+        (checked[1]["network"].folder / "billing-lake-dagster.assets.json").read_text()
+    )
+    (image,) = listed["dockerImages"].values()
+    folder = checked[1]["network"].folder / image["source"]["directory"]
+    assert image["source"]["dockerFile"] == "infra/image/Dockerfile"
+    assert image["source"]["platform"] == "linux/arm64"
+    dockerfile = (folder / "infra" / "image" / "Dockerfile").read_text(encoding="utf-8")
+    copied = [
+        source
+        for line in re.findall(r"^COPY (?!--from)(.*)$", dockerfile, re.MULTILINE)
+        for source in line.replace("${DEFS}", "infra/image/defs").split()[:-1]
+    ]
+    assert len(copied) > 5
+    assert [source for source in copied if not (folder / source).exists()] == []
+    assert not (folder / "billing_lake_tests").exists()
+
+
 @pytest.mark.parametrize(
     ("given", "said"),
     [

@@ -29,7 +29,10 @@ from billing_lake_infra.roles import document, orchestrator_rights
 from billing_lake_infra.settings import EXPORTS, Settings
 
 CODE_PORT = 4000
-_IMAGE_FILES = ("billing_lake", "infra/image", "pyproject.toml", "setup.py", "README.md")
+_IMAGE_FILES = (
+    *("billing_lake", "infra/image", "requirements/build.txt", "requirements/ecs.txt"),
+    *("pyproject.toml", "setup.py", "README.md"),
+)
 """What the Dockerfile takes from the checkout."""
 
 _DATABASE_PORT = 5432
@@ -160,7 +163,7 @@ class DagsterStack(cdk.Stack):
             return ecs.ContainerImage.from_asset(
                 str(Path(__file__).resolve().parents[2]),
                 file="infra/image/Dockerfile",
-                exclude=["*", *(f"!{one}" for one in _IMAGE_FILES)],
+                exclude=["*", *(f"!{one}" for one in _IMAGE_FILES), "**/__pycache__"],
                 platform=assets.Platform.LINUX_ARM64,
             )
         if self.settings.image:

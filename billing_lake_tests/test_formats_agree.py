@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from decimal import Decimal
 from functools import partial
 from typing import Any, cast
 
+import dagster as dg
 import duckdb
 import pytest
 
@@ -52,6 +54,16 @@ def totals(lake: SampleLake, output: str) -> dict[str, Decimal]:
     """Return what the costs add up to that are not nothing."""
     found = lake.profile(output, PERIOD).totals["USD"]
     return {name: total for name, total in found.items() if total}
+
+
+def untagged(result: dg.ExecuteInProcessResult) -> float:
+    """Return the share of untagged costs in per cent that the check of it says."""
+    assert result.success
+    verdict = verdicts(result)["iceberg_table", "untagged_share", PERIOD]
+    (percent,) = re.findall(
+        r": ([\d.]+) % of the cost of usage carries no tag", verdict.description or ""
+    )
+    return float(percent)
 
 
 def rows_of(lake: SampleLake, sql: str) -> list[tuple[Any, ...]]:
@@ -116,8 +128,8 @@ def test_named_queries_answer_for_maps_of_tags(make_lake: Make) -> None:
     lake.deliver(PERIOD, spec=CUR2)
     legacy = replace(lake, settings={"name": "legacy"})
     lake.deliver(PERIOD, spec=SPEC)
-    assert lake.load(PERIOD).success
-    assert legacy.load(PERIOD).success
+    shares = [untagged(one.load(PERIOD)) for one in (lake, legacy)]
+    assert shares[0] == shares[1]
     with LakeSql(LocalLake(lake.home)) as lake_sql:
         for name in NAMED_QUERIES:
             answers = []
@@ -127,3 +139,19 @@ def test_named_queries_answer_for_maps_of_tags(make_lake: Make) -> None:
                 answers.append([*lake_sql.ask(sql).rows()])
             assert answers[0] == answers[1], name
             assert answers[0]
+
+
+def test_the_share_of_untagged_costs_of_focus_counts_keys_of_ones_own(make_lake: Make) -> None:
+    lake = make_lake(format="focus", report="focus")
+    lake.deliver(PERIOD, spec=replace(SPEC, format="focus", report="focus"))
+    percent = untagged(lake.load(PERIOD))
+    own = "list_filter(map_keys(tags), tag -> NOT starts_with(tag, 'aws:'))"
+    ((expected, ours),) = rows_of(
+        lake,
+        f"SELECT 100 * sum(billedcost) FILTER (coalesce(len({own}), 0) = 0) / sum(billedcost), "
+        "bool_or(len(map_keys(tags)) > 0 AND starts_with(map_keys(tags)[1], 'aws:')) "
+        "FROM rows WHERE chargecategory = 'Usage'",
+    )
+    assert percent == round(float(expected), 1)
+    assert 0 < percent < 100
+    assert ours

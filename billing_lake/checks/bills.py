@@ -19,7 +19,7 @@ from billing_lake.assets.story import changes_table
 from billing_lake.checks.evaluations import Verdict
 from billing_lake.checks.reasons import ROWS, money, named, offending, share
 from billing_lake.deployments import Lake
-from billing_lake.domain.bill import Bill, Limits
+from billing_lake.domain.bill import Bill, Limits, TagKeys
 from billing_lake.domain.errors import SnapshotGoneError, shown
 from billing_lake.domain.periods import bounds
 from billing_lake.domain.profiles import EXACT
@@ -89,8 +89,11 @@ class BillChecks:
     @cached_property
     def _bill(self) -> Bill:
         format_ = self._export.format
-        tags = [one.name for one in self._now.source.columns if format_.is_tag(one.name)]
-        return self._lake.reader.bill(self._now.source, self._cost, format_.charges, tags)
+        return self._lake.reader.bill(self._now.source, self._cost, format_.charges, self._tags)
+
+    @property
+    def _tags(self) -> Mapping[str, TagKeys | None]:
+        return self._export.format.tags(one.name for one in self._now.source.columns)
 
     @property
     def _cost(self) -> str:
@@ -337,7 +340,7 @@ class BillChecks:
         )
 
     def _untagged(self) -> Verdict:
-        if not any(self._export.format.is_tag(one.name) for one in self._now.source.columns):
+        if not self._tags:
             return self._unasked("there is no column of your own tags")
         rows = [
             (

@@ -71,6 +71,19 @@ FIGURES = tuple(one.name for one in fields(Bill))
 
 
 @dataclass(frozen=True, kw_only=True)
+class TagKeys:
+    """Which keys of a map are tags of the user's own.
+
+    Attributes:
+        begin: What such a key begins with.
+        excepted: What keys begin with that are not, although they begin so.
+    """
+
+    begin: str = ""
+    excepted: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
 class Charges:
     """What the kinds of charge of a format mean; empty where the format says nothing about it.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Protocol
 
-from billing_lake.domain.bill import Bill, Charges
+from billing_lake.domain.bill import Bill, Charges, TagKeys
 from billing_lake.domain.content import Content
 from billing_lake.domain.profiles import Profile
 from billing_lake.domain.quality import Quality
@@ -85,7 +85,7 @@ class Reader(Protocol):
         source: Source,
         cost: str,
         charges: Charges = ...,
-        tags: Collection[str] = ...,
+        tags: Mapping[str, TagKeys | None] = ...,
         figures: Collection[str] = ...,
     ) -> Bill:
         """Return figures of the Parquet files ``source``, all of them from one reading; see `Bill`.
@@ -94,7 +94,7 @@ class Reader(Protocol):
             source: The files, with their roles.
             cost: The column of the cost that is looked at.
             charges: What the kinds of charge mean.
-            tags: Columns of tags.
+            tags: Columns of tags, with the keys that count where one is a map.
             figures: Names of the figures that are wanted; all unless given.
         """
 

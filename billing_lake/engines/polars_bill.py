@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import timezone
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from billing_lake.domain.bill import Bill, Charges
+from billing_lake.domain.bill import Bill, Charges, TagKeys
 from billing_lake.domain.story import Amount
-from billing_lake.domain.types import DECIMAL, STRING, TIMESTAMP
+from billing_lake.domain.types import DECIMAL, STRING, TIMESTAMP, Map, Type
 from billing_lake.engines.cell_counts import row_groups
 from billing_lake.engines.polars_parsing import filled
 from billing_lake.engines.polars_tables import collect, scan
@@ -33,12 +33,19 @@ _GROUPS = {
 }
 """What the rows of each figure are grouped by."""
 
+_CHOICE = {
+    "plans": ("charge_type",),
+    "usage": ("charge_type",),
+    "untagged": ("charge_type", "tagged"),
+}
+"""What else is looked at to choose the rows of a figure."""
+
 
 def table_bill(
     source: Source,
     cost: str,
     charges: Charges,
-    tags: Collection[str],
+    tags: Mapping[str, TagKeys | None],
     access: Access,
     figures: Collection[str],
 ) -> Bill:
@@ -48,14 +55,16 @@ def table_bill(
         source: The files, with their roles.
         cost: The column of the cost that is looked at.
         charges: What the kinds of charge mean.
-        tags: Columns of tags.
+        tags: Columns of tags, with the keys that count where one is a map.
         access: Opens the files.
         figures: Names of the figures that are wanted.
     """
     import polars as pl
 
     parts: dict[str, list[pl.DataFrame]] = {name: [] for name in figures}
-    for rows in _parts(source, _cells(source, cost, tags), access):
+    wanted = {name for one in figures for name in (*_GROUPS[one], *_CHOICE.get(one, ()), "cost")}
+    cells = [one for one in _cells(source, cost, tags) if one.meta.output_name() in wanted]
+    for rows in _parts(source, cells, access):
         for name, part in parts.items():
             part.append(_grouped(_chosen(rows, name, charges), _GROUPS[name]))
     whole = {
@@ -92,7 +101,7 @@ def _parts(source: Source, cells: Sequence[pl.Expr], access: Access) -> Iterator
             yield collect(one, scan(one, access).slice(start, count).select(cells))
 
 
-def _cells(source: Source, cost: str, tags: Collection[str]) -> list[pl.Expr]:
+def _cells(source: Source, cost: str, tags: Mapping[str, TagKeys | None]) -> list[pl.Expr]:
     """Return the cells that figures are made of, by roles; what the source lacks is NULL."""
     import polars as pl
 
@@ -110,7 +119,7 @@ def _cells(source: Source, cost: str, tags: Collection[str]) -> list[pl.Expr]:
         pl.col(start) if start is not None and has_start else pl.lit(None, polars_type(TIMESTAMP))
     )
     money = pl.col(cost) if cost in types else pl.lit(0)
-    tagged = [filled(pl.col(name)).is_not_null() for name in tags if types.get(name) == STRING]
+    tagged = [_tagged(name, types[name], keys) for name, keys in tags.items() if name in types]
     return [
         money.fill_null(0).cast(polars_type(DECIMAL)).alias("cost"),
         moment.alias("start"),
@@ -121,6 +130,22 @@ def _cells(source: Source, cost: str, tags: Collection[str]) -> list[pl.Expr]:
             for name in ("payer", "account", "service", "currency", "charge_type", "savings_plan")
         ),
     ]
+
+
+def _tagged(name: str, type_: Type, keys: TagKeys | None) -> pl.Expr:
+    """Say in which rows the column ``name`` has a tag that counts, with a value."""
+    import polars as pl
+
+    if keys is None:
+        return filled(pl.col(name)).is_not_null() if type_ == STRING else pl.lit(value=False)
+    if not isinstance(type_, Map):
+        return pl.lit(value=False)
+    pair = pl.element().struct
+    key = pair.field("key")
+    counts = filled(pair.field("value")).is_not_null() & key.str.starts_with(keys.begin)
+    for other in keys.excepted:
+        counts &= ~key.str.starts_with(other)
+    return pl.col(name).map.entries().list.eval(counts).list.any().fill_null(value=False)
 
 
 def _chosen(rows: pl.DataFrame, figure: str, charges: Charges) -> pl.DataFrame:

@@ -8,13 +8,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from billing_lake.domain.bill import FIGURES, Charges
 from billing_lake.files.local import LocalFiles
 
 if TYPE_CHECKING:
-    from billing_lake.domain.bill import Bill
+    from billing_lake.domain.bill import Bill, TagKeys
     from billing_lake.domain.content import Content
     from billing_lake.domain.profiles import Profile
     from billing_lake.domain.quality import Quality
@@ -87,7 +88,7 @@ class PolarsEngine:
         source: Source,
         cost: str,
         charges: Charges = Charges(),  # noqa: B008 -- it never changes
-        tags: Collection[str] = (),
+        tags: Mapping[str, TagKeys | None] = MappingProxyType({}),
         figures: Collection[str] = FIGURES,
     ) -> Bill:
         """See `Reader.bill`."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 
-from billing_lake.domain.bill import Charges
+from billing_lake.domain.bill import Charges, TagKeys
 from billing_lake.domain.column_names import LAKE_COLUMNS
 from billing_lake.domain.deliveries import Layout
 from billing_lake.domain.errors import ReportFileError, shown
@@ -61,6 +61,7 @@ class Format:
         chosen_by_sql: Whether an export's owner chooses its columns by SQL, and may give them other names.
         charges: What the kinds of charge mean.
         is_tag: Says whether a column holds a tag of the user's own, as text.
+        tag_maps: Maps that hold tags, and which of their keys are tags of the user's own.
         may_be_empty: Whether a report file may hold nothing at all, not even a header.
         lifted: Columns that an export's settings make of keys of maps.
     """
@@ -87,6 +88,7 @@ class Format:
     chosen_by_sql: bool = False
     charges: Charges = field(default_factory=Charges)
     is_tag: Callable[[str], bool] = lambda _: False
+    tag_maps: Mapping[str, TagKeys] = field(default_factory=dict)
     may_be_empty: bool = False
     lifted: tuple[Lifted, ...] = ()
 
@@ -140,6 +142,14 @@ class Format:
             replace(one, description=LAKE_COLUMNS.get(one.name) or self.describe(one.name) or "")
             for one in fields
         )
+
+    def tags(self, names: Iterable[str]) -> dict[str, TagKeys | None]:
+        """Return the columns among ``names`` that hold tags of the user's own, with the keys that are such where it is a map."""
+        return {
+            name: self.tag_maps.get(name)
+            for name in names
+            if name in self.tag_maps or self.is_tag(name)
+        }
 
     def lifted_from(self, names: Collection[str]) -> tuple[Lifted, ...]:
         """Return the columns that are made of maps among the columns ``names``."""

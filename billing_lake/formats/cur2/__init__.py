@@ -29,6 +29,7 @@ CUR2 = Format(
     describe=descriptions.describe,
     roles=columns.ROLES,
     charges=columns.CHARGES,
+    tag_maps=columns.TAG_MAPS,
     nulls=("",),
     known_columns=columns.KNOWN_COLUMNS,
     required=columns.REQUIRED,

@@ -7,11 +7,18 @@ the columns, renames them and makes columns of map keys, so a report may lack ne
 
 from __future__ import annotations
 
+from billing_lake.domain.bill import TagKeys
 from billing_lake.domain.types import DECIMAL, STRING, TIMESTAMP, Map, Type
 from billing_lake.formats.legacy_cur import columns as legacy
 
 ROLES = legacy.ROLES
 CHARGES = legacy.CHARGES
+
+TAG_MAPS = {
+    "resource_tags": TagKeys(begin="user_"),
+    "tags": TagKeys(begin="resourceTags/", excepted=("resourceTags/aws",)),
+}
+"""Tags of resources. Those of accounts and users are nobody's answer to whose resource it is."""
 
 REQUIRED = (
     "bill_payer_account_id",

@@ -29,6 +29,7 @@ FOCUS = Format(
     describe=descriptions.describe,
     roles=columns.ROLES,
     charges=columns.CHARGES,
+    tag_maps=columns.TAG_MAPS,
     nulls=("", QUOTED_EMPTY, "NULL"),
     known_columns=columns.KNOWN_COLUMNS,
     required=columns.REQUIRED,

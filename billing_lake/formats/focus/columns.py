@@ -8,7 +8,7 @@ has none.
 
 from __future__ import annotations
 
-from billing_lake.domain.bill import Charges
+from billing_lake.domain.bill import Charges, TagKeys
 from billing_lake.domain.sources import Roles
 from billing_lake.domain.types import DECIMAL, STRING, TIMESTAMP, Map, Type
 
@@ -25,8 +25,14 @@ ROLES = Roles(
     issuer="invoiceissuername",
 )
 
-CHARGES = Charges(known=frozenset(("Adjustment", "Credit", "Purchase", "Tax", "Usage")))
+CHARGES = Charges(
+    known=frozenset(("Adjustment", "Credit", "Purchase", "Tax", "Usage")),
+    taggable=frozenset(("Usage",)),
+)
 """Nothing is said of costs below zero: a correction has the category of what it corrects."""
+
+TAG_MAPS = {"tags": TagKeys(excepted=("aws:", "goog-", "Oracle-Tags", "orcl-", "hidden-"))}
+"""Providers mark the tags that they make themselves by what the key begins with; AWS puts cost categories here, too."""
 
 REQUIRED = ("billingperiodstart", "chargeperiodstart", "billingcurrency", "billedcost")
 """Columns without which a report can be neither dated nor totalled."""

@@ -51,6 +51,8 @@ class Cur2(LegacyCur):
     """Renders one delivery as CUR 2.0: the rows of a legacy report in other columns and folders."""
 
     _partition = "BILLING_PERIOD"
+    _tag, _category = "resourceTags/", "costCategory/"
+    """What keys of all tags begin with."""
 
     def _identify(self) -> None:
         self.version = str(uuid5(NAMESPACE_URL, f"{self._delivered} {self._spec.seed}"))
@@ -119,10 +121,8 @@ class Cur2(LegacyCur):
             "resource_tags": _json(_normalised(tags)),
             "cost_category": _json(_normalised(categories)),
             "tags": _json(
-                {
-                    **{f"resourceTags/{name}": value for name, value in tags.items()},
-                    **{f"costCategory/{name}": value for name, value in categories.items()},
-                }
+                {f"{self._tag}{name}": value for name, value in tags.items()}
+                | {f"{self._category}{name}": value for name, value in categories.items()}
             ),
         }
 

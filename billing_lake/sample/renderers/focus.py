@@ -94,6 +94,7 @@ class Focus(Cur2):
     """
 
     _partition = "billing_period"
+    _tag, _category = "", "aws:tags:CostCategory/"
 
     def _select(self, _: Iterable[str]) -> dict[str, str]:
         self._sums: Counter[str] = Counter()

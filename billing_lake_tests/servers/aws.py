@@ -37,6 +37,16 @@ def aws() -> Iterator[Aws]:
             yield services
 
 
+@pytest.fixture(autouse=True)
+def nothing_is_held(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Let Glue go on after each test: what a failed one holds back would be waited for by those after it."""
+    services: Aws | None = request.getfixturevalue("aws") if "aws" in request.fixturenames else None
+    yield
+    if services is not None:
+        services.glue.runs.release_all()
+        services.glue.crawlers.release()
+
+
 @pytest.fixture
 def aws_environment(aws: Aws, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     """This process, and those that it starts, find the services; a test adds settings of its own."""

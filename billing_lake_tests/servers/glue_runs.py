@@ -122,6 +122,10 @@ class JobRuns:
         """Let held runs of a job, and later ones, execute."""
         self._held.discard(job)
 
+    def release_all(self) -> None:
+        """Let held runs of all jobs, and later ones, execute."""
+        self._held.clear()
+
     def run_as(self, job: str, account: Account) -> None:
         """Let the runs of a job use an account in their own way: with the key of the job's role, for example."""
         self._accounts[job] = account

@@ -108,6 +108,7 @@ def _metadata(delivery: Delivery, export: Export) -> dict[str, object]:
         manifest=delivery.manifest.key if delivery.manifest else None,
         bucket=delivery.bucket or None,
         files=len(delivery.files),
+        files_of_several_months=len(delivery.mixed) or None,
         bytes=delivery.size,
         report_files=dg.MetadataValue.md(
             markdown.table(

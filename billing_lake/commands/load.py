@@ -311,7 +311,7 @@ def _run(
             if task.crawl is None:
                 one = results[-1]
                 mark = "[green]✓[/]" if one.is_good else "[red]✗[/]"
-                rows = "" if one.rows is None else f", {one.rows:,} rows"
+                rows = "" if one.rows is None else f", {_count(one.rows, 'row')}"
                 out.print(f"{mark} {number} of {len(tasks)}: {task.label}{rows}, {one.became}")
     return results
 

@@ -50,9 +50,11 @@ class AwsLake:
     @cached_property
     def storage(self) -> S3Storage:
         """Where exports are delivered to: the landing bucket."""
+        from billing_lake.landing.memory import REPORT_FILES, Memory
         from billing_lake.landing.s3 import S3Storage
 
-        return S3Storage(self.clients, self.settings.landing_bucket)
+        memory = Memory(f"{self.values.root}/{REPORT_FILES}", self.files)
+        return S3Storage(self.clients, self.settings.landing_bucket, memory)
 
     @cached_property
     def files(self) -> S3Files:

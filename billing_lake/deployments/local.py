@@ -55,8 +55,9 @@ class LocalLake:
     def storage(self) -> Storage:
         """Where exports are delivered to: `landing/`, or the folder that the environment names."""
         from billing_lake.landing.local import LocalStorage
+        from billing_lake.landing.memory import REPORT_FILES, Memory
 
-        return LocalStorage(self.landing)
+        return LocalStorage(self.landing, Memory(f"{self.values.root}/{REPORT_FILES}", self.files))
 
     @cached_property
     def iceberg(self) -> IcebergTables:

@@ -59,6 +59,7 @@ class Delivery:
         ignored: Keys beside the delivery that belong to nothing (side files, stale chunks), for the curious.
         format: Name of the export's format.
         bucket: Bucket that it was written to, as the manifest says; where it lies may be a copy. Empty where nothing says.
+        mixed: Keys of those of its files that hold rows of other billing periods too; of them its own rows alone are read.
     """
 
     export: str
@@ -71,6 +72,7 @@ class Delivery:
     ignored: tuple[str, ...] = ()
     format: str = FIRST_FORMAT
     bucket: str = ""
+    mixed: tuple[str, ...] = ()
 
     @property
     def size(self) -> int:
@@ -119,6 +121,7 @@ class Delivery:
                 "manifest": None if manifest is None else StoredObject(**manifest),
                 "columns": tuple(value["columns"]),
                 "ignored": tuple(value["ignored"]),
+                "mixed": tuple(value.get("mixed", ())),
             }
         )
 

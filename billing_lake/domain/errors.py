@@ -154,7 +154,7 @@ class PeriodMismatchError(DeliveryError):
 
 
 class MixedPeriodsError(PeriodMismatchError):
-    """One loose file holds rows of several billing periods."""
+    """One file holds rows of several billing periods, in a format that has no such files."""
 
     remedy = "Split the file, one billing period each; a period is replaced as a whole"
 

@@ -84,6 +84,18 @@ class Lifted(NamedTuple):
     key: str
 
 
+class PeriodRows(NamedTuple):
+    """The rows of a file that state one billing period, where it holds rows of several.
+
+    Attributes:
+        column: The column that states it, a moment. As text it begins with the period, in every spelling that reports use.
+        period: The billing period, `YYYY-MM`.
+    """
+
+    column: str
+    period: str
+
+
 @dataclass(frozen=True, kw_only=True)
 class SourceFile:
     """One file to read.
@@ -94,6 +106,7 @@ class SourceFile:
         columns: Column name of each cell of its header, in order; see `shared_columns.origins` for those that share one. Of each of
             its columns for Parquet; empty where its own names count, as in a table's files.
         lifted: Columns that its maps' keys are made.
+        only: The rows that are read; all of them where it is None.
         digest: SHA-256 of the bytes that an earlier pass read, as hexadecimal text; empty where none took one. An engine that
             finds other bytes refuses them.
     """
@@ -102,6 +115,7 @@ class SourceFile:
     name: str
     columns: tuple[str, ...] = ()
     lifted: tuple[Lifted, ...] = ()
+    only: PeriodRows | None = None
     digest: str = ""
 
     def lifted_as(self, name: str) -> Lifted | None:
@@ -191,6 +205,7 @@ class Source:
                         **file,
                         "columns": tuple(file["columns"]),
                         "lifted": tuple(Lifted(*one) for one in file.get("lifted", ())),
+                        "only": PeriodRows(*only) if (only := file.get("only")) else None,
                     }
                 )
                 for file in value["files"]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from billing_lake.domain.sources import QUOTED_EMPTY
 from billing_lake.engines.blocks import zip_as_gzip
-from billing_lake.engines.polars_parsing import filled
+from billing_lake.engines.polars_parsing import filled, rows_to_read
 from billing_lake.files.base import Files
 from billing_lake.files.local import LocalFiles
 
@@ -46,7 +46,7 @@ class Access:
         nulls: Collection[str],
         compression: Compression,
     ) -> pl.LazyFrame:
-        """Scan a CSV file behind its header, all cells as text, by the names given; the texts ``nulls`` are NULL.
+        """Scan the rows of a CSV file that are read, all cells as text, by the names given; the texts ``nulls`` are NULL.
 
         Polars reads no ZIP: one is held in memory, packed as it is, while it is scanned.
 
@@ -65,7 +65,7 @@ class Access:
             glob=False,
             storage_options=self._options,
         )
-        return without_quoted_empty(rows, nulls)
+        return rows_to_read(without_quoted_empty(rows, nulls), file)
 
     def scan_parquet(self, uris: str | list[str], **settings: Any) -> pl.LazyFrame:
         """Scan Parquet files; names and folders say nothing about their content."""

@@ -18,7 +18,7 @@ from billing_lake.domain.text_values import unexplained
 from billing_lake.engines.blocks import hashed_blocks
 from billing_lake.engines.polars_access import error_text, other_nulls, without_quoted_empty
 from billing_lake.engines.polars_parquet import open_reports
-from billing_lake.engines.polars_parsing import cell_names, spellings, typed
+from billing_lake.engines.polars_parsing import cell_names, rows_to_read, spellings, typed
 
 if TYPE_CHECKING:
     import polars as pl
@@ -80,7 +80,7 @@ def _content_of_blocks(
         rows = pl.scan_csv(
             block.data, has_header=False, schema=schema, null_values=other_nulls(nulls)
         )
-        rows = without_quoted_empty(rows, nulls)
+        rows = rows_to_read(without_quoted_empty(rows, nulls), file)
         try:
             try:
                 known = spellings(rows, file.columns, columns) if known is None else known

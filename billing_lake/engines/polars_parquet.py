@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, cast
 
 from billing_lake.aws.errors import credentials_error
 from billing_lake.domain.errors import BadValueError, ReportFileError, UnreadableFileError
+from billing_lake.domain.periods import bounds
 from billing_lake.domain.text_values import fits
 from billing_lake.domain.types import (
     DECIMAL,
@@ -133,8 +134,21 @@ def open_reports(files: Sequence[SourceFile], access: Access) -> list[ParquetRep
             types = dict(rows.collect_schema())
         names = file.renamed([*types])
         rows = rows.rename(names) if file.columns else rows
-        reports.append(ParquetReport(file, rows, {names[own]: types[own] for own in types}))
+        report = ParquetReport(file, rows, {names[own]: types[own] for own in types})
+        reports.append(_rows_to_read(report))
     return reports
+
+
+def _rows_to_read(report: ParquetReport) -> ParquetReport:
+    """Return ``report`` with the rows that are read: of a file of several months, those of one."""
+    import polars as pl
+
+    only = report.file.only
+    if only is None:
+        return report
+    start, end = map(pl.lit, bounds(only.period))
+    period = report.column(only.column, TIMESTAMP)
+    return replace(report, rows=report.rows.filter(period.is_between(start, end, closed="left")))
 
 
 @contextmanager

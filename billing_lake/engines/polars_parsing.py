@@ -90,6 +90,13 @@ def typed(column: Column | Field, file: SourceFile, known: Mapping[str, str] | N
     return value.alias(column.name)
 
 
+def rows_to_read(rows: pl.LazyFrame, file: SourceFile) -> pl.LazyFrame:
+    """Return those of ``rows``, the cells of ``file`` as text, that are read: of a file of several months, those of one."""
+    if file.only is None:
+        return rows
+    return rows.filter(text(file.only.column, file.columns).str.starts_with(f"{file.only.period}-"))
+
+
 def value_of(lifted: Lifted, columns: tuple[str, ...]) -> pl.Expr:
     """Return the value of a map's key; NULL where a row's map lacks it."""
     import polars as pl

@@ -27,7 +27,14 @@ from billing_lake.domain.types import TIMESTAMP, Decimal, Map
 from billing_lake.engines.blocks import Block, hashed_blocks, line_at
 from billing_lake.engines.cell_counts import column_counts, empty_cells, quoted_empty_cells
 from billing_lake.engines.polars_access import other_nulls, without_quoted_empty
-from billing_lake.engines.polars_parsing import cell_names, decimal, filled, text, value_of
+from billing_lake.engines.polars_parsing import (
+    cell_names,
+    decimal,
+    filled,
+    rows_to_read,
+    text,
+    value_of,
+)
 from billing_lake.engines.polars_rounding import rounded
 from billing_lake.engines.polars_sums import Sums
 
@@ -106,12 +113,16 @@ class _Reader:
         return dict.fromkeys(cell_names(self.file.columns), pl.String())
 
     def scan(self, block: Block) -> pl.LazyFrame:
-        """Return the cells of the rows of ``block`` as text."""
+        """Return the cells of all rows of ``block`` as text."""
         import polars as pl
 
         nulls = other_nulls(self.nulls)
         rows = pl.scan_csv(block.data, has_header=False, schema=self.schema, null_values=nulls)
         return without_quoted_empty(rows, self.nulls)
+
+    def read(self, block: Block) -> pl.LazyFrame:
+        """Return the cells of those rows of ``block`` that count."""
+        return rows_to_read(self.scan(block), self.file)
 
     @cached_property
     def columns(self) -> list[pl.Expr]:
@@ -150,8 +161,6 @@ def _profile_block(reader: _Reader, block: Block) -> Profile:
             frame, added, lost = _totalled(reader, block, careful=True)
     except pl.exceptions.PolarsError as error:
         raise _fault(reader, block, str(error)) from error
-    if block.separators != frame.height * (len(reader.file.columns) - 1):
-        raise _fault(reader, block, "its rows differ in their number of cells")
     lifted = _lifted_counts(reader, block)
     moments = {name: _cells(reader, block, frame, name) for name in reader.moments}
     usage = [_moment(cell) for cell in moments.get(reader.roles.usage_start or "", ())]
@@ -172,7 +181,7 @@ def _profile_block(reader: _Reader, block: Block) -> Profile:
 def _totalled(
     reader: _Reader, block: Block, *, careful: bool
 ) -> tuple[pl.DataFrame, dict[str, Any], dict[str, int]]:
-    """Return the columns of a block that are read, what they add up to, and the number of rounded cells.
+    """Return the rows and columns of a block that are read, what they add up to, and the number of rounded cells.
 
     Unless ``careful``, a number that is an empty text in quotes makes the query fail: it is legal and rare, and to look for it
     costs every other number.
@@ -182,7 +191,12 @@ def _totalled(
     rows = reader.scan(block).select(reader.columns)
     if careful:
         rows = rows.with_columns(filled(pl.col(name)) for name in reader.numbers)
-    frame = rows.collect(engine="in-memory")
+    whole = rows.collect(engine="in-memory")
+    if block.separators != whole.height * (len(reader.file.columns) - 1):
+        raise _fault(reader, block, "its rows differ in their number of cells")
+    frame = whole
+    if (only := reader.file.only) is not None:
+        frame = whole.filter(pl.col(only.column).str.starts_with(f"{only.period}-"))
     currencies = _distinct(reader, frame, reader.roles.currency or "")
     added = reader.sums.of(frame.lazy(), currencies, engine="in-memory")
     return frame, added, _rounded(reader, frame)
@@ -198,7 +212,7 @@ def _filled(
     counts |= {name: sum(cells.values()) for name, cells in moments.items()}
     if not rows or not reader.unread:
         return counts
-    if {*reader.nulls} - {""}:
+    if {*reader.nulls} - {""} or reader.file.only is not None:
         return {**counts, **_parsed_counts(reader, block, [*reader.unread])}
     width = len(reader.file.columns)
     empty = empty_cells(block, width)
@@ -224,7 +238,7 @@ def _lifted_counts(reader: _Reader, block: Block) -> dict[str, int]:
     if not reader.lifted:
         return {}
     try:
-        found = reader.scan(block).select(reader.lifted).collect(engine="in-memory")
+        found = reader.read(block).select(reader.lifted).collect(engine="in-memory")
     except pl.exceptions.PolarsError as error:
         raise _fault(reader, block, str(error)) from error
     return found.row(0, named=True)
@@ -233,12 +247,12 @@ def _lifted_counts(reader: _Reader, block: Block) -> dict[str, int]:
 def _parsed_counts(reader: _Reader, block: Block, names: Sequence[str]) -> dict[str, int]:
     """Return the number of filled cells of text columns of which separators alone do not tell.
 
-    They hold what a further cell of a row says where it says something else, or there are other texts than the empty one that
-    mean NULL.
+    They hold what a further cell of a row says where it says something else, there are other texts than the empty one that
+    mean NULL, or not all rows count.
     """
     if not names:
         return {}
-    found = reader.scan(block).select(_held(reader, name).count().alias(name) for name in names)
+    found = reader.read(block).select(_held(reader, name).count().alias(name) for name in names)
     return found.collect(engine="in-memory").row(0, named=True)
 
 

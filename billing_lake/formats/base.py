@@ -63,7 +63,9 @@ class Format:
         is_tag: Says whether a column holds a tag of the user's own, as text.
         tag_maps: Maps that hold tags, and which of their keys are tags of the user's own.
         may_be_empty: Whether a report file may hold nothing at all, not even a header.
+        mixes_periods: Whether a loose file may hold rows of several billing periods; it then belongs to each of them.
         lifted: Columns that an export's settings make of keys of maps.
+        renamed: Header cells that an export's settings give a meaning, each with the column behind it.
     """
 
     name: str
@@ -90,7 +92,9 @@ class Format:
     is_tag: Callable[[str], bool] = lambda _: False
     tag_maps: Mapping[str, TagKeys] = field(default_factory=dict)
     may_be_empty: bool = False
+    mixes_periods: bool = False
     lifted: tuple[Lifted, ...] = ()
+    renamed: tuple[str, ...] = ()
 
     def is_report_file(self, key: str) -> bool:
         """Say whether ``key`` is named as a report file is."""

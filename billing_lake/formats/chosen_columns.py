@@ -59,6 +59,7 @@ def _chosen(
         name_of=lambda raw: known.get(raw) or format_.name_of(raw),
         is_header=lambda cells: format_.is_header(known.get(raw, raw) for raw in cells),
         lifted=lifted,
+        renamed=tuple(part for pair in names for part in pair),
     )
 
 

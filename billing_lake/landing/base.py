@@ -6,10 +6,15 @@ from collections.abc import Sequence
 from typing import BinaryIO, Protocol
 
 from billing_lake.domain.deliveries import StoredObject
+from billing_lake.landing.memory import Memory
 
 
 class Storage(Protocol):
     """Files by key. Reads only: nothing here could change a delivery."""
+
+    @property
+    def memory(self) -> Memory | None:
+        """What was once found in its files; None where nothing is kept."""
 
     def list(self, prefix: str, *, hidden: bool = False) -> Sequence[StoredObject]:
         """Return every file whose key begins with ``prefix`` (empty, or a folder with a slash at its end), by key.

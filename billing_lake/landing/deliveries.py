@@ -23,7 +23,7 @@ from billing_lake.domain.errors import (
 from billing_lake.domain.periods import is_period
 from billing_lake.domain.schemas import Column
 from billing_lake.domain.shared_columns import Merge, merges
-from billing_lake.domain.sources import Source, SourceFile, union_columns
+from billing_lake.domain.sources import PeriodRows, Source, SourceFile, union_columns
 from billing_lake.formats.base import Format
 from billing_lake.formats.headers import require_columns, require_promised
 from billing_lake.formats.keys import is_manifest, plain
@@ -134,7 +134,9 @@ def read_source(
         require_columns(names, file.key, format_)
         require_promised(header, promised(delivery.columns, file.key, format_), file.key, format_)
         lifted = format_.lifted_from(names)
-        files.append(SourceFile(uri=file.uri, name=file.key, columns=names, lifted=lifted))
+        only = _rows_of(delivery, file, format_)
+        one = SourceFile(uri=file.uri, name=file.key, columns=names, lifted=lifted, only=only)
+        files.append(one)
         merged.update(dict.fromkeys(merges(header, names)))
     names_of = [(*file.columns, *(one.column for one in file.lifted)) for file in files]
     columns = union_columns([format_.columns(names) for names in names_of])
@@ -156,6 +158,12 @@ def read_periods(storage: Storage, delivery: Delivery, format_: Format) -> Sourc
         # Columns of Parquet that are not asked for are not read.
         columns = tuple(one for one in columns if one.name == format_.roles.period_start)
     return _source(files, columns, format_)
+
+
+def _rows_of(delivery: Delivery, file: StoredObject, format_: Format) -> PeriodRows | None:
+    column = format_.roles.period_start
+    is_mixed = column is not None and file.key in delivery.mixed
+    return PeriodRows(str(column), delivery.period) if is_mixed else None
 
 
 def _headers(

@@ -80,6 +80,29 @@ def read_period(
         return _period(records, file, format_)
 
 
+def first_ragged_row(
+    stream: BinaryIO, file: str, compression: Compression
+) -> RaggedRowError | None:
+    """Return the error for the first row of a CSV file that has not as many cells as its header; None where all have.
+
+    Raises:
+        ReportFileError: The file cannot be read to its end.
+    """
+    with _opened(stream, file, compression) as records:
+        width = len(_header(records, file))
+        line = records.line
+        while (row := records.next(ROW_LIMIT)) is not None:
+            if len(row) != width:
+                return _ragged(row, width, file, line)
+            line = records.line
+    return None
+
+
+def _ragged(row: list[str], width: int, file: str, line: int) -> RaggedRowError:
+    what = f"The row has {len(row):,} cells and the header {width:,}"
+    return RaggedRowError(what, file=file, line=line)
+
+
 @contextmanager
 def _opened(stream: BinaryIO, file: str, compression: Compression) -> Iterator[_Records]:
     start = stream.read(START_BYTES)
@@ -103,8 +126,7 @@ def _period(records: _Records, file: str, format_: Format) -> str:
         what = "The file has no rows, and so no billing period"
         raise ReportFileError(what, remedy="Remove it, or have it delivered with rows", file=file)
     if len(row) != len(header):
-        what = f"The row has {len(row):,} cells and the header {len(header):,}"
-        raise RaggedRowError(what, file=file, line=line)
+        raise _ragged(row, len(header), file, line)
     stated = [cell for name, cell in zip(names, row, strict=True) if name == column and cell]
     cell = stated[0] if stated else ""
     period = period_of_text(cell)

@@ -1,6 +1,7 @@
 """What lies in a bucket or a folder: which exports, in which format and layout, and what is none.
 
-Everything comes from one listing, the manifests, and the headers of files that have none. Each export is looked at by the rules by
+Everything comes from one listing, the manifests, and the headers of files that have none; loose files of a format that has files of
+several billing periods are read to their ends, because nothing else says for which they count. Each export is looked at by the rules by
 which it would be loaded, so what is shown as a delivery here is one there.
 """
 
@@ -23,7 +24,8 @@ from billing_lake.formats.registry import FORMATS
 from billing_lake.landing.base import Storage
 from billing_lake.landing.deliveries import find_deliveries
 from billing_lake.landing.errors import naming_errors
-from billing_lake.landing.headers import read_header
+from billing_lake.landing.memory import Memory
+from billing_lake.landing.report_headers import header_of
 
 _NO_REPORT = Kind("no report file", "")
 _UNNAMED = "bill"
@@ -100,6 +102,11 @@ class _Listed:
 
     storage: Storage
     files: Sequence[StoredObject]
+
+    @property
+    def memory(self) -> Memory | None:
+        """See `Storage.memory`."""
+        return self.storage.memory
 
     def list(self, prefix: str, *, hidden: bool = False) -> list[StoredObject]:
         """See `Storage.list`."""
@@ -282,8 +289,9 @@ def _format_of(listed: _Listed, key: str) -> Format:
     Raises:
         ReportFileError: It has none that can be read, or that of no export.
     """
+    packed = next(one for one in FORMATS.values() if one.is_report_file(key))
     with listed.open(key) as stream, naming_errors(key):
-        header = read_header(stream, key)
+        header = header_of(stream, key, packed)
     for one in FORMATS.values():
         if one.is_header(header):
             return one

@@ -22,6 +22,7 @@ from billing_lake.files.local import open_regular
 from billing_lake.formats.keys import is_manifest, plain
 from billing_lake.formats.recognition import is_report_file
 from billing_lake.landing.errors import naming_errors, unreadable
+from billing_lake.landing.memory import Memory
 
 LANDING_SETTING = "BILLING_LAKE_LANDING"
 """Environment variable with the folder that exports are delivered to, on this machine; `landing` in the lake's folder where
@@ -40,13 +41,15 @@ class LocalStorage:
 
     Args:
         root: The folder; it may come into being later.
+        memory: What was once found in its files.
 
     Raises:
         ConfigurationError: ``root`` is a file.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, memory: Memory | None = None) -> None:
         self.root = root.resolve()
+        self.memory = memory
         if self.root.exists() and not self.root.is_dir():
             what = f"The storage's root is no folder: {shown(self.root)}"
             raise ConfigurationError(what, remedy="Choose a folder")

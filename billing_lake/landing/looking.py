@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import BinaryIO, TypeVar
 
 from billing_lake.domain.deliveries import Delivery, StoredObject
 from billing_lake.domain.errors import (
     BillingLakeError,
     DeliveryChangedError,
     MissingColumnError,
+    ReportFileError,
+    UnreadableFileError,
 )
 from billing_lake.formats.base import Format
 from billing_lake.formats.layouts import KeyRules, ManifestLayout
@@ -19,10 +22,13 @@ from billing_lake.formats.manifests import Manifest
 from billing_lake.formats.recognition import refuse_other_format
 from billing_lake.landing.base import Storage
 from billing_lake.landing.errors import naming_errors
+from billing_lake.landing.mixed_files import periods_of
 from billing_lake.landing.report_headers import header_of, period_of
 
 _BLOCK = 1 << 20
 _GZIP_TRAILER = 8
+
+_StatedT = TypeVar("_StatedT")
 
 
 @dataclass
@@ -69,9 +75,15 @@ def manifest_of(storage: Storage, file: StoredObject, rules: ManifestLayout) -> 
     return _manifest(_pinned(storage, file), rules)
 
 
-def stated_period(storage: Storage, file: StoredObject, format_: Format) -> str:
-    """Return the billing period that the first row of the loose ``file`` states."""
-    return _stated_period(_pinned(storage, file), format_)
+def stated_periods(storage: Storage, file: StoredObject, format_: Format) -> tuple[str, ...]:
+    """Return the billing periods that the rows of the loose ``file`` state: several only where the format has such files."""
+    pinned = _pinned(storage, file)
+    if not format_.mixes_periods:
+        return (_stated_period(pinned, format_),)
+    found = _stated_periods(pinned, format_)
+    if isinstance(found, ReportFileError):
+        raise found.with_traceback(None)
+    return found
 
 
 def ending(storage: Storage, file: StoredObject) -> bytes:
@@ -84,6 +96,12 @@ def digest(storage: Storage, file: StoredObject) -> bytes:
     return _digest(_pinned(storage, file))
 
 
+def _require_same(file: _Pinned, what: str) -> None:
+    now = file.storage.stat(file.key)
+    if now is None or now.etag != file.etag:
+        raise DeliveryChangedError(what, file=file.key)
+
+
 def _pinned(storage: Storage, file: StoredObject) -> _Pinned:
     return _Pinned(file.uri, file.etag, file.key, storage)
 
@@ -92,18 +110,42 @@ def _pinned(storage: Storage, file: StoredObject) -> _Pinned:
 @lru_cache(maxsize=1_000)
 def _manifest(file: _Pinned, rules: ManifestLayout) -> Manifest:
     manifest = rules.parse(file.storage.read(file.key), file.key)
-    now = file.storage.stat(file.key)
-    if now is None or now.etag != file.etag:
-        what = "The manifest was replaced while it was being read"
-        raise DeliveryChangedError(what, file=file.key)
+    _require_same(file, "The manifest was replaced while it was being read")
     return manifest
 
 
 @lru_cache(maxsize=10_000)
 def _stated_period(file: _Pinned, format_: Format) -> str:
+    return _stated(file, format_, period_of)
+
+
+@lru_cache(maxsize=10_000)
+def _stated_periods(file: _Pinned, format_: Format) -> tuple[str, ...] | ReportFileError:
+    memory = file.storage.memory
+    pinned = (file.uri, file.etag, format_.name, *format_.renamed)
+    known = memory.periods(*pinned) if memory else None
+    if known is not None:
+        return known
+    try:
+        found = _stated(file, format_, periods_of)
+    except UnreadableFileError:
+        raise
+    except ReportFileError as error:
+        # What is wrong in a file stays so, and to find it again would cost reading it again.
+        error.__cause__ = error.__context__ = None
+        return error.with_traceback(None)
+    _require_same(file, "The file was written to while its billing periods were looked for")
+    if memory:
+        memory.keep(found, *pinned)
+    return found
+
+
+def _stated(
+    file: _Pinned, format_: Format, read: Callable[[BinaryIO, str, Format], _StatedT]
+) -> _StatedT:
     with file.storage.open(file.key) as stream, naming_errors(file.key):
         try:
-            return period_of(stream, file.key, format_)
+            return read(stream, file.key, format_)
         except MissingColumnError:
             stream.seek(0)
             refuse_other_format(header_of(stream, file.key, format_), file.key, format_)

@@ -1,4 +1,7 @@
-"""Loose files: every report file below a folder counts, and its first row says for which billing period.
+"""Loose files: every report file below a folder counts, and its rows say for which billing period.
+
+The first row speaks for all of them, unless the format has files of several billing periods: then each row speaks for itself, and
+the file belongs to each period that it has rows of.
 
 Nothing commits such a delivery, so all that could be part of it must be understood: a file that is left out would be
 money that is missing. A file that states no period could belong to any; while one is there, no period is a delivery.
@@ -27,7 +30,7 @@ from billing_lake.formats.layouts import Loose
 from billing_lake.formats.locations import ExportLocation
 from billing_lake.formats.recognition import kind_of_tree, several_deliveries
 from billing_lake.landing.base import Storage
-from billing_lake.landing.looking import Looked, digest, ending, listed, stated_period
+from billing_lake.landing.looking import Looked, digest, ending, listed, stated_periods
 
 MAX_IGNORED = 20
 """Most keys that a delivery names as ignored."""
@@ -43,6 +46,7 @@ class _Sorted:
     """The files of a loose folder, each where it belongs."""
 
     periods: dict[str, list[StoredObject]] = field(default_factory=dict)
+    mixed: set[str] = field(default_factory=set)
     errors: dict[str, BillingLakeError] = field(default_factory=dict)
     ignored: list[str] = field(default_factory=list)
     blocked: BillingLakeError | None = None
@@ -91,9 +95,13 @@ def _sort(storage: Storage, export: ExportLocation) -> _Sorted:
         # A folder that is a link is listed with a size, the mark of a bucket's folder without.
         if format_.is_report_file(file.key) or (file.key.endswith("/") and file.size):
             try:
-                found.periods.setdefault(stated_period(storage, file, format_), []).append(file)
+                periods = stated_periods(storage, file, format_)
             except BillingLakeError as error:
                 found.errors[file.key] = error
+            else:
+                for period in periods:
+                    found.periods.setdefault(period, []).append(file)
+                found.mixed |= {file.key} if len(periods) > 1 else set()
         elif kind is not None:
             what = f"This is {kind.name}, and what is read is {format_.reads}"
             found.errors[file.key] = UnusableFilesError(what, file=file.key, remedy=kind.remedy)
@@ -202,4 +210,5 @@ def _delivery(export: ExportLocation, period: str, found: _Sorted) -> Delivery:
         files=tuple(files),
         ignored=tuple(found.ignored[:MAX_IGNORED]),
         format=export.format.name,
+        mixed=tuple(file.key for file in files if file.key in found.mixed),
     )

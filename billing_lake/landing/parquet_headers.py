@@ -43,7 +43,7 @@ def read_parquet_header(stream: BinaryIO, file: str) -> tuple[str, ...]:
         TruncatedFileError: Its footer is not there, or damaged.
         BadHeaderError: A column is nested, and no map.
     """
-    with _opened(stream, file) as parquet:
+    with opened_parquet(stream, file) as parquet:
         schema = parquet.schema_arrow
     if not schema.names:
         raise EmptyFileError("The file has no columns", file=file)
@@ -90,14 +90,14 @@ def read_parquet_period(stream: BinaryIO, file: str, format_: Format) -> str:
         what = "The file has no column that states its billing period"
         raise MissingColumnError(what, file=file, column=column)
     stream.seek(0)
-    with _opened(stream, file) as parquet:
+    with opened_parquet(stream, file) as parquet:
         own = header[names.index(column)]
         first = next(parquet.iter_batches(batch_size=1, columns=[own]), None)
         cell = first.column(0)[0] if first is not None and first.num_rows else None
     if cell is None:
         what = "The file has no rows, and so no billing period"
         raise ReportFileError(what, remedy="Remove it, or have it delivered with rows", file=file)
-    text = _text(cell)
+    text = text_of(cell)
     period = period_of_text(text)
     if period is None:
         what = "The first row states no billing period"
@@ -106,7 +106,14 @@ def read_parquet_period(stream: BinaryIO, file: str, format_: Format) -> str:
 
 
 @contextmanager
-def _opened(stream: BinaryIO, file: str) -> Iterator[pq.ParquetFile]:
+def opened_parquet(stream: BinaryIO, file: str) -> Iterator[pq.ParquetFile]:
+    """Open the Parquet file ``stream``.
+
+    Raises:
+        EmptyFileError: It has no bytes.
+        NotParquetError: It is no Parquet.
+        TruncatedFileError: It is damaged.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -143,7 +150,8 @@ def _is_read(type_: pa.DataType) -> bool:
     return not t.is_nested(type_)
 
 
-def _text(cell: pa.Scalar) -> str:
+def text_of(cell: pa.Scalar) -> str:
+    """Return the text of a cell that states a moment, as reports of CSV write it; empty for NULL."""
     import pyarrow as pa
     import pyarrow.types as t
 

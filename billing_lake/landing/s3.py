@@ -12,6 +12,7 @@ from billing_lake.domain.deliveries import StoredObject
 from billing_lake.domain.errors import ConfigurationError, shown
 from billing_lake.files.s3 import S3Files
 from billing_lake.landing.errors import naming_errors, unreadable
+from billing_lake.landing.memory import Memory
 
 if TYPE_CHECKING:
     from billing_lake.aws.clients import AwsClients
@@ -28,10 +29,12 @@ class S3Storage:
     Args:
         clients: Where S3 is.
         bucket: Name of the bucket.
+        memory: What was once found in its files.
     """
 
-    def __init__(self, clients: AwsClients, bucket: str) -> None:
+    def __init__(self, clients: AwsClients, bucket: str, memory: Memory | None = None) -> None:
         self.bucket = bucket
+        self.memory = memory
         self._clients = clients
         self._files = S3Files(clients)
 

@@ -3,7 +3,8 @@
 The first row of a loose file says for which period it is read, so a file that begins with March and goes on with April
 belongs to March, where its profile refuses it. April would be short of these rows, and nothing in its own files shows it.
 So the load of a loose period looks at the others' files too, once: what was seen to hold rows of its own period alone is
-remembered, and not read again until it changes.
+remembered, and not read again until it changes. Formats whose files may hold rows of several periods need none of this: there every
+row is looked at before anything is a delivery.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ def refuse_rows_elsewhere(
         RowsElsewhereError: There are such rows.
         UnusableFilesError: A file that could hold some cannot be read to its end.
     """
-    if not isinstance(location.rules, Loose):
+    if not isinstance(location.rules, Loose) or location.format.mixes_periods:
         return
     key = (location.name, _SEEN)
     seen = {*lake.values.periods(key)}

@@ -8,7 +8,7 @@ cell of it or none; anything else is a fault with a name.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from billing_lake.domain.errors import BadValueError, ReportFileError, TableError
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from pyspark.sql import DataFrame, SparkSession
 
+    from billing_lake.domain.sources import PeriodRows
     from billing_lake.spark_job.hadoop import Hadoop
     from billing_lake.spark_job.inputs import Input
 
@@ -74,6 +75,11 @@ class Tables:
     def names(self) -> set[str]:
         """Names of the columns that they have values for."""
         return {*self.types, *(one.column for one in self.inputs[0].file.lifted)}
+
+    def rows_of(self, only: PeriodRows) -> Tables:
+        """Return the rows that state one billing period, of files that hold rows of several."""
+        period = f"date_format({self.value(only.column, TIMESTAMP)}, 'yyyy-MM')"
+        return replace(self, rows=self.rows.where(f"{period} = {sql.literal(only.period)}"))
 
     def text(self, name: str) -> str | None:
         """Return SQL for numbers as the text that `value` reads them from; None where they have none that can be rounded."""
@@ -119,19 +125,20 @@ def read_tables(
         ReportFileError: A file is no Parquet, or damaged.
         TableError: The same of a table's file.
     """
-    by_schema: dict[str, list[Input]] = {}
+    by_schema: dict[tuple[str, PeriodRows | None], list[Input]] = {}
     for one in inputs:
         try:
             schema = hadoop.parquet(one.file.uri)[1]
         except (OSError, ValueError) as error:
             raise damaged(str(error), [one], of_table=of_table) from error
-        by_schema.setdefault(schema, []).append(one)
+        by_schema.setdefault((schema, one.file.only), []).append(one)
     size = len(inputs) if of_table else PER_PLAN
-    for schema, group in by_schema.items():
+    for (schema, only), group in by_schema.items():
         for start in range(0, len(group), size):
             some = group[start : start + size]
             try:
-                yield _tables(spark, some, schema)
+                tables = _tables(spark, some, schema)
+                yield tables if only is None else tables.rows_of(only)
             except java_errors() as error:
                 raise damaged(error_text(error), some, of_table=of_table) from error
 

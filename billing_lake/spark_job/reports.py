@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     from pyspark.sql import Column, DataFrame, SparkSession
 
+    from billing_lake.domain.sources import PeriodRows
 
 _TEXTS = Map(STRING, STRING)
 
@@ -85,6 +86,11 @@ class Reports:
         return replace(
             self, rows=rows.repartition(tasks, f.expr(f"xxhash64({cells})")), path="_path"
         )
+
+    def rows_of(self, only: PeriodRows) -> Reports:
+        """Return the rows that state one billing period, of files that hold rows of several."""
+        begins = f"startswith({self.text(only.column)}, {sql.literal(f'{only.period}-')})"
+        return replace(self, rows=self.rows.where(begins))
 
     @property
     def name(self) -> str:
@@ -156,20 +162,21 @@ def read_reports(
 
     Those of ``quoted_returns``, whose rows may end with one, are read in a slower way.
     """
-    groups: dict[tuple[tuple[str, ...], bool], list[Input]] = {}
+    groups: dict[tuple[tuple[str, ...], bool, PeriodRows | None], list[Input]] = {}
     for one in inputs:
-        groups.setdefault((one.file.columns, one in quoted_returns), []).append(one)
-    for (columns, slowly), group in groups.items():
+        groups.setdefault((one.file.columns, one in quoted_returns, one.file.only), []).append(one)
+    for (columns, slowly, only), group in groups.items():
         for start in range(0, len(group), PER_PLAN):
             some = group[start : start + PER_PLAN]
             if zipped:
                 rows = _parsed_rows(zipped_rows(spark, some), len(columns))
-                yield Reports(some, columns, rows, nulls, path="_path", exact_end=True)
+                reports = Reports(some, columns, rows, nulls, path="_path", exact_end=True)
             elif slowly:
                 rows = _joined_rows(spark, some, len(columns))
-                yield Reports(some, columns, rows, nulls, path="_path", exact_end=True)
+                reports = Reports(some, columns, rows, nulls, path="_path", exact_end=True)
             else:
-                yield Reports(some, columns, _rows(spark, some, len(columns)), nulls)
+                reports = Reports(some, columns, _rows(spark, some, len(columns)), nulls)
+            yield reports if only is None else reports.rows_of(only)
 
 
 def first_unreadable(spark: SparkSession, inputs: Sequence[Input]) -> Input | None:

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import gzip
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from decimal import Decimal
 
 import dagster as dg
 import pytest
 
-from billing_lake_tests.lakes import EXPORT, SampleLake, failure
+from billing_lake_tests.lakes import (
+    EXPORT,
+    SampleLake,
+    failed,
+    failure,
+    verdicts,
+)
 from billing_lake_tests.landing.small_deliveries import csv_gz, put, row
 
 Make = Callable[..., SampleLake]
@@ -110,3 +117,81 @@ def test_a_wrong_prefix_fails_with_the_folders_that_are_there(make_lake: Make) -
         f"NoFolderError: There is no folder {lake.landing}/bilings/daily/; in {lake.landing}/ there are: "
         "billing/"
     )
+
+
+MONTHS = ("2025-03", "2025-04")
+FOCUS_HEADER = (
+    "BilledCost",
+    "ChargeCategory",
+    "BillingPeriodStart",
+    "ChargePeriodStart",
+    "BillingCurrency",
+    "Tags",
+)
+
+
+def lay_focus(lake: SampleLake, name: str, **costs: Sequence[str]) -> None:
+    """Lay a FOCUS file with a row for each of ``costs``, by the name of its month."""
+    rows = [
+        (cost, "Usage", f"{month}-01", f"{month}-02T00:00:00Z", "USD", '{"a": "b"}')
+        for month, them in zip(MONTHS, costs.values(), strict=True)
+        for cost in them
+    ]
+    put(lake.landing / f"bill/{name}.csv.gz", csv_gz(rows, FOCUS_HEADER))
+    lake.sync()
+
+
+@pytest.fixture(name="focus")
+def a_loose_export_of_focus(make_lake: Make) -> SampleLake:
+    outputs = ["iceberg", "hive"]
+    return make_lake(layout="loose", prefix="bill", report="", outputs=outputs, format="focus")
+
+
+def materialized(result: dg.ExecuteInProcessResult) -> list[str]:
+    """Return the assets of which a run made something."""
+    return [
+        event.asset_key.path[-1]
+        for event in result.get_asset_materialization_events()
+        if event.asset_key
+    ]
+
+
+def held(lake: SampleLake) -> dict[str, tuple[int, Decimal]]:
+    """Return rows and cost of each month that the tables hold, the same in both."""
+    found: list[dict[str, tuple[int, Decimal]]] = []
+    for output in ("iceberg", "hive"):
+        profiles = {month: lake.profile(output, month) for month in MONTHS}
+        found.append(
+            {
+                month: (one.rows, one.totals["USD"]["billedcost"])
+                for month, one in profiles.items()
+                if one.rows
+            }
+        )
+    assert found[0] == found[1]
+    return found[0]
+
+
+def test_a_file_of_several_months_is_loaded_month_by_month_restated_and_never_lost(
+    focus: SampleLake,
+) -> None:
+    lay_focus(focus, "both", march=["1.5", "2"], april=["0.25"])
+    lay_focus(focus, "april", march=[], april=["4"])
+    for month in MONTHS:
+        result = focus.load(month)
+        assert result.success
+        assert failed(verdicts(result)) == []
+    assert held(focus) == {"2025-03": (2, Decimal("3.5")), "2025-04": (2, Decimal("4.25"))}
+
+    lay_focus(focus, "both", march=["1.5"], april=["0.25", "0.5"])
+    assert focus.load("2025-03").success
+    assert focus.load("2025-04").success
+    assert held(focus) == {"2025-03": (1, Decimal("1.5")), "2025-04": (3, Decimal("4.75"))}
+
+    lay_focus(focus, "both", march=[], april=["0.25"])
+    gone = focus.load("2025-03")
+    assert gone.success
+    assert materialized(gone) == []
+    assert focus.load("2025-04").success
+    kept = {"2025-03": (1, Decimal("1.5")), "2025-04": (2, Decimal("4.25"))}
+    assert held(focus) == kept, "rows that are not delivered any more are not removed on their own"

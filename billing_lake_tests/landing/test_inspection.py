@@ -14,8 +14,8 @@ from billing_lake.landing.deliveries import find_deliveries
 from billing_lake.landing.inspection import FoundExport, Inspection, inspect
 from billing_lake.landing.local import LocalStorage
 from billing_lake.sample import write_delivery
+from billing_lake.sample.spec import CONTAINERS, SampleSpec
 from billing_lake.sample.spec import FORMATS as WRITTEN
-from billing_lake.sample.spec import SampleSpec
 from billing_lake_tests.files.recording import recorded
 from billing_lake_tests.landing import test_data_exports as data_exports
 from billing_lake_tests.landing.conftest import Landing
@@ -61,6 +61,22 @@ def test_an_export_is_found_as_it_is_set_up(tmp_path: Path, format_: str, layout
     assert {period: one.identity for period, one in loaded.items()} == {
         period: one.identity for period, one in found.findings.deliveries.items()
     }
+
+
+@pytest.mark.parametrize("container", CONTAINERS)
+@pytest.mark.parametrize("format_", WRITTEN)
+def test_loose_files_are_found_however_they_are_packed(
+    tmp_path: Path, format_: str, container: str
+) -> None:
+    spec = SampleSpec(
+        layout="loose", prefix="mails", rows=20, format=format_, container=container, chunks=2
+    )
+    for period in ("2025-02", "2025-03"):
+        write_delivery(tmp_path, period, spec)
+    found = looked(tmp_path)
+    assert [one.location.format.name for one in found.exports] == [format_]
+    assert sorted(found.exports[0].findings.deliveries) == ["2025-02", "2025-03"]
+    assert found.unused == ()
 
 
 def test_several_formats_below_one_folder_are_told_apart_and_none_is_mixed(tmp_path: Path) -> None:

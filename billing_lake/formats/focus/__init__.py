@@ -37,4 +37,5 @@ FOCUS = Format(
     headline_costs=columns.HEADLINE_COSTS,
     chosen_by_sql=True,
     may_be_empty=True,
+    mixes_periods=True,
 )

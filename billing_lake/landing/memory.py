@@ -1,0 +1,64 @@
+"""What was once found in report files, kept in the lake, so that no process reads a file again to find it.
+
+A file that is pinned by its address and its content tag says the same for ever. Nothing depends on what is kept: where it is lost
+or cannot be written, files are read again.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from billing_lake.domain.deliveries import fingerprint
+from billing_lake.domain.periods import is_period
+
+if TYPE_CHECKING:
+    from billing_lake.files.base import Files
+
+REPORT_FILES = "report_files"
+"""Name of the folder, beside those of the exports."""
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Memory:
+    """The billing periods that report files state, in files `<root>/<fingerprint>.json`.
+
+    Attributes:
+        root: URI of the folder.
+        files: Where it lies.
+    """
+
+    root: str
+    files: Files
+
+    def periods(self, *pinned: str) -> tuple[str, ...] | None:
+        """Return the billing periods of a file; None where they are not known.
+
+        Args:
+            pinned: All that what it states depends on: its address, its content tag, how it is read.
+        """
+        try:
+            found = json.loads(self.files.read(self._place(pinned)))["periods"]
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+        known = isinstance(found, list) and found and all(map(_is_period, found))
+        return tuple(found) if known else None
+
+    def keep(self, periods: tuple[str, ...], *pinned: str) -> None:
+        """Keep the billing periods of a file."""
+        value = {"format": 1, "file": pinned, "periods": periods}
+        try:
+            self.files.write(self._place(pinned), json.dumps(value, indent=1).encode())
+        except OSError as error:
+            _log.warning("The billing periods of %s cannot be kept: %s", pinned[0], error)
+
+    def _place(self, pinned: tuple[str, ...]) -> str:
+        return f"{self.root}/{fingerprint(pinned)}.json"
+
+
+def _is_period(value: object) -> bool:
+    return isinstance(value, str) and is_period(value)

@@ -85,7 +85,6 @@ def test_a_real_anonymised_report_loads_to_its_known_total(make: Callable[..., S
     check(lake, "2023-11", 1_281, "1.6823086974")
 
 
-@pytest.mark.filterwarnings("ignore:`parse_obj_as` is deprecated")
 def test_the_sample_of_focus_loads_month_by_month_and_adds_up_to_its_known_total(
     make: Callable[..., SampleLake],
 ) -> None:
@@ -105,6 +104,7 @@ def test_the_sample_of_focus_loads_month_by_month_and_adds_up_to_its_known_total
         assert sum(costs) == Decimal("20.52022672899")
 
 
+@pytest.mark.filterwarnings("ignore:`parse_obj_as` is deprecated")
 def test_one_command_tells_of_all_of_them_and_loads_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

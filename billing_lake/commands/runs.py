@@ -18,7 +18,7 @@ from dagster._core.storage.tags import CODE_LOCATION_TAG, REPOSITORY_LABEL_TAG
 from billing_lake.assets.export import Export
 from billing_lake.commands.instance import prepare_instance
 from billing_lake.domain.deliveries import Delivery
-from billing_lake.domain.errors import LoadError, ProofError, SchemaChangeError
+from billing_lake.domain.errors import LoadError, SchemaChangeError
 from billing_lake.jobs.load import load_job_name
 from billing_lake.loads.exports import TABLE_ASSETS
 from billing_lake.sensors.runs import run_tags
@@ -124,11 +124,11 @@ class Project:
 
 
 def _fault(checks: Iterable[dg.AssetCheckEvaluation], events: Iterable[dg.DagsterEvent]) -> Fault:
-    """Return why a run failed: what the check or the step says that failed first."""
+    """Return why a run failed: what the check that held it back says, or else the step that failed first."""
     for check in checks:
-        if not check.passed and check.severity is dg.AssetCheckSeverity.ERROR:
-            kind = SchemaChangeError if check.blocking else ProofError
-            return Fault(kind=kind.__name__, text=check.description or check.check_name)
+        if not check.passed and check.blocking:
+            text = check.description or check.check_name
+            return Fault(kind=SchemaChangeError.__name__, text=text)
     for event in events:
         if event.is_step_failure:
             return _of_step(event.step_failure_data)

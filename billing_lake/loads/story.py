@@ -239,7 +239,9 @@ class Ledger:
             "after_identity": recorded.row.delivery_identity,
         }
         mark = mark_of(table, key)
-        if rows_of(table, {"export_name": key.export, "billing_period": key.period, **pair}):
+        known = rows_of(table, {"export_name": key.export, "billing_period": key.period, **pair})
+        # Those of an earlier time tell of another change: since then the delivery before has come back.
+        if any(one["loaded_at"] > recorded.before.loaded_at for one in known):
             return
         rows = [one.to_row(recorded.before, recorded.row) for one in recorded.changed]
         self._write(table, key, rows, recorded.row, mark, keeps=True)

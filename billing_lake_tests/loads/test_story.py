@@ -24,6 +24,7 @@ from billing_lake.landing.deliveries import resolve_delivery
 from billing_lake.loads import Export, Loader, crawl, tables_of
 from billing_lake.loads.exports import TableOutput, table_of
 from billing_lake.loads.load import Loaded
+from billing_lake.loads.months import net, restatements
 from billing_lake.loads.story import Ledger
 from billing_lake.sample import SampleDelivery, write_delivery
 from billing_lake.tables.iceberg_rows import read_rows
@@ -139,6 +140,31 @@ def test_a_delivery_that_is_loaded_again_keeps_its_one_row_and_one_that_comes_ba
     second = loads.deliver(1)
     loads.load()
     assert loads.states() == [(first.version, "SETTLING"), (second.version, "CLOSED")]
+
+
+def test_deliveries_that_come_back_again_and_again_are_restatements_each_time(
+    loads: Loads, tmp_path: Path
+) -> None:
+    delivered, landing = [], loads.home / "landing"
+    for restatement in range(2):
+        delivered.append(loads.deliver(restatement))
+        loads.load()
+        landing.rename(tmp_path / str(restatement))
+    for restatement in (0, 1, 0, 1):
+        (tmp_path / str(restatement)).rename(landing)
+        loads.load()
+        landing.rename(tmp_path / str(restatement))
+        assert loads.rows()[-1].delivery_version == delivered[restatement].version
+        assert len(loads.rows()) == 2
+    first, second = (costs(one)["USD"] for one in delivered)
+    moved: dict[Any, Decimal] = {}
+    for row in loads.restated():
+        at = row["loaded_at"]
+        moved[at] = moved.get(at, Decimal()) + row["cost_change"]
+    there, back = second - first, first - second
+    assert [moved[at] for at in sorted(moved)] == [there, back, there, back, there]
+    between = net(restatements(loads.lake, MARCH))
+    assert sum(one["cost_change"] for one in between) == there
 
 
 def test_the_ledger_says_which_columns_a_delivery_brought_and_which_it_lacks(loads: Loads) -> None:

@@ -16,6 +16,7 @@ import dagster as dg
 
 from billing_lake.assets.export import Export
 from billing_lake.assets.story import changes_table
+from billing_lake.checks import freshness
 from billing_lake.checks.evaluations import Verdict
 from billing_lake.checks.reasons import ROWS, money, named, offending, share
 from billing_lake.deployments import Lake
@@ -202,21 +203,7 @@ class BillChecks:
         )
 
     def _freshness(self) -> Verdict:
-        start, end = bounds(self._now.period)
-        if not start <= self._now.at < end:
-            return self._good("this is not the open month")
-        if self._now.delivered is None:
-            return self._verdict(passed=False, text="when the month was delivered is not known")
-        hours = (self._now.at - self._now.delivered) / timedelta(hours=1)
-        limits = self._limits
-        text = f"the open month was delivered {hours:.0f} hours ago"
-        late = hours > limits.fresh_warn_hours
-        severity = (
-            dg.AssetCheckSeverity.ERROR
-            if hours > limits.fresh_error_hours
-            else dg.AssetCheckSeverity.WARN
-        )
-        return self._verdict(not late, text, {"hours": round(hours, 1)}, severity)
+        return freshness.judge(self._limits, self._now.period, self._now.delivered, self._now.at)
 
     def _missing_days(self) -> Verdict:
         start, end = bounds(self._now.period)

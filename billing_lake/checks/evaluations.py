@@ -137,7 +137,7 @@ class Checks:
                     context.log.info(one.description)
                 continue
             whole = _joined(judged)
-            yield _evaluation(spec, None, whole, made)
+            yield evaluation(spec.key, None, whole, made)
 
     def _evaluate_each(
         self,
@@ -166,11 +166,11 @@ class Checks:
                     refused[period] = verdict
                     gates.append((spec, period, verdict, made))
                 else:
-                    yield _evaluation(spec, period, verdict, made)
+                    yield evaluation(spec.key, period, verdict, made)
         # Dagster's gate is open or closed for the whole run; where some periods may pass, later steps leave the others out.
         partly = len(refused) < len(periods) and not is_last(context)
         for spec, period, verdict, made in gates:
-            yield _evaluation(spec, period, verdict, made, blocking=not partly)
+            yield evaluation(spec.key, period, verdict, made, blocking=not partly)
         for period, verdict in refused.items() if partly else ():
             reason = verdict.description.removeprefix(f"{period}: ")
             facts = {"error": SchemaChangeError.__name__, PASSES: SchemaChangeError.passes}
@@ -200,13 +200,13 @@ class Checks:
                 status=COMPLETED_ASSET_CHECK_EXECUTION_RECORD_STATUSES,
                 partition_filter=PartitionKeyFilter(key=period),
             )
-            evaluation = earlier[0].evaluation if earlier else None
-            if evaluation is not None:
-                yield evaluation
+            known = earlier[0].evaluation if earlier else None
+            if known is not None:
+                yield known
             else:
                 made = _made(context, spec.asset_key, period)
                 verdict = _judged(self.judge, period, [spec.name], made)[spec.name]
-                yield _evaluation(spec, period, verdict, made)
+                yield evaluation(spec.key, period, verdict, made)
 
 
 def _periods(context: dg.AssetCheckExecutionContext) -> Sequence[str]:
@@ -245,17 +245,18 @@ def _rank(severity: dg.AssetCheckSeverity) -> int:
     return [dg.AssetCheckSeverity.WARN, dg.AssetCheckSeverity.ERROR].index(severity)
 
 
-def _evaluation(
-    spec: dg.AssetCheckSpec,
+def evaluation(
+    key: dg.AssetCheckKey,
     period: str | None,
     verdict: Verdict,
     made: Made,
     *,
     blocking: bool = False,
 ) -> dg.AssetCheckEvaluation:
+    """Return a verdict as Dagster records it, about what was made of the billing period."""
     return dg.AssetCheckEvaluation(
-        asset_key=spec.asset_key,
-        check_name=spec.name,
+        asset_key=key.asset_key,
+        check_name=key.name,
         passed=verdict.passed,
         description=verdict.description,
         metadata=dict(verdict.metadata),

@@ -21,6 +21,7 @@ from billing_lake.alerts.changes import Change, Group, Severity
 from billing_lake.alerts.policies import Policy
 from billing_lake.alerts.state import Position, Red, State
 from billing_lake.assets.export import EXPORT_TAG
+from billing_lake.domain.column_names import BILLING_PERIOD
 from billing_lake.sensors.new_reports import MOST_ATTEMPTS
 from billing_lake.sensors.runs import asked_times, failure_reasons
 
@@ -164,7 +165,7 @@ class Events:
             severity=severity,
             export=export,
             asset="/".join(found.asset_key.path),
-            period=found.partition or "",
+            period=found.partition or _named_period(found),
             found=found.description or "",
             table=next((one for one in tables if one.startswith("|")), ""),
             since=at,
@@ -279,6 +280,12 @@ class Events:
             at=at,
         )
         return self._turned(f"sensor {name}", change)
+
+
+def _named_period(found: dg.AssetCheckEvaluation) -> str:
+    """Return the billing period that an evaluation outside of runs names; nothing where it names none."""
+    named = found.metadata.get(BILLING_PERIOD)
+    return str(named.value) if isinstance(named, dg.TextMetadataValue) else ""
 
 
 def _since(change: Change, before: Red) -> Change:

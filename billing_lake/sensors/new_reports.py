@@ -12,7 +12,7 @@ the export's `quiet_seconds`. Two looks of one sensor are compared: its clock ne
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from typing import Protocol
@@ -21,9 +21,12 @@ import dagster as dg
 
 from billing_lake.assets.delivery import observed
 from billing_lake.assets.export import Export
+from billing_lake.checks import freshness
+from billing_lake.checks.evaluations import Verdict
 from billing_lake.deployments import Lake
 from billing_lake.domain.deliveries import Delivery, Findings
 from billing_lake.domain.errors import shown
+from billing_lake.domain.periods import period_of
 from billing_lake.jobs.load import load_job_name
 from billing_lake.landing.deliveries import find_deliveries
 from billing_lake.loads.exports import tables_of
@@ -58,18 +61,20 @@ class Cursor:
     Attributes:
         looks: Deliveries that have to be seen again, by billing period.
         observed: Identity of the delivery that was last observed, by billing period.
+        stale: What was last said of the open month's age: the month, the delivery and how bad it was; empty while all is well.
     """
 
     looks: Mapping[str, Look] = field(default_factory=dict)
     observed: Mapping[str, str] = field(default_factory=dict)
+    stale: str = ""
 
     def to_json(self) -> str:
-        """Return it as text: `{"looks": {"2025-03": {"identity": …, "since": …}}, "observed": {"2025-03": …}}`."""
+        """Return it as text: `{"looks": {"2025-03": {"identity": …, "since": …}}, "observed": {"2025-03": …}, "stale": …}`."""
         looks = {
             period: {"identity": seen.identity, "since": seen.since.isoformat()}
             for period, seen in sorted(self.looks.items())
         }
-        return json.dumps({"looks": looks, "observed": self.observed})
+        return json.dumps({"looks": looks, "observed": self.observed, "stale": self.stale})
 
     @classmethod
     def from_json(cls, text: str) -> Cursor:
@@ -81,6 +86,7 @@ class Cursor:
                 for period, one in value.get("looks", {}).items()
             },
             observed={period: str(one) for period, one in value.get("observed", {}).items()},
+            stale=str(value.get("stale", "")),
         )
 
 
@@ -105,6 +111,8 @@ class Tick:
         later: Number of deliveries that are left for the next ticks.
         notes: What a person should know.
         alarms: What a person has to do something about.
+        freshness: Whether the open month is delivered still; None where nothing is expected.
+        stale: What there is to remember of that; see `Cursor`.
     """
 
     found: dict[str, Delivery] = field(default_factory=dict)
@@ -113,6 +121,8 @@ class Tick:
     later: int = 0
     notes: list[str] = field(default_factory=list)
     alarms: list[str] = field(default_factory=list)
+    freshness: Verdict | None = None
+    stale: str = ""
 
 
 def decide(
@@ -203,16 +213,22 @@ def look(
     now: datetime,
 ) -> Tick:
     """Look at an export's folder, its tables and its runs, and decide which deliveries to ask for."""
-    return decide(
+    held = held_by_all(lake, export)
+    tick = decide(
         find_deliveries(lake.storage, export.location),
         looks,
-        held=held_by_all(lake, export),
+        held=held,
         runs=Runs(instance, export, now),
         periods=export.partitions.get_partition_keys(),
         limit=limit,
         quiet_seconds=export.location.quiet_seconds,
         now=now,
     )
+    tick.freshness = freshness.look(lake, export, tick.found, held, now)
+    if tick.freshness is not None and not tick.freshness.passed:
+        period = period_of(now)
+        tick.stale = f"{period} {held.get(period, '')} {tick.freshness.severity.value}"
+    return tick
 
 
 def held_by_all(lake: Lake, export: Export) -> dict[str, str]:
@@ -254,20 +270,15 @@ def build_new_reports(
             f"Asks for a run for each billing period whose tables do not hold the delivery of {export.name} that is in "
             f"storage, newest billing period first, at most {runs_per_tick} a tick. A run that failed is asked for again, "
             f"{MOST_ATTEMPTS} times at most, if its reason may pass. Each new delivery is noted as an observation of the asset "
-            "`delivery`."
+            "`delivery`, and the check `freshness` is judged."
         ),
     )
     def new_reports(
         context: dg.SensorEvaluationContext, billing_lake: dg.ResourceParam[Lake]
     ) -> dg.SensorResult:
-        cursor = _read_cursor(context)
+        cursor, now = _read_cursor(context), _now()
         tick = look(
-            export,
-            billing_lake,
-            context.instance,
-            cursor.looks,
-            limit=runs_per_tick,
-            now=_now(),
+            export, billing_lake, context.instance, cursor.looks, limit=runs_per_tick, now=now
         )
         for alarm in tick.alarms:
             context.log.error("%s", alarm)
@@ -285,15 +296,23 @@ def build_new_reports(
             cursor=Cursor(
                 looks=tick.looks,
                 observed={period: one.identity for period, one in tick.found.items()},
+                stale=tick.stale,
             ).to_json(),
-            asset_events=[
-                observed(export, one)
-                for period, one in tick.found.items()
-                if cursor.observed.get(period) != one.identity
-            ],
+            asset_events=list(_events(export, context.instance, tick, cursor, period_of(now))),
         )
 
     return new_reports
+
+
+def _events(
+    export: Export, instance: dg.DagsterInstance, tick: Tick, cursor: Cursor, open_month: str
+) -> Iterator[dg.AssetObservation | dg.AssetCheckEvaluation]:
+    """Yield what was not so at the last look."""
+    for period, delivery in tick.found.items():
+        if cursor.observed.get(period) != delivery.identity:
+            yield observed(export, delivery)
+    if tick.freshness is not None and tick.stale != cursor.stale:
+        yield freshness.evaluated(export, instance, open_month, tick.freshness)
 
 
 def _now() -> datetime:

@@ -173,7 +173,7 @@ def test_a_restatement_is_asked_for(make_lake: Make) -> None:
 def test_an_export_without_anything_is_a_tick_without_anything(make_lake: Make) -> None:
     result = tick(make_lake())
     assert periods(result) == []
-    assert json.loads(str(result.cursor)) == {"looks": {}, "observed": {}}
+    assert json.loads(str(result.cursor)) == {"looks": {}, "observed": {}, "stale": ""}
 
 
 def test_a_tick_asks_for_the_newest_months_and_the_next_for_the_rest(make_lake: Make) -> None:

@@ -35,6 +35,7 @@ LONGEST = (
     "test_engines_share_tables.py",
     "test_local_spark.py",
     "test_killed_loads.py",
+    "test_killed_alerts.py",
     "test_demo.py",
     "test_own_project.py",
     "test_docs.py",

@@ -2,12 +2,16 @@
 
 Its state is kept in the instance's own store of values, not in Dagster's cursor of the sensor: that one is saved when a tick has
 ended, and a tick that is killed after a hundred messages would send all of them again. Here the state is saved after each message.
+
+A daemon that is killed may leave a code server behind that goes on with its tick, while the next daemon begins one. So each tick
+says that it is the one that sends, and one that finds another there stops.
 """
 
 from __future__ import annotations
 
 import os
 import time
+import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
@@ -59,25 +63,44 @@ class Store:
     Attributes:
         instance: The instance.
         policy: Name of the policy.
+        tick: Names the tick that works with it.
     """
 
     instance: dg.DagsterInstance
     policy: str
+    tick: str = field(default_factory=lambda: uuid.uuid4().hex)
 
     @property
     def key(self) -> str:
         """Name of the value."""
         return f"billing_lake/alerts/{self.policy}"
 
+    @property
+    def is_current(self) -> bool:
+        """Whether no later tick has begun."""
+        return self._values({self._tick_key}).get(self._tick_key) == self.tick
+
+    def begin(self) -> State:
+        """Stop a tick that is still at work, and return the state; a new one where there is none."""
+        self.instance.daemon_cursor_storage.set_cursor_values({self._tick_key: self.tick})
+        return self.load()
+
     def load(self) -> State:
         """Return the state; a new one where there is none."""
-        values = self.instance.daemon_cursor_storage.get_cursor_values({self.key})
-        text = values.get(self.key)
+        text = self._values({self.key}).get(self.key)
         return State.from_json(text) if text else State()
 
     def save(self, state: State) -> None:
-        """Save the state."""
-        self.instance.daemon_cursor_storage.set_cursor_values({self.key: state.to_json()})
+        """Save the state, unless a later tick has begun, which has its own."""
+        if self.is_current:
+            self.instance.daemon_cursor_storage.set_cursor_values({self.key: state.to_json()})
+
+    @property
+    def _tick_key(self) -> str:
+        return f"{self.key}/tick"
+
+    def _values(self, keys: set[str]) -> Mapping[str, str]:
+        return self.instance.daemon_cursor_storage.get_cursor_values(keys)
 
 
 def watch(
@@ -86,7 +109,7 @@ def watch(
     """Look once at what happened, and deliver what is due."""
     now = _now()
     store, report, renderer = Store(instance, policy.name), Report(), Renderer(ui_url)
-    state = store.load()
+    state = store.begin()
     names = [one.name for one in policy.notifiers]
     groups = Events(instance, policy, sensors, state, now).read()
     report.queued = len(groups)
@@ -120,6 +143,8 @@ def _deliver(store: Store, state: State, policy: Policy, report: Report) -> None
             store.save(state)
             saved = time.monotonic()
             pause = _SAVE_SHARE * (saved - started) if len(state.outbox.waiting) > _PLENTY else 0.0
+        if not store.is_current:
+            break
     report.delivered = before - len(state.outbox.waiting)
 
 

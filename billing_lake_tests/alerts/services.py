@@ -83,6 +83,10 @@ class Webhook:
         """The service as Apprise addresses it, with a secret in the path."""
         return f"json://127.0.0.1:{self._server.server_port}/s3cr3t-t0ken"
 
+    def has_taken(self, messages: int) -> bool:
+        """Say whether it was sent at least so many messages."""
+        return len(self.taken) >= messages
+
     def __enter__(self) -> Self:
         self._thread.start()
         return self

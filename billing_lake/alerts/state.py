@@ -25,10 +25,14 @@ class Position:
     Attributes:
         after: Number of an event; all up to it have been read.
         seen: Numbers of later events that have been read. Databases may show an event after one with a higher number.
+        newest: When the newest event that has been read happened, in seconds since 1970.
+        begin: Moment of the log's first event where it was wiped, in seconds since 1970.
     """
 
     after: int | None = None
     seen: set[int] = field(default_factory=set)
+    newest: float = 0.0
+    begin: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -72,7 +76,7 @@ class State:
             {
                 "format": _FORMAT,
                 "positions": {
-                    kind: {"after": one.after, "seen": sorted(one.seen)}
+                    kind: {**asdict(one), "seen": sorted(one.seen)}
                     for kind, one in self.positions.items()
                 },
                 "ticks": self.ticks,
@@ -98,7 +102,7 @@ class State:
             raise ValueError(msg)
         return cls(
             positions={
-                kind: Position(one["after"], set(one["seen"]))
+                kind: Position(**{**one, "seen": set(one["seen"])})
                 for kind, one in value["positions"].items()
             },
             ticks=value["ticks"],

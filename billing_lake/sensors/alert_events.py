@@ -99,6 +99,12 @@ class Events:
 
     def _records(self) -> list[EventLogRecord]:
         """Return the events that were not read before, in order, up to the first that cannot be judged yet."""
+        newest = self.instance.event_log_storage.get_maximum_record_id() or 0
+        positions = self.state.positions
+        if any(max((one.after or 0, *one.seen)) > newest for one in positions.values()):
+            # The log was wiped, and numbers its events from 1 again.
+            begin = max(one.newest for one in positions.values())
+            self.state.positions = {kind: Position(newest=begin, begin=begin) for kind in positions}
         read = [self._unread(kind) for kind in (_CHECK, _FAILED, _SUCCEEDED, _CANCELED)]
         stops = [one.stop for one in read if one.stop is not None]
         last = min(stops, default=None)
@@ -112,6 +118,7 @@ class Events:
                 if number not in one.position.seen:
                     found.append(record)
                     one.position.seen.add(number)
+                    one.position.newest = max(one.position.newest, record.timestamp)
                 settled = settled and self.now - _moment(record.timestamp) > _LATE
                 if settled:
                     one.position.after = number
@@ -122,7 +129,7 @@ class Events:
         position = self.state.positions.setdefault(kind.value, Position())
         after, unread = position.after, _Unread(position)
         while True:
-            page = self._page(kind, after)
+            page = self._page(kind, after, position.begin)
             for record in page:
                 age = self.now - _moment(record.timestamp)
                 undecided = kind is _FAILED and self.instance.run_retries_enabled
@@ -137,8 +144,11 @@ class Events:
                 unread.stop = after
                 return unread
 
-    def _page(self, kind: dg.DagsterEventType, after: int | None) -> list[EventLogRecord]:
-        since = (self.now - _LOOK_BACK).timestamp() if after is None else None
+    def _page(
+        self, kind: dg.DagsterEventType, after: int | None, begin: float
+    ) -> list[EventLogRecord]:
+        earliest = max((self.now - _LOOK_BACK).timestamp(), begin)
+        since = earliest if after is None else None
         wanted = EventRecordsFilter(kind, after_cursor=after, after_timestamp=since)
         storage = self.instance.event_log_storage
         if isinstance(storage, SqliteEventLogStorage):
@@ -186,7 +196,8 @@ class Events:
                 return None
             reasons = failure_reasons(self.instance, run.run_id)
             lasting = bool(reasons) and all(one.lasts for one in reasons)
-            if not lasting and 0 < asked_times(self.instance, run) < MOST_ATTEMPTS:
+            asked = asked_times(self.instance, run)
+            if not lasting and 0 < asked < MOST_ATTEMPTS and self._is_watched(export):
                 return None  # the sensor asks for it again
             if reasons and all(one.is_check for one in reasons) and self._has_red_check(run.run_id):
                 return None
@@ -208,6 +219,13 @@ class Events:
             run_id=run.run_id,
         )
         return self._turned(f"run {export} {period or run.job_name}", change)
+
+    def _is_watched(self, export: str) -> bool:
+        """Say whether the export's sensor is switched on; one that never was has no state."""
+        sensors = self.instance.all_instigator_state(instigator_type=InstigatorType.SENSOR)
+        return any(
+            one.is_running and self.sensors.get(one.instigator_name) == export for one in sensors
+        )
 
     def _has_red_check(self, run_id: str) -> bool:
         records = self.instance.get_records_for_run(run_id, of_type=_CHECK).records

@@ -98,7 +98,7 @@ def test_an_unforeseen_error_of_a_service_is_told_without_its_text() -> None:
 
 def test_what_a_policy_remembers_survives_as_text() -> None:
     state = State(
-        positions={"ASSET_CHECK_EVALUATION": Position(7, {9, 12})},
+        positions={"ASSET_CHECK_EVALUATION": Position(7, {9, 12}, newest=2.5, begin=1.5)},
         ticks={"acme_new_reports": 1.5},
         red={"check acme/raw schema_diff 2025-03": Red(NOON, "ERROR")},
         held={"run": [change()]},

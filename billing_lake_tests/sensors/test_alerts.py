@@ -9,7 +9,21 @@ from zoneinfo import ZoneInfo
 
 import dagster as dg
 import pytest
+from dagster._core.remote_origin import (
+    RegisteredCodeLocationOrigin,
+    RemoteInstigatorOrigin,
+    RemoteRepositoryOrigin,
+)
+from dagster._core.scheduler.instigation import (
+    InstigatorState,
+    InstigatorStatus,
+    InstigatorTick,
+    InstigatorType,
+    TickData,
+    TickStatus,
+)
 from dagster._core.storage.tags import WILL_RETRY_TAG
+from dagster_shared.error import SerializableErrorInfo
 
 from billing_lake.alerts.policies import Policy
 from billing_lake.alerts.rendering import Message
@@ -85,8 +99,8 @@ def load(instance: dg.DagsterInstance, *, red: str = "", tags: dict[str, str] | 
 
     @dg.asset(key=[EXPORT, "table"], deps=[raw])
     def table() -> None:
-        if red == "table":
-            raise dg.Failure("the disk is full", metadata={"passes": False})
+        if red in {"table", "busy"}:
+            raise dg.Failure("the disk is full", metadata={"passes": red == "busy"})
 
     @dg.asset_check(asset=raw, name="gate", blocking=True)
     def gate() -> dg.AssetCheckResult:
@@ -194,6 +208,64 @@ def test_a_failure_that_dagster_will_retry_is_no_alert(instance: dg.DagsterInsta
     assert len(service.titles) == 1
 
 
+def switch(
+    instance: dg.DagsterInstance, name: str, status: InstigatorStatus = InstigatorStatus.RUNNING
+) -> InstigatorState:
+    """Switch a sensor on, or off; gives its state."""
+    place = RemoteRepositoryOrigin(RegisteredCodeLocationOrigin("billing_lake"), "all")
+    origin = RemoteInstigatorOrigin(place, name)
+    state = InstigatorState(origin, InstigatorType.SENSOR, status)
+    if instance.get_instigator_state(state.instigator_origin_id, state.selector_id) is None:
+        instance.add_instigator_state(state)
+    else:
+        instance.update_instigator_state(state)
+    return state
+
+
+def test_a_failure_that_the_sensor_will_ask_for_again_is_no_alert_while_the_sensor_is_on(
+    instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("billing_lake.sensors.alert_events.MOST_ATTEMPTS", 2)
+    service, sensor_name = Service(), "acme_new_reports"
+
+    def ends(identity: str, red: str = "busy") -> list[str]:
+        facts = {"export": EXPORT, "billing_period": "2025-03", "delivery_identity": identity}
+        before = len(service.taken)
+        load(instance, red=red, tags={f"billing_lake/{name}": one for name, one in facts.items()})
+        watch(instance, policy(service), {sensor_name: EXPORT})
+        return service.titles[before:]
+
+    red, green = (f"acme: run acme_load is {one}" for one in ("red", "green again"))
+    assert ends("first") == [f"[ERROR] {red}"], "the sensor was never switched on"
+    assert ends("first", red="") == [f"[RESOLVED] {green}"]
+    switch(instance, sensor_name)
+    assert ends("second") == []
+    assert ends("second") == [f"[ERROR] {red}"], "the last attempt"
+    assert ends("second", red="") == [f"[RESOLVED] {green}"]
+    switch(instance, sensor_name, InstigatorStatus.STOPPED)
+    assert ends("third") == [f"[ERROR] {red}"]
+
+
+def test_alerts_go_on_when_the_event_log_was_wiped_and_counts_from_one_again(
+    instance: dg.DagsterInstance,
+) -> None:
+    service = Service()
+    for number in range(9):
+        evaluate(instance, passed=False, name=f"check_{number}")
+    watch(instance, policy(service), {})
+    assert len(service.taken) == 9
+    instance.wipe()
+    evaluate(instance, passed=True, name="check_0")
+    evaluate(instance, passed=False, name="after")
+    watch(instance, policy(service), {})
+    assert service.titles[9:] == [
+        "[RESOLVED] acme: check check_0 is green again",
+        "[ERROR] acme: check after is red",
+    ]
+    watch(instance, policy(service), {})
+    assert len(service.taken) == 11
+
+
 def test_a_long_backlog_is_read_in_order_and_without_gaps(
     instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -255,6 +327,108 @@ def test_a_tick_fails_when_it_gives_an_alert_up(
     with pytest.raises(NotDeliveredError, match="Given up"):
         alerts(dg.build_sensor_context(instance))
     assert isinstance(alerts(dg.build_sensor_context(instance)), dg.SkipReason)
+
+
+def test_a_tick_that_lives_on_after_its_daemon_stops_when_the_next_one_begins(
+    instance: dg.DagsterInstance,
+) -> None:
+    names = [f"check_{number}" for number in range(10)]
+    for name in names[:8]:
+        evaluate(instance, passed=False, name=name)
+
+    class Slow(Service):
+        def send(self, message: Message) -> None:
+            super().send(message)
+            if len(self.taken) == 3:
+                for name in names[8:]:
+                    evaluate(instance, passed=False, name=name)
+                watch(instance, policy(self), {})
+
+    service = Slow()
+    watch(instance, policy(service), {})
+    # What was under way when the second tick began is sent by both.
+    assert [title.split()[3] for title in service.titles] == [*names[:3], *names[2:]]
+    watch(instance, policy(service), {})
+    assert len(service.titles) == len(names) + 1
+    assert Store(instance, "finance").load().outbox.waiting == []
+
+
+def test_a_sensor_whose_ticks_fail_is_reported_once_and_when_it_works_again(
+    instance: dg.DagsterInstance,
+) -> None:
+    service, name = Service(), "acme_new_reports"
+    state = switch(instance, name)
+
+    def tick(status: TickStatus, text: str = "") -> InstigatorTick:
+        error = None
+        if text:
+            cause = SerializableErrorInfo(text, [], "StorageReadError")
+            error = SerializableErrorInfo("Error in sensor", [], "SensorError", cause)
+        data = TickData(
+            instigator_origin_id=state.instigator_origin_id,
+            instigator_name=name,
+            instigator_type=InstigatorType.SENSOR,
+            status=status,
+            timestamp=datetime.now(timezone.utc).timestamp(),
+            selector_id=state.selector_id,
+            error=error,
+        )
+        return instance.create_tick(data)
+
+    def look() -> list[str]:
+        before = len(service.taken)
+        watch(instance, policy(service, checks=frozenset({"schema_diff"})), {name: EXPORT})
+        return service.titles[before:]
+
+    tick(TickStatus.SKIPPED)
+    assert look() == []
+    tick(TickStatus.FAILURE, "the folder cannot be listed")
+    assert look() == [f"[ERROR] acme: sensor {name} is red"]
+    assert "Found: the folder cannot be listed" in service.taken[0].text
+    assert "New deliveries of this export are not noticed" in service.taken[0].text
+    tick(TickStatus.FAILURE, "the folder cannot be listed")
+    at_work = tick(TickStatus.STARTED)
+    assert look() == []
+    # The tick that was at work is judged when it has ended, though a later one has ended before it.
+    tick(TickStatus.FAILURE, "the folder cannot be listed")
+    assert look() == []
+    instance.update_tick(at_work.with_status(TickStatus.SUCCESS))
+    assert look() == [
+        f"[RESOLVED] acme: sensor {name} is green again",
+        f"[ERROR] acme: sensor {name} is red",
+    ]
+    tick(TickStatus.SKIPPED)
+    assert look() == [f"[RESOLVED] acme: sensor {name} is green again"]
+    assert look() == []
+
+
+def test_a_red_check_of_a_run_that_does_not_end_is_reported_after_an_hour(
+    instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service = Service()
+    seen: list[list[str]] = []
+
+    key = dg.AssetKey([EXPORT, "table"])
+
+    @dg.asset(key=key, check_specs=[dg.AssetCheckSpec("proof", asset=key)])
+    def table() -> Iterator[dg.AssetCheckResult | dg.Output[None]]:
+        yield dg.AssetCheckResult(passed=False)
+        yield dg.Output(None)
+
+    @dg.asset(key=[EXPORT, "later"], deps=[table])
+    def later() -> None:
+        for minutes in (1, 59, 61, 90):
+            moment = datetime.now(timezone.utc) + timedelta(minutes=minutes)
+            with monkeypatch.context() as patch:
+                patch.setattr(sensor, "_now", lambda moment=moment: moment)
+                watch(instance, policy(service), {})
+            seen.append(service.titles)
+
+    assert dg.materialize([table, later], instance=instance).success
+    late = ["[ERROR] acme: check proof is red"]
+    assert seen == [[], [], late, late]
+    watch(instance, policy(service), {})
+    assert service.titles == late
 
 
 def test_a_digest_has_what_happened_and_replaces_single_messages(

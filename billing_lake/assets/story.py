@@ -5,8 +5,9 @@ No step makes them: their rows are written with the load, by whatever loads. A r
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
+from functools import reduce
 
 import dagster as dg
 
@@ -18,6 +19,12 @@ from billing_lake.domain.story import Change
 from billing_lake.loads.story import LEDGER, RESTATEMENTS, Recorded
 
 _SHOWN_GROUPS = 50
+
+_AT_ONCE_CHARACTERS = 1_000
+"""Length from which the UI shows a text only after a click."""
+
+_SERVICES, _BAR = 8, 12
+"""Most services of a currency in the picture, and the characters of the longest bar."""
 
 
 def build_story(export: Export) -> Sequence[dg.AssetSpec]:
@@ -113,6 +120,7 @@ def _restatement(
         partition=row.billing_period,
         description=f"{len(changed):,} groups changed{versions} to {row.delivery_version}",
         metadata={
+            "services": _services(recorded, changed),
             "groups_new": kinds.count("new"),
             "groups_gone": kinds.count("gone"),
             "groups_changed": kinds.count("changed"),
@@ -120,6 +128,38 @@ def _restatement(
             "changes": changes_table(changed),
         },
     )
+
+
+def _services(recorded: Recorded, changed: Iterable[Change]) -> dg.MarkdownMetadataValue:
+    """Return how the costs came from those of the delivery before to what they are, by service, so short that the UI shows it."""
+    moved: dict[str, dict[str, Decimal]] = {}
+    for one in changed:
+        _, service, _, currency = one.group
+        sums = moved.setdefault(currency or "", {})
+        sums[service or ""] = EXACT.add(sums.get(service or "", Decimal()), one.cost_change)
+    count = _SERVICES
+    while len(text := _picture(recorded, moved, count)) >= _AT_ONCE_CHARACTERS and count:
+        count -= 1
+    return dg.MetadataValue.md(text)
+
+
+def _picture(recorded: Recorded, moved: Mapping[str, Mapping[str, Decimal]], count: int) -> str:
+    rows: list[tuple[object, ...]] = []
+    for currency, sums in sorted(moved.items()):
+        steps = sorted((one for one in sums.items() if one[1]), key=lambda one: -abs(one[1]))
+        rest = reduce(EXACT.add, (change for _, change in steps[count:]), Decimal())
+        listed = steps[:count] + ([(f"{len(steps) - count:,} others", rest)] if rest else [])
+        longest = max((abs(change) for _, change in listed), default=Decimal(1))
+        bars = [
+            (service, change, "▇" * max(1, round(_BAR * abs(change) / longest)))
+            for service, change in listed
+        ]
+        before, now = (
+            (f"delivery {one.delivery_version}", one.costs.get(currency, Decimal()), "")
+            for one in (recorded.before or recorded.row, recorded.row)
+        )
+        rows += ((name, currency, amount, bar) for name, amount, bar in (before, *bars, now))
+    return markdown.table(("", "currency", "cost", ""), rows)
 
 
 def changes_table(changed: Sequence[Change], rows: int = _SHOWN_GROUPS) -> dg.MarkdownMetadataValue:

@@ -52,7 +52,7 @@ def months(
     rows = [
         row
         for month in found(_lake(deployment), export, period or "")
-        for row in (month.focus(now) if focus else _of_month(month, now))
+        for row in (map(_of_focus, month.focus(now)) if focus else _of_month(month, now))
     ]
     _write(rows, format_, limit=0)
 
@@ -113,6 +113,16 @@ def _of_month(month: Month, now: datetime) -> Iterable[Mapping[str, Any]]:
             "total": None if currency is None else month.last.costs[currency],
             "change": None if currency is None else month.change(currency),
         }
+
+
+def _of_focus(row: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Write moments as FOCUS asks for them: in UTC, to the second, with a Z."""
+    return {
+        name: f"{value.astimezone(timezone.utc):%Y-%m-%dT%H:%M:%SZ}"
+        if isinstance(value, datetime)
+        else value
+        for name, value in row.items()
+    }
 
 
 def _of_change(row: Mapping[str, Any], *, net: bool) -> Mapping[str, Any]:

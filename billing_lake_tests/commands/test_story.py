@@ -91,10 +91,10 @@ def test_the_focus_billing_periods_are_open_or_closed_for_each_issuer_of_invoice
     }
     for one in found:
         assert one["BillingPeriodStatus"] == "Closed"
-        assert one["BillingPeriodStart"] == "2025-03-01T00:00:00+00:00"
-        assert one["BillingPeriodEnd"] == "2025-04-01T00:00:00+00:00"
-        assert one["BillingPeriodCreated"] == "2025-03-29T12:00:00+00:00"
-        assert one["BillingPeriodLastUpdated"] == "2025-04-10T12:00:00+00:00"
+        assert one["BillingPeriodStart"] == "2025-03-01T00:00:00Z"
+        assert one["BillingPeriodEnd"] == "2025-04-01T00:00:00Z"
+        assert one["BillingPeriodCreated"] == "2025-03-29T12:00:00Z"
+        assert one["BillingPeriodLastUpdated"] == "2025-04-10T12:00:00Z"
 
 
 def test_restatements_between_two_days_add_up_to_the_difference_of_their_deliveries(

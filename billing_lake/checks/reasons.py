@@ -9,7 +9,7 @@ from typing import Any
 import dagster as dg
 
 from billing_lake.assets import markdown
-from billing_lake.domain.errors import number, shown
+from billing_lake.domain.errors import shown
 
 DESCRIPTIONS = {
     "restatement_size": (
@@ -50,7 +50,7 @@ def share(part: Decimal, whole: Decimal) -> float:
 
 def money(amount: Decimal) -> str:
     """Return an amount in cents."""
-    return number(round(amount, 2))
+    return f"{round(amount, 2) + 0:,f}"
 
 
 def named(names: Iterable[str]) -> str:

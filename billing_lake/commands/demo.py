@@ -14,6 +14,7 @@ import shlex
 import sys
 from collections.abc import Mapping
 from contextlib import ExitStack, redirect_stderr, redirect_stdout
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from billing_lake.assets.export import Export
     from billing_lake.commands.demo_report import Chapter, Loaded
     from billing_lake.deployments import LocalLake
-    from billing_lake.sample import SampleSpec
+    from billing_lake.sample import SampleDelivery, SampleSpec
 
 LOG = "demo.log"
 
@@ -169,6 +170,7 @@ def _load(out: Console, lake: LocalLake, rows: int) -> tuple[Export, list[Loaded
                 extra_tags=chapter.extra_tags,
                 own=OwnSamples(landing, location.prefix),
             )
+            _date(delivery)
             if chapter.restatement:
                 alerts.forget()
             run = project.run(export, resolve_delivery(lake.storage, location, chapter.period))
@@ -178,6 +180,14 @@ def _load(out: Console, lake: LocalLake, rows: int) -> tuple[Export, list[Loaded
         out.print(f"[green]✓[/] {label}: {what}, {run.seconds:.1f} s")
         story.append(Loaded(chapter=chapter, delivery=delivery, run=run))
     return export, story, alerts.told()
+
+
+def _date(delivery: SampleDelivery) -> None:
+    """Give the files of a sample the time of its delivery, as a copy of a bucket has it: states of months are read from that."""
+    at = datetime.strptime(delivery.version, "%Y%m%dT%H%M%SZ").replace(tzinfo=timezone.utc)
+    manifests = () if delivery.manifest is None else delivery.manifest.parent.rglob("*.json")
+    for path in (*delivery.files, *manifests):
+        os.utime(path, (at.timestamp(), at.timestamp()))
 
 
 def _with_log(error: LoadError, log: Path) -> BillingLakeError:

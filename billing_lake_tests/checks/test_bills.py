@@ -120,7 +120,7 @@ def test_past_days_that_move_are_told_with_their_services_and_a_small_correction
     large = load([*whole(cost="102"), *whole(cost="98", product="AmazonEC2")])["restatement_size"]
     assert not large.passed
     assert large.severity == dg.AssetCheckSeverity.WARN
-    assert "moved by 155 USD" in large.description
+    assert "moved by 155.00 USD" in large.description
     assert "AmazonEC2 | USD | -93" in table(large, "services")
     assert "AmazonS3 | USD | 62" in table(large, "services")
 

@@ -56,4 +56,6 @@ def aws_environment(aws: Aws, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]
     variables = aws.environment()
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
+    # It keeps the keys that it found when it was made.
+    monkeypatch.setattr("boto3.DEFAULT_SESSION", None)
     return variables

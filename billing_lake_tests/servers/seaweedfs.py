@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 _HOST = "127.0.0.1"
 _GRPC = 10_000  # SeaweedFS listens on this much above each port as well
+_MOST_VOLUMES = 5_000
 _ATTEMPTS = 4
 _LISTENERS = ("master", "volume", "filer", "s3", "admin", "s3.iceberg")
 
@@ -110,6 +111,8 @@ class SeaweedFS:
             f"-ip.bind={_HOST}",
             "-master.telemetry=false",
             "-master.volumeSizeLimitMB=64",
+            # Each bucket takes volumes. Unless told, the server allows as many as fit the disk when they are full.
+            f"-volume.max={_MOST_VOLUMES}",
             "-admin.ui=false",
             "-webdav=false",
             "-s3.port.lance=0",

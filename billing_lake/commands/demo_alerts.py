@@ -34,7 +34,7 @@ class DemoAlerts:
         """
         with self.project.instance() as instance:
             store = Store(instance, self._policy.name)
-            state = store.load()
+            state = store.begin()
             Events(instance, self._policy, {}, state, datetime.now(timezone.utc)).read()
             state.red.clear()
             state.held.clear()

@@ -16,6 +16,7 @@ import pytest
 from billing_lake.deployments import LocalLake
 from billing_lake.domain.sources import PeriodKey
 from billing_lake.domain.types import STRING, Map
+from billing_lake.formats.registry import format_named
 from billing_lake.sql.lake_sql import LakeSql
 from billing_lake.sql.named_queries import NAMED_QUERIES, Subject, written
 from billing_lake_tests.assets.test_load import assert_tables_equal
@@ -155,3 +156,15 @@ def test_the_share_of_untagged_costs_of_focus_counts_keys_of_ones_own(make_lake:
     assert percent == round(float(expected), 1)
     assert 0 < percent < 100
     assert ours
+
+
+def test_tags_are_looked_for_in_the_first_of_the_maps_that_a_report_has() -> None:
+    form = format_named("cur2")
+    assert form.tags(("tags", "resource_tags", "line_item_line_item_type")).keys() == {
+        "resource_tags"
+    }
+    assert form.tags(("tags", "product")).keys() == {"tags"}
+    assert form.tags(("product",)) == {}
+    names = ("resource_tags_user_a", "resource_tags_aws_created_by", "resource_tags_user_b")
+    assert form.tags(names) == {}
+    assert format_named("legacy_cur").tags(names) == dict.fromkeys(names[::2])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from itertools import islice
 
 from billing_lake.domain.bill import Charges, TagKeys
 from billing_lake.domain.column_names import LAKE_COLUMNS
@@ -61,7 +62,8 @@ class Format:
         chosen_by_sql: Whether an export's owner chooses its columns by SQL, and may give them other names.
         charges: What the kinds of charge mean.
         is_tag: Says whether a column holds a tag of the user's own, as text.
-        tag_maps: Maps that hold tags, and which of their keys are tags of the user's own.
+        tag_maps: Maps that hold tags, and which of their keys are tags of the user's own. Of several maps the first one counts that
+            a report has: the others repeat it.
         may_be_empty: Whether a report file may hold nothing at all, not even a header.
         mixes_periods: Whether a loose file may hold rows of several billing periods; it then belongs to each of them.
         lifted: Columns that an export's settings make of keys of maps.
@@ -149,11 +151,10 @@ class Format:
 
     def tags(self, names: Iterable[str]) -> dict[str, TagKeys | None]:
         """Return the columns among ``names`` that hold tags of the user's own, with the keys that are such where it is a map."""
-        return {
-            name: self.tag_maps.get(name)
-            for name in names
-            if name in self.tag_maps or self.is_tag(name)
-        }
+        have = set(names)
+        maps = (name for name in self.tag_maps if name in have)
+        texts = {name: None for name in have if self.is_tag(name)}
+        return {**texts, **{name: self.tag_maps[name] for name in islice(maps, 1)}}
 
     def lifted_from(self, names: Collection[str]) -> tuple[Lifted, ...]:
         """Return the columns that are made of maps among the columns ``names``."""

@@ -18,7 +18,7 @@ TAG_MAPS = {
     "resource_tags": TagKeys(begin="user_"),
     "tags": TagKeys(begin="resourceTags/", excepted=("resourceTags/aws",)),
 }
-"""Tags of resources. Those of accounts and users are nobody's answer to whose resource it is."""
+"""Tags of resources, which `tags` repeats. Those of accounts and users do not say whose a resource is."""
 
 REQUIRED = (
     "bill_payer_account_id",

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -110,27 +110,23 @@ def nag_findings(folder: Path) -> Iterator[str]:
             yield f"{path}: the acknowledgment of {rule} is not needed"
 
 
-def lint_findings(templates: list[Path], context: dict[str, str]) -> Iterator[str]:
-    """Yield what cfn-lint finds in templates, for the regions that they are deployed to."""
+def lint_findings(place: Path, choices: Mapping[str, dict[str, str]]) -> Iterator[tuple[str, str]]:
+    """Yield what cfn-lint finds in templates, each with its choice: one run for each region that they are deployed to."""
     regions: dict[str, list[Path]] = {}
-    lake = context.get("region", "eu-central-1")
-    for template in templates:
-        region = {"exports": "us-east-1", "replica": context.get("replicas", lake)}.get(
-            template.name.split(".")[0].rsplit("-", 1)[1], lake
-        )
-        regions.setdefault(region, []).append(template)
+    for choice, context in choices.items():
+        lake = context.get("region", "eu-central-1")
+        for template in sorted((place / choice).glob("*.template.json")):
+            region = {"exports": "us-east-1", "replica": context.get("replicas", lake)}.get(
+                template.name.split(".")[0].rsplit("-", 1)[1], lake
+            )
+            regions.setdefault(region, []).append(template)
+    lint = Path(sys.executable).parent / "cfn-lint"
     for region, its in regions.items():
-        command = [
-            Path(sys.executable).parent / "cfn-lint",
-            "-r",
-            region,
-            "-f",
-            "parseable",
-            "-t",
-            *its,
-        ]
+        command = [lint, "-r", region, "-f", "parseable", "-t", *its]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
-        yield from filter(None, (done.stdout + done.stderr).splitlines())
+        for line in filter(None, (done.stdout + done.stderr).splitlines()):
+            named = (one for one in choices if line.startswith(f"{place / one}/"))
+            yield next(named, region), line
 
 
 def policy_findings(template: dict[str, Any]) -> Iterator[str]:
@@ -163,7 +159,7 @@ def _plain(value: Any) -> Any:
 
 
 def check(context: dict[str, str], folder: Path) -> list[str]:
-    """Return all findings about one choice of settings, and leave the templates in a folder."""
+    """Return findings about one choice of settings but for those of cfn-lint, and leave the templates in a folder."""
     failure = _synthesized(folder, context)
     findings = []
     known = "account" in context
@@ -171,28 +167,26 @@ def check(context: dict[str, str], folder: Path) -> list[str]:
         findings += nag_findings(folder)
     if failure and not findings:
         findings.append(failure)
-    templates = sorted(folder.glob("*.template.json"))
-    findings += lint_findings(templates, context)
-    for template in templates if known else []:
+    for template in sorted(folder.glob("*.template.json")) if known else []:
         findings += policy_findings(json.loads(template.read_text(encoding="utf-8")))
     return findings
 
 
 def main(arguments: list[str]) -> int:
     """Check every choice, or one that is given as `key=value …`, into a folder; return the exit status."""
-    place, *given = arguments
-    Path(place).mkdir(parents=True, exist_ok=True)
+    place, given = Path(arguments[0]), arguments[1:]
+    place.mkdir(parents=True, exist_ok=True)
     table = rights_table(Settings.from_context(_ALL_RIGHTS))
-    Path(place, "rights.md").write_text(table, encoding="utf-8")
+    (place / "rights.md").write_text(table, encoding="utf-8")
     choices = {"given": dict(one.split("=", 1) for one in given)} if given else CHOICES
-    found = 0
-    for choice, context in choices.items():
-        findings = check(context, Path(place) / choice)
-        for finding in findings:
+    findings = {choice: check(context, place / choice) for choice, context in choices.items()}
+    for choice, line in lint_findings(place, choices):
+        findings.setdefault(choice, []).append(line)
+    for choice, found in findings.items():
+        for finding in found:
             sys.stderr.write(f"{choice}: {finding}\n")
-        sys.stdout.write(f"{choice}: {len(findings)} findings\n")
-        found += len(findings)
-    return 1 if found else 0
+        sys.stdout.write(f"{choice}: {len(found)} findings\n")
+    return 1 if any(findings.values()) else 0
 
 
 if __name__ == "__main__":

@@ -32,7 +32,10 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 Container = Mapping[str, Any]
-_POLL_SECONDS = 0.2
+_WATCH_SECONDS = 0.2
+_POLL_SECONDS = 1.0
+"""Seconds between two questions, each of which costs a webserver or a program's start."""
+
 _LOG_CHARACTERS = 6_000
 _FOREIGN = ("AWS_", "BILLING_LAKE_", "DAGSTER_")
 
@@ -200,7 +203,7 @@ class Fargate:
     def _watch(self) -> None:
         """Start what `RunTask` asks for, and say when it has ended."""
         try:
-            while not self._stop.wait(_POLL_SECONDS):
+            while not self._stop.wait(_WATCH_SECONDS):
                 with self._lock:
                     self._look()
         except BaseException as error:  # noqa: BLE001 -- the test that waits has to see it

@@ -160,7 +160,7 @@ NEEDED = (
 def test_a_load_without_a_right_fails_and_names_it(
     passes: Passes, request: pytest.FixtureRequest
 ) -> None:
-    passes.require("polars")
+    passes.require("commands")
     deployed = passes.deployed
     lake = passes.lake("polars", "refused")
     for number, right in enumerate(rights(deployed)):

@@ -73,7 +73,7 @@ def test_the_checks_find_nothing(checked: Checked) -> None:
 
 def test_the_checks_can_find_something(tmp_path: Path) -> None:
     # The network of a load balancer is open to all; the class of the database is none of RDS.
-    wrong = {"database_class": "t4g.huge", "account": ACCOUNT, "region": REGION}
+    wrong = {"database_class": "t4g.huge", "exports": "none", "account": ACCOUNT, "region": REGION}
     done = run("check.py", tmp_path / "out", **wrong)
     assert done.returncode == 1
     assert "db.t4g.huge" in done.stderr
@@ -153,6 +153,8 @@ def test_the_login_stands_before_every_request(checked: Checked) -> None:
     )
     assert (first["Type"], second["Type"]) == ("authenticate-oidc", "forward")
     assert not checked[1]["everything"].all_resources("AWS::ElasticLoadBalancingV2::ListenerRule")
+    tasks = json.dumps(checked[1]["everything"].all_resources("AWS::ECS::TaskDefinition"))
+    assert tasks.count('{"Name": "BILLING_LAKE_UI_URL", "Value": "https://lake.example.com"}') == 5
 
 
 def test_every_bucket_is_closed_and_encrypted_and_wants_tls(stacks: Stacks) -> None:

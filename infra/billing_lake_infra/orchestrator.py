@@ -234,6 +234,7 @@ class DagsterStack(cdk.Stack):
                     for kind in EXPORTS
                 },
                 "BILLING_LAKE_ALERTS_TOPIC": self.names.topic_arn,
+                **self._address(),
                 "BILLING_LAKE_LOGS_BUCKET": self.names.warehouse,
                 "BILLING_LAKE_MAX_RUNS": str(self.settings.runs),
                 "BILLING_LAKE_RUN_TASK": run_task,
@@ -247,6 +248,12 @@ class DagsterStack(cdk.Stack):
             ),
             **given,
         )
+
+    def _address(self) -> dict[str, str]:
+        """Return the variable with the UI's address, to which alerts link, where people share one."""
+        if self.settings.ui != "oidc":
+            return {}
+        return {"BILLING_LAKE_UI_URL": f"https://{self.settings.ui_domain}"}
 
     def _run_task(self) -> ecs.FargateTaskDefinition:
         """Make the task of a run; the launcher says which run, and a run's tags `ecs/cpu` and `ecs/memory` resize it."""

@@ -58,6 +58,7 @@ glue-package: $(SET) ## Build what a Glue job is given: dist/glue_main.py and di
 	@$(BIN)/python -m billing_lake.resources.glue_package dist
 
 infra-synth: $(INFRA) $(if $(findstring glue,$(CONTEXT)),glue-package) ## Write the templates for AWS (CONTEXT="payer=… name=…", OUT=dist/infra)
+	@$(if $(OUT),,rm -rf dist/infra)
 	@infra/.venv/bin/python infra/app.py $(abspath $(or $(OUT),dist/infra)) $(CONTEXT)
 
 infra-check: $(INFRA) $(DEV) glue-package ## Check infra/: types, cdk-nag, cfn-lint, parliament; no account needed

@@ -213,9 +213,10 @@ def look(
     now: datetime,
 ) -> Tick:
     """Look at an export's folder, its tables and its runs, and decide which deliveries to ask for."""
+    findings = find_deliveries(lake.storage, export.location)
     held = held_by_all(lake, export)
     tick = decide(
-        find_deliveries(lake.storage, export.location),
+        findings,
         looks,
         held=held,
         runs=Runs(instance, export, now),
@@ -224,6 +225,10 @@ def look(
         quiet_seconds=export.location.quiet_seconds,
         now=now,
     )
+    if tick.requests:
+        # A run that ended after the tables were asked, and before runs were, is one that they do not tell of.
+        held = held_by_all(lake, export)
+        tick.requests = [one for one in tick.requests if held.get(one.period) != one.identity]
     tick.freshness = freshness.look(lake, export, tick.found, held, now)
     if tick.freshness is not None and not tick.freshness.passed:
         period = period_of(now)

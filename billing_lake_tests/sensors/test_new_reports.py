@@ -17,6 +17,7 @@ from billing_lake.domain.schemas import Field
 from billing_lake.domain.types import STRING
 from billing_lake.sensors import new_reports
 from billing_lake.sensors.new_reports import MOST_ATTEMPTS
+from billing_lake.sensors.runs import Runs
 from billing_lake_tests.assets.test_load import assert_tables_equal
 from billing_lake_tests.lakes import EXPORT, TABLE, SampleLake, failure
 from billing_lake_tests.landing.small_deliveries import csv_gz, deliver, put, row
@@ -168,6 +169,21 @@ def test_a_restatement_is_asked_for(make_lake: Make) -> None:
     assert periods(asked) == ["2025-03"]
     execute(lake, asked)
     assert_tables_equal(lake, second)
+
+
+def test_a_run_that_ends_while_the_sensor_looks_is_not_asked_for_again(
+    make_lake: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lake = make_lake(outputs=["hive"])
+    lake.deliver("2025-03")
+    of_runs = Runs.at_work
+
+    def at_work(runs: Runs) -> set[str]:
+        assert lake.load("2025-03").success
+        return of_runs(runs)
+
+    monkeypatch.setattr(Runs, "at_work", at_work)
+    assert periods(tick(lake)) == []
 
 
 def test_an_export_without_anything_is_a_tick_without_anything(make_lake: Make) -> None:

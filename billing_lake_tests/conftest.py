@@ -36,6 +36,7 @@ LONGEST = (
     "test_engines_share_tables.py",
     "test_local_spark.py",
     "test_killed_loads.py",
+    "test_story_of_months.py",
     "test_killed_alerts.py",
     "test_demo.py",
     "test_own_project.py",

@@ -1,10 +1,11 @@
-"""A project in a folder, whose Dagster daemon runs as a process of its own, as on a machine that nobody looks at."""
+"""A project in a folder, whose code server and Dagster daemon run as processes of their own, as on a machine that nobody looks at."""
 
 from __future__ import annotations
 
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -12,7 +13,8 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryDirectory
+from typing import IO, Any
 
 import dagster as dg
 
@@ -63,7 +65,23 @@ class Machine:
 
     @contextmanager
     def daemon(self) -> Iterator[None]:
-        """Run the daemon, which runs a code server; kill both at once in the end, as a machine dies."""
+        """Run a code server and the daemon; kill both at once in the end, as a machine dies."""
+        with TemporaryDirectory() as folder, (self.home / "daemon.log").open("a") as log:
+            socket_path = Path(folder) / "code"
+            workspace = Path(folder) / "workspace.yaml"
+            place = {"socket": str(socket_path), "location_name": "billing_lake"}
+            workspace.write_text(json.dumps({"load_from": [{"grpc_server": place}]}))
+            code = ["dagster", "api", "grpc", "-m", "billing_lake.definitions"]
+            with (
+                self._process(log, *code, "--socket", str(socket_path)),
+                socket.socket(socket.AF_UNIX) as attempt,
+            ):
+                self.wait(lambda: attempt.connect_ex(str(socket_path)) == 0)
+                with self._process(log, "dagster._daemon", "run", "-w", str(workspace)):
+                    yield
+
+    @contextmanager
+    def _process(self, log: IO[str], *module: str) -> Iterator[None]:
         environment = {
             **os.environ,
             "DAGSTER_HOME": str(self.home),
@@ -72,20 +90,19 @@ class Machine:
             "PYTHONPATH": str(ROOT),
             **self.variables,
         }
-        with (self.home / "daemon.log").open("a") as log:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "dagster._daemon", "run", "-m", "billing_lake.definitions"],
-                env=environment,
-                cwd=self.home,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
-            try:
-                yield
-            finally:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
+        process = subprocess.Popen(
+            [sys.executable, "-m", *module],
+            env=environment,
+            cwd=self.home,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+        try:
+            yield
+        finally:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
 
     def wait(self, wanted: Callable[[], bool], *, pause_seconds: float = 0.1) -> None:
         """Wait for what the daemon has to do."""

@@ -1,40 +1,80 @@
-"""Three months of two payers, four deliveries each: a late day, a truncated delivery, a refund after closing, a hostile tag.
+"""Three months of two payers, four deliveries each, through a daemon: a late day, a truncated file, a refund after closing, a hostile tag.
 
-The ledger has the states, the restatements add up, the checks complain of what is wrong and of nothing else, and what was reported
-stays readable.
+The daemon's sensors find the deliveries and load them; the ledger has the states, the restatements add up, the checks complain of
+what is wrong and of nothing else, each complaint is one alert, and what was reported stays readable.
+
+Runs work within the daemon's process, one after the other: a process for each costs more than all that is tested here, and
+`test_dagster_dev.py` has them.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from decimal import Decimal
+from functools import partial
+from pathlib import Path
 from typing import Any
 
-from billing_lake.checks.reasons import DESCRIPTIONS
-from billing_lake.domain.periods import bounds
+import dagster as dg
+from dagster._core.definitions.run_request import InstigatorType
+from dagster._core.storage.dagster_run import FINISHED_STATUSES
+from dagster._core.storage.tags import PARTITION_NAME_TAG
+
+from billing_lake.components import BillingExport
+from billing_lake.deployments import LocalLake
+from billing_lake.domain.periods import bounds, period_of
 from billing_lake.domain.story import LedgerRow
 from billing_lake.formats.legacy_cur.costs import UNBLENDED
 from billing_lake.loads.months import net, restatements
 from billing_lake.loads.story import Ledger
-from billing_lake_tests.lakes import SampleLake, verdicts
+from billing_lake_tests.alerts.services import UI, Webhook
+from billing_lake_tests.daemons import Machine
+from billing_lake_tests.lakes import NO_CAPTURE
 from billing_lake_tests.reports import MINIMAL_HEADER, minimal_row, write_report
 
 MONTHS = ("2025-01", "2025-02", "2025-03")
 HOSTILE = 'resourceTags/user:x"; DROP TABLE billing.costs; --<script>'
-PAYERS = ("004512345678", "000123456789")
 LATE_DAY = 10
+COST = MINIMAL_HEADER.index("lineItem/UnblendedCost")
+
+IN_DAEMON = {
+    "module": "dagster._core.launcher.sync_in_memory_run_launcher",
+    "class": "SyncInMemoryRunLauncher",
+}
+SERVICE = {"kind": "apprise", "name": "service", "url_from": "ALERTS_SERVICE", "style": "text"}
 
 
 @dataclass
 class Payer:
     """A payer's export, and what its deliveries are."""
 
-    lake: SampleLake
+    home: Path
+    name: str
     account: str
+    limits: dict[str, Any] = field(default_factory=dict)
     totals: dict[str, list[Decimal]] = field(default_factory=dict)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        return {
+            "layout": "loose",
+            "prefix": self.name,
+            "quiet_seconds": 0,
+            "start": MONTHS[0],
+            "outputs": ["iceberg"],
+            "namespace": "billing",
+            "sensor_running": True,
+            "sensor_interval_seconds": 4,
+            "checks": {"payers": [self.account], **self.limits},
+        }
+
+    @property
+    def folder(self) -> Path:
+        return self.home / "landing" / self.name
 
     def rows(self, period: str, delivery: int) -> Iterator[tuple[str, ...]]:
         """Make the rows of one of the four deliveries: open, a day missing, closed, and what came after."""
@@ -67,84 +107,150 @@ class Payer:
         )
         return (*made, invoice, "mine")
 
-    def deliver(self, delivery: int) -> None:
-        for period in MONTHS:
-            rows = list(self.rows(period, delivery))
-            path = self.lake.landing / self.lake.name / f"{period}.csv.gz"
-            header = (
-                *MINIMAL_HEADER,
-                "bill/InvoiceId",
-                HOSTILE if delivery else "resourceTags/user:Team",
-            )
-            write_report(path, header, rows)
-            start, end = bounds(period)
-            at = start + timedelta(days=15) if delivery == 0 else end + timedelta(days=2 * delivery)
-            os.utime(path, (at.timestamp(), at.timestamp()))
-            place = MINIMAL_HEADER.index("lineItem/UnblendedCost")
-            self.totals.setdefault(period, []).append(
-                sum((Decimal(one[place]) for one in rows), Decimal())
-            )
-
-    def load(self) -> dict[str, set[str]]:
-        """Load all months in one run; return which checks of the bill failed in each."""
-        result = self.lake.load_range(MONTHS[0], MONTHS[-1])
-        assert result.success
-        found: dict[str, set[str]] = {period: set() for period in MONTHS}
-        for (_, check, period), one in verdicts(result).items():
-            if not one.passed:
-                assert check in DESCRIPTIONS, one
-                assert period is not None
-                found[period].add(check)
-        return found
+    def deliver(self, delivery: int, period: str, *, truncated: bool = False) -> None:
+        """Put a delivery there at once, as it was written when it was."""
+        # Of a truncated file, what says which month it is of has arrived.
+        copies = 300 if truncated else 1
+        rows = [one for _ in range(copies) for one in self.rows(period, delivery)]
+        tag = HOSTILE if delivery else "resourceTags/user:Team"
+        made = self.home / "made.csv.gz"
+        write_report(made, (*MINIMAL_HEADER, "bill/InvoiceId", tag), rows)
+        if truncated:
+            made.write_bytes(made.read_bytes()[: made.stat().st_size // 2])
+        else:
+            total = sum((Decimal(one[COST]) for one in rows), Decimal())
+            self.totals.setdefault(period, []).append(total)
+        start, end = bounds(period)
+        at = start + timedelta(days=15) if delivery == 0 else end + timedelta(days=2 * delivery)
+        os.utime(made, (at.timestamp(), at.timestamp()))
+        self.folder.mkdir(parents=True, exist_ok=True)
+        made.replace(self.folder / f"{period}.csv.gz")
 
     @property
     def story(self) -> dict[str, list[LedgerRow]]:
-        ledger = Ledger(lake=self.lake.lake, export=self.lake.component.export, log=print)
+        export = BillingExport(name=self.name, **self.settings).export
+        ledger = Ledger(lake=LocalLake(self.home), export=export, log=print)
         return {period: ledger.deliveries(period) for period in MONTHS}
 
 
-def test_the_story_of_three_months_of_two_payers_is_kept_and_told(
-    make_lake: Callable[..., SampleLake],
-) -> None:
-    shared = make_lake()
-    payers = []
-    for number, account in enumerate(PAYERS):
-        settings: dict[str, Any] = {
-            "name": f"payer{number}",
-            "layout": "loose",
-            "prefix": f"payer{number}",
-            "report": "",
-            "outputs": ["iceberg"],
-            "static": False,
-            "checks": {"payers": [account]},
-        }
-        payers.append(Payer(SampleLake(shared.home, settings, shared.instance), account))
-    complaints: dict[int, list[dict[str, set[str]]]] = {}
-    for delivery in range(4):
+@dataclass(frozen=True)
+class Daemon:
+    """What a daemon has done."""
+
+    machine: Machine
+    instance: dg.DagsterInstance
+    webhook: Webhook
+
+    @property
+    def titles(self) -> Counter[str]:
+        return Counter(one["title"] for one in self.webhook.taken)
+
+    @property
+    def runs(self) -> Sequence[dg.DagsterRun]:
+        """The runs that have ended, in the order in which they were asked for."""
+        return self.instance.get_runs(dg.RunsFilter(statuses=FINISHED_STATUSES), ascending=True)
+
+    def has_run(self, runs: int) -> None:
+        self.machine.wait(lambda: len(self.runs) >= runs)
+
+    def has_told(self, title: str) -> None:
+        self.machine.wait(lambda: title in self.titles)
+
+    def has_looked(self) -> None:
+        """Wait until the policy's sensor has looked from begin to end, once more than it was looking already."""
+        now = datetime.now(timezone.utc).timestamp()
+        (sensor,) = (
+            one
+            for one in self.instance.all_instigator_state(instigator_type=InstigatorType.SENSOR)
+            if one.instigator_name == "night_alerts"
+        )
+
+        def looked() -> bool:
+            ids = (sensor.instigator_origin_id, sensor.selector_id)
+            return any(one.is_completed for one in self.instance.get_ticks(*ids, after=now))
+
+        self.machine.wait(looked)
+
+    def complaints(self, payer: str, period: str) -> list[set[str]]:
+        """Return which checks each run of a month that succeeded complained of."""
+        found = []
+        for run in self.runs:
+            if (run.job_name, run.tags[PARTITION_NAME_TAG]) == (f"{payer}_load", period):
+                records = self.instance.get_records_for_run(
+                    run.run_id, of_type=dg.DagsterEventType.ASSET_CHECK_EVALUATION
+                ).records
+                evaluations = (
+                    one.event_log_entry.get_dagster_event().asset_check_evaluation_data
+                    for one in records
+                )
+                if run.is_success:
+                    found.append({one.check_name for one in evaluations if not one.passed})
+        return found
+
+
+def test_the_story_of_three_months_of_two_payers_is_kept_and_told(tmp_path: Path) -> None:
+    home = tmp_path / "lake"
+    payers = [Payer(home, "payer0", "004512345678"), Payer(home, "payer1", "000123456789")]
+    now = period_of(datetime.now(timezone.utc))
+    last_month = period_of(bounds(now)[0] - timedelta(days=1))
+    never_late = {"fresh_warn_hours": 0, "fresh_error_hours": 0}
+    stopped = Payer(home, "stopped", "000000000001", never_late)
+    with Webhook() as webhook:
+        machine = Machine(
+            home=tmp_path,
+            exports={one.name: one.settings for one in (*payers, stopped)},
+            policies={"night": {"interval_seconds": 4, "notifiers": [SERVICE]}},
+            instance={"run_launcher": IN_DAEMON, **NO_CAPTURE},
+            variables={"ALERTS_SERVICE": webhook.url, "BILLING_LAKE_UI_URL": UI},
+        )
+        with machine.installed() as instance, machine.daemon():
+            daemon = Daemon(machine, instance, webhook)
+            stopped.deliver(0, last_month)
+            _walk(daemon, payers)
+            expected = _alerts(now)
+            machine.wait(partial(webhook.has_taken, expected.total()))
+            daemon.has_looked()
+    _assert_states_and_restatements(home, payers)
+    _assert_checks(daemon)
+    assert daemon.titles == expected
+    _assert_messages(daemon)
+
+
+def _walk(daemon: Daemon, payers: Sequence[Payer]) -> None:
+    """Deliver four times, and let the daemon load each delivery; in between a folder cannot be read for a while."""
+    for delivery in range(3):
         for payer in payers:
-            payer.deliver(delivery)
-            complaints.setdefault(delivery, []).append(payer.load())
+            for period in MONTHS:
+                payer.deliver(delivery, period)
+        daemon.has_run(1 + 6 * (delivery + 1))
+        if delivery == 0:
+            folder = payers[0].folder
+            aside = folder.rename(folder.with_name("aside"))
+            folder.symlink_to(folder)
+            daemon.has_told("[ERROR] payer0: sensor payer0_new_reports is red")
+            folder.unlink()
+            aside.rename(folder)
+            daemon.has_told("[RESOLVED] payer0: sensor payer0_new_reports is green again")
+    for payer in payers:
+        for period in MONTHS:
+            if (payer.name, period) != ("payer1", "2025-02"):
+                payer.deliver(3, period)
+    daemon.has_run(1 + 6 * 3 + 5)
+    payers[1].deliver(3, "2025-02", truncated=True)
+    daemon.has_told("[ERROR] payer1 2025-02: run payer1_load is red")
+    payers[1].deliver(3, "2025-02")
+    daemon.has_run(1 + 6 * 4 + 1)
 
-    quiet: dict[str, set[str]] = {period: set() for period in MONTHS}
-    assert complaints[0] == [quiet] * 2
-    assert (
-        complaints[1] == [{period: {"missing_days", "restatement_size"} for period in MONTHS}] * 2
-    ), "a day was late"
-    assert complaints[2] == [{period: {"restatement_size"} for period in MONTHS}] * 2
-    after = {
-        "2025-01": set(),
-        "2025-02": {"closed_month_moved", "missing_days", "restatement_size"},
-        "2025-03": {"closed_month_moved", "restatement_size"},
-    }
-    assert complaints[3] == [after] * 2, "truncated in February, refunded in March"
 
+def _assert_states_and_restatements(home: Path, payers: Sequence[Payer]) -> None:
+    lake = LocalLake(home)
     last = {"2025-01": "CLOSED", "2025-02": "RESTATED", "2025-03": "RESTATED"}
     for payer in payers:
         for period, rows in payer.story.items():
             states = [one.month_state for one in rows]
             assert states == ["OPEN", "SETTLING", "CLOSED", last[period]]
             assert [one.costs["USD"] for one in rows] == payer.totals[period]
-            found = restatements(payer.lake.lake, period, payer.lake.name)
+            found = restatements(lake, period, payer.name)
             moved = [
                 sum(
                     one["cost_change"]
@@ -156,25 +262,72 @@ def test_the_story_of_three_months_of_two_payers_is_kept_and_told(
             assert moved == [
                 b - a for a, b in zip(payer.totals[period], payer.totals[period][1:], strict=False)
             ]
-        assert "script" in str(payer.story["2025-01"][1].columns_added)
-        _assert_reported(payer)
-
+        added = [str(rows[1].columns_added) for rows in payer.story.values()]
+        assert "script" in "".join(added), (
+            "the hostile tag is a column, of the month that came first"
+        )
+        # The closed March is still what it was when it was closed.
+        table = lake.iceberg.open(f"billing.{payer.name}")
+        snapshot = table.snapshot_by_name("closed-2025-03")
+        assert snapshot is not None
+        scan = table.scan(
+            row_filter="billing_period = '2025-03'",
+            snapshot_id=snapshot.snapshot_id,
+            selected_fields=(UNBLENDED,),
+        )
+        assert sum(scan.to_arrow()[UNBLENDED].to_pylist()) == payer.totals["2025-03"][2]
     april = datetime(2025, 4, 1, tzinfo=timezone.utc)
     window = (april + timedelta(days=2), april + timedelta(days=7))
-    between = net(restatements(payers[0].lake.lake, "2025-03", "payer0", *window))
+    between = net(restatements(lake, "2025-03", "payer0", *window))
     march = payers[0].totals["2025-03"]
     assert sum(one["cost_change"] for one in between) == march[3] - march[0]
     assert {one["charge_type"] for one in between if one["kind"] == "new"} == {"Refund"}
 
 
-def _assert_reported(payer: Payer) -> None:
-    """The closed March is still what it was when it was closed."""
-    table = payer.lake.lake.iceberg.open(payer.lake.table)
-    snapshot = table.snapshot_by_name("closed-2025-03")
-    assert snapshot is not None
-    scan = table.scan(
-        row_filter="billing_period = '2025-03'",
-        snapshot_id=snapshot.snapshot_id,
-        selected_fields=(UNBLENDED,),
+def _assert_checks(daemon: Daemon) -> None:
+    late, settled = {"missing_days", "restatement_size"}, {"restatement_size"}
+    after: dict[str, set[str]] = {
+        "2025-01": set(),
+        "2025-02": {"closed_month_moved", "missing_days", "restatement_size"},
+        "2025-03": {"closed_month_moved", "restatement_size"},
+    }
+    for payer in ("payer0", "payer1"):
+        for period in MONTHS:
+            assert daemon.complaints(payer, period) == [set(), late, settled, after[period]]
+    failed = [one for one in daemon.runs if not one.is_success]
+    assert [(one.job_name, one.tags[PARTITION_NAME_TAG]) for one in failed] == [
+        ("payer1_load", "2025-02")
+    ], "the truncated file, once"
+
+
+def _alerts(now: str) -> Counter[str]:
+    """Return the titles of all alerts that are due."""
+    both = [(payer, period) for payer in ("payer0", "payer1") for period in MONTHS]
+    return Counter(
+        [
+            f"[ERROR] stopped {now}: check freshness is red",
+            "[ERROR] payer0: sensor payer0_new_reports is red",
+            "[RESOLVED] payer0: sensor payer0_new_reports is green again",
+            *(f"[WARN] {payer} {period}: 2 red" for payer, period in both),
+            *(f"[RESOLVED] {p} {period}: check missing_days is green again" for p, period in both),
+            "[RESOLVED] payer0 2025-01: check restatement_size is green again",
+            "[RESOLVED] payer1 2025-01: check restatement_size is green again",
+            "[ERROR] payer0 2025-02: 2 red",
+            "[ERROR] payer1 2025-02: run payer1_load is red",
+            "[ERROR] payer1 2025-02: 2 red, 1 green again",
+            "[ERROR] payer0 2025-03: check closed_month_moved is red",
+            "[ERROR] payer1 2025-03: check closed_month_moved is red",
+        ]
     )
-    assert sum(scan.to_arrow()[UNBLENDED].to_pylist()) == payer.totals["2025-03"][2]
+
+
+def _assert_messages(daemon: Daemon) -> None:
+    messages = {one["title"]: one["message"] for one in daemon.webhook.taken}
+    assert not any("<script>" in text for text in messages.values())
+    refunded = messages["[ERROR] payer0 2025-03: check closed_month_moved is red"]
+    assert "| -7.5 | USD |" in refunded
+    assert (
+        f"{UI}/assets/payer0/iceberg_table?view=checks&checkDetail=closed_month_moved" in refunded
+    )
+    truncated = messages["[ERROR] payer1 2025-02: run payer1_load is red"]
+    assert "payer1/2025-02.csv.gz" in truncated

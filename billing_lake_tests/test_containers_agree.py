@@ -126,7 +126,7 @@ def test_every_engine_of_sql_takes_the_names_of_focus_as_the_specification_spell
     assert source.type_of("tags") == source.type_of("x_discounts") == Map(STRING, STRING)
     with duckdb.connect() as connection:
         rows = connection.read_parquet([file.uri for file in source.files])
-        sql = "SELECT sum(BilledCost), count(x_ServiceCode), count(Tags['resourceTags/user:Owner']) FROM rows"
+        sql = "SELECT sum(BilledCost), count(x_ServiceCode), count(Tags['user:Owner']) FROM rows"
         ((billed, services, owners),) = rows.query("rows", sql).fetchall()
     assert billed == lake.profile("iceberg", PERIOD).totals["USD"]["billedcost"]
     assert services

@@ -127,6 +127,11 @@ def chapters() -> tuple[Chapter, ...]:
     )
 
 
+def _restated() -> str:
+    """Return the month that the story restates."""
+    return next(one.period for one in chapters() if one.restatement)
+
+
 def sample_spec(export: Export, rows: int) -> SampleSpec:
     """Return what the sample deliveries of ``export`` look like."""
     from billing_lake.formats.keys import plain
@@ -209,8 +214,7 @@ def _report(
         report.print_proofs(out, list(latest.values()))
         report.print_schema_diff(out, story[-1])
         report.print_services(out, lake_sql, export.table)
-    restated = next(one.chapter.period for one in reversed(story) if one.chapter.restatement)
-    report.print_story(out, lake, restated)
+    report.print_story(out, lake, _restated())
     report.print_alerts(out, told)
 
 
@@ -227,6 +231,7 @@ def _next(out: Console, lake: LocalLake, table: str, log: Path, asked: Mapping[s
         ("Ask the tables", f"{shell}{command} query --named cost-by-day --period 2025-03", ""),
         ("", f'{shell}{command} query "SELECT * FROM {table} LIMIT 3"', ""),  # noqa: S608 -- shown, not run
         ("See how months came about", f"{shell}{command} months", ""),
+        ("", f"{shell}{command} restatements {_restated()}", ""),
         ("Dagster's log of this", _near(log), ""),
         ("Be rid of all this", f"rm -r {_near(lake.home)}", ""),
     ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from billing_lake.commands.results import as_text, rows_table
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from billing_lake.domain.profiles import Totals
 
 _VERSION_CHARACTERS = 12
+_COMPLAINTS = 12
+"""Most complaints that people are shown."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +35,21 @@ class Proved:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Complaint:
+    """What a check of the bill found in a delivery that was loaded and is proved.
+
+    Attributes:
+        check: Name of the check.
+        severity: `WARN` or `ERROR`.
+        text: What it found.
+    """
+
+    check: str
+    severity: str
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Result:
     """What became of a delivery.
 
@@ -44,6 +61,7 @@ class Result:
         rows: Rows of its files; None where they were not counted.
         totals: What its costs add up to.
         tables: Its tables, by output.
+        complaints: What the checks of the bill found in it, where they were made now.
         fault: Why it is not loaded.
         seconds: How long its run took; None where the tables held it already.
     """
@@ -55,6 +73,7 @@ class Result:
     rows: int | None = None
     totals: Totals = field(default_factory=dict)
     tables: Mapping[str, Proved] = field(default_factory=dict)
+    complaints: Sequence[Complaint] = ()
     fault: Fault | None = None
     seconds: float | None = None
 
@@ -111,6 +130,7 @@ class Result:
                 output: {"rows": table.rows, "equal": table.equal}
                 for output, table in self.tables.items()
             },
+            "complaints": [asdict(one) for one in self.complaints],
             "error": None
             if fault is None
             else {
@@ -123,7 +143,7 @@ class Result:
 
 
 def show_results(out: Console, results: Sequence[Result]) -> None:
-    """Show a table of all deliveries, and below it why some are not loaded."""
+    """Show a table of all deliveries, and below it what their checks found, and why some are not loaded."""
     from rich.text import Text
 
     head = ("export", "month", "delivery", "rows", "cost", "tables", "")
@@ -140,6 +160,12 @@ def show_results(out: Console, results: Sequence[Result]) -> None:
         for one in results
     ]
     out.print(rows_table(head, ("", "", "", "INTEGER", "DECIMAL", "", ""), rows))
+    complaints = [(one, complaint) for one in results for complaint in one.complaints]
+    for one, complaint in complaints[:_COMPLAINTS]:
+        text = f"! {one.export.name}, {complaint.severity} of {complaint.check}: {shown(complaint.text, 500)}"
+        out.print(Text(text, style="yellow"))
+    if len(complaints) > _COMPLAINTS:
+        out.print(f"… and {len(complaints) - _COMPLAINTS} more; Dagster has all checks, --json too")
     for one in results:
         if one.fault is not None:
             text = f"✗ {one.export.name} {shown(one.period)}: {shown(one.fault.text, 1_000)}"

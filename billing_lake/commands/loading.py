@@ -9,7 +9,7 @@ from pathlib import Path
 import dagster as dg
 
 from billing_lake.assets.export import Export, knowingly
-from billing_lake.commands.load_results import Proved, Result
+from billing_lake.commands.load_results import Complaint, Proved, Result
 from billing_lake.commands.own_exports import OwnExport
 from billing_lake.commands.runs import Fault, Project, Run
 from billing_lake.components.lake import lake_resources
@@ -131,6 +131,7 @@ class Loading:
             task,
             _crawl(self._lake, export, delivery),
             dict(_proved(export, run)),
+            complaints=tuple(_complaints(run)),
             fault=run.fault,
             seconds=run.seconds,
         )
@@ -153,6 +154,14 @@ def _proved(export: Export, run: Run) -> Iterator[tuple[str, Proved]]:
             yield output, Proved(rows=rows, equal=is_equal)
 
 
+def _complaints(run: Run) -> Iterator[Complaint]:
+    """Yield what the checks found that say nothing of whether the tables equal the delivery."""
+    for one in run.checks:
+        if not one.passed and not one.blocking and one.check_name not in _PROOFS:
+            text = one.description or ""
+            yield Complaint(check=one.check_name, severity=one.severity.value, text=text)
+
+
 def _is_red(check: dg.AssetCheckEvaluation) -> bool:
     return check.check_name == _PROOF or check.severity is dg.AssetCheckSeverity.ERROR
 
@@ -170,6 +179,7 @@ def _result(
     crawl: Crawl | None,
     tables: dict[str, Proved],
     *,
+    complaints: Sequence[Complaint] = (),
     fault: Fault | None = None,
     seconds: float | None = None,
 ) -> Result:
@@ -181,6 +191,7 @@ def _result(
         rows=None if crawl is None else crawl.profile.rows,
         totals={} if crawl is None else crawl.profile.totals,
         tables=tables,
+        complaints=complaints,
         fault=fault,
         seconds=seconds,
     )

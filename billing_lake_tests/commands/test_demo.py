@@ -137,6 +137,7 @@ def test_it_shows_proofs_the_new_column_services_and_the_way_on(demo: Demo) -> N
     assert follow in out
     assert "AmazonEC2" in out
     assert "make dev" in out
+    assert "restatements 2025-02" in out
     assert "No changes" in demo.second.stdout
 
 

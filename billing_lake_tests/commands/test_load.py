@@ -90,6 +90,7 @@ def test_a_folder_is_shown_asked_about_loaded_and_proved(loaded: tuple[World, Re
         ["cur", "2025-02", "v7", "2", "3", "USD", "3", "of", "3"],
     ]
     assert "1 file of no export: no report file: notes.txt" in first.stdout
+    assert "! cur, WARN of missing_days: 2025-01: 30 days have no usage" in first.stdout
     assert max(map(len, first.stdout.partition("Ask  ")[0].splitlines())) <= 100
     assert "\x1b" not in first.output
     settings = yaml.safe_load(world.settings.read_text())
@@ -121,8 +122,12 @@ def test_what_is_new_is_loaded_the_rest_is_proved_and_the_settings_stay_as_they_
         "rows": 2,
         "totals": {"USD": {"line_item_unblended_cost": "3"}},
         "tables": TABLES,
+        "complaints": [],  # it was loaded before
         "error": None,
     }
+    complaints = {one["check"]: one for one in results[1]["complaints"]}
+    assert complaints["restatement_size"]["severity"] == "WARN"
+    assert "past days moved by 1.50 USD, 50.00 % of 3.00" in complaints["restatement_size"]["text"]
     assert (results[1]["version"], results[1]["rows"]) == ("v8", 3)
     assert results[1]["totals"] == {"USD": {"line_item_unblended_cost": "4.5"}}
     assert [table["rows"] for table in results[1]["tables"].values()] == [3, 3, 3]

@@ -71,6 +71,7 @@ def pytest_configure() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+@pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
     """Run one process more than there are cores: each waits a third of its time for servers and for what it started."""
     return (os.cpu_count() or 1) + 1

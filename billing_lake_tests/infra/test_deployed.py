@@ -6,7 +6,8 @@ they give no more: a right that no request needed is taken out of the list, or h
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import logging
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -83,7 +84,8 @@ def test_nothing_is_refused_but_what_the_stacks_made_beforehand(passes: Passes) 
 def test_without_any_one_right_a_request_that_was_made_is_refused(passes: Passes) -> None:
     passes.require(*EVERYTHING)
     deployed = passes.deployed
-    idle = {right.key for right in rights(deployed) if not missed(deployed, right)}
+    asked = deployed.recorder.asked
+    idle = {right.key for right in rights(deployed) if not missed(deployed, right, asked)}
     assert idle == IDLE.keys(), "\n".join(map(repr, sorted(idle ^ IDLE.keys())))
 
 
@@ -130,13 +132,9 @@ def without(deployed: Deployed, right: Right) -> Iterator[None]:
         deployed.recorder.identity[right.role] = kept
 
 
-def missed(deployed: Deployed, right: Right) -> list[Asked]:
+def missed(deployed: Deployed, right: Right, asked: Iterable[Asked]) -> list[Asked]:
     """Return which of the requests that were made would be refused without a right."""
-    made = [
-        one
-        for one in deployed.recorder.asked
-        if (one.who, one.action) == (right.role, right.action)
-    ]
+    made = [one for one in asked if (one.who, one.action) == (right.role, right.action)]
     with without(deployed, right):
         return [one for one in made if not deployed.recorder.allows(one)]
 
@@ -157,19 +155,33 @@ NEEDED = (
 """One right of each service, without which a load has to fail; `--every-variant` tries each that a load with Polars uses."""
 
 
-def test_a_load_without_a_right_fails_and_names_it(
-    passes: Passes, request: pytest.FixtureRequest
+def test_a_load_without_a_right_names_it_and_fails_or_goes_on(
+    passes: Passes, request: pytest.FixtureRequest, caplog: pytest.LogCaptureFixture
 ) -> None:
-    passes.require("commands")
-    deployed = passes.deployed
-    lake = passes.lake("polars", "refused")
-    for number, right in enumerate(rights(deployed)):
-        used = [one for one in missed(deployed, right) if "with_polars" in one.resource]
-        if right.key not in NEEDED and not (request.config.getoption("every_variant") and used):
+    deployed, lake = passes.deployed, passes.lake("polars", "refused")
+    asked = deployed.recorder.asked
+    kept, every_variant = dict(asked), request.config.getoption("every_variant")
+    for restatement in (0, 1) if every_variant else ():
+        # What a restatement asks for, as all that follow are.
+        asked.clear()
+        lake.deliver(PERIOD, restatement=restatement)
+        assert lake.load(PERIOD).success
+        kept.update(asked)
+    used = list(asked) if every_variant else []
+    asked.update(kept)
+    silent = []
+    for number, right in enumerate(rights(deployed), start=2):
+        if right.key not in NEEDED and not missed(deployed, right, used):
             continue
         lake.deliver(PERIOD, restatement=number)
+        caplog.clear()
         with deployed.recorder.refusing(), without(deployed, right):
             result = lake.load(PERIOD)
-        assert not result.success, right.key
+        # What is only tidied up after a load may stay undone, and the log says so.
+        assert not (result.success and right.key in NEEDED), right.key
         said = [str(event.step_failure_data) for event in result.get_step_failure_events()]
-        assert any(right.action in one for one in said), (right.key, said)
+        said += [str(one) for one in result.get_asset_check_evaluations() if not one.passed]
+        said += [one.getMessage() for one in caplog.records if one.levelno >= logging.WARNING]
+        if not any(right.action in one for one in said):
+            silent.append((*right.key, result.success, said))
+    assert silent == [], "\n".join(map(repr, silent))

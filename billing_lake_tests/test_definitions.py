@@ -42,10 +42,11 @@ def test_the_code_location_is_what_the_documentation_says() -> None:
     keys = {key.to_user_string() for key in repository.assets_defs_by_key}
     tables = ("delivery", "raw_reports", "crawler_table", "hive_table", "iceberg_table", "s3_table")
     story = ("deliveries", "restatements")
-    assert keys == {f"{EXPORT}/{name}" for name in (*tables, *story)}
+    assert keys == {"all_costs", *(f"{EXPORT}/{name}" for name in (*tables, *story))}
     assert {sensor.name for sensor in repository.sensor_defs} == {
         f"{EXPORT}_new_reports",
         "finops_alerts",
+        "default_automation_condition_sensor",
     }
     assert {job.name for job in repository.get_all_jobs() if not job.name.startswith("__")} == {
         f"{EXPORT}_load",
@@ -55,17 +56,18 @@ def test_the_code_location_is_what_the_documentation_says() -> None:
         "s3_table_delete",
     }
     checks = {key.name for key in repository.asset_checks_defs_by_key}
-    assert {"schema_diff", "equals_delivery", "one_delivery_version"} <= checks
+    assert {"schema_diff", "equals_delivery", "one_delivery_version", "equals_tables"} <= checks
 
 
 def test_assets_are_described_owned_and_grouped() -> None:
     for asset in defs().get_repository_def().assets_defs_by_key.values():
         for spec in asset.specs:
-            assert spec.group_name == EXPORT
             assert spec.owners
             assert spec.kinds
             assert spec.description
-            assert spec.tags["billing_lake/export"] == EXPORT
+            if spec.key.path != ["all_costs"]:
+                assert spec.group_name == EXPORT
+                assert spec.tags["billing_lake/export"] == EXPORT
 
 
 def test_jobs_and_the_sensor_of_an_export_are_described_and_tagged() -> None:
@@ -177,9 +179,11 @@ def test_the_code_location_of_the_demo_s_lake_is_the_demo_s_export_and_alerts_al
     raw_reports = repository.assets_defs_by_key[dg.AssetKey([EXPORT, "raw_reports"])]
     assert raw_reports.partitions_def is not None
     assert raw_reports.partitions_def.get_partition_keys() == ["2025-01", "2025-02", "2025-03"]
-    assert {key.path[0] for key in repository.assets_defs_by_key} == {EXPORT}
+    assert {key.path[0] for key in repository.assets_defs_by_key} == {EXPORT, "all_costs"}
     sensors = {sensor.name: sensor for sensor in repository.sensor_defs}
-    assert set(sensors) == {f"{EXPORT}_new_reports", "finops_alerts"}
+    automation = "default_automation_condition_sensor"
+    assert set(sensors) == {f"{EXPORT}_new_reports", "finops_alerts", automation}
+    assert sensors[automation].default_status is dg.DefaultSensorStatus.STOPPED
     assert sensors["finops_alerts"].default_status is dg.DefaultSensorStatus.RUNNING
     assert f"of {EXPORT} to log" in (sensors["finops_alerts"].description or "")
 

@@ -14,6 +14,8 @@ import pytest
 from click.testing import CliRunner
 
 from billing_lake.cli import main
+from billing_lake.deployments import LocalLake
+from billing_lake.sql.lake_sql import LakeSql
 from billing_lake_tests.lakes import SampleLake, SampleLakeOnSpark
 from billing_lake_tests.reports import write_manifest
 
@@ -129,3 +131,10 @@ def test_one_command_tells_of_all_of_them_and_loads_them(
     ]
     assert sum(costs) == Decimal("20.52022672899")
     assert done.exit_code == 0
+    with LakeSql(LocalLake(tmp_path / "lake")) as lake:
+        sql = "SELECT export_name, count(*), sum(billedcost) FROM billing.all_costs GROUP BY ALL"
+        assert sorted(lake.ask(sql).rows()) == [
+            ("anonymised_legacy_cur", 1_281, Decimal("1.6823086974")),
+            ("cost_and_usage_report", 40_000, Decimal("2018.16023732")),
+            ("focus", 1_000, Decimal("20.52022672899")),
+        ]

@@ -54,21 +54,12 @@ def _athena(settings: Mapping[str, str]) -> TableSql:
         raise ConfigurationError(what, remedy='pip install "billing-lake[aws]"') from error
 
     from billing_lake.deployments.aws import aws_lake
-    from billing_lake.sql.athena_queries import AthenaQueries
-    from billing_lake.sql.athena_sql import AthenaSql
     from billing_lake.tables.iceberg_opening import require_credentials
 
     lake = aws_lake(settings)
     # Once, before three catalogs and Athena each report it in another way.
     require_credentials()
-    queries = AthenaQueries(
-        lake.clients,
-        workgroup=lake.settings.athena_workgroup,
-        output=lake.settings.athena_output,
-    )
-    arn = lake.settings.table_bucket_arn
-    bucket = arn.rpartition("/")[-1] if arn else None
-    return AthenaSql(lake, queries, table_bucket=bucket, progress=_progress(), done=_done)
+    return lake.sql(_progress(), _done)
 
 
 def _progress() -> Callable[[str], None]:

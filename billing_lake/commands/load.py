@@ -157,6 +157,7 @@ def _load(asked: _Asked, home: Path | None, out: Console) -> list[Result]:
             own.write()
             out.print(f"[green]✓[/] wrote {escape(_near(own.file))}", soft_wrap=True)
     results += _run(lake, place, exports, tasks, out)
+    _define_all_costs(lake, folder)
     results.sort(key=lambda one: (one.export.name, one.period))
     if not asked.as_json:
         from billing_lake.commands.load_results import show_results
@@ -314,6 +315,18 @@ def _run(
                 rows = "" if one.rows is None else f", {_count(one.rows, 'row')}"
                 out.print(f"{mark} {number} of {len(tasks)}: {task.label}{rows}, {one.became}")
     return results
+
+
+def _define_all_costs(lake: Lake, folder: Path) -> None:
+    """Say which exports count in the view of all costs; on AWS the asset does, because the view is in a catalog there."""
+    from billing_lake.commands.own_exports import own_exports
+    from billing_lake.deployments import LocalLake
+    from billing_lake.loads.all_costs import counted_parts
+
+    parts = counted_parts(lake, (one.export for one in own_exports(folder)))
+    if parts and isinstance(lake, LocalLake):
+        with lake.sql() as tables:
+            tables.define_all_costs(parts)
 
 
 def _notes(

@@ -6,6 +6,7 @@ from typing import Any, cast
 import dagster as dg
 from pydantic import BaseModel, PrivateAttr, ValidationError
 
+from billing_lake.assets.all_costs import build_all_costs
 from billing_lake.assets.crawler_table import build_crawler_table
 from billing_lake.assets.delivery import build_delivery
 from billing_lake.assets.export import Export
@@ -13,6 +14,7 @@ from billing_lake.assets.iceberg_static import build_iceberg_static
 from billing_lake.assets.raw_reports import build_raw_reports
 from billing_lake.assets.story import build_story
 from billing_lake.assets.tables import build_table
+from billing_lake.checks.all_costs import build_all_costs_checks
 from billing_lake.checks.schema_diff import build_schema_diff
 from billing_lake.checks.table_proofs import build_static_proofs, build_table_proofs
 from billing_lake.components.broken_exports import (
@@ -37,6 +39,15 @@ from billing_lake.jobs.s3_tables import s3_table_create, s3_table_delete
 from billing_lake.loads.exports import TABLE_OUTPUTS
 from billing_lake.sensors.new_reports import build_new_reports
 from billing_lake.tables.base import KeptHistory
+
+
+def all_costs_defs(exports: Sequence["BillingExport"]) -> dg.Definitions:
+    """Return the view of all costs over ``exports``, and its checks."""
+    known = [one.export for one in exports]
+    return dg.Definitions(
+        assets=[build_all_costs(known)], asset_checks=[build_all_costs_checks(known)]
+    )
+
 
 _REPORT_NEEDED = {
     "if": {"properties": {"layout": {"const": "loose"}}, "required": ["layout"]},
@@ -121,6 +132,7 @@ class BillingExport(dg.Component, ExportSettings):
             owners=tuple(self.owners),
             single_run_backfill=self.single_run_backfill,
             crawler=self.crawler,
+            counts=self.counts,
             fresh_hours=self.fresh_hours,
             same_content_up_to_mb=self.same_content_up_to_mb,
             run_tags=self.run_tags,
@@ -184,9 +196,15 @@ class BillingExport(dg.Component, ExportSettings):
         having = [one.name for one in exports if "s3_table" in one.outputs]
         first = next((name for name in having if names.count(name) == 1), None)
         jobs = [s3_table_create, s3_table_delete] if first == self.name else []
+        shared = all_costs_defs(exports) if self._is_first(exports) else dg.Definitions()
         return dg.Definitions.merge(
-            self.definitions, dg.Definitions(jobs=jobs, resources=resources)
+            self.definitions, dg.Definitions(jobs=jobs, resources=resources), shared
         )
+
+    def _is_first(self, exports: Sequence["BillingExport"]) -> bool:
+        """Say whether this export brings what belongs to all of ``exports``."""
+        names = [one.name for one in exports]
+        return next((name for name in names if names.count(name) == 1), None) == self.name
 
     def _namesakes(self, exports: Sequence["BillingExport"]) -> ExportNotLoadedError | None:
         """Say which exports of the project have this one's name: which of them is meant cannot be known, so none is loaded."""

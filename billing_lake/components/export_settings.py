@@ -12,7 +12,7 @@ from billing_lake.domain.deliveries import Layout
 from billing_lake.domain.periods import is_period
 from billing_lake.formats.registry import DEFAULT, FORMATS
 from billing_lake.loads.exports import TABLE_OUTPUTS, TableOutput
-from billing_lake.sql.tables import LAKE_TABLES
+from billing_lake.sql.tables import ALL_COSTS, LAKE_TABLES
 from billing_lake.tables.base import Crawler
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,99}")
@@ -302,6 +302,15 @@ class ExportSettings(dg.Model, dg.Resolvable):
         ),
     ] = 36
 
+    counts: Annotated[
+        bool,
+        _setting(
+            "Whether its costs count in `all_costs`. Switch it off for one of two exports that deliver the same bill, as during a move "
+            "from one format to another.",
+            True,  # noqa: FBT003 -- an example
+            text="",
+        ),
+    ] = True
     same_content_up_to_mb: Annotated[
         int,
         _setting(
@@ -334,7 +343,7 @@ class ExportSettings(dg.Model, dg.Resolvable):
     @field_validator("name")
     @classmethod
     def _is_free(cls, value: str) -> str:
-        if value in LAKE_TABLES:
+        if value in (*LAKE_TABLES, ALL_COSTS):
             msg = f"{value!r} is the name of a table that the lake keeps about all exports"
             raise ValueError(msg)
         return value

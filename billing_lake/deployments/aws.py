@@ -6,7 +6,7 @@ step of a run may be another container.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -21,11 +21,16 @@ if TYPE_CHECKING:
     from billing_lake.files.s3 import S3Files
     from billing_lake.landing.s3 import S3Storage
     from billing_lake.resources.glue_runs import GlueWaits
+    from billing_lake.sql.tables import TableSql
     from billing_lake.tables.base import Crawler
     from billing_lake.tables.glue_crawled import GlueCrawledTables
     from billing_lake.tables.glue_hive import GlueHiveTables
     from billing_lake.tables.iceberg import IcebergTables
     from billing_lake.values import ValueStore
+
+
+def ignore(_: str) -> None:
+    """Take no notice of a line of text."""
 
 
 @dataclass(frozen=True)
@@ -125,6 +130,27 @@ class AwsLake:
         from billing_lake.engines.polars_engine import PolarsEngine
 
         return PolarsEngine(files=self.files, options=self.clients.polars_options())
+
+    def sql(
+        self, progress: Callable[[str], None] = ignore, done: Callable[[str], None] = ignore
+    ) -> TableSql:
+        """Return Athena over the tables.
+
+        Args:
+            progress: Called with a line of text while a query runs.
+            done: Called with a line of text, what a query read and costs, when it has run.
+        """
+        from billing_lake.sql.athena_queries import AthenaQueries
+        from billing_lake.sql.athena_sql import AthenaSql
+
+        queries = AthenaQueries(
+            self.clients,
+            workgroup=self.settings.athena_workgroup,
+            output=self.settings.athena_output,
+        )
+        arn = self.settings.table_bucket_arn
+        bucket = arn.rpartition("/")[-1] if arn else None
+        return AthenaSql(self, queries, table_bucket=bucket, progress=progress, done=done)
 
     def require(self, outputs: Collection[str], crawler: Crawler) -> None:
         """See `Lake.require`: buckets, catalog, job and rights are asked for."""

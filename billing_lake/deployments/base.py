@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from billing_lake.engines.base import Engine, Log, Reader
     from billing_lake.files.base import Files
     from billing_lake.landing.base import Storage
+    from billing_lake.sql.tables import TableSql
     from billing_lake.tables.base import CrawledCatalog, Crawler, TableCatalog
     from billing_lake.tables.iceberg import IcebergTables
     from billing_lake.values import ValueStore
@@ -65,6 +66,9 @@ class Lake(Protocol):
     @property
     def reader(self) -> Reader:
         """What reads tables back: in this process, whatever the engine."""
+
+    def sql(self) -> TableSql:
+        """Return SQL over the tables: DuckDB here, Athena on AWS."""
 
     def require(self, outputs: Collection[str], crawler: Crawler) -> None:
         """Make sure, before anything is done, that all that an export needs is set, there, and open to us.

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from billing_lake.engines.base import Engine, Log, Reader
     from billing_lake.files.base import Files
     from billing_lake.landing.base import Storage
+    from billing_lake.sql.tables import TableSql
     from billing_lake.tables.base import Crawler
     from billing_lake.tables.crawled_tables import CrawledTables
     from billing_lake.tables.hive import HiveTables
@@ -108,6 +109,12 @@ class LocalLake:
         from billing_lake.engines.polars_engine import PolarsEngine
 
         return PolarsEngine()
+
+    def sql(self) -> TableSql:
+        """Return DuckDB over the tables as they are now."""
+        from billing_lake.sql.lake_sql import LakeSql
+
+        return LakeSql(self)
 
     def require(self, outputs: Collection[str], crawler: Crawler) -> None:  # noqa: ARG002  # a folder has all of them
         """See `Lake.require`; a folder has every table, and one crawler."""

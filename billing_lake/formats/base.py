@@ -60,6 +60,7 @@ class Format:
         preview: Columns by which a person recognises a report.
         headline_costs: The costs that are shown first and plotted, in order, with a short name of each: `unblended_cost`.
         chosen_by_sql: Whether an export's owner chooses its columns by SQL, and may give them other names.
+        core: Returns the SQL of each of `CORE_COLUMNS` that a table with the given columns has values for.
         charges: What the kinds of charge mean.
         is_tag: Says whether a column holds a tag of the user's own, as text.
         tag_maps: Maps that hold tags, and which of their keys are tags of the user's own. Of several maps the first one counts that
@@ -89,6 +90,7 @@ class Format:
     required: tuple[str, ...]
     preview: tuple[str, ...]
     headline_costs: Mapping[str, str]
+    core: Callable[[Collection[str]], Mapping[str, str]]
     chosen_by_sql: bool = False
     charges: Charges = field(default_factory=Charges)
     is_tag: Callable[[str], bool] = lambda _: False

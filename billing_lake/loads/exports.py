@@ -37,6 +37,7 @@ class Export:
         end: Last billing period; None for an export that goes on.
         namespace: Namespace of its tables.
         crawler: What makes the crawled table.
+        counts: Whether its costs count in the view of all exports.
     """
 
     location: ExportLocation
@@ -45,6 +46,7 @@ class Export:
     end: str | None = None
     namespace: str = "billing"
     crawler: Crawler = "built_in"
+    counts: bool = True
 
     @property
     def name(self) -> str:

@@ -6,11 +6,12 @@ S3 Tables bucket are in a catalog of their own.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
 
 from billing_lake.domain.errors import BillingLakeError, ConfigurationError, QueryError, shown
+from billing_lake.sql.all_costs import Part, view_name, view_sql
 from billing_lake.sql.athena_queries import USD_PER_TB, Answer, AthenaQueries, Progress, size
 from billing_lake.sql.tables import (
     CATALOGS,
@@ -115,6 +116,17 @@ class AthenaSql:
         answer = self._queries.run(sql, self._progress)
         self._done(read_and_cost(answer))
         return answer
+
+    def define_all_costs(self, counted: Sequence[Part]) -> str:
+        """See `TableSql.define_all_costs`; the view is in the Glue Data Catalog."""
+        name = view_name(counted)
+        tables = [(part, self.table(f"{part.catalog}.{part.table}")) for part in counted]
+        # Athena takes a view's name without its catalog.
+        view = ".".join(parts(name))
+        self._queries.run(
+            f"CREATE OR REPLACE VIEW {view} AS {view_sql(tables, self.dialect)}", self._progress
+        )
+        return dotted(_GLUE_CATALOG, *parts(name))
 
     def periods(self, table: LakeTable) -> tuple[str, ...]:
         """Return the billing periods of the table's export; the catalog knows them without a query."""

@@ -23,6 +23,9 @@ import duckdb
 
 from billing_lake.domain.errors import QueryError
 from billing_lake.domain.schemas import Field
+from billing_lake.files.local import LocalFiles
+from billing_lake.formats.core_columns import CORE_COLUMNS
+from billing_lake.sql.all_costs import Part, view_name, view_sql
 from billing_lake.sql.duckdb_types import duckdb_type
 from billing_lake.sql.tables import (
     CATALOGS,
@@ -96,9 +99,11 @@ class LakeSql:
     def __init__(self, lake: LocalTables) -> None:
         self.tables: list[LakeTable] = []
         self.broken: dict[str, str] = {}
+        self._all_costs = lake.home / "values" / "all_costs.json"
         self._connection = _connect()
         try:
             self._make_views(lake)
+            self._make_all_costs()
             _lock(self._connection, lake.home / "warehouse")
         except BaseException:
             self._connection.close()
@@ -124,6 +129,19 @@ class LakeSql:
         """
         catalog, chosen = choose(self._names, name, self.hint, "Run `billing-lake demo`")
         return next(t for t in self.tables if (t.catalog, t.table) == (catalog, chosen))
+
+    def define_all_costs(self, counted: Sequence[Part]) -> str:
+        """See `TableSql.define_all_costs`; what counts is kept in the lake's folder, and each connection makes the view of it."""
+        name = view_name(counted)
+        for part in counted:
+            self.table(f"{part.catalog}.{part.table}")
+        self._all_costs.parent.mkdir(parents=True, exist_ok=True)
+        value = {"format": 1, "counted": [part.to_json() for part in counted]}
+        LocalFiles().write(str(self._all_costs), json.dumps(value, indent=1).encode())
+        self._make_all_costs()
+        if name in self.broken:
+            raise QueryError(f"The view of all costs cannot be made: {self.broken[name]}")
+        return dotted(DEFAULT_CATALOG, *parts(name))
 
     def count(self, table: LakeTable) -> int:
         """Return the number of the table's rows."""
@@ -238,6 +256,39 @@ class LakeSql:
         for table in lake.hive.tables():
             source, location = _hive(lake.hive, table), lake.hive.uri(table)
             self._make_view("hive", table, lake.hive.fields(table), source, location)
+
+    def _make_all_costs(self) -> None:
+        """Make the view of all exports that count, where somebody said which: of the tables that are there now."""
+        try:
+            counted = [Part(**one) for one in json.loads(self._all_costs.read_text())["counted"]]
+        except (OSError, ValueError, KeyError, TypeError):
+            return
+        known = {(table.catalog, table.table): table for table in self.tables}
+        there = [
+            (part, known[part.catalog, part.table])
+            for part in counted
+            if (part.catalog, part.table) in known
+        ]
+        if not there:
+            return
+        name = view_name(counted)
+        view = LakeTable(
+            catalog=DEFAULT_CATALOG,
+            table=name,
+            columns=("export_name", "billing_period", *CORE_COLUMNS),
+            identifier=dotted(DEFAULT_CATALOG, *parts(name)),
+        )
+        self.tables = [one for one in self.tables if one.identifier != view.identifier]
+        try:
+            schema = dotted(DEFAULT_CATALOG, parts(name)[0])
+            self._connection.execute(f"CREATE SCHEMA IF NOT EXISTS {schema}")
+            select = view_sql(there, self.dialect)
+            self._connection.execute(f"CREATE OR REPLACE VIEW {view.identifier} AS {select}")
+        except duckdb.Error as error:
+            self.broken[name] = str(error)
+        else:
+            self.broken.pop(name, None)
+            self.tables.append(view)
 
     def _make_view(
         self,

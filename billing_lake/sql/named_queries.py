@@ -178,7 +178,12 @@ def written(named: str, subject: Subject, dialect: Dialect) -> str:
     Raises:
         QueryError: The table lacks a column that the query needs.
     """
-    sql = dedent(NAMED_QUERIES[named].sql(subject)).strip()
+    return in_dialect(NAMED_QUERIES[named].sql(subject), dialect)
+
+
+def in_dialect(sql: str, dialect: Dialect) -> str:
+    """Return SQL of DuckDB in ``dialect``."""
+    sql = dedent(sql).strip()
     if dialect == "duckdb":
         return sql
     from sqlglot import exp, parse_one

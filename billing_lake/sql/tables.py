@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Literal, Protocol
@@ -12,11 +12,16 @@ from billing_lake.domain.errors import TableError, shown
 if TYPE_CHECKING:
     from typing_extensions import Self
 
+    from billing_lake.sql.all_costs import Part
+
 DEFAULT_CATALOG = "iceberg"
 CATALOGS = (DEFAULT_CATALOG, "s3tables", "hive")
 
 LAKE_TABLES = ("deliveries", "restatements")
 """Names of the tables that the lake keeps about its loads, in each namespace; no export can have one of them."""
+
+ALL_COSTS = "all_costs"
+"""Name of the view of all exports; no export can have it."""
 
 Dialect = Literal["duckdb", "athena"]
 """The dialects of SQL, by sqlglot's names for them."""
@@ -100,6 +105,17 @@ class TableSql(Protocol):
 
         Raises:
             QueryError: It is not allowed, or fails.
+        """
+
+    def define_all_costs(self, counted: Sequence[Part]) -> str:
+        """Make the view of all costs anew, of the exports ``counted`` and the columns that their tables have now.
+
+        Returns:
+            How SQL writes the view.
+
+        Raises:
+            QueryError: No export counts, or the view cannot be made.
+            TableError: A table of one is not there.
         """
 
     def count(self, table: LakeTable) -> int | None:
@@ -193,5 +209,5 @@ def _without_namespace(catalog: str, table: str) -> tuple[str, str]:
 
 def _is_of_export(table: str) -> bool:
     """Say whether a table is an export's own: no static files, nothing that a rebuild works on or left, and no story of loads."""
-    kept = parts(table)[1] in LAKE_TABLES
+    kept = parts(table)[1] in (*LAKE_TABLES, ALL_COSTS)
     return not kept and not table.endswith("_static") and "__" not in table

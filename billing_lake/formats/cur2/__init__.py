@@ -10,6 +10,7 @@ from billing_lake.formats.cur2 import columns, descriptions, naming
 from billing_lake.formats.data_exports import files, layouts, tables
 from billing_lake.formats.layouts import Loose
 from billing_lake.formats.legacy_cur import columns as legacy
+from billing_lake.formats.legacy_cur import core
 
 _LAYOUT = partial(layouts.DataExportsLayout, table=tables.CUR2)
 
@@ -35,6 +36,7 @@ CUR2 = Format(
     required=columns.REQUIRED,
     preview=legacy.PREVIEW,
     headline_costs=legacy.HEADLINE_COSTS,
+    core=core.core,
     chosen_by_sql=True,
     may_be_empty=True,
 )

@@ -7,6 +7,7 @@ from functools import partial
 from billing_lake.domain.sources import QUOTED_EMPTY
 from billing_lake.formats import containers
 from billing_lake.formats.base import Format
+from billing_lake.formats.core_columns import same_names
 from billing_lake.formats.data_exports import files, layouts, tables
 from billing_lake.formats.focus import columns, descriptions, naming
 from billing_lake.formats.layouts import Loose
@@ -35,6 +36,7 @@ FOCUS = Format(
     required=columns.REQUIRED,
     preview=columns.PREVIEW,
     headline_costs=columns.HEADLINE_COSTS,
+    core=same_names,
     chosen_by_sql=True,
     may_be_empty=True,
     mixes_periods=True,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from billing_lake.formats import containers
 from billing_lake.formats.base import Format
 from billing_lake.formats.layouts import Loose
-from billing_lake.formats.legacy_cur import columns, descriptions, files, layouts, naming
+from billing_lake.formats.legacy_cur import columns, core, descriptions, files, layouts, naming
 
 LEGACY_CUR = Format(
     name="legacy_cur",
@@ -34,4 +34,5 @@ LEGACY_CUR = Format(
     required=columns.REQUIRED,
     preview=columns.PREVIEW,
     headline_costs=columns.HEADLINE_COSTS,
+    core=core.core,
 )

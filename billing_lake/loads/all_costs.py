@@ -1,0 +1,69 @@
+"""Which exports count in the view `all_costs`, and whether it adds up to what their tables hold."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+
+from billing_lake.deployments.base import Lake
+from billing_lake.loads.exports import Export, TableOutput, table_of
+from billing_lake.sql.all_costs import Part, totals, twice
+from billing_lake.sql.tables import LakeTable, TableSql
+
+_CATALOGS: dict[TableOutput, str] = {"iceberg": "iceberg", "s3_table": "s3tables", "hive": "hive"}
+
+Group = tuple[str, str, str]
+"""Export, billing period and currency."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Figures:
+    """What a group of line items adds up to."""
+
+    cost: Decimal
+    line_items: int
+
+
+def counted_parts(lake: Lake, exports: Iterable[Export]) -> list[Part]:
+    """Return the part of each of ``exports`` that counts and has a table."""
+    return [
+        Part(
+            export=one.name,
+            format=one.format.name,
+            catalog=_CATALOGS[one.story_output],
+            table=one.table,
+        )
+        for one in sorted(exports, key=lambda one: one.name)
+        if one.counts and table_of(lake, one, one.story_output).fields() is not None
+    ]
+
+
+def view_and_tables(
+    sql: TableSql, view: str, parts: Sequence[Part]
+) -> tuple[dict[Group, Figures], dict[Group, Figures]]:
+    """Return what the view adds up to, and what the tables that it is made of do, by export, period and currency."""
+    asked = totals(view, _tables(sql, parts), sql.dialect)
+    found = _figures(sql, asked.of_view)
+    expected: dict[Group, Figures] = {}
+    for text in asked.of_tables.values():
+        expected |= _figures(sql, text)
+    return found, expected
+
+
+def counted_twice(sql: TableSql, view: str) -> list[tuple[str, str, str, str]]:
+    """Return payer, billing period and two of the exports, where several exports count the same payer's month."""
+    return [tuple(row) for row in sql.ask(twice(view, sql.dialect)).rows()]
+
+
+def _tables(sql: TableSql, parts: Sequence[Part]) -> list[tuple[Part, LakeTable]]:
+    return [(part, sql.table(f"{part.catalog}.{part.table}")) for part in parts]
+
+
+def _figures(sql: TableSql, text: str) -> dict[Group, Figures]:
+    return {
+        (export, period, currency or ""): Figures(
+            cost=Decimal() if cost is None else cost, line_items=items
+        )
+        for export, period, currency, cost, items in sql.ask(text).rows()
+    }

@@ -1,0 +1,159 @@
+"""The view of all exports: every line item once, under one set of names, adding up to the tables to the last digit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from decimal import Decimal
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from billing_lake.components.billing_export import all_costs_defs
+from billing_lake.deployments.base import LAKE_RESOURCE
+from billing_lake.formats.core_columns import CORE_COLUMNS
+from billing_lake.sample import SampleSpec
+from billing_lake_tests.lakes import SampleLake
+from billing_lake_tests.servers.athena_engine import AthenaEngine
+from billing_lake_tests.servers.aws import Aws
+
+PERIOD = "2025-03"
+SPEC = SampleSpec(layout="create-new", report="daily", rows=60, chunks=1)
+
+
+def exports(first: SampleLake, **formats: dict[str, Any]) -> list[SampleLake]:
+    """Return an export for each of ``formats``, by name, in the lake of ``first``."""
+    return [
+        replace(first, settings={"name": name, "prefix": name, "outputs": ["iceberg"], **settings})
+        for name, settings in formats.items()
+    ]
+
+
+def load(lakes: Sequence[SampleLake]) -> None:
+    for one in lakes:
+        settings = one.settings
+        format_ = settings.get("format", "legacy_cur")
+        one.deliver(PERIOD, spec=replace(SPEC, prefix=one.name, format=format_))
+        one.sync()
+        assert one.load(PERIOD).success
+
+
+def materialize(lakes: Sequence[SampleLake]) -> dict[str, dg.AssetCheckEvaluation]:
+    """Make the view of the exports anew and return what its checks say."""
+    definitions = all_costs_defs([one.component for one in lakes])
+    result = dg.materialize(
+        [*(definitions.assets or ()), *(definitions.asset_checks or ())],
+        resources={LAKE_RESOURCE: lakes[0].lake},
+        instance=lakes[0].instance,
+    )
+    assert result.success
+    return {one.check_name: one for one in result.get_asset_check_evaluations()}
+
+
+def rows(lake: SampleLake, sql: str) -> list[tuple[Any, ...]]:
+    with lake.lake.sql() as tables:
+        return sorted(tables.ask(sql.format(view=f"{lake.namespace}.all_costs")).rows())
+
+
+def costs(lake: SampleLake) -> Mapping[str, tuple[int, Decimal]]:
+    """Return line items and cost of each export in the view."""
+    sql = "SELECT export_name, count(*), sum(billedcost) FROM {view} GROUP BY export_name"
+    return {name: (count, cost) for name, count, cost in rows(lake, sql)}
+
+
+def in_tables(lakes: Sequence[SampleLake]) -> Mapping[str, tuple[int, Decimal]]:
+    """Return line items and cost of each export, as its table has them."""
+    found = {}
+    for one in lakes:
+        profile = one.profile("iceberg", PERIOD)
+        (cost,) = [
+            profile.totals["USD"][name]
+            for name in ("billedcost", "line_item_unblended_cost")
+            if name in profile.totals["USD"]
+        ]
+        found[one.name] = (profile.rows, cost)
+    return found
+
+
+FORMATS = {"old": {}, "new": {"format": "cur2"}, "focus": {"format": "focus"}}
+
+
+def test_exports_of_every_format_are_one_view_that_adds_up_to_their_tables(
+    make_lake: Any,
+) -> None:
+    lakes = exports(make_lake(), **FORMATS)
+    assert materialize(lakes) == {}, "nothing is loaded yet"
+    load(lakes)
+    checks = materialize(lakes)
+    assert checks["equals_tables"].passed
+    assert costs(lakes[0]) == in_tables(lakes)
+    described = rows(lakes[0], "DESCRIBE {view}")
+    assert {row[0] for row in described} == {"export_name", "billing_period", *CORE_COLUMNS}
+    assert {row[1] for row in described if row[0].endswith("cost")} == {"DECIMAL(38,18)"}
+    groups = (
+        "SELECT DISTINCT export_name, chargecategory FROM {view} WHERE x_servicecode = 'AmazonEC2'"
+    )
+    assert {row[1] for row in rows(lakes[0], groups)} <= {
+        "Usage",
+        "Purchase",
+        "Tax",
+        "Credit",
+        "Adjustment",
+    }
+    once = checks["counted_once"]
+    assert not once.passed
+    assert once.severity is dg.AssetCheckSeverity.WARN
+    assert "1 months of payers are counted by several exports" in str(once.description)
+
+
+def test_an_export_that_does_not_count_is_left_out_and_nothing_counts_twice(make_lake: Any) -> None:
+    lakes = exports(make_lake(), old={"counts": False}, new={"format": "cur2"})
+    load(lakes)
+    checks = materialize(lakes)
+    assert all(one.passed for one in checks.values())
+    assert costs(lakes[0]) == in_tables(lakes[1:])
+
+
+def test_the_view_shows_a_restatement_and_columns_that_come_with_it(make_lake: Any) -> None:
+    (lake,) = exports(make_lake(), new={"format": "cur2"})
+    load([lake])
+    materialize([lake])
+    lake.deliver(PERIOD, spec=replace(SPEC, prefix="new", format="cur2", rows=80), restatement=1)
+    assert lake.load(PERIOD).success
+    assert costs(lake) == in_tables([lake])
+    assert costs(lake)["new"][0] == 80
+
+
+def test_each_load_asks_for_the_view_once(make_lake: Any) -> None:
+    lakes = exports(make_lake(), old={}, new={"format": "cur2"})
+    load(lakes[:1])
+    definitions = dg.Definitions.merge(
+        *(one.component.definitions for one in lakes),
+        all_costs_defs([one.component for one in lakes]),
+        dg.Definitions(resources={LAKE_RESOURCE: lakes[0].lake}),
+    )
+
+    def asked(cursor: Any) -> tuple[int, Any]:
+        made = dg.evaluate_automation_conditions(definitions, lakes[0].instance, cursor=cursor)
+        return made.total_requested, made.cursor
+
+    _, cursor = asked(None)
+    materialize(lakes)
+    none, cursor = asked(cursor)
+    load(lakes[1:])
+    one, cursor = asked(cursor)
+    again, _ = asked(cursor)
+    assert (none, one, again) == (0, 1, 0)
+
+
+def test_athena_has_the_same_view(
+    make_aws_lake: Any, aws: Aws, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(aws.glue.athena, "answer", AthenaEngine(aws))
+    lakes = exports(make_aws_lake(), **FORMATS)
+    load(lakes)
+    checks = materialize(lakes)
+    assert checks["equals_tables"].passed
+    assert not checks["counted_once"].passed
+    assert costs(lakes[0]) == in_tables(lakes)

@@ -41,12 +41,12 @@ def load(lakes: Sequence[SampleLake]) -> None:
 
 def materialize(lakes: Sequence[SampleLake]) -> dict[str, dg.AssetCheckEvaluation]:
     """Make the view of the exports anew and return what its checks say."""
-    definitions = all_costs_defs([one.component for one in lakes])
-    result = dg.materialize(
-        [*(definitions.assets or ()), *(definitions.asset_checks or ())],
-        resources={LAKE_RESOURCE: lakes[0].lake},
-        instance=lakes[0].instance,
+    definitions = dg.Definitions.merge(
+        all_costs_defs([one.component for one in lakes]),
+        dg.Definitions(resources={LAKE_RESOURCE: lakes[0].lake}, executor=dg.in_process_executor),
     )
+    job = definitions.resolve_implicit_global_asset_job_def()
+    result = job.execute_in_process(instance=lakes[0].instance)
     assert result.success
     return {one.check_name: one for one in result.get_asset_check_evaluations()}
 

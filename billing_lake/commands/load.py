@@ -22,7 +22,12 @@ from billing_lake.commands.terminal import (
     kept_stdout,
     programs_write_to,
 )
-from billing_lake.domain.errors import ConfigurationError, NoDeliveryError, shown
+from billing_lake.domain.errors import (
+    BillingLakeError,
+    ConfigurationError,
+    NoDeliveryError,
+    shown,
+)
 from billing_lake.domain.periods import is_period
 
 if TYPE_CHECKING:
@@ -157,7 +162,7 @@ def _load(asked: _Asked, home: Path | None, out: Console) -> list[Result]:
             own.write()
             out.print(f"[green]✓[/] wrote {escape(_near(own.file))}", soft_wrap=True)
     results += _run(lake, place, exports, tasks, out)
-    _define_all_costs(lake, folder)
+    _define_all_costs(lake, folder, out)
     results.sort(key=lambda one: (one.export.name, one.period))
     if not asked.as_json:
         from billing_lake.commands.load_results import show_results
@@ -317,16 +322,26 @@ def _run(
     return results
 
 
-def _define_all_costs(lake: Lake, folder: Path) -> None:
-    """Say which exports count in the view of all costs; on AWS the asset does, because the view is in a catalog there."""
+def _define_all_costs(lake: Lake, folder: Path, out: Console) -> None:
+    """Say which exports count in the view of all costs; on AWS the asset does, because the view is in a catalog there.
+
+    It is no part of a load: a table that cannot be read has been told of with its month.
+    """
+    from rich.text import Text
+
     from billing_lake.commands.own_exports import own_exports
     from billing_lake.deployments import LocalLake
     from billing_lake.loads.all_costs import counted_parts
 
-    parts = counted_parts(lake, (one.export for one in own_exports(folder)))
-    if parts and isinstance(lake, LocalLake):
-        with lake.sql() as tables:
-            tables.define_all_costs(parts)
+    if not isinstance(lake, LocalLake):
+        return
+    try:
+        parts = counted_parts(lake, (one.export for one in own_exports(folder)))
+        if parts:
+            with lake.sql() as tables:
+                tables.define_all_costs(parts)
+    except BillingLakeError as error:
+        out.print(Text(f"all_costs is as it was: {error}", style="dim"), soft_wrap=True)
 
 
 def _notes(

@@ -47,6 +47,11 @@ ELSEWHERE = {
     "billing-lake restatements 2025-03": "commands/test_story.py",
     "billing-lake inspect exports": "test_inspect.py",
     "billing-lake load exports": "test_load.py",
+    "billing-lake load": "names the command of the line above",
+    ".venv/bin/billing-lake": "says where the command lies",
+    'billing-lake query "SELECT export_name, billing_period, billingcurrency, sum(billedcost) FROM billing.all_costs GROUP BY ALL"': (
+        "assets/test_all_costs.py asks the same view"
+    ),
     "billing-lake query": "names what needs a right; the commands above are whole",
     "billing-lake query --deployment aws --named cost-by-service --period 2025-03": "needs AWS",
 }

@@ -48,7 +48,7 @@ def build_all_costs_checks(exports: Sequence[Export]) -> dg.AssetChecksDefinitio
                     )
                 return
             with billing_lake.sql() as sql:
-                view = sql.define_all_costs(parts)
+                view = sql.all_costs(parts)
                 if EQUALS_TABLES in selected:
                     yield _equals_tables(sql, view, parts)
                 if COUNTED_ONCE in selected:

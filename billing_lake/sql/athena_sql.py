@@ -119,14 +119,17 @@ class AthenaSql:
 
     def define_all_costs(self, counted: Sequence[Part]) -> str:
         """See `TableSql.define_all_costs`; the view is in the Glue Data Catalog."""
-        name = view_name(counted)
         tables = [(part, self.table(f"{part.catalog}.{part.table}")) for part in counted]
         # Athena takes a view's name without its catalog.
-        view = ".".join(parts(name))
+        view = ".".join(parts(view_name(counted)))
         self._queries.run(
             f"CREATE OR REPLACE VIEW {view} AS {view_sql(tables, self.dialect)}", self._progress
         )
-        return dotted(_GLUE_CATALOG, *parts(name))
+        return self.all_costs(counted)
+
+    def all_costs(self, counted: Sequence[Part]) -> str:
+        """See `TableSql.all_costs`."""
+        return dotted(_GLUE_CATALOG, *parts(view_name(counted)))
 
     def periods(self, table: LakeTable) -> tuple[str, ...]:
         """Return the billing periods of the table's export; the catalog knows them without a query."""

@@ -141,7 +141,11 @@ class LakeSql:
         self._make_all_costs()
         if name in self.broken:
             raise QueryError(f"The view of all costs cannot be made: {self.broken[name]}")
-        return dotted(DEFAULT_CATALOG, *parts(name))
+        return self.all_costs(counted)
+
+    def all_costs(self, counted: Sequence[Part]) -> str:
+        """See `TableSql.all_costs`."""
+        return dotted(DEFAULT_CATALOG, *parts(view_name(counted)))
 
     def count(self, table: LakeTable) -> int:
         """Return the number of the table's rows."""

@@ -118,6 +118,13 @@ class TableSql(Protocol):
             TableError: A table of one is not there.
         """
 
+    def all_costs(self, counted: Sequence[Part]) -> str:
+        """Return how SQL writes the view of all costs, which `define_all_costs` has made of the exports ``counted`` or of others.
+
+        Raises:
+            QueryError: No export counts.
+        """
+
     def count(self, table: LakeTable) -> int | None:
         """Return the number of the table's rows; None where it takes more than a look to know."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
@@ -10,8 +11,10 @@ from typing import Any
 import dagster as dg
 import pytest
 
+from billing_lake.assets.all_costs import ALL_COSTS_KEY
 from billing_lake.components.billing_export import all_costs_defs
 from billing_lake.deployments.base import LAKE_RESOURCE
+from billing_lake.domain.errors import number
 from billing_lake.formats.core_columns import CORE_COLUMNS
 from billing_lake.sample import SampleSpec
 from billing_lake_tests.lakes import SampleLake
@@ -19,6 +22,7 @@ from billing_lake_tests.servers.athena_engine import AthenaEngine
 from billing_lake_tests.servers.aws import Aws
 
 PERIOD = "2025-03"
+ONLY_CHECKS = dg.AssetSelection.checks_for_assets(ALL_COSTS_KEY)
 SPEC = SampleSpec(layout="create-new", report="daily", rows=60, chunks=1)
 
 
@@ -39,13 +43,20 @@ def load(lakes: Sequence[SampleLake]) -> None:
         assert one.load(PERIOD).success
 
 
-def materialize(lakes: Sequence[SampleLake]) -> dict[str, dg.AssetCheckEvaluation]:
-    """Make the view of the exports anew and return what its checks say."""
+def materialize(
+    lakes: Sequence[SampleLake], selection: dg.AssetSelection | None = None
+) -> dict[str, dg.AssetCheckEvaluation]:
+    """Make the view of the exports anew, or run what is selected, and return what its checks say."""
+    chosen = dg.AssetSelection.all() if selection is None else selection
     definitions = dg.Definitions.merge(
         all_costs_defs([one.component for one in lakes]),
-        dg.Definitions(resources={LAKE_RESOURCE: lakes[0].lake}, executor=dg.in_process_executor),
+        dg.Definitions(
+            jobs=[dg.define_asset_job("chosen", selection=chosen)],
+            resources={LAKE_RESOURCE: lakes[0].lake},
+            executor=dg.in_process_executor,
+        ),
     )
-    job = definitions.resolve_implicit_global_asset_job_def()
+    job = definitions.resolve_job_def("chosen")
     result = job.execute_in_process(instance=lakes[0].instance)
     assert result.success
     return {one.check_name: one for one in result.get_asset_check_evaluations()}
@@ -123,6 +134,27 @@ def test_the_view_shows_a_restatement_and_columns_that_come_with_it(make_lake: A
     assert lake.load(PERIOD).success
     assert costs(lake) == in_tables([lake])
     assert costs(lake)["new"][0] == 80
+
+
+def test_a_view_that_shows_other_costs_than_the_tables_is_found(make_lake: Any) -> None:
+    lakes = exports(make_lake(), old={}, new={"format": "cur2"})
+    load(lakes)
+    assert materialize(lakes)["equals_tables"].passed
+    kept = lakes[0].home / "values" / "all_costs.json"
+    value = json.loads(kept.read_text())
+    new, old = value["counted"]
+    kept.write_text(json.dumps({**value, "counted": [new, new]}))
+    told = materialize(lakes, ONLY_CHECKS)["equals_tables"]
+    assert not told.passed
+    assert told.severity is dg.AssetCheckSeverity.ERROR
+    assert "2 of 2 groups of export, billing period and currency differ" in str(told.description)
+    table = str(told.metadata["differences"].value)
+    count, cost = in_tables(lakes)["new"]
+    assert f"| new | {PERIOD} | USD | {number(cost)} | {number(2 * cost)} |" in table
+    assert f"| {number(count)} | {number(2 * count)} |" in table
+    assert f"| old | {PERIOD} | USD | {number(in_tables(lakes)['old'][1])} |  |" in table
+    kept.write_text(json.dumps({**value, "counted": [new, old]}))
+    assert materialize(lakes, ONLY_CHECKS)["equals_tables"].passed
 
 
 def test_each_load_asks_for_the_view_once(make_lake: Any) -> None:

@@ -1,4 +1,4 @@
-"""The checks of `all_costs`: that it adds up to the tables that it is made of, and counts no bill twice."""
+"""The checks of `all_costs`: that it adds up to its tables, counts no bill twice, and that exports of one payer bill the same."""
 
 from collections.abc import Iterator, Sequence
 
@@ -8,6 +8,7 @@ from billing_lake.assets import markdown
 from billing_lake.assets.all_costs import ALL_COSTS_KEY
 from billing_lake.assets.export import Export
 from billing_lake.assets.periods import named_failures
+from billing_lake.checks.reconcile import HEAD, reconcile
 from billing_lake.deployments import Lake
 from billing_lake.loads.all_costs import counted_parts, counted_twice, view_and_tables
 from billing_lake.sql.all_costs import Part
@@ -15,6 +16,7 @@ from billing_lake.sql.tables import TableSql
 
 EQUALS_TABLES = "equals_tables"
 COUNTED_ONCE = "counted_once"
+RECONCILE = "reconcile"
 
 _SHOWN = 20
 
@@ -33,6 +35,14 @@ def build_all_costs_checks(exports: Sequence[Export]) -> dg.AssetChecksDefinitio
             description="Whether several exports count the same payer's month; `counts: false` leaves one of them out.",
         ),
     ]
+    if any(one.reconcile for one in exports):
+        specs.append(
+            dg.AssetCheckSpec(
+                RECONCILE,
+                asset=ALL_COSTS_KEY,
+                description="Whether exports bill each account and service the same as the one that their `reconcile` names.",
+            )
+        )
 
     @dg.multi_asset_check(name="all_costs_checks", specs=specs, can_subset=True)
     def all_costs_checks(
@@ -53,6 +63,8 @@ def build_all_costs_checks(exports: Sequence[Export]) -> dg.AssetChecksDefinitio
                     yield _equals_tables(sql, view, parts)
                 if COUNTED_ONCE in selected:
                     yield _counted_once(sql, view)
+                if RECONCILE in selected:
+                    yield _reconcile(billing_lake, sql, exports)
 
     return all_costs_checks
 
@@ -97,6 +109,14 @@ def _counted_once(sql: TableSql, view: str) -> dg.AssetCheckResult:
     )
     head = ("payer", "month", "export", "another one")
     return _result(COUNTED_ONCE, passed=False, text=text, head=head, rows=rows, warns=True)
+
+
+def _reconcile(lake: Lake, sql: TableSql, exports: Sequence[Export]) -> dg.AssetCheckResult:
+    found = reconcile(lake, sql, exports)
+    text = ". ".join(found.texts)
+    return _result(
+        RECONCILE, passed=found.passed, text=text, head=HEAD, rows=found.rows, warns=True
+    )
 
 
 def _result(

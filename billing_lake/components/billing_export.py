@@ -133,6 +133,7 @@ class BillingExport(dg.Component, ExportSettings):
             single_run_backfill=self.single_run_backfill,
             crawler=self.crawler,
             counts=self.counts,
+            reconcile=self.reconcile,
             fresh_hours=self.fresh_hours,
             same_content_up_to_mb=self.same_content_up_to_mb,
             run_tags=self.run_tags,

@@ -311,6 +311,15 @@ class ExportSettings(dg.Model, dg.Resolvable):
             text="",
         ),
     ] = True
+
+    reconcile: Annotated[
+        str,
+        _setting(
+            "Another export of the same payer, with which costs are compared by account and service: check `reconcile` of `all_costs`.",
+            "cost_and_usage",
+            text=f"({_NAME.pattern})?",
+        ),
+    ] = ""
     same_content_up_to_mb: Annotated[
         int,
         _setting(

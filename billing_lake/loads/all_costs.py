@@ -25,18 +25,22 @@ class Figures:
     line_items: int
 
 
+def part_of(lake: Lake, export: Export) -> Part | None:
+    """Return where the rows of ``export`` are read from; None where it has no table yet."""
+    if table_of(lake, export, export.story_output).fields() is None:
+        return None
+    return Part(
+        export=export.name,
+        format=export.format.name,
+        catalog=_CATALOGS[export.story_output],
+        table=export.table,
+    )
+
+
 def counted_parts(lake: Lake, exports: Iterable[Export]) -> list[Part]:
     """Return the part of each of ``exports`` that counts and has a table."""
-    return [
-        Part(
-            export=one.name,
-            format=one.format.name,
-            catalog=_CATALOGS[one.story_output],
-            table=one.table,
-        )
-        for one in sorted(exports, key=lambda one: one.name)
-        if one.counts and table_of(lake, one, one.story_output).fields() is not None
-    ]
+    counted = sorted((one for one in exports if one.counts), key=lambda one: one.name)
+    return [part for one in counted if (part := part_of(lake, one)) is not None]
 
 
 def view_and_tables(

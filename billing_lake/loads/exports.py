@@ -38,6 +38,7 @@ class Export:
         namespace: Namespace of its tables.
         crawler: What makes the crawled table.
         counts: Whether its costs count in the view of all exports.
+        reconcile: Name of another export of the same payer, with which its costs are compared; empty for none.
     """
 
     location: ExportLocation
@@ -47,6 +48,7 @@ class Export:
     namespace: str = "billing"
     crawler: Crawler = "built_in"
     counts: bool = True
+    reconcile: str = ""
 
     @property
     def name(self) -> str:

@@ -67,9 +67,23 @@ def view_name(counted: Sequence[Part]) -> str:
 def view_sql(counted: Sequence[tuple[Part, LakeTable]], dialect: Dialect) -> str:
     """Return the SELECT of the view of ``counted``, which are some."""
     selects = (
-        _select(part, table) for part, table in sorted(counted, key=lambda one: one[0].export)
+        part_sql(part, table) for part, table in sorted(counted, key=lambda one: one[0].export)
     )
     return in_dialect("\nUNION ALL\n".join(selects), dialect)
+
+
+def part_sql(part: Part, table: LakeTable) -> str:
+    """Return the SELECT of the core columns of one export."""
+    format_ = FORMATS[part.format]
+    given = format_.core(table.columns)
+    cells = ",\n    ".join(
+        f"CAST({given.get(name, 'NULL')} AS {_SQL_TYPES.get(type_, 'VARCHAR')}) AS {name}"
+        for name, type_ in CORE_COLUMNS.items()
+    )
+    return (
+        f"SELECT {_EXPORT}, {_PERIOD},\n    {cells}\n"
+        f"FROM {table.identifier} WHERE {_EXPORT} = '{part.export}'"
+    )
 
 
 def totals(view: str, counted: Sequence[tuple[Part, LakeTable]], dialect: Dialect) -> Totals:
@@ -101,19 +115,6 @@ def twice(view: str, dialect: Dialect) -> str:
         GROUP BY 1, 2 HAVING count(DISTINCT {_EXPORT}) > 1 ORDER BY 2, 1
     """  # noqa: S608 -- the view is quoted, the rest is ours
     return in_dialect(sql, dialect)
-
-
-def _select(part: Part, table: LakeTable) -> str:
-    format_ = FORMATS[part.format]
-    given = format_.core(table.columns)
-    cells = ",\n    ".join(
-        f"CAST({given.get(name, 'NULL')} AS {_SQL_TYPES.get(type_, 'VARCHAR')}) AS {name}"
-        for name, type_ in CORE_COLUMNS.items()
-    )
-    return (
-        f"SELECT {_EXPORT}, {_PERIOD},\n    {cells}\n"
-        f"FROM {table.identifier} WHERE {_EXPORT} = '{part.export}'"
-    )
 
 
 def _own_currency(format_: Format, columns: Collection[str]) -> str:

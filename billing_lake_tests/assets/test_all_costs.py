@@ -87,7 +87,18 @@ def in_tables(lakes: Sequence[SampleLake]) -> Mapping[str, tuple[int, Decimal]]:
     return found
 
 
-FORMATS = {"old": {}, "new": {"format": "cur2"}, "focus": {"format": "focus"}}
+FORMATS = {
+    "old": {},
+    "new": {"format": "cur2", "reconcile": "old"},
+    "focus": {"format": "focus", "reconcile": "old"},
+}
+
+
+def assert_the_bills_agree(check: dg.AssetCheckEvaluation) -> None:
+    assert check.passed
+    pairs = str(check.description).split(". ")
+    assert [pair.split(" agree in ")[0] for pair in pairs] == ["focus and old", "new and old"]
+    assert " agree in 0 " not in str(check.description)
 
 
 def test_exports_of_every_format_are_one_view_that_adds_up_to_their_tables(
@@ -99,6 +110,7 @@ def test_exports_of_every_format_are_one_view_that_adds_up_to_their_tables(
     checks = materialize(lakes)
     assert checks["equals_tables"].passed
     assert costs(lakes[0]) == in_tables(lakes)
+    assert_the_bills_agree(checks["reconcile"])
     described = rows(lakes[0], "DESCRIBE {view}")
     assert {row[0] for row in described} == {"export_name", "billing_period", *CORE_COLUMNS}
     assert {row[1] for row in described if row[0].endswith("cost")} == {"DECIMAL(38,18)"}
@@ -188,4 +200,5 @@ def test_athena_has_the_same_view(
     checks = materialize(lakes)
     assert checks["equals_tables"].passed
     assert not checks["counted_once"].passed
+    assert_the_bills_agree(checks["reconcile"])
     assert costs(lakes[0]) == in_tables(lakes)

@@ -1,0 +1,115 @@
+"""The check `reconcile`: whether two exports of the same payer, as in an old and a new format, bill the same."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+
+from billing_lake.checks.reasons import named
+from billing_lake.deployments import Lake
+from billing_lake.domain.errors import shown
+from billing_lake.loads.exports import Export
+from billing_lake.loads.reconcile import PayerMonth, reconciled
+from billing_lake.sql.tables import TableSql, close_to
+
+HEAD = (
+    "exports",
+    "month",
+    "payer",
+    "account",
+    "service",
+    "currency",
+    "cost in the first",
+    "in the other",
+    "difference",
+)
+
+Row = tuple[str, str, str, str, str, str, Decimal, Decimal, Decimal]
+
+_NOBODY = "no payer"
+_MOST = 20
+"""Differences of a payer's month that are fetched, which are all that can be shown of one."""
+
+
+@dataclass
+class Verdict:
+    """What is said of one pair of exports, or of all of them.
+
+    Attributes:
+        passed: Whether nothing differs.
+        texts: What was found, in words.
+        rows: Groups that differ, as `HEAD` has it.
+    """
+
+    passed: bool = True
+    texts: list[str] = field(default_factory=list)
+    rows: list[Row] = field(default_factory=list)
+
+
+def reconcile(lake: Lake, sql: TableSql, exports: Sequence[Export]) -> Verdict:
+    """Compare each of ``exports`` that names another one with that one."""
+    verdict = Verdict()
+    for one in sorted(exports, key=lambda export: export.name):
+        if not one.reconcile:
+            continue
+        others = {export.name: export for export in exports if export is not one}
+        other = others.get(one.reconcile)
+        if other is None:
+            verdict.passed = False
+            verdict.texts.append(
+                f"`reconcile` of {one.name} names {shown(one.reconcile)}, which is no other export"
+                f"{close_to(one.reconcile, others)}"
+            )
+            continue
+        months = reconciled(lake, sql, one, other, most=_MOST)
+        if months is None:
+            verdict.texts.append(f"{one.name} and {other.name} are not both loaded yet")
+        else:
+            _judge(verdict, one.name, other.name, months)
+    verdict.rows.sort(key=lambda row: abs(row[-1]), reverse=True)
+    return verdict
+
+
+def _judge(verdict: Verdict, here: str, there: str, months: Sequence[PayerMonth]) -> None:
+    both = [month for month in months if month.in_both]
+    groups = sum(month.groups for month in both)
+    what = "sums by payer, month, account, service and currency"
+    differing = [month for month in both if month.differing]
+    alone = {
+        here: [month for month in months if not month.in_there],
+        there: [month for month in months if not month.in_here],
+    }
+    strangers = {month.period for month in alone[here]} & {month.period for month in alone[there]}
+    if differing:
+        number = sum(month.differing for month in differing)
+        periods = named(sorted({month.period for month in differing}))
+        text = f"{here} and {there} differ in {number:,} of {groups:,} {what}: {periods}"
+    elif both:
+        text = f"{here} and {there} agree in {groups:,} {what}"
+    elif strangers:
+        text = f"{here} and {there} have no payer in common: {named(sorted(strangers))}"
+    else:
+        text = f"{here} and {there} have no month in common yet"
+    verdict.passed &= not differing and (bool(both) or not strangers)
+    told = [
+        f"only {name} has {named([f'{one.period} of {one.payer or _NOBODY}' for one in found])}"
+        for name, found in alone.items()
+        if found
+    ]
+    verdict.texts.append("; ".join([text, *told]))
+    verdict.rows += [
+        (
+            f"{here}, {there}",
+            month.period,
+            month.payer,
+            one.account,
+            one.service,
+            one.currency,
+            one.here,
+            one.there,
+            one.here - one.there,
+        )
+        for month in differing
+        for one in month.differences
+    ]

@@ -144,6 +144,8 @@ def test_the_exports_of_the_stacks_are_loaded_by_what_the_image_starts(
         "print(json.dumps({one.name: one.default_status.value for one in found.sensor_defs}))"
     )
     sensors = json.loads(image.run("python", "-c", program, **variables, **home).splitlines()[-1])
+    # Dagster's own, which would make the view of all costs anew after each load: Athena charges for its checks.
+    assert sensors.pop("default_automation_condition_sensor") == "STOPPED"
     assert sensors == dict.fromkeys(
         ("cur2_new_reports", "focus_new_reports", "deployment_alerts"), "RUNNING"
     )

@@ -56,7 +56,7 @@ def test_the_code_location_is_what_the_documentation_says() -> None:
         "s3_table_delete",
     }
     checks = {key.name for key in repository.asset_checks_defs_by_key}
-    assert {"schema_diff", "equals_delivery", "one_delivery_version", "equals_tables"} <= checks
+    assert {"readable", "schema_diff", "equals_delivery", "equals_tables"} <= checks
 
 
 def test_assets_are_described_owned_and_grouped() -> None:

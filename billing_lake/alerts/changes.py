@@ -10,6 +10,9 @@ from typing import Literal
 Severity = Literal["WARN", "ERROR"]
 Kind = Literal["check", "run", "sensor"]
 
+_DELIVERY = "delivery"
+"""Asset of what the provider put down, of which nothing is loaded yet."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Change:
@@ -74,7 +77,12 @@ class Change:
             )
         if self.severity == "WARN":
             return "The month is loaded. Look at what was found before its figures are reported."
-        return "Do not report figures from this table until the check is green: open the check, then load the month again."
+        of_table = "Do not report figures from this table until the check is green: open the check, then load the month again."
+        of_delivery = (
+            "The tables hold what they held before for each month that cannot be read. Mend what the text names; the export's "
+            "sensor then loads the month by itself."
+        )
+        return of_delivery if self.asset.rpartition("/")[2] == _DELIVERY else of_table
 
 
 @dataclass(frozen=True, kw_only=True)

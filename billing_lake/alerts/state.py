@@ -42,10 +42,12 @@ class Red:
     Attributes:
         since: When it turned red.
         severity: How bad it is.
+        parts: What of it is red, where it has parts that turn red by themselves.
     """
 
     since: datetime
     severity: Severity
+    parts: frozenset[str] = frozenset()
 
 
 @dataclass
@@ -81,7 +83,11 @@ class State:
                 },
                 "ticks": self.ticks,
                 "red": {
-                    key: {"since": one.since.isoformat(), "severity": one.severity}
+                    key: {
+                        "since": one.since.isoformat(),
+                        "severity": one.severity,
+                        "parts": sorted(one.parts),
+                    }
                     for key, one in self.red.items()
                 },
                 "held": {
@@ -107,7 +113,11 @@ class State:
             },
             ticks=value["ticks"],
             red={
-                key: Red(datetime.fromisoformat(one["since"]), one["severity"])
+                key: Red(
+                    datetime.fromisoformat(one["since"]),
+                    one["severity"],
+                    frozenset(one.get("parts", ())),
+                )
                 for key, one in value["red"].items()
             },
             held={

@@ -11,33 +11,36 @@ _CELL = 120
 _ROWS = 200
 
 
-def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+def table(
+    head: Sequence[str], rows: Iterable[Sequence[object]], *, cell_characters: int = _CELL
+) -> str:
     """Return a Markdown table; cells come from outside, so they are shortened, and nothing in them is markup.
 
     Args:
         head: Column titles.
         rows: Cells; of very many rows the first ones are shown.
+        cell_characters: What is shown of a cell.
     """
-    lines = [_line(head), "|" + " --- |" * len(head)]
+    lines = [_line(head, _CELL), "|" + " --- |" * len(head)]
     total = 0
     for total, row in enumerate(rows, start=1):
         if total <= _ROWS:
-            lines.append(_line(row))
+            lines.append(_line(row, cell_characters))
     if total > _ROWS:
         lines.append(f"\n… and {total - _ROWS:,} more rows")
     return "\n".join(lines)
 
 
-def _line(cells: Sequence[object]) -> str:
-    return "| " + " | ".join(_cell(cell) for cell in cells) + " |"
+def _line(cells: Sequence[object], characters: int) -> str:
+    return "| " + " | ".join(_cell(cell, characters) for cell in cells) + " |"
 
 
-def _cell(cell: object) -> str:
+def _cell(cell: object, characters: int) -> str:
     if isinstance(cell, bool):
         return str(cell)
     if isinstance(cell, int | Decimal):
         return number(cell)
-    text = shown("" if cell is None else cell, _CELL)
+    text = shown("" if cell is None else cell, characters)
     for mark in "\\|*`<>[]":
         text = text.replace(mark, f"\\{mark}")
     return text

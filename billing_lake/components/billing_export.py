@@ -15,6 +15,7 @@ from billing_lake.assets.raw_reports import build_raw_reports
 from billing_lake.assets.story import build_story
 from billing_lake.assets.tables import build_table
 from billing_lake.checks.all_costs import build_all_costs_checks
+from billing_lake.checks.readable import build_readable
 from billing_lake.checks.schema_diff import build_schema_diff
 from billing_lake.checks.table_proofs import build_static_proofs, build_table_proofs
 from billing_lake.components.broken_exports import (
@@ -62,10 +63,10 @@ class BillingExport(dg.Component, ExportSettings):
 
     Makes, under the export's name: the external asset `delivery`; the assets `raw_reports`, `crawler_table` and one for each of
     `outputs`; the external assets `deliveries` and `restatements`; `iceberg_static` where `static` or `static_files` asks for it; the
-    check `schema_diff` before and the proofs after each table; the sensor `<name>_new_reports`; the jobs `<name>_load`,
-    `<name>_rebuild_tables` and `<name>_maintenance` with its schedule. A second payer or format is a second component. What all of
-    them share (the lake, as the resource `billing_lake`, and its IO manager)
-    has names of its own, so that a project's other assets keep theirs.
+    checks `readable` of the delivery, `schema_diff` before and the proofs after each table; the sensor `<name>_new_reports`; the
+    jobs `<name>_load`, `<name>_rebuild_tables` and `<name>_maintenance` with its schedule. A second payer or format is a second
+    component. What all of them share (the lake, as the resource `billing_lake`, and its IO manager) has names of its own, so that a
+    project's other assets keep theirs.
     """
 
     _origin: Origin | None = PrivateAttr(default=None)
@@ -162,6 +163,7 @@ class BillingExport(dg.Component, ExportSettings):
                 *([build_iceberg_static(export, self.static_files)] if static else []),
             ],
             asset_checks=[
+                build_readable(export),
                 build_schema_diff(export),
                 *(build_table_proofs(export, output) for output in export.outputs),
                 *([build_static_proofs(export)] if static else []),

@@ -21,6 +21,7 @@ from billing_lake.alerts.changes import Change, Group, Severity
 from billing_lake.alerts.policies import Policy
 from billing_lake.alerts.state import Position, Red, State
 from billing_lake.assets.export import EXPORT_TAG
+from billing_lake.checks.readable import unreadable
 from billing_lake.domain.column_names import BILLING_PERIOD
 from billing_lake.sensors.new_reports import MOST_ATTEMPTS
 from billing_lake.sensors.runs import asked_times, failure_reasons
@@ -183,7 +184,8 @@ class Events:
             run_id=entry.run_id if self.instance.has_run(entry.run_id) else "",
             stops_load=bool(found.blocking),
         )
-        return self._turned(f"check {change.asset} {change.name} {change.period}", change)
+        key = f"check {change.asset} {change.name} {change.period}"
+        return self._turned(key, change, unreadable(found))
 
     def _of_run(self, record: EventLogRecord, run: dg.DagsterRun) -> Change | None:
         failed = record.event_log_entry.dagster_event_type is _FAILED
@@ -239,14 +241,20 @@ class Events:
         )
         return any(key in self.state.red for key in keys)
 
-    def _turned(self, key: str, change: Change) -> Change | None:
-        """Return the change if it is one and is to be reported, and remember it."""
+    def _turned(
+        self, key: str, change: Change, parts: frozenset[str] = frozenset()
+    ) -> Change | None:
+        """Return the change if it is one and is to be reported, and remember it; one more of its ``parts`` is one, too."""
         if not self.policy.reports(change) and key not in self.state.red:
             return None
         before = self.state.red.get(key)
         if change.is_red:
-            self.state.red[key] = Red(before.since if before else change.since, change.severity)
-            worse = before is not None and (before.severity, change.severity) == ("WARN", "ERROR")
+            since = before.since if before else change.since
+            self.state.red[key] = Red(since, change.severity, parts)
+            worse = before is not None and (
+                (before.severity, change.severity) == ("WARN", "ERROR")
+                or bool(parts - before.parts)
+            )
             if before is not None and not worse:
                 return None
             return change if before is None else _since(change, before)

@@ -21,7 +21,7 @@ import dagster as dg
 
 from billing_lake.assets.delivery import observed
 from billing_lake.assets.export import Export
-from billing_lake.checks import freshness
+from billing_lake.checks import freshness, readable
 from billing_lake.checks.evaluations import Verdict
 from billing_lake.deployments import Lake
 from billing_lake.domain.deliveries import Delivery, Findings
@@ -62,19 +62,31 @@ class Cursor:
         looks: Deliveries that have to be seen again, by billing period.
         observed: Identity of the delivery that was last observed, by billing period.
         stale: What was last said of the open month's age: the month, the delivery and how bad it was; empty while all is well.
+        unread: Since when each month has had no delivery that can be read.
+        unreadable: Fingerprint of what was last said of those; empty while all is well.
     """
 
     looks: Mapping[str, Look] = field(default_factory=dict)
     observed: Mapping[str, str] = field(default_factory=dict)
     stale: str = ""
+    unread: Mapping[str, datetime] = field(default_factory=dict)
+    unreadable: str = ""
 
     def to_json(self) -> str:
-        """Return it as text: `{"looks": {"2025-03": {"identity": …, "since": …}}, "observed": {"2025-03": …}, "stale": …}`."""
+        """Return it as text: `{"looks": {"2025-03": {"identity": …, "since": …}}, "observed": {"2025-03": …}, …}`."""
         looks = {
             period: {"identity": seen.identity, "since": seen.since.isoformat()}
             for period, seen in sorted(self.looks.items())
         }
-        return json.dumps({"looks": looks, "observed": self.observed, "stale": self.stale})
+        return json.dumps(
+            {
+                "looks": looks,
+                "observed": self.observed,
+                "stale": self.stale,
+                "unread": {place: one.isoformat() for place, one in self.unread.items()},
+                "unreadable": self.unreadable,
+            }
+        )
 
     @classmethod
     def from_json(cls, text: str) -> Cursor:
@@ -87,6 +99,8 @@ class Cursor:
             },
             observed={period: str(one) for period, one in value.get("observed", {}).items()},
             stale=str(value.get("stale", "")),
+            unread={place: _read_moment(one) for place, one in value.get("unread", {}).items()},
+            unreadable=str(value.get("unreadable", "")),
         )
 
 
@@ -113,6 +127,7 @@ class Tick:
         alarms: What a person has to do something about.
         freshness: Whether the open month is delivered still; None where nothing is expected.
         stale: What there is to remember of that; see `Cursor`.
+        findings: All that is in the folder.
     """
 
     found: dict[str, Delivery] = field(default_factory=dict)
@@ -123,6 +138,7 @@ class Tick:
     alarms: list[str] = field(default_factory=list)
     freshness: Verdict | None = None
     stale: str = ""
+    findings: Findings = field(default_factory=Findings)
 
 
 def decide(
@@ -148,7 +164,7 @@ def decide(
         quiet_seconds: For how long a delivery has to stay the same where nothing else says that it is finished.
         now: The present.
     """
-    tick, allowed, quiet = Tick(), set(periods), timedelta(seconds=quiet_seconds)
+    tick, allowed, quiet = Tick(findings=findings), set(periods), timedelta(seconds=quiet_seconds)
     tick.found = {
         period: delivery
         for period, delivery in sorted(findings.deliveries.items())
@@ -275,7 +291,7 @@ def build_new_reports(
             f"Asks for a run for each billing period whose tables do not hold the delivery of {export.name} that is in "
             f"storage, newest billing period first, at most {runs_per_tick} a tick. A run that failed is asked for again, "
             f"{MOST_ATTEMPTS} times at most, if its reason may pass. Each new delivery is noted as an observation of the asset "
-            "`delivery`, and the check `freshness` is judged."
+            "`delivery`, and the checks `freshness` and `readable` are judged."
         ),
     )
     def new_reports(
@@ -285,6 +301,15 @@ def build_new_reports(
         tick = look(
             export, billing_lake, context.instance, cursor.looks, limit=runs_per_tick, now=now
         )
+        unread = readable.since(export, tick.findings, cursor.unread, now)
+        failing = readable.failing(export, tick.findings, unread, now)
+        verdict = readable.judge(export, tick.findings, failing)
+        unreadable = readable.mark(verdict)
+        events = list(_events(export, context.instance, tick, cursor, period_of(now)))
+        if unreadable != cursor.unreadable or (
+            verdict.passed and readable.is_over(context.instance, export, unread)
+        ):
+            events.append(readable.evaluated(export, verdict))
         for alarm in tick.alarms:
             context.log.error("%s", alarm)
         for note in tick.notes:
@@ -302,8 +327,10 @@ def build_new_reports(
                 looks=tick.looks,
                 observed={period: one.identity for period, one in tick.found.items()},
                 stale=tick.stale,
+                unread=unread,
+                unreadable=unreadable,
             ).to_json(),
-            asset_events=list(_events(export, context.instance, tick, cursor, period_of(now))),
+            asset_events=events,
         )
 
     return new_reports

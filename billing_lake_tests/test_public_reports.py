@@ -31,7 +31,11 @@ SPARK = pytest.param(
 )
 
 
-@pytest.fixture(params=["polars", SPARK, "glue"])
+# The program is Spark's; test_formats_agree.py has a month of each format on Glue.
+GLUE = pytest.param("glue", marks=pytest.mark.every_variant)
+
+
+@pytest.fixture(params=["polars", SPARK, GLUE])
 def make(request: pytest.FixtureRequest) -> Callable[..., SampleLake]:
     """Make lakes that one of the engines loads."""
     if request.param == "glue":

@@ -33,7 +33,7 @@ _MOST = 20
 
 
 @dataclass
-class Verdict:
+class Comparison:
     """What is said of one pair of exports, or of all of them.
 
     Attributes:
@@ -47,31 +47,31 @@ class Verdict:
     rows: list[Row] = field(default_factory=list)
 
 
-def reconcile(lake: Lake, sql: TableSql, exports: Sequence[Export]) -> Verdict:
+def reconcile(lake: Lake, sql: TableSql, exports: Sequence[Export]) -> Comparison:
     """Compare each of ``exports`` that names another one with that one."""
-    verdict = Verdict()
+    comparison = Comparison()
     for one in sorted(exports, key=lambda export: export.name):
         if not one.reconcile:
             continue
         others = {export.name: export for export in exports if export is not one}
         other = others.get(one.reconcile)
         if other is None:
-            verdict.passed = False
-            verdict.texts.append(
+            comparison.passed = False
+            comparison.texts.append(
                 f"`reconcile` of {one.name} names {shown(one.reconcile)}, which is no other export"
                 f"{close_to(one.reconcile, others)}"
             )
             continue
         months = reconciled(lake, sql, one, other, most=_MOST)
         if months is None:
-            verdict.texts.append(f"{one.name} and {other.name} are not both loaded yet")
+            comparison.texts.append(f"{one.name} and {other.name} are not both loaded yet")
         else:
-            _judge(verdict, one.name, other.name, months)
-    verdict.rows.sort(key=lambda row: abs(row[-1]), reverse=True)
-    return verdict
+            _judge(comparison, one.name, other.name, months)
+    comparison.rows.sort(key=lambda row: abs(row[-1]), reverse=True)
+    return comparison
 
 
-def _judge(verdict: Verdict, here: str, there: str, months: Sequence[PayerMonth]) -> None:
+def _judge(comparison: Comparison, here: str, there: str, months: Sequence[PayerMonth]) -> None:
     both = [month for month in months if month.in_both]
     groups = sum(month.groups for month in both)
     what = "sums by payer, month, account, service and currency"
@@ -80,25 +80,25 @@ def _judge(verdict: Verdict, here: str, there: str, months: Sequence[PayerMonth]
         here: [month for month in months if not month.in_there],
         there: [month for month in months if not month.in_here],
     }
-    strangers = {month.period for month in alone[here]} & {month.period for month in alone[there]}
+    apart = {month.period for month in alone[here]} & {month.period for month in alone[there]}
     if differing:
         number = sum(month.differing for month in differing)
         periods = named(sorted({month.period for month in differing}))
         text = f"{here} and {there} differ in {number:,} of {groups:,} {what}: {periods}"
     elif both:
         text = f"{here} and {there} agree in {groups:,} {what}"
-    elif strangers:
-        text = f"{here} and {there} have no payer in common: {named(sorted(strangers))}"
+    elif apart:
+        text = f"{here} and {there} have no payer in common: {named(sorted(apart))}"
     else:
         text = f"{here} and {there} have no month in common yet"
-    verdict.passed &= not differing and (bool(both) or not strangers)
-    told = [
+    comparison.passed &= not differing and (bool(both) or not apart)
+    of_one = [
         f"only {name} has {named([f'{one.period} of {one.payer or _NOBODY}' for one in found])}"
         for name, found in alone.items()
         if found
     ]
-    verdict.texts.append("; ".join([text, *told]))
-    verdict.rows += [
+    comparison.texts.append("; ".join([text, *of_one]))
+    comparison.rows += [
         (
             f"{here}, {there}",
             month.period,

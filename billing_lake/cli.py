@@ -13,10 +13,10 @@ from billing_lake.commands.demo import demo
 from billing_lake.commands.inspect import inspect_command
 from billing_lake.commands.instance import dagster_home
 from billing_lake.commands.load import load_command
+from billing_lake.commands.months import months, restatements
 from billing_lake.commands.query import query
 from billing_lake.commands.relocate import relocate
 from billing_lake.commands.sample import sample
-from billing_lake.commands.story import months, restatements
 from billing_lake.commands.terminal import PanelGroup
 
 

@@ -132,5 +132,5 @@ def _value(kept: Mapping[str, Any]) -> Value:
     value = _KINDS[kept["kind"]].from_json(kept["value"])
     if isinstance(value, Crawl) and "format" not in kept:
         # There was one format then.
-        return replace(value, source=DEFAULT.meaning(value.source))
+        return replace(value, source=DEFAULT.with_roles(value.source))
     return value

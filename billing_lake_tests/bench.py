@@ -148,7 +148,7 @@ def _report_story(home: Path, options: argparse.Namespace) -> None:
 
 
 def _story_share(home: Path) -> dict[str, Any]:
-    from billing_lake.loads.story import Ledger
+    from billing_lake.loads.ledger import Ledger
 
     spent, record = 0.0, Ledger.record
 

@@ -158,7 +158,7 @@ def _bill(home: Path, format_: str) -> Callable[[], None]:
 
     lake, _, _, _ = source_of(home, format_)
     form = format_named(format_)
-    table = form.meaning(lake.iceberg.files("bench.encode", PeriodKey("bench", PERIOD)))
+    table = form.with_roles(lake.iceberg.files("bench.encode", PeriodKey("bench", PERIOD)))
     cost = next(iter(form.headline_costs))
     tags = form.tags(one.name for one in table.columns)
     rows = lake.reader.profile(replace(table, columns=table.columns[:1])).rows

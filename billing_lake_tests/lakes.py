@@ -139,7 +139,7 @@ class SampleLake:
             "s3_table": self.lake.s3_tables,
         }
         source = catalogs[output].files(self.table, PeriodKey(self.name, period))
-        return self.lake.reader.profile(self.component.export.format.meaning(source))
+        return self.lake.reader.profile(self.component.export.format.with_roles(source))
 
 
 @dataclass(frozen=True)

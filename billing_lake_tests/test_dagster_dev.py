@@ -158,7 +158,7 @@ def test_a_delivery_is_loaded_by_the_daemon_and_cancelling_its_run_stops_the_glu
     assert glue_runs() == ["STOPPED", "SUCCEEDED", "SUCCEEDED"]
     for catalog in (lake.lake.hive, lake.lake.iceberg, lake.lake.s3_tables):
         source = catalog.files(TABLE, PeriodKey(EXPORT, "2025-03"))
-        assert figures(lake.lake.reader.profile(LEGACY_CUR.meaning(source))) == figures(delivery)
+        assert figures(lake.lake.reader.profile(LEGACY_CUR.with_roles(source))) == figures(delivery)
 
 
 BACKFILL = """mutation($params: LaunchBackfillParams!) {

@@ -272,7 +272,7 @@ def test_static_files_are_a_table_of_their_own(make_lake: Make) -> None:
     assert result.success
     assert failed(verdicts(result)) == []
     source = lake.lake.iceberg.files(f"{lake.table}_static", PeriodKey(EXPORT, "2025-01"))
-    assert figures(lake.lake.reader.profile(LEGACY_CUR.meaning(source))) == figures(delivery)
+    assert figures(lake.lake.reader.profile(LEGACY_CUR.with_roles(source))) == figures(delivery)
 
 
 @pytest.mark.parametrize(

@@ -26,11 +26,11 @@ from dagster._core.storage.tags import PARTITION_NAME_TAG
 
 from billing_lake.components import BillingExport
 from billing_lake.deployments import LocalLake
+from billing_lake.domain.ledger import LedgerRow
 from billing_lake.domain.periods import bounds, period_of
-from billing_lake.domain.story import LedgerRow
 from billing_lake.formats.legacy_cur.costs import UNBLENDED
+from billing_lake.loads.ledger import Ledger
 from billing_lake.loads.months import net, restatements
-from billing_lake.loads.story import Ledger
 from billing_lake_tests.alerts.services import UI, Webhook
 from billing_lake_tests.daemons import Machine
 from billing_lake_tests.lakes import NO_CAPTURE

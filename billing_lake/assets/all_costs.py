@@ -21,7 +21,7 @@ def build_all_costs(exports: Sequence[Export]) -> dg.AssetsDefinition:
 
     @dg.asset(
         key=ALL_COSTS_KEY,
-        deps=[one.table_key(one.story_output) for one in counted],
+        deps=[one.table_key(one.ledger_output) for one in counted],
         group_name=ALL_COSTS,
         kinds={"view"},
         dagster_type=cast("dg.DagsterType", dg.Nothing),

@@ -85,7 +85,7 @@ class Export(exports.Export):
         """Return the key of the asset that loads ``output``."""
         return self.key(TABLE_ASSETS[output])
 
-    def way_to(self, asset: str) -> tuple[str, ...]:
+    def steps_up_to(self, asset: str) -> tuple[str, ...]:
         """Return the assets that one of its partitioned assets builds on, in order, that one included."""
         first = TABLE_ASSETS[self.outputs[0]]
         way = ("raw_reports", "crawler_table", first)

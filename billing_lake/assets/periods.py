@@ -16,12 +16,12 @@ from dagster._core.definitions.source_asset import (
 )
 
 from billing_lake.assets.export import Export
-from billing_lake.assets.left_out import (
-    LeftOut,
+from billing_lake.assets.omitted_periods import (
+    OmittedPeriod,
     describe,
     facts_of_error,
-    keep_as_they_are,
-    left_out,
+    keep_skipped_periods_unchanged,
+    omitted_periods,
     raise_failures,
 )
 from billing_lake.aws.errors import is_transient
@@ -67,7 +67,7 @@ def each_period(
     """
     asset = context.asset_key.path[-1]
     periods = list(context.partition_keys)
-    before = left_out(context, export, asset)
+    before = omitted_periods(context, export, asset)
     for period in periods:
         if period in before:
             context.log.info("%s is left out: %s", period, before[period].reason)
@@ -78,17 +78,19 @@ def each_period(
             context.add_asset_metadata(outcome.metadata, partition_key=period)
         yield dg.Output(None)
         return
-    left = before | {one.period: one for one in step.left_out}
+    left = before | {one.period: one for one in step.omitted}
     skipped = [period for period in periods if period in left and not left[period].failed]
     if len(skipped) < len(periods):
-        keep_as_they_are(context, skipped, [one.period for one in left.values() if one.failed])
+        keep_skipped_periods_unchanged(
+            context, skipped, [one.period for one in left.values() if one.failed]
+        )
     for period, outcome in step.done.items():
         yield dg.AssetMaterialization(
             context.asset_key, partition=period, metadata=outcome.metadata
         )
     if len(step.errors) == len(periods):
         raise _failure(step.errors) from next(iter(step.errors.values()))
-    for one in step.left_out:
+    for one in step.omitted:
         yield one.observation
     yield dg.Output(None, metadata={NO_EVENTS: True})
     raise_failures(context, export, asset, periods)
@@ -108,7 +110,7 @@ class _Step(Generic[ValueT]):
         self._work: Callable[[str], Outcome[ValueT]] = work
         self.done: dict[str, Outcome[ValueT]] = {}
         self.errors: dict[str, Exception] = {}
-        self.left_out: list[LeftOut] = []
+        self.omitted: list[OmittedPeriod] = []
 
     def run(self, periods: list[str]) -> None:
         """Work on ``periods``; where another writer won or AWS was busy, again after all the others."""
@@ -148,8 +150,8 @@ class _Step(Generic[ValueT]):
 
     def _leave_out(self, period: str, reason: str, *, failed: bool, **facts: Any) -> None:
         key = self._context.asset_key
-        self.left_out.append(
-            LeftOut(key=key, period=period, failed=failed, reason=reason, facts=facts)
+        self.omitted.append(
+            OmittedPeriod(key=key, period=period, failed=failed, reason=reason, facts=facts)
         )
 
 

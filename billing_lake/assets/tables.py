@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 import dagster as dg
 
 from billing_lake.assets.export import ENGINE_POOL, Export
+from billing_lake.assets.ledger import materializations
 from billing_lake.assets.metadata import (
     PREVIEW_ROWS,
     column_schema,
@@ -16,7 +17,6 @@ from billing_lake.assets.metadata import (
 )
 from billing_lake.assets.periods import Event, Outcome, each_period
 from billing_lake.assets.progress import progress
-from billing_lake.assets.story import materializations
 from billing_lake.deployments import Lake
 from billing_lake.domain.crawls import Crawl
 from billing_lake.domain.errors import BillingLakeError

@@ -15,19 +15,19 @@ from typing import Any
 import dagster as dg
 
 from billing_lake.assets.export import Export
-from billing_lake.assets.story import changes_table
+from billing_lake.assets.ledger import changes_table
 from billing_lake.checks import freshness
 from billing_lake.checks.evaluations import Verdict
 from billing_lake.checks.reasons import ROWS, money, named, offending, share
 from billing_lake.deployments import Lake
 from billing_lake.domain.bill import Bill, Limits, TagKeys
 from billing_lake.domain.errors import SnapshotGoneError, shown
+from billing_lake.domain.ledger import LedgerRow
 from billing_lake.domain.periods import bounds
 from billing_lake.domain.profiles import EXACT
 from billing_lake.domain.sources import Source
-from billing_lake.domain.story import LedgerRow
+from billing_lake.loads.ledger import Ledger
 from billing_lake.loads.ledger_rows import delivered_at
-from billing_lake.loads.story import Ledger
 
 _ONE = timedelta(days=1)
 
@@ -115,7 +115,7 @@ class BillChecks:
             return self._good("this is the month's first delivery")
         before = self._deliveries[-1]
         try:
-            files = self._export.format.meaning(self._ledger.files(before))
+            files = self._export.format.with_roles(self._ledger.files(before))
         except SnapshotGoneError as gone:
             return self._good(f"the delivery before cannot be compared any more: {gone.what}")
         old = self._lake.reader.bill(files, self._cost, figures=("days",)).days
@@ -178,7 +178,7 @@ class BillChecks:
         if closed is None:
             return self._good("no earlier delivery closed the month")
         try:
-            files = self._export.format.meaning(self._ledger.files(closed))
+            files = self._export.format.with_roles(self._ledger.files(closed))
         except SnapshotGoneError as gone:
             return self._verdict(
                 passed=False, text=f"the closed month cannot be compared any more: {gone.what}"

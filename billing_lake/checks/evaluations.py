@@ -20,14 +20,14 @@ from dagster._core.storage.asset_check_execution_record import (
 )
 
 from billing_lake.assets.export import Export
-from billing_lake.assets.left_out import (
+from billing_lake.assets.omitted_periods import (
     PASSES,
-    LeftOut,
+    OmittedPeriod,
     describe,
     is_failing,
     is_last,
-    left_out,
     nothing_to_check,
+    omitted_periods,
     raise_failures,
 )
 from billing_lake.assets.periods import named_failures
@@ -52,7 +52,7 @@ class Verdict:
         description: What was found, in words.
         metadata: What was found, in figures and tables.
         severity: How bad it is where it did not pass; where it did, whether there is something to tell.
-        is_left_out: Whether nothing was judged, on purpose. Dagster then shows the check as skipped, unless the run fails: what was
+        is_omitted: Whether nothing was judged, on purpose. Dagster then shows the check as skipped, unless the run fails: what was
             planned and says nothing would be red.
     """
 
@@ -60,7 +60,7 @@ class Verdict:
     description: str
     metadata: Mapping[str, Any] = field(default_factory=dict)
     severity: dg.AssetCheckSeverity = dg.AssetCheckSeverity.ERROR
-    is_left_out: bool = False
+    is_omitted: bool = False
 
     @property
     def is_red(self) -> bool:
@@ -131,7 +131,7 @@ class Checks:
         found = {period: _judged(self.judge, period, names, made) for period in periods}
         for spec in selected:
             of_check = {period: verdicts[spec.name] for period, verdicts in found.items()}
-            judged = {period: one for period, one in of_check.items() if not one.is_left_out}
+            judged = {period: one for period, one in of_check.items() if not one.is_omitted}
             if of_check and not judged:
                 for one in of_check.values():
                     context.log.info(one.description)
@@ -146,7 +146,7 @@ class Checks:
         periods: Sequence[str],
     ) -> Iterator[Event]:
         key = self.export.key(self.asset)
-        missed = left_out(context, self.export, self.asset) if _periods(context) else {}
+        missed = omitted_periods(context, self.export, self.asset) if _periods(context) else {}
         fails = is_failing(context)
         refused: dict[str, Verdict] = {}
         gates: list[tuple[dg.AssetCheckSpec, str, Verdict, Made]] = []
@@ -159,7 +159,7 @@ class Checks:
             verdicts = _judged(self.judge, period, [spec.name for spec in selected], made)
             for spec in selected:
                 verdict = verdicts[spec.name]
-                if verdict.is_left_out and not fails:
+                if verdict.is_omitted and not fails:
                     context.log.info(verdict.description)
                     continue
                 if spec.blocking and not verdict.passed:
@@ -174,7 +174,7 @@ class Checks:
         for period, verdict in refused.items() if partly else ():
             reason = verdict.description.removeprefix(f"{period}: ")
             facts = {"error": SchemaChangeError.__name__, PASSES: SchemaChangeError.passes}
-            yield LeftOut(
+            yield OmittedPeriod(
                 key=key, period=period, failed=True, reason=reason, facts=facts
             ).observation
 
@@ -182,7 +182,7 @@ class Checks:
         self,
         context: dg.AssetCheckExecutionContext,
         selected: Sequence[dg.AssetCheckSpec],
-        skipped: LeftOut,
+        skipped: OmittedPeriod,
         *,
         fails: bool,
     ) -> Iterator[dg.AssetCheckEvaluation]:

@@ -18,8 +18,8 @@ from billing_lake.domain.bill import Limits
 from billing_lake.domain.column_names import BILLING_PERIOD
 from billing_lake.domain.deliveries import Delivery
 from billing_lake.domain.periods import bounds, period_of
+from billing_lake.loads.ledger import Ledger
 from billing_lake.loads.ledger_rows import delivered_at
-from billing_lake.loads.story import Ledger
 
 NAME = "freshness"
 
@@ -100,7 +100,7 @@ def evaluated(
     export: Export, instance: dg.DagsterInstance, period: str, verdict: Verdict
 ) -> dg.AssetCheckEvaluation:
     """Return what the check says outside of a run."""
-    key = export.table_key(export.story_output)
+    key = export.table_key(export.ledger_output)
     records = instance.fetch_materializations(
         dg.AssetRecordsFilter(asset_key=key, asset_partitions=[period]), limit=1
     ).records

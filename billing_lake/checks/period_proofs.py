@@ -162,7 +162,7 @@ class PeriodProofs:
                 f"No cell was compared: the delivery has {size // _MEGABYTE:,} MB, more than `same_content_up_to_mb`. Run "
                 f"{SAME_CONTENT} by itself to compare them"
             )
-            return replace(not_compared(self.period, text), is_left_out=True)
+            return replace(not_compared(self.period, text), is_omitted=True)
         verdict = compare_content(self.reader, self.period, crawl, self.source)
         if verdict.is_red and not crawl.content:
             # What lies in an object store was not compared with what was loaded while it was read.

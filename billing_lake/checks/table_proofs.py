@@ -46,7 +46,7 @@ def build_table_proofs(export: Export, output: TableOutput) -> dg.AssetChecksDef
         expected="crawler_table",
         partitions=export.partitions,
         # One table is enough to ask what is on the bill; the proofs say that the others are equal.
-        on_bill=reasons.DESCRIPTIONS if output == export.story_output else {},
+        on_bill=reasons.DESCRIPTIONS if output == export.ledger_output else {},
     )
 
 
@@ -191,7 +191,7 @@ class _TableProofs:
         *,
         in_load: bool,
     ) -> Mapping[str, Verdict]:
-        table = self._export.format.meaning(source)
+        table = self._export.format.with_roles(source)
         most = self._export.same_content_up_to_mb * _MEGABYTE if in_load else None
         proofs = PeriodProofs(self._lake.reader, period, expected, table, most, self._verify)
         delivery = None if expected.crawl is None else expected.crawl.delivery

@@ -54,7 +54,7 @@ def demo(rows: int) -> None:
         out.print("[bold]Billing Lake[/]: three months of sample deliveries, loaded and proved")
         with out.status("Starting Dagster …"):
             asked, own, landing = dict(os.environ), own_home(), own_landing()
-            _hurry_spark()
+            _compile_lightly()
             lake = _open(own)
         log = lake.home / LOG
         with log.open("w", encoding="utf-8") as file, ExitStack() as quiet:
@@ -98,7 +98,7 @@ def _open(own: Path) -> LocalLake:
     return lake
 
 
-def _hurry_spark() -> None:
+def _compile_lightly() -> None:
     """Have the JVM of a demo compile lightly: its months are over before the optimising compiler has earned what it costs."""
     from billing_lake.deployments import chosen_deployment
 

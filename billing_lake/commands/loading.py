@@ -138,7 +138,7 @@ class Loading:
 
     def _prove(self, export: Export, crawl: Crawl) -> Iterator[tuple[str, Proved]]:
         for table in tables_of(self._lake, export):
-            source = export.format.meaning(table.files(crawl.delivery.period))
+            source = export.format.with_roles(table.files(crawl.delivery.period))
             profile = self._lake.reader.profile(source)
             yield table.output, Proved(rows=profile.rows, equal=not compare(crawl.profile, profile))
 

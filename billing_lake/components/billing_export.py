@@ -11,8 +11,8 @@ from billing_lake.assets.crawler_table import build_crawler_table
 from billing_lake.assets.delivery import build_delivery
 from billing_lake.assets.export import Export
 from billing_lake.assets.iceberg_static import build_iceberg_static
+from billing_lake.assets.ledger import build_ledger
 from billing_lake.assets.raw_reports import build_raw_reports
-from billing_lake.assets.story import build_story
 from billing_lake.assets.tables import build_table
 from billing_lake.checks.all_costs import build_all_costs_checks
 from billing_lake.checks.readable import build_readable
@@ -159,7 +159,7 @@ class BillingExport(dg.Component, ExportSettings):
                 build_raw_reports(export),
                 build_crawler_table(export),
                 *(build_table(export, output) for output in export.outputs),
-                *build_story(export),
+                *build_ledger(export),
                 *([build_iceberg_static(export, self.static_files)] if static else []),
             ],
             asset_checks=[

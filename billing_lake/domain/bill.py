@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields
 from datetime import datetime
 from decimal import Decimal
 
-from billing_lake.domain.story import Amount
+from billing_lake.domain.ledger import Amount
 
 Day = tuple[str | None, str | None, str | None]
 """Day of usage (`YYYY-MM-DD`), service and currency."""

@@ -7,11 +7,11 @@ from typing import Protocol
 
 from billing_lake.domain.bill import Bill, Charges, TagKeys
 from billing_lake.domain.content import Content
+from billing_lake.domain.ledger import Amount
 from billing_lake.domain.profiles import Profile
 from billing_lake.domain.quality import Quality
 from billing_lake.domain.schemas import Column
 from billing_lake.domain.sources import EncodedFile, EncodeTarget, Source
-from billing_lake.domain.story import Amount
 
 Log = Callable[[str], None]
 """Takes a line about progress."""

@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from billing_lake.domain.bill import Bill, Charges, TagKeys
-from billing_lake.domain.story import Amount
+from billing_lake.domain.ledger import Amount
 from billing_lake.domain.types import DECIMAL, STRING, TIMESTAMP, Map, Type
 from billing_lake.engines.cell_counts import row_groups
 from billing_lake.engines.polars_parsing import filled

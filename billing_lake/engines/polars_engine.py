@@ -17,11 +17,11 @@ from billing_lake.files.local import LocalFiles
 if TYPE_CHECKING:
     from billing_lake.domain.bill import Bill, TagKeys
     from billing_lake.domain.content import Content
+    from billing_lake.domain.ledger import Amount
     from billing_lake.domain.profiles import Profile
     from billing_lake.domain.quality import Quality
     from billing_lake.domain.schemas import Column
     from billing_lake.domain.sources import EncodedFile, EncodeTarget, Source
-    from billing_lake.domain.story import Amount
     from billing_lake.engines.base import Log
     from billing_lake.engines.polars_access import Access
     from billing_lake.files.base import Files

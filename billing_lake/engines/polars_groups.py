@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from billing_lake.domain.ledger import Amount
 from billing_lake.domain.profiles import too_large
-from billing_lake.domain.story import Amount
 from billing_lake.domain.types import DECIMAL, STRING
 from billing_lake.engines.polars_parsing import filled
 from billing_lake.engines.polars_tables import collect, scan

@@ -170,7 +170,7 @@ class Format:
         compression: Compression = "gzip",
     ) -> Source:
         """Return report files of this format as an engine takes them."""
-        return self.meaning(
+        return self.with_roles(
             Source(
                 container=container,
                 compression=compression,
@@ -179,7 +179,7 @@ class Format:
             )
         )
 
-    def meaning(self, source: Source) -> Source:
+    def with_roles(self, source: Source) -> Source:
         """Return ``source`` with what its columns mean in this format; the files of a table do not say so themselves."""
         costs = tuple(column.name for column in source.columns if self.is_cost(column.name))
         return replace(source, roles=self.roles, costs=costs, nulls=self.nulls)

@@ -34,9 +34,9 @@ from billing_lake.formats.recognition import refuse_other_format
 from billing_lake.formats.registry import format_named
 from billing_lake.landing.base import Storage
 from billing_lake.landing.errors import naming_errors
-from billing_lake.landing.looking import Looked, listed, manifest_of
 from billing_lake.landing.loose import MAX_IGNORED, look_loose
-from billing_lake.landing.places import astray, foreign_files, missing_folder
+from billing_lake.landing.nothing_found import astray, foreign_files, missing_folder
+from billing_lake.landing.pinned_files import Looked, listed, manifest_of
 from billing_lake.landing.report_headers import columns_of, header_of, promised
 
 _MAX_PERIODS = 24

@@ -30,7 +30,7 @@ from billing_lake.formats.layouts import Loose
 from billing_lake.formats.locations import ExportLocation
 from billing_lake.formats.recognition import kind_of_tree, several_deliveries
 from billing_lake.landing.base import Storage
-from billing_lake.landing.looking import Looked, digest, ending, listed, stated_periods
+from billing_lake.landing.pinned_files import Looked, digest, ending, listed, stated_periods
 
 MAX_IGNORED = 20
 """Most keys that a delivery names as ignored."""

@@ -27,12 +27,12 @@ class Figures:
 
 def part_of(lake: Lake, export: Export) -> Part | None:
     """Return where the rows of ``export`` are read from; None where it has no table yet."""
-    if table_of(lake, export, export.story_output).fields() is None:
+    if table_of(lake, export, export.ledger_output).fields() is None:
         return None
     return Part(
         export=export.name,
         format=export.format.name,
-        catalog=_CATALOGS[export.story_output],
+        catalog=_CATALOGS[export.ledger_output],
         table=export.table,
     )
 

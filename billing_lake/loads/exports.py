@@ -66,7 +66,7 @@ class Export:
         return f"{self.namespace}.{self.name}"
 
     @property
-    def story_output(self) -> TableOutput:
+    def ledger_output(self) -> TableOutput:
         """The output from whose table the story of a month is read: one that keeps its snapshots, where there is one."""
         return next(one for one in ("iceberg", "s3_table", "hive") if one in self.outputs)
 

@@ -12,9 +12,9 @@ from billing_lake.deployments.base import Lake
 from billing_lake.domain.column_names import LAKE_COLUMNS
 from billing_lake.domain.crawls import Crawl
 from billing_lake.domain.deliveries import Delivery
+from billing_lake.domain.ledger import Amount, LedgerRow
 from billing_lake.domain.profiles import Profile
 from billing_lake.domain.sources import Encoded, PeriodKey, Source
-from billing_lake.domain.story import Amount, LedgerRow
 from billing_lake.loads.exports import TABLE_ASSETS, Export, Table, table_of
 from billing_lake.tables.base import RUN_PROPERTY, VERSION_PROPERTY, Commit
 from billing_lake.tables.iceberg_columns import fields_of
@@ -47,7 +47,7 @@ class Rows:
     @property
     def table(self) -> Table:
         """The table whose rows are compared and counted."""
-        return table_of(self.lake, self.export, self.export.story_output)
+        return table_of(self.lake, self.export, self.export.ledger_output)
 
     def groups(self, source: Source) -> Mapping[Any, Amount]:
         """Total the cost of a table's files by account, service, charge type and currency."""
@@ -69,7 +69,7 @@ class Rows:
         if (
             commit is not None
             and commit.generation is not None
-            and self.export.story_output == "hive"
+            and self.export.ledger_output == "hive"
         ):
             found.snapshots[self.table.asset] = commit.generation
         profile = self._profile(period) if crawl is None else crawl.profile
@@ -122,11 +122,11 @@ class Rows:
             if snapshot is None:
                 continue
             found.snapshots[TABLE_ASSETS[output]] = str(snapshot.snapshot_id)
-            if output == self.export.story_output:
+            if output == self.export.ledger_output:
                 found.at = datetime.fromtimestamp(snapshot.timestamp_ms / 1000, timezone.utc)
                 found.recorded = recorded_about(snapshot, key) or {}
                 found.opened = opened
-        if self.export.story_output == "hive":
+        if self.export.ledger_output == "hive":
             kept = self.lake.values.find(self.export.path(self.table.asset), period)
             if kept is not None and isinstance(kept.value, Encoded) and kept.value.files:
                 found.snapshots[self.table.asset] = kept.value.files[0].uri.rpartition("/")[0]
@@ -146,13 +146,13 @@ class Rows:
         return added, names(have - delivered)
 
     def _issuers(self, period: str) -> dict[str, int]:
-        meaning = self.export.format.meaning(self.table.files(period))
+        meaning = self.export.format.with_roles(self.table.files(period))
         found = self.lake.reader.groups(meaning, (meaning.roles.issuer,), self._cost)
         return {key[0]: one.items for key, one in found.items() if key[0] is not None}
 
     def _profile(self, period: str) -> Profile:
         """Total what the table holds: its costs, currencies, invoices and usage, and no other column."""
-        meaning = self.export.format.meaning(self.table.files(period))
+        meaning = self.export.format.with_roles(self.table.files(period))
         roles = meaning.roles
         wanted = {*meaning.costs, roles.currency, roles.invoice, roles.usage_start, *LAKE_COLUMNS}
         columns = tuple(one for one in meaning.columns if one.name in wanted)

@@ -27,8 +27,8 @@ from billing_lake.domain.sources import Encoded, EncodedFile, EncodeTarget
 from billing_lake.engines.base import Engine, Log, facts_of
 from billing_lake.landing.deliveries import verify_unchanged
 from billing_lake.loads.exports import TABLE_ASSETS, Export, Table, TableOutput, table_of
+from billing_lake.loads.ledger import Ledger, Recorded
 from billing_lake.loads.ledger_rows import delivery_properties
-from billing_lake.loads.story import Ledger, Recorded
 from billing_lake.tables.base import BEFORE, RUN_PROPERTY, VERSION_PROPERTY, Commit
 
 

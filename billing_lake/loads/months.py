@@ -10,10 +10,10 @@ from typing import Any
 
 from billing_lake.deployments.base import Lake
 from billing_lake.domain.errors import TableError, shown
+from billing_lake.domain.ledger import LedgerRow, MonthState, in_order
 from billing_lake.domain.periods import bounds
 from billing_lake.domain.profiles import EXACT
-from billing_lake.domain.story import LedgerRow, MonthState, in_order
-from billing_lake.loads.story import LEDGER, RESTATEMENTS
+from billing_lake.loads.ledger import LEDGER, RESTATEMENTS
 from billing_lake.tables.iceberg_rows import read_rows
 
 _FOCUS_STATUS: Mapping[MonthState, str] = {

@@ -25,7 +25,7 @@ def prove(lake: Lake, export: Export, crawl: Crawl, files: Source) -> None:
         ProofError: A figure differs.
         TableError: A file is missing or unreadable.
     """
-    found = lake.reader.profile(export.format.meaning(files))
+    found = lake.reader.profile(export.format.with_roles(files))
     differences = compare(crawl.profile, found)
     if differences:
         listed = "; ".join(

@@ -32,9 +32,9 @@ from billing_lake.engines.base import Engine, Log
 from billing_lake.landing.deliveries import find_deliveries
 from billing_lake.loads.crawl import crawl_delivery
 from billing_lake.loads.exports import Export, Table, tables_of
+from billing_lake.loads.ledger import Ledger
 from billing_lake.loads.load import commit_properties, encode
 from billing_lake.loads.prove import prove
-from billing_lake.loads.story import Ledger
 from billing_lake.tables.base import Commit
 
 _ATTEMPTS = 5

@@ -17,7 +17,7 @@ from dagster._core.storage.tags import (
 )
 
 from billing_lake.assets.export import Export
-from billing_lake.assets.left_out import PASSES
+from billing_lake.assets.omitted_periods import PASSES
 from billing_lake.domain.deliveries import Delivery
 from billing_lake.domain.errors import shown
 from billing_lake.jobs.load import load_job_name

@@ -22,9 +22,9 @@ from billing_lake.aws.errors import error_code
 from billing_lake.domain.errors import ConfigurationError, CrawlerError, StorageWriteError, shown
 from billing_lake.tables.attempts import backoff
 from billing_lake.tables.glue_api import AlreadyThere, Busy, GlueApi, NotThere
-from billing_lake.tables.glue_crawler_traces import (
+from billing_lake.tables.glue_crawler_cleanup import (
     DESCRIPTION,
-    CrawlerTraces,
+    CrawlerCleanup,
     abandoned_crawlers,
     new_crawler_name,
 )
@@ -81,7 +81,7 @@ class GlueCrawler:
         self.name = new_crawler_name(name)
         self._api = api
         self._database = database
-        self._traces = CrawlerTraces(
+        self._cleanup = CrawlerCleanup(
             api, database, self.name, patience=waits.stop, pause=min(waits.poll, 2.0)
         )
         self._role = role
@@ -108,7 +108,7 @@ class GlueCrawler:
             self._crawl(folder, excluded, csv=csv)
             yield self._found(folder)
         finally:
-            self._traces.remove()
+            self._cleanup.remove()
 
     def _crawl(self, folder: str, excluded: Sequence[str], *, csv: bool) -> None:
         try:
@@ -144,7 +144,7 @@ class GlueCrawler:
             "DatabaseName": self._database,
             "Description": DESCRIPTION,
             "Targets": {"S3Targets": [target]},
-            "TablePrefix": self._traces.prefix,
+            "TablePrefix": self._cleanup.prefix,
             "Classifiers": [self.name] if csv else [],
             "SchemaChangePolicy": {"UpdateBehavior": "LOG", "DeleteBehavior": "LOG"},
             "RecrawlPolicy": {"RecrawlBehavior": "CRAWL_EVERYTHING"},
@@ -202,12 +202,12 @@ class GlueCrawler:
         raise CrawlerError(f"{what}{where}")
 
     def _found(self, folder: str) -> dict[str, Any]:
-        tables = self._traces.tables()
+        tables = self._cleanup.tables()
         if len(tables) == 1:
             return tables[0]
         if not tables:
             raise CrawlerError(f"Glue crawler {self.name} made no table of {folder}")
-        names = sorted(table["Name"].removeprefix(self._traces.prefix) for table in tables)
+        names = sorted(table["Name"].removeprefix(self._cleanup.prefix) for table in tables)
         listed = ", ".join(shown(name, 60) for name in names[:_SHOWN_TABLES])
         more = "" if len(names) <= _SHOWN_TABLES else ", …"
         what = f"Glue crawler {self.name} made {len(tables)} tables of {folder}, not one: {listed}{more}"

@@ -59,7 +59,7 @@ def encode(engine: Engine, source: Source, folder: Path) -> tuple[EncodedFile, .
 
 def table_of(source: Source, files: Sequence[EncodedFile]) -> Source:
     """Return what a table would say about the encoded ``files`` of ``source``."""
-    return LEGACY_CUR.meaning(
+    return LEGACY_CUR.with_roles(
         Source(
             container="parquet",
             files=tuple(SourceFile(uri=file.uri, name=file.uri) for file in files),

@@ -47,7 +47,7 @@ def test_a_key_of_ones_own_with_a_value_is_a_tag(
     path = tmp_path / "rows.parquet"
     pq.write_table(table, path, row_group_size=5)
     files = (SourceFile(uri=str(path), name=path.name),)
-    source = form.meaning(Source(container="parquet", files=files, columns=form.columns(kinds)))
+    source = form.with_roles(Source(container="parquet", files=files, columns=form.columns(kinds)))
     bill = PolarsEngine().bill(source, cost, form.charges, form.tags(kinds))
     tagged = [any(key in OWN and value for key, value in (row or {}).items()) for row in rows]
     expected = sum(2**at for at, is_tagged in enumerate(tagged) if not is_tagged)

@@ -88,7 +88,7 @@ def test_maps_come_out_as_they_stand_there_and_the_files_prove_equal(
     filled = sum(one is not None for one in wanted)
     assert (profile.filled or {})["product"] == (profile.filled or {})["tags"] == filled
     reader = PolarsEngine()
-    table = CUR2.meaning(
+    table = CUR2.with_roles(
         Source(
             container="parquet",
             files=tuple(SourceFile(uri=file.uri, name=file.uri) for file in files),
@@ -145,7 +145,7 @@ def test_keys_that_settings_name_are_columns_of_text_beside_their_map(
     assert found["product"].null_count == 1
     filled = profile.filled or {}
     assert (filled["product_a"], filled["tags_x_y"], filled["product"]) == (2, 6, 5)
-    table = CUR2.meaning(
+    table = CUR2.with_roles(
         Source(
             container="parquet",
             files=tuple(SourceFile(uri=file.uri, name=file.uri) for file in files),

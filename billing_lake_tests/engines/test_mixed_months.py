@@ -81,7 +81,7 @@ def test_each_month_is_read_exactly_and_all_of_them_add_up_to_the_file(
     ]
     for period, source in read.items():
         files = encode(engine, source, tmp_path / period)
-        table = FOCUS.meaning(table_of(source, files))
+        table = FOCUS.with_roles(table_of(source, files))
         assert compare(raw[period], polars.profile(table)) == []
         assert polars.content(source, source.columns) == polars.content(table, source.columns)
     first = read[MONTHS[0]]

@@ -16,7 +16,7 @@ from billing_lake.files.local import LocalFiles
 from billing_lake.formats.focus import FOCUS
 from billing_lake.formats.legacy_cur import LEGACY_CUR
 from billing_lake.formats.locations import ExportLocation
-from billing_lake.landing import looking
+from billing_lake.landing import pinned_files
 from billing_lake.landing.deliveries import find_deliveries, resolve_delivery
 from billing_lake.landing.local import LocalStorage
 from billing_lake.landing.memory import Memory
@@ -113,7 +113,7 @@ def test_no_process_reads_a_file_again_until_it_changes(tmp_path: Path) -> None:
             return super().open(key)
 
     def months() -> list[str]:
-        looking._stated_periods.cache_clear()
+        pinned_files._stated_periods.cache_clear()
         memory = Memory(str(tmp_path / "values/report_files"), LocalFiles())
         return [*find_deliveries(Watched(tmp_path / "landing", memory), LOOSE).deliveries]
 

@@ -30,7 +30,7 @@ from billing_lake.formats.legacy_cur import LEGACY_CUR
 from billing_lake.tables.glue_api import GlueApi
 from billing_lake.tables.glue_crawled import GlueCrawledTables
 from billing_lake.tables.glue_crawler import CrawlerWaits, _exclusions
-from billing_lake.tables.glue_crawler_traces import ABANDONED_AGE, CrawlerTraces
+from billing_lake.tables.glue_crawler_cleanup import ABANDONED_AGE, CrawlerCleanup
 from billing_lake_tests.servers.aws import Aws
 from billing_lake_tests.tables.glue import GlueDatabase, new_database
 
@@ -383,7 +383,7 @@ def test_what_a_killed_run_left_is_removed_by_a_later_crawl(
 
     killed = raw.deliver()
     with monkeypatch.context() as patched:
-        patched.setattr(CrawlerTraces, "remove", lambda _: None)
+        patched.setattr(CrawlerCleanup, "remove", lambda _: None)
         with pytest.raises(KeyboardInterrupt):
             raw.tables.register(killed, "glue", kill)
     crawlers, classifiers, tables = left = raw.left()
@@ -402,7 +402,7 @@ def test_what_a_killed_run_left_is_removed_by_a_later_crawl(
     gone = case == "its run has ended"
     assert any("its run has ended" in line for line in said) == gone
     assert raw.left() == (([], [], []) if gone else (crawlers, classifiers, tables))
-    CrawlerTraces(GlueApi(raw.lake.files.clients), raw.database, crawlers[0]).remove()
+    CrawlerCleanup(GlueApi(raw.lake.files.clients), raw.database, crawlers[0]).remove()
     assert raw.left() == ([], [], [])
 
 

@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from billing_lake.domain.profiles import EXACT
-from billing_lake.domain.story import (
+from billing_lake.domain.ledger import (
     Amount,
     Group,
     LedgerRow,
@@ -19,6 +18,7 @@ from billing_lake.domain.story import (
     state_of,
     with_one,
 )
+from billing_lake.domain.profiles import EXACT
 
 IN_MONTH = datetime(2025, 3, 20, tzinfo=timezone.utc)
 AFTER = datetime(2025, 4, 1, tzinfo=timezone.utc)

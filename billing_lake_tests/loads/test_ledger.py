@@ -17,15 +17,15 @@ from typing import Any
 import pytest
 
 from billing_lake.deployments import LocalLake
-from billing_lake.domain.story import LedgerRow
+from billing_lake.domain.ledger import LedgerRow
 from billing_lake.formats.legacy_cur.costs import UNBLENDED
 from billing_lake.formats.locations import ExportLocation
 from billing_lake.landing.deliveries import resolve_delivery
 from billing_lake.loads import Export, Loader, crawl, tables_of
 from billing_lake.loads.exports import TableOutput, table_of
+from billing_lake.loads.ledger import Ledger
 from billing_lake.loads.load import Loaded
 from billing_lake.loads.months import net, restatements
-from billing_lake.loads.story import Ledger
 from billing_lake.sample import SampleDelivery, write_delivery
 from billing_lake.tables.iceberg_rows import read_rows
 from billing_lake_tests.lakes import SPEC
@@ -178,8 +178,8 @@ def test_the_ledger_says_which_columns_a_delivery_brought_and_which_it_lacks(loa
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from billing_lake.loads.story import Ledger
-from billing_lake_tests.loads.test_story import Loads
+from billing_lake.loads.ledger import Ledger
+from billing_lake_tests.loads.test_ledger import Loads
 
 def die(*arguments, **more):
     if not more:  # the row of the ledger, not those of what changed
@@ -207,7 +207,7 @@ def test_a_load_that_is_killed_before_its_row_is_recorded_by_the_next_load_of_an
     )
     assert done.returncode == -signal.SIGKILL, done.stderr
     table = table_of(loads.lake, loads.export, outputs)
-    held = loads.lake.reader.profile(loads.export.format.meaning(table.files(MARCH)))
+    held = loads.lake.reader.profile(loads.export.format.with_roles(table.files(MARCH)))
     assert held.totals["USD"][UNBLENDED] == costs(killed)["USD"], "the load was committed"
     assert [one.delivery_version for one in loads.rows()] == [before.version]
 

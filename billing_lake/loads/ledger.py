@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING, Any
 from billing_lake.deployments.base import Lake
 from billing_lake.domain.crawls import Crawl
 from billing_lake.domain.errors import CommitConflictError, SnapshotGoneError, StorageWriteError
-from billing_lake.domain.sources import Encoded, EncodedFile, PeriodKey, Source
-from billing_lake.domain.story import (
+from billing_lake.domain.ledger import (
     LEDGER_COLUMNS,
     RESTATEMENT_COLUMNS,
     Change,
@@ -27,6 +26,7 @@ from billing_lake.domain.story import (
     with_one,
     with_state,
 )
+from billing_lake.domain.sources import Encoded, EncodedFile, PeriodKey, Source
 from billing_lake.engines.base import Log
 from billing_lake.loads.exports import TABLE_ASSETS, Export, Table, table_of
 from billing_lake.loads.ledger_rows import Rows
@@ -146,7 +146,7 @@ class Ledger:
         place = row.snapshots.get(asset)
         if place is None:
             raise SnapshotGoneError(f"It is not known which snapshot of {self.table.name} held it")
-        is_hive = self.export.story_output == "hive"
+        is_hive = self.export.ledger_output == "hive"
         at = Commit(
             table=self.table.name,
             rows=row.line_items,

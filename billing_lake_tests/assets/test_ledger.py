@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from billing_lake.assets.export import Export
-from billing_lake.assets.story import materializations
+from billing_lake.assets.ledger import materializations
 from billing_lake.components.demo_export import demo_export
-from billing_lake.domain.story import Amount, Change
-from billing_lake.loads.story import Recorded
-from billing_lake_tests.domain.test_story import row
+from billing_lake.domain.ledger import Amount, Change
+from billing_lake.loads.ledger import Recorded
+from billing_lake_tests.domain.test_ledger import row
 
 EXPORT: Export = demo_export().export
 SERVICES = st.text("abc|*[<`_\\é ", min_size=1, max_size=60) | st.none()

@@ -17,7 +17,7 @@ from click.testing import CliRunner, Result
 import billing_lake
 from billing_lake.cli import main
 from billing_lake.sample import SampleDelivery
-from billing_lake_tests.loads.test_story import Loads, costs
+from billing_lake_tests.loads.test_ledger import Loads, costs
 
 PAGE = Path(billing_lake.__file__).parents[1] / "docs" / "story.md"
 DAYS = (28, 35, 38, 40)

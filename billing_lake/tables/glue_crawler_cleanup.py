@@ -34,7 +34,7 @@ def new_crawler_name(subject: str) -> str:
 
 
 @dataclass(frozen=True)
-class CrawlerTraces:
+class CrawlerCleanup:
     """A crawler, the classifier of its name, and the tables that it made.
 
     Attributes:
@@ -100,13 +100,13 @@ class CrawlerTraces:
             log.warning("%s is left: %s", what, error)
 
 
-def abandoned_crawlers(api: GlueApi) -> Iterator[CrawlerTraces]:
+def abandoned_crawlers(api: GlueApi) -> Iterator[CrawlerCleanup]:
     """Yield what killed crawls left; nothing where the right to list crawlers is missing."""
     now = datetime.now(timezone.utc)
     try:
         for crawler in api.pages("get_crawlers", "the account's crawlers", "Crawlers"):
             ours = _NAME.fullmatch(crawler["Name"]) and crawler.get("Description") == DESCRIPTION
             if ours and now - crawler["CreationTime"] > ABANDONED_AGE:
-                yield CrawlerTraces(api, crawler["DatabaseName"], crawler["Name"])
+                yield CrawlerCleanup(api, crawler["DatabaseName"], crawler["Name"])
     except BillingLakeError as error:
         log.info("crawlers that killed runs left are not looked for: %s", error)

@@ -14,9 +14,9 @@ import dagster as dg
 from billing_lake.assets import markdown
 from billing_lake.assets.export import Export
 from billing_lake.assets.metadata import present
+from billing_lake.domain.ledger import Change
 from billing_lake.domain.profiles import EXACT
-from billing_lake.domain.story import Change
-from billing_lake.loads.story import LEDGER, RESTATEMENTS, Recorded
+from billing_lake.loads.ledger import LEDGER, RESTATEMENTS, Recorded
 
 _SHOWN_GROUPS = 50
 
@@ -27,7 +27,7 @@ _SERVICES, _BAR = 8, 12
 """Most services of a currency in the picture, and the characters of the longest bar."""
 
 
-def build_story(export: Export) -> Sequence[dg.AssetSpec]:
+def build_ledger(export: Export) -> Sequence[dg.AssetSpec]:
     """Build the two assets for ``export``."""
     tables = [export.table_key(output) for output in export.outputs]
     return [

@@ -28,7 +28,7 @@ _SKIPPED, _FAILED = "skipped", "failed"
 
 
 @dataclass(frozen=True, kw_only=True)
-class LeftOut:
+class OmittedPeriod:
     """A billing period that a step did not do.
 
     Attributes:
@@ -79,13 +79,13 @@ def facts_of_error(error: Exception) -> dict[str, Any]:
     return {name: fact for name, fact in facts.items() if fact is not None}
 
 
-def left_out(context: Context, export: Export, asset: str) -> dict[str, LeftOut]:
+def omitted_periods(context: Context, export: Export, asset: str) -> dict[str, OmittedPeriod]:
     """Return what the steps that ``asset`` builds on, its own included, have left out so far, by billing period.
 
     A run that goes on where another one failed takes over what that one left out.
     """
-    found: dict[str, LeftOut] = {}
-    lacking = {export.key(name) for name in export.way_to(asset)}
+    found: dict[str, OmittedPeriod] = {}
+    lacking = {export.key(name) for name in export.steps_up_to(asset)}
     for run in _runs(context):
         done = {key for key in lacking if _had(run, key)}
         lacking -= done
@@ -114,7 +114,7 @@ def raise_failures(context: Context, export: Export, asset: str, periods: Sequen
     """
     if not is_last(context):
         return
-    missed = left_out(context, export, asset)
+    missed = omitted_periods(context, export, asset)
     failed = [missed[period] for period in periods if period in missed and missed[period].failed]
     if not failed:
         return
@@ -144,7 +144,7 @@ def is_failing(context: Context) -> bool:
     return any(one.failed for one in _noted(context.instance, context.run.run_id))
 
 
-def nothing_to_check(check: dg.AssetCheckKey, skipped: LeftOut) -> dg.AssetCheckEvaluation:
+def nothing_to_check(check: dg.AssetCheckKey, skipped: OmittedPeriod) -> dg.AssetCheckEvaluation:
     """Return the result of a check of a billing period that nothing was ever loaded for."""
     return dg.AssetCheckEvaluation(
         asset_key=check.asset_key,
@@ -156,7 +156,7 @@ def nothing_to_check(check: dg.AssetCheckKey, skipped: LeftOut) -> dg.AssetCheck
     )
 
 
-def _evaluate_silent_checks(context: Context, skipped: Sequence[LeftOut]) -> None:
+def _evaluate_silent_checks(context: Context, skipped: Sequence[OmittedPeriod]) -> None:
     """Give the checks of finished steps a result for the periods that they said nothing about, since the run fails.
 
     Dagster takes a check that was planned and has no result for skipped where the run succeeds, and for failed where it fails.
@@ -182,7 +182,7 @@ def _evaluate_silent_checks(context: Context, skipped: Sequence[LeftOut]) -> Non
                 instance.report_dagster_event(event, run_id=run_id)
 
 
-def keep_as_they_are(
+def keep_skipped_periods_unchanged(
     context: dg.AssetExecutionContext, skipped: Sequence[str], failed: Sequence[str]
 ) -> None:
     """Keep a failure of the run from the skipped periods of the step's asset; call it before its materializations are told.
@@ -215,14 +215,14 @@ def _had(run: dg.DagsterRun, key: dg.AssetKey) -> bool:
     return (steps is None or "__".join(key.path) in steps) and (not assets or key in assets)
 
 
-def _noted(instance: dg.DagsterInstance, run_id: str) -> Iterator[LeftOut]:
+def _noted(instance: dg.DagsterInstance, run_id: str) -> Iterator[OmittedPeriod]:
     for entry in instance.all_logs(run_id, of_type=dg.DagsterEventType.ASSET_OBSERVATION):
         event = entry.get_dagster_event()
         noted = event.asset_observation_data.asset_observation
         metadata = {name: value.value for name, value in noted.metadata.items()}
         outcome = metadata.get(_OUTCOME)
         if noted.partition is not None and outcome in (_SKIPPED, _FAILED):
-            yield LeftOut(
+            yield OmittedPeriod(
                 key=noted.asset_key,
                 period=noted.partition,
                 failed=outcome == _FAILED,

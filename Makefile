@@ -4,6 +4,8 @@
 PYTHON ?= python3
 # Dagster reports usage to its makers unless told not to; the instance's dagster.yaml says so for `make dev`, this for the rest.
 export DAGSTER_DISABLE_TELEMETRY := 1
+# Dagster is three hundred thousand lines, which whoever has this set would compile in every process.
+unexport PYTHONDONTWRITEBYTECODE
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c

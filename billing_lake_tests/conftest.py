@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -13,6 +14,11 @@ from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+# Tests start a Python a hundred times. Without compiled modules on disk, each spends more time on compiling what it imports than on
+# anything else. The processes that share the tests, and what they start, inherit this.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 INFRA_TESTS = Path(__file__).parent / "infra"
 

@@ -63,7 +63,7 @@ class SampleLake:
 
     @property
     def table(self) -> str:
-        return f"{self.namespace}.{self.name}"
+        return f"{self.namespace}.{self.settings.get('table') or self.name}"
 
     @property
     def lake(self) -> Lake:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -30,7 +31,7 @@ def main() -> None:
     that is connected to. The same events come in every load, however fast the machine is.
     """
     last = int(sys.argv[2])
-    lake = SampleLake(Path(sys.argv[1]), {"format": sys.argv[3]})
+    lake = SampleLake(Path(sys.argv[1]), json.loads(sys.argv[3]))
     job = lake.definitions.resolve_job_def(f"{EXPORT}_load")
     for module in ("polars", "pyiceberg.catalog.sql", "pyarrow.parquet"):
         __import__(module)
@@ -53,7 +54,7 @@ def load_and_die(lake: SampleLake, last: int = 0) -> subprocess.CompletedProcess
     return subprocess.run(
         [
             *(sys.executable, "-W", "ignore", "-m", __name__),
-            *(str(lake.home), str(last), lake.settings["format"]),
+            *(str(lake.home), str(last), json.dumps(lake.settings)),
         ],
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
@@ -68,12 +69,22 @@ def instance() -> Iterator[dg.DagsterInstance]:
         yield instance
 
 
-@pytest.mark.parametrize(("format_", "kills"), [("legacy_cur", 7), ("cur2", 3)])
+@pytest.mark.parametrize(
+    ("settings", "kills"),
+    [({"format": "legacy_cur"}, 7), ({"format": "cur2", "table": "payers"}, 3)],
+    ids=["alone", "beside another payer"],
+)
 def test_a_load_killed_at_many_moments_never_mixes_months_and_the_next_one_is_exact(
-    tmp_path: Path, instance: dg.DagsterInstance, format_: str, kills: int
+    tmp_path: Path, instance: dg.DagsterInstance, settings: dict[str, str], kills: int
 ) -> None:
-    lake = SampleLake(tmp_path / "lake", {"format": format_}, instance)
-    spec = replace(SPEC, format=format_)
+    lake = SampleLake(tmp_path / "lake", settings, instance)
+    spec = replace(SPEC, format=settings["format"])
+    other = replace(lake, settings={**settings, "name": "other", "prefix": "other"})
+    beside: dict[str, Profile] = {}
+    if "table" in settings:
+        other.deliver(PERIOD, spec=replace(spec, prefix="other", payer="000987654321"))
+        assert other.load(PERIOD).success
+        beside = {output: other.profile(output, PERIOD) for output in OUTPUTS}
 
     def raw() -> Profile:
         return lake.lake.values.get([EXPORT, "crawler_table"], PERIOD, Crawl).profile
@@ -101,11 +112,12 @@ def test_a_load_killed_at_many_moments_never_mixes_months_and_the_next_one_is_ex
         after = found()
         for output in OUTPUTS:
             assert after[output] == before[output] or not compare(raw(), after[output])
+        assert {output: other.profile(output, PERIOD) for output in beside} == beside
 
     assert lake.load(PERIOD).success
     for profile in found().values():
         assert compare(raw(), profile) == []
-    iceberg = lake.lake.iceberg.open(f"billing.{EXPORT}")
+    iceberg = lake.lake.iceberg.open(lake.table)
     last = iceberg.current_snapshot()
     assert last is not None
     assert last.summary is not None

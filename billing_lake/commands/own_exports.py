@@ -19,7 +19,7 @@ from billing_lake.domain.deliveries import Delivery, StoredObject
 from billing_lake.domain.errors import BillingLakeError, ConfigurationError, shown
 from billing_lake.landing.export_yaml import COMPONENT, FILE, export_yaml
 from billing_lake.landing.inspection import FoundExport
-from billing_lake.loads.exports import TableOutput
+from billing_lake.loads.exports import TableOutput, refuse_two_formats
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,6 +150,8 @@ def choose(
             remedy = "Change `outputs` in the file, or leave out --outputs"
             raise ConfigurationError(what, file=str(there.file), remedy=remedy)
         chosen.append((one, there))
+    for _, each in chosen:
+        refuse_two_formats(each.export, [known.export for known in own])
     return chosen
 
 

@@ -37,7 +37,7 @@ from billing_lake.jobs.load import build_load_job
 from billing_lake.jobs.maintenance import build_maintenance_job, build_maintenance_schedule
 from billing_lake.jobs.rebuild import build_rebuild_job
 from billing_lake.jobs.s3_tables import s3_table_create, s3_table_delete
-from billing_lake.loads.exports import TABLE_OUTPUTS
+from billing_lake.loads.exports import TABLE_OUTPUTS, refuse_two_formats
 from billing_lake.sensors.new_reports import build_new_reports
 from billing_lake.tables.base import KeptHistory
 
@@ -130,6 +130,7 @@ class BillingExport(dg.Component, ExportSettings):
             start=self.start,
             end=self.end or None,
             namespace=self.namespace,
+            table_name=self.table,
             owners=tuple(self.owners),
             single_run_backfill=self.single_run_backfill,
             crawler=self.crawler,
@@ -148,10 +149,21 @@ class BillingExport(dg.Component, ExportSettings):
 
     @property
     def definitions(self) -> dg.Definitions:
-        """The export's definitions, without the lake that they work on."""
+        """The export's definitions, without the lake that they work on; it shares its tables with no other."""
+        return self.definitions_beside([])
+
+    def definitions_beside(self, others: Sequence["BillingExport"]) -> dg.Definitions:
+        """Return the export's definitions, without the lake that they work on.
+
+        Args:
+            others: The project's exports; the history of a table is kept as long as any of those that share it asks for.
+        """
         export = self.export
         static = self.static or bool(self.static_files)
-        history = KeptHistory(days=self.keep_days, loads=self.keep_loads)
+        sharing = [self, *(one for one in others if one.export.table == export.table)]
+        history = KeptHistory(
+            days=max(one.keep_days for one in sharing), loads=max(one.keep_loads for one in sharing)
+        )
         maintenance = build_maintenance_job(export, history)
         return dg.Definitions(
             assets=[
@@ -186,7 +198,7 @@ class BillingExport(dg.Component, ExportSettings):
         if self.origin is not None:
             found = context.component_tree.get_all_components(BillingExport)
             exports = [one for one in found if one.origin is None or one.origin.fault is None]
-            fault = self.origin.fault or self._namesakes(exports)
+            fault = self.origin.fault or self._namesakes(exports) or self._misfit(exports)
             if fault is not None:
                 return not_loaded(fault, self.origin.place)
         try:
@@ -201,7 +213,7 @@ class BillingExport(dg.Component, ExportSettings):
         jobs = [s3_table_create, s3_table_delete] if first == self.name else []
         shared = all_costs_defs(exports) if self._is_first(exports) else dg.Definitions()
         return dg.Definitions.merge(
-            self.definitions, dg.Definitions(jobs=jobs, resources=resources), shared
+            self.definitions_beside(exports), dg.Definitions(jobs=jobs, resources=resources), shared
         )
 
     def _is_first(self, exports: Sequence["BillingExport"]) -> bool:
@@ -220,3 +232,11 @@ class BillingExport(dg.Component, ExportSettings):
             return None
         what = f"Several exports have the name {self.name}: {'; '.join(places)}"
         return ExportNotLoadedError(what, remedy="Give each a `name` of its own; none is loaded")
+
+    def _misfit(self, exports: Sequence["BillingExport"]) -> ExportNotLoadedError | None:
+        """Say which export of another format goes into the same table; neither is loaded."""
+        try:
+            refuse_two_formats(self.export, [one.export for one in exports])
+        except ConfigurationError as error:
+            return None if self.origin is None else self.origin.place.fault(error, self.model())
+        return None

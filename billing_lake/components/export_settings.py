@@ -7,7 +7,8 @@ import dagster as dg
 from pydantic import Field, ValidationInfo, field_validator
 
 from billing_lake.assets.export import SAME_CONTENT_UP_TO_MB
-from billing_lake.domain.bill import Limits
+from billing_lake.components.bill_limits import BillLimits
+from billing_lake.components.setting import setting
 from billing_lake.domain.deliveries import Layout
 from billing_lake.domain.periods import is_period
 from billing_lake.formats.registry import DEFAULT, FORMATS
@@ -17,82 +18,13 @@ from billing_lake.tables.base import Crawler
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,99}")
 
-_TEMPLATE = r"\{\{"
-"""Begins an expression that Dagster resolves when it loads the YAML; a text with one may stand for any value."""
-
-
-def _setting(
-    description: str, *examples: object, text: str = ".*", **schema: object
-) -> dg.Resolver:
-    """Describe a setting, for people and in the JSON schema that `dg check yaml` and editors read.
-
-    Args:
-        description: What it is for.
-        examples: Values that it may have.
-        text: Pattern of the texts that are a value of it; none where only numbers, lists and the like are.
-        schema: Further limits, in words of JSON schema.
-    """
-    resolver: dg.Resolver = dg.Resolver.default(
-        description=description,
-        examples=list(examples) or None,
-        json_schema_extra={"pattern": f"^({text})$|{_TEMPLATE}" if text else _TEMPLATE, **schema},
-    )
-    return resolver
-
-
-class BillLimits(dg.Model, dg.Resolvable):
-    """From where on the checks of a bill fail; docs/checks.md says what each check is for."""
-
-    restatement_percent: Annotated[
-        float,
-        _setting(
-            "Per cent by which the costs of past days may move between deliveries.",
-            text="",
-            minimum=0,
-        ),
-    ] = Limits.restatement_percent
-    restatement_amount: Annotated[
-        float, _setting("Units of a currency by which they may.", text="", minimum=0)
-    ] = Limits.restatement_amount
-    fall_percent: Annotated[
-        float,
-        _setting("Per cent by which the total of a month may not fall.", text="", minimum=0),
-    ] = Limits.fall_percent
-    fresh_warn_hours: Annotated[
-        float,
-        _setting("Age of the open month's delivery that is warned of.", text="", minimum=0),
-    ] = Limits.fresh_warn_hours
-    fresh_error_hours: Annotated[
-        float, _setting("Age of it that is an error.", text="", minimum=0)
-    ] = Limits.fresh_error_hours
-    missing_after_days: Annotated[
-        int, _setting("Days after which a day has to have usage.", text="", minimum=0)
-    ] = Limits.missing_after_days
-    payers: Annotated[
-        list[str],
-        _setting("Accounts that may pay; any where it is empty.", ["000123456789"], text=""),
-    ] = Field(default=[])
-    plan_tolerance: Annotated[
-        float,
-        _setting("Amount by which an hour of a Savings Plan may be off.", text="", minimum=0),
-    ] = Limits.plan_tolerance
-    untagged_percent: Annotated[
-        float,
-        _setting("Per cent of the cost of usage that may carry no tag.", text="", minimum=0),
-    ] = Limits.untagged_percent
-
-    @property
-    def limits(self) -> Limits:
-        """The limits as the checks take them."""
-        return Limits(**{**self.model_dump(), "payers": tuple(self.payers)})
-
 
 class ExportSettings(dg.Model, dg.Resolvable):
     """Says what is exported, where it lies, into which tables it goes and how it is watched."""
 
     name: Annotated[
         str,
-        _setting(
+        setting(
             "Name of the export: lower-case letters, digits and underscores. Asset keys, tables and jobs are named after it.",
             "cost_and_usage",
             text=_NAME.pattern,
@@ -100,7 +32,7 @@ class ExportSettings(dg.Model, dg.Resolvable):
     ]
     format: Annotated[
         str,
-        _setting(
+        setting(
             f"What the columns of its reports mean: one of {', '.join(FORMATS)}.",
             DEFAULT.name,
             text="|".join(FORMATS),
@@ -108,7 +40,7 @@ class ExportSettings(dg.Model, dg.Resolvable):
     ] = DEFAULT.name
     layout: Annotated[
         Layout,
-        _setting(
+        setting(
             "How the provider lays out its files: `create-new` (a folder for each delivery), `overwrite` (the same keys each "
             "time), `athena` (legacy CUR in Parquet, `year=`/`month=`) or `loose` (report files without a manifest).",
             "create-new",
@@ -117,14 +49,14 @@ class ExportSettings(dg.Model, dg.Resolvable):
     ]
     prefix: Annotated[
         str,
-        _setting(
+        setting(
             "Folder that the export is delivered to, below the landing storage's root. May be empty.",
             "billing",
         ),
     ] = ""
     report: Annotated[
         str,
-        _setting(
+        setting(
             "Name of the report in the provider's console, a folder below `prefix`. For `loose`: a pattern of the names of its files, "
             "such as `focus-*.csv.gz`, where others lie beside them; all files unless given.",
             "daily",
@@ -132,7 +64,7 @@ class ExportSettings(dg.Model, dg.Resolvable):
     ] = ""
     columns: Annotated[
         dict[str, str],
-        _setting(
+        setting(
             "Columns that the export's SQL has renamed: their name in the files, and the column of the format that each is, by name "
             "or by role (`period_start`, `usage_start`, `usage_end`, `currency`, `cost`, `account`, `payer` and others).",
             {"my_cost": "cost", "team_account": "account"},
@@ -141,7 +73,7 @@ class ExportSettings(dg.Model, dg.Resolvable):
     ] = Field(default={})
     map_keys: Annotated[
         dict[str, list[str]],
-        _setting(
+        setting(
             "Keys of maps that become columns of their own, beside the map: `resource_tags_user_team` for `user_team` of "
             "`resource_tags`.",
             {"resource_tags": ["user_team"], "product": ["vcpu"]},
@@ -150,7 +82,7 @@ class ExportSettings(dg.Model, dg.Resolvable):
     ] = Field(default={})
     bucket: Annotated[
         str | list[str],
-        _setting(
+        setting(
             "Bucket that the provider writes to, as the manifests state it: others are refused; a list where a report moved from "
             "one to another. Any unless given, since the landing folder may be a copy.",
             "acme-billing-exports",
@@ -159,7 +91,7 @@ class ExportSettings(dg.Model, dg.Resolvable):
     ] = ""
     outputs: Annotated[
         list[TableOutput],
-        _setting(
+        setting(
             "Tables that the export is loaded into: any of `hive`, `iceberg`, `s3_table`. All of them unless given.",
             ["iceberg"],
             text="",
@@ -168,7 +100,7 @@ class ExportSettings(dg.Model, dg.Resolvable):
     ] = Field(default=list(TABLE_OUTPUTS))
     start: Annotated[
         str,
-        _setting(
+        setting(
             "First billing period, `YYYY-MM`; earlier deliveries are left alone.",
             "2024-01",
             text=r"\d{4}-(0[1-9]|1[0-2])",
@@ -176,7 +108,7 @@ class ExportSettings(dg.Model, dg.Resolvable):
     ] = "2024-01"
     end: Annotated[
         str,
-        _setting(
+        setting(
             "Last billing period, `YYYY-MM`, of an export that is delivered no longer; the open month unless given.",
             "2025-03",
             text=r"|\d{4}-(0[1-9]|1[0-2])",
@@ -184,25 +116,32 @@ class ExportSettings(dg.Model, dg.Resolvable):
     ] = ""
     namespace: Annotated[
         str,
-        _setting(
+        setting(
             "Namespace (database) of the tables in every catalog.", "billing", text=_NAME.pattern
         ),
     ] = "billing"
+    table: Annotated[
+        str,
+        setting(
+            "Name of its tables. Exports of one format that name the same one share it, each with rows of its own: the payers of an "
+            "organisation are read as one. The export's own name unless given.",
+            "payers",
+            text=f"({_NAME.pattern})?",
+        ),
+    ] = ""
     owners: Annotated[
         list[str],
-        _setting(
+        setting(
             "Owners of the assets: e-mail addresses, or `team:<name>`.", ["team:finops"], text=""
         ),
     ] = Field(default=[])
     sensor_interval_seconds: Annotated[
         int,
-        _setting(
-            "Least seconds between two looks at the export's folder.", 300, text="", minimum=1
-        ),
+        setting("Least seconds between two looks at the export's folder.", 300, text="", minimum=1),
     ] = 300
     sensor_runs_per_tick: Annotated[
         int,
-        _setting(
+        setting(
             "Most runs that one tick of the sensor asks for; the rest waits for the next.",
             5,
             text="",
@@ -211,7 +150,7 @@ class ExportSettings(dg.Model, dg.Resolvable):
     ] = 5
     quiet_seconds: Annotated[
         int,
-        _setting(
+        setting(
             "For how long nothing must have been written before the sensor asks for a delivery of which nothing says that it "
             "is finished: `overwrite`, `loose`, and files newer than their manifest. A load by hand of `overwrite` waits, "
             "too, where files are newer than the manifest.",
@@ -221,11 +160,11 @@ class ExportSettings(dg.Model, dg.Resolvable):
         ),
     ] = 900
     sensor_running: Annotated[
-        bool, _setting("Whether the sensor runs without being switched on in the UI.", text="")
+        bool, setting("Whether the sensor runs without being switched on in the UI.", text="")
     ] = False
     static_files: Annotated[
         list[str],
-        _setting(
+        setting(
             "Files that `iceberg_static` loads where its run config names none: keys below the landing storage's root.",
             ["archive/2023-11-00001.csv.gz"],
             text="",
@@ -233,14 +172,14 @@ class ExportSettings(dg.Model, dg.Resolvable):
     ] = Field(default=[])
     static: Annotated[
         bool,
-        _setting(
+        setting(
             "Whether there is an asset `iceberg_static` without `static_files` too, to be given files by its run config.",
             text="",
         ),
     ] = False
     run_tags: Annotated[
         dict[str, str],
-        _setting(
+        setting(
             "Tags of the runs of the export's jobs, as the run launcher reads them: the size of a run's task on ECS, for one.",
             {"ecs/cpu": "4096", "ecs/memory": "8192"},
             text="",
@@ -248,7 +187,7 @@ class ExportSettings(dg.Model, dg.Resolvable):
     ] = Field(default={})
     single_run_backfill: Annotated[
         bool,
-        _setting(
+        setting(
             "Whether a backfill of a range is one run. When false, each billing period is a run of its own: slower, and "
             "several at a time.",
             text="",
@@ -257,7 +196,7 @@ class ExportSettings(dg.Model, dg.Resolvable):
 
     crawler: Annotated[
         Crawler,
-        _setting(
+        setting(
             "What makes the crawled table: the lake itself (`built_in`: a second, no cost), or a crawler of AWS Glue (`glue`, "
             "deployment `aws` only: minutes, and charged by Glue). Types come from the column dictionary either way.",
             "built_in",
@@ -267,9 +206,10 @@ class ExportSettings(dg.Model, dg.Resolvable):
 
     keep_days: Annotated[
         int,
-        _setting(
+        setting(
             "Days for which a state of an Iceberg table can be read again after a load replaced it; maintenance removes older "
-            "history, but for the last loads of each billing period and what a tag names.",
+            "history, but for the last loads of each billing period and what a tag names. Of exports that share a table, the longest "
+            "holds.",
             90,
             text="",
             minimum=1,
@@ -278,8 +218,8 @@ class ExportSettings(dg.Model, dg.Resolvable):
 
     keep_loads: Annotated[
         int,
-        _setting(
-            "Loads of each billing period that maintenance keeps, however old.",
+        setting(
+            "Loads of each billing period that maintenance keeps, however old. Of exports that share a table, the most hold.",
             3,
             text="",
             minimum=1,
@@ -288,12 +228,12 @@ class ExportSettings(dg.Model, dg.Resolvable):
 
     maintenance_running: Annotated[
         bool,
-        _setting("Whether maintenance runs weekly without being switched on in the UI.", text=""),
+        setting("Whether maintenance runs weekly without being switched on in the UI.", text=""),
     ] = False
 
     fresh_hours: Annotated[
         int,
-        _setting(
+        setting(
             "Hours within which the tables are to be loaded again, while the export goes on: the UI shows them as overdue "
             "after that (a freshness policy). 0 for no such promise.",
             36,
@@ -304,7 +244,7 @@ class ExportSettings(dg.Model, dg.Resolvable):
 
     counts: Annotated[
         bool,
-        _setting(
+        setting(
             "Whether its costs count in `all_costs`. Switch it off for one of two exports that deliver the same bill, as during a move "
             "from one format to another.",
             True,  # noqa: FBT003 -- an example
@@ -314,7 +254,7 @@ class ExportSettings(dg.Model, dg.Resolvable):
 
     reconcile: Annotated[
         str,
-        _setting(
+        setting(
             "Another export of the same payer, with which costs are compared by account and service: check `reconcile` of `all_costs`.",
             "cost_and_usage",
             text=f"({_NAME.pattern})?",
@@ -322,7 +262,7 @@ class ExportSettings(dg.Model, dg.Resolvable):
     ] = ""
     same_content_up_to_mb: Annotated[
         int,
-        _setting(
+        setting(
             "Megabytes of a delivery's files up to which each load also compares every cell of each table with them (check "
             "`same_content`), which the run's process reads again: that takes about as long as the load. The check can be run by "
             "itself for larger ones. With 0 no load compares cells.",
@@ -334,22 +274,22 @@ class ExportSettings(dg.Model, dg.Resolvable):
 
     checks: Annotated[
         BillLimits,
-        _setting(
+        setting(
             "From where on the checks of the bill fail.",
             {"untagged_percent": 10, "payers": ["000123456789"]},
             text="",
         ),
     ] = Field(default_factory=BillLimits)
 
-    @field_validator("name", "namespace")
+    @field_validator("name", "namespace", "table")
     @classmethod
-    def _is_name(cls, value: str) -> str:
-        if _NAME.fullmatch(value) is None:
+    def _is_name(cls, value: str, field: ValidationInfo) -> str:
+        if _NAME.fullmatch(value) is None and (value or field.field_name != "table"):
             msg = f"{value!r} is no name: a letter first, then lower-case letters, digits and underscores"
             raise ValueError(msg)
         return value
 
-    @field_validator("name")
+    @field_validator("name", "table")
     @classmethod
     def _is_free(cls, value: str) -> str:
         if value in (*LAKE_TABLES, ALL_COSTS):

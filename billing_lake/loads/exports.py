@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Literal, get_args
 
 from billing_lake.deployments.base import Lake
+from billing_lake.domain.errors import ConfigurationError
 from billing_lake.domain.schemas import Field
 from billing_lake.domain.sources import PeriodKey, Source
 from billing_lake.formats.base import Format
@@ -36,6 +38,7 @@ class Export:
         start: First billing period, for example `2024-01`.
         end: Last billing period; None for an export that goes on.
         namespace: Namespace of its tables.
+        table_name: Name of its tables, which exports of the same format may share; the export's own unless given.
         crawler: What makes the crawled table.
         counts: Whether its costs count in the view of all exports.
         reconcile: Name of another export of the same payer, with which its costs are compared; empty for none.
@@ -46,6 +49,7 @@ class Export:
     start: str = "2024-01"
     end: str | None = None
     namespace: str = "billing"
+    table_name: str = ""
     crawler: Crawler = "built_in"
     counts: bool = True
     reconcile: str = ""
@@ -63,7 +67,7 @@ class Export:
     @property
     def table(self) -> str:
         """Full name of the tables that its deliveries are loaded into: the same in every catalog."""
-        return f"{self.namespace}.{self.name}"
+        return f"{self.namespace}.{self.table_name or self.name}"
 
     @property
     def ledger_output(self) -> TableOutput:
@@ -91,6 +95,19 @@ class Export:
         """Say whether ``period`` is one of the export's, the open month included."""
         open_month = f"{datetime.now(timezone.utc):%Y-%m}"
         return self.start <= period <= min(self.end or open_month, open_month)
+
+
+def refuse_two_formats(export: Export, others: Iterable[Export]) -> None:
+    """Refuse an export whose table one of ``others`` names too, in another format: a table has the columns of one.
+
+    Raises:
+        ConfigurationError: With both exports.
+    """
+    for one in others:
+        if one.table == export.table and one.format.name != export.format.name:
+            pair = " and ".join(f"{each.name} ({each.format.name})" for each in (export, one))
+            what = f"Exports of two formats go into the same table, {export.table}: {pair}"
+            raise ConfigurationError(what, remedy="Give one of them another `table`")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -83,7 +83,7 @@ def _delivery(spec: SampleSpec, month: Month, restatement: int) -> Attributes:
         "invoicing_entity": "Amazon Web Services EMEA SARL",
         "billing_entity": "AWS",
         "bill_type": "Anniversary",
-        "payer": PAYER,
+        "payer": spec.payer or PAYER,
         "currency": spec.currency,
         "legal_entity": "Amazon Web Services EMEA SARL",
     }

@@ -41,6 +41,7 @@ class SampleSpec:
         rows: Rows per month.
         chunks: Report files per delivery.
         currency: The currency of every row.
+        payer: The account that pays; the sample's own unless given.
         columns: Number of columns; None for the natural set, more pads it with tag columns.
     """
 
@@ -53,6 +54,7 @@ class SampleSpec:
     rows: int = 2_000
     chunks: int = 3
     currency: str = "USD"
+    payer: str = ""
     columns: int | None = None
 
     def __post_init__(self) -> None:

@@ -354,7 +354,5 @@ def refuse_others(table: str, exports: Collection[str], planned: SchemaPlan) -> 
             f"Table {table} also holds rows of {', '.join(sorted(exports))}, which would lose their values of {names}: "
             "nothing was changed"
         )
-        remedy = (
-            "Move the rows of the other exports to a table of their own, then run the job again"
-        )
+        remedy = "Give the export a `table` of its own and load its months into it, or move the other exports to one"
         raise TableError(what, remedy=remedy)

@@ -43,6 +43,8 @@ def test_outputs_are_loaded_in_one_order_whatever_order_they_are_written_in() ->
     [
         ("name", "Costs; DROP"),
         ("name", "../costs"),
+        ("table", "a.b"),
+        ("table", "deliveries"),
         ("layout", "other"),
         ("outputs", []),
         ("outputs", ["delta"]),
@@ -187,6 +189,41 @@ def description(definitions: dg.Definitions, name: str) -> str:
 
 
 GOOD = "  name: good\n  layout: loose\n"
+
+
+def test_exports_of_two_formats_cannot_share_a_table_and_the_others_stay(tmp_path: Path) -> None:
+    definitions = exports_folder(
+        tmp_path / "defs",
+        good=GOOD,
+        old="  name: old\n  layout: loose\n  table: bill\n",
+        new="  name: new\n  layout: loose\n  format: cur2\n  table: bill\n",
+    )
+    jobs = {job.name for job in definitions.get_repository_def().get_all_jobs()}
+    assert "good_load" in jobs
+    assert not {"old_load", "new_load"} & jobs
+    said = description(definitions, "new")
+    assert f"{tmp_path / 'defs' / 'new' / 'defs.yaml'}, line 7)" in said
+    assert "go into the same table, billing.bill: new (cur2) and old (legacy_cur)" in said
+    assert "another `table`" in said
+
+
+def test_a_shared_table_keeps_the_longest_history_that_one_of_its_exports_asks_for(
+    tmp_path: Path,
+) -> None:
+    lines = "  layout: loose\n  table: bill\n"
+    definitions = exports_folder(
+        tmp_path / "defs",
+        one=f"  name: one\n{lines}  keep_days: 400\n",
+        two=f"  name: two\n{lines}  keep_loads: 9\n",
+        alone="  name: alone\n  layout: loose\n  keep_days: 5\n",
+    )
+    kept = {}
+    for name in ("one", "two", "alone"):
+        job = definitions.resolve_job_def(f"{name}_maintenance")
+        op: Any = job.get_node_named(f"{name}_clean_up").definition
+        fields = op.config_schema.config_type.fields
+        kept[name] = (fields["keep_days"].default_value, fields["keep_loads"].default_value)
+    assert kept == {"one": (400, 9), "two": (400, 9), "alone": (5, 3)}
 
 
 @pytest.mark.parametrize(

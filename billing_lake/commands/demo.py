@@ -13,7 +13,6 @@ import os
 import shlex
 import sys
 from collections.abc import Mapping
-from contextlib import ExitStack, redirect_stderr, redirect_stdout
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,8 +20,8 @@ from typing import TYPE_CHECKING
 import click
 
 from billing_lake.commands.home import own_home, own_landing, require_writable
-from billing_lake.commands.terminal import console, kept_stdout, programs_write_to
-from billing_lake.domain.errors import BillingLakeError, ConfigurationError, LoadError
+from billing_lake.commands.terminal import console, kept_stdout, near, output_into
+from billing_lake.domain.errors import ConfigurationError, LoadError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -57,15 +56,12 @@ def demo(rows: int) -> None:
             _compile_lightly()
             lake = _open(own)
         log = lake.home / LOG
-        with log.open("w", encoding="utf-8") as file, ExitStack() as quiet:
-            # Dagster writes its log to the terminal, and so does Spark; there is more of it than anybody wants to read.
-            quiet.enter_context(redirect_stdout(file))
-            quiet.enter_context(redirect_stderr(file))
-            quiet.enter_context(programs_write_to(file))
-            try:
+        try:
+            with output_into(log):
                 export, story, told = _load(out, lake, rows)
-            except LoadError as error:
-                raise _with_log(error, log) from error
+        except LoadError as error:
+            remedy = ". ".join(part for part in (error.how, f"The full log is {log}") if part)
+            raise type(error)(error.what, remedy=remedy, file=error.file) from error
         _report(out, lake, export, story, told)
         _next(out, lake, export.table, log, asked)
         _own(out, own, landing, asked)
@@ -195,11 +191,6 @@ def _date(delivery: SampleDelivery) -> None:
         os.utime(path, (at.timestamp(), at.timestamp()))
 
 
-def _with_log(error: LoadError, log: Path) -> BillingLakeError:
-    remedy = ". ".join(part for part in (error.how, f"The full log is {log}") if part)
-    return type(error)(error.what, remedy=remedy, file=error.file)
-
-
 def _report(
     out: Console, lake: LocalLake, export: Export, story: list[Loaded], told: list[str]
 ) -> None:
@@ -223,7 +214,7 @@ def _next(out: Console, lake: LocalLake, table: str, log: Path, asked: Mapping[s
     from billing_lake.deployments.local import home_folder
 
     called = Path(sys.argv[0])
-    command = _near(called) if called.name == "billing-lake" else "billing-lake"
+    command = near(called) if called.name == "billing-lake" else "billing-lake"
     shell = _needed(asked, lake.home, home_folder(asked))
     heading(out, "Next")
     lines = [
@@ -232,8 +223,8 @@ def _next(out: Console, lake: LocalLake, table: str, log: Path, asked: Mapping[s
         ("", f'{shell}{command} query "SELECT * FROM {table} LIMIT 3"', ""),  # noqa: S608 -- shown, not run
         ("See how months came about", f"{shell}{command} months", ""),
         ("", f"{shell}{command} restatements {_restated()}", ""),
-        ("Dagster's log of this", _near(log), ""),
-        ("Be rid of all this", f"rm -r {_near(lake.home)}", ""),
+        ("Dagster's log of this", near(log), ""),
+        ("Be rid of all this", f"rm -r {near(lake.home)}", ""),
     ]
     for title, text, then in lines:
         out.print(f"  {title:<33}{text}{then and f', {then}'}", soft_wrap=True, markup=False)
@@ -244,10 +235,10 @@ def _own(out: Console, home: Path, landing: Path, asked: Mapping[str, str]) -> N
     from billing_lake.deployments import HOME_SETTING, local
 
     heading(
-        out, f"Load a report of your own, here called acme, into a lake of your own, {_near(home)}"
+        out, f"Load a report of your own, here called acme, into a lake of your own, {near(home)}"
     )
     default = local.own_home({**asked, HOME_SETTING: ""})
-    for line in own_report(_near(landing), _needed(asked, home, default)):
+    for line in own_report(near(landing), _needed(asked, home, default)):
         out.print(f"  {line}", soft_wrap=True, markup=False)
 
 
@@ -269,12 +260,6 @@ def own_report(landing: str, shell: str) -> tuple[str, ...]:
     )
 
 
-def _near(path: Path) -> str:
-    """Return a path as one types it here."""
-    here = Path.cwd()
-    return str(path.relative_to(here) if path.is_relative_to(here) else path)
-
-
 def _needed(environment: Mapping[str, str], home: Path, found: Path) -> str:
     """Return what has to stand before a command that would work on the lake ``found``, so that it works on ``home``."""
     from billing_lake.deployments import DEPLOYMENT_SETTING, HOME_SETTING, chosen_deployment
@@ -283,5 +268,5 @@ def _needed(environment: Mapping[str, str], home: Path, found: Path) -> str:
     if (chosen := chosen_deployment(environment)) != "local":
         settings[DEPLOYMENT_SETTING] = chosen
     if found != home:
-        settings[HOME_SETTING] = _near(home)
+        settings[HOME_SETTING] = near(home)
     return "".join(f"{name}={shlex.quote(value)} " for name, value in settings.items())

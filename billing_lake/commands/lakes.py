@@ -1,4 +1,4 @@
-"""Opens the tables that `query` asks: those of a folder, by DuckDB, or those of an AWS account, by Athena."""
+"""Opens the lake that a command reads: in a folder, by DuckDB, or in an AWS account, by Athena."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ import click
 from billing_lake.domain.errors import ConfigurationError
 
 if TYPE_CHECKING:
+    from billing_lake.deployments import Lake
     from billing_lake.sql.tables import TableSql
 
 
-def open_tables(
+def lake_to_read(
     deployment: str | None = None, environment: Mapping[str, str] = os.environ
-) -> TableSql:
-    """Return the tables of a deployment.
+) -> Lake:
+    """Return the lake of a deployment.
 
     Args:
         deployment: Its name; what the environment chooses where it is None.
@@ -28,23 +29,32 @@ def open_tables(
         ConfigurationError: There is no such deployment, or a setting of it is missing or wrong.
         TableError: There is no lake yet.
     """
-    from billing_lake.deployments import DEPLOYMENT_SETTING, LocalLake, chosen_deployment
+    from billing_lake.commands.home import existing_lake
+    from billing_lake.deployments import DEPLOYMENT_SETTING, LocalLake, chosen_deployment, open_lake
     from billing_lake.deployments.local import home_folder
 
     settings = dict(environment)
     if deployment is not None:
         settings[DEPLOYMENT_SETTING] = deployment
     if chosen_deployment(settings) == "aws":
-        return _athena(settings)
-
-    from billing_lake.commands.home import existing_lake
-    from billing_lake.sql.lake_sql import LakeSql
-
+        return open_lake(settings)
     # Whatever loads the folder, its tables are the same, and to read them needs neither Spark nor Dagster.
-    return LakeSql(existing_lake(LocalLake(home_folder(settings))))
+    return existing_lake(LocalLake(home_folder(settings)))
 
 
-def _athena(settings: Mapping[str, str]) -> TableSql:
+def open_tables(
+    deployment: str | None = None, environment: Mapping[str, str] = os.environ
+) -> TableSql:
+    """Return SQL over the tables of a deployment; see `lake_to_read`."""
+    from billing_lake.deployments import LocalLake
+
+    lake = lake_to_read(deployment, environment)
+    if not isinstance(lake, LocalLake):
+        _require_athena()
+    return lake.sql(_progress(), _done)
+
+
+def _require_athena() -> None:
     try:
         import boto3  # noqa: F401
         import pyathena  # noqa: F401
@@ -53,13 +63,10 @@ def _athena(settings: Mapping[str, str]) -> TableSql:
         what = f"Queries on AWS need the package {error.name}, which is not installed"
         raise ConfigurationError(what, remedy='pip install "billing-lake[aws]"') from error
 
-    from billing_lake.deployments.aws import aws_lake
     from billing_lake.tables.iceberg_opening import require_credentials
 
-    lake = aws_lake(settings)
     # Once, before three catalogs and Athena each report it in another way.
     require_credentials()
-    return lake.sql(_progress(), _done)
 
 
 def _progress() -> Callable[[str], None]:

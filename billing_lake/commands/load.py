@@ -7,20 +7,22 @@ import os
 import shlex
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from billing_lake.commands import options
 from billing_lake.commands.home import require_writable
 from billing_lake.commands.inspect import is_bucket, open_storage, show_found
 from billing_lake.commands.terminal import (
     EXIT_FAILED,
     console,
     kept_stdout,
-    programs_write_to,
+    near,
+    output_into,
 )
 from billing_lake.domain.errors import (
     BillingLakeError,
@@ -28,7 +30,6 @@ from billing_lake.domain.errors import (
     NoDeliveryError,
     shown,
 )
-from billing_lake.domain.periods import is_period
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -61,13 +62,6 @@ Examples:
 """
 
 
-def _periods(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
-    for value in values:
-        if not is_period(value):
-            raise click.BadParameter(f"{value!r} is no billing period; write it YYYY-MM")
-    return values
-
-
 def _outputs(_: click.Context, __: click.Parameter, value: str) -> tuple[str, ...]:
     asked = [one.strip() for one in value.split(",") if one.strip()]
     for one in asked:
@@ -91,7 +85,7 @@ class _Asked:
 @click.command(name="load", help=_HELP, short_help="Load a folder or a bucket into proven tables.")
 @click.argument("uri")
 @click.option(
-    "--period", "periods", multiple=True, callback=_periods,
+    "--period", "periods", multiple=True, callback=options.checked_period,
     help="Billing period, YYYY-MM; may be given again. All unless given.",
 )  # fmt: skip
 @click.option(
@@ -160,7 +154,7 @@ def _load(asked: _Asked, home: Path | None, out: Console) -> list[Result]:
     for own in exports:
         if own.text:
             own.write()
-            out.print(f"[green]✓[/] wrote {escape(_near(own.file))}", soft_wrap=True)
+            out.print(f"[green]✓[/] wrote {escape(near(own.file))}", soft_wrap=True)
     results += _run(lake, place, exports, tasks, out)
     _define_all_costs(lake, folder, out)
     results.sort(key=lambda one: (one.export.name, one.period))
@@ -284,10 +278,10 @@ def _ask(
     if not new and not months:
         return
     for one in new:
-        out.print(Text(f"\n{_near(one.file)}", style="bold"))
+        out.print(Text(f"\n{near(one.file)}", style="bold"))
         out.print(Text(one.text.rstrip()), soft_wrap=True)
     write = f"write {_count(len(new), 'file')} and " if new else ""
-    question = f"\n{write}load {_count(months, 'delivery', 'deliveries')} into {_near(home)}?"
+    question = f"\n{write}load {_count(months, 'delivery', 'deliveries')} into {near(home)}?"
     try:
         said_yes = click.confirm(f"\n{question.strip().capitalize()}", err=asked.as_json)
     except click.Abort:
@@ -304,11 +298,7 @@ def _run(
 
     require_writable(home)
     results = []
-    with (home / LOG).open("w", encoding="utf-8") as file, ExitStack() as quiet:
-        # Dagster writes its log to the terminal, and so does Spark; there is more of it than anybody wants to read.
-        quiet.enter_context(redirect_stdout(file))
-        quiet.enter_context(redirect_stderr(file))
-        quiet.enter_context(programs_write_to(file))
+    with output_into(home / LOG):
         loading = Loading(lake, home, exports)
         for number, task in enumerate(tasks, start=1):
             work = "loading and proving" if task.crawl is None else "proving"
@@ -369,7 +359,7 @@ def _next(out: Console, home: Path, folder: Path, exports: Sequence[OwnExport]) 
     from billing_lake.deployments import HOME_SETTING
     from billing_lake.landing.local import LANDING_SETTING
 
-    at = f"{HOME_SETTING}={shlex.quote(_near(home))} "
+    at = f"{HOME_SETTING}={shlex.quote(near(home))} "
     landing = os.environ.get(LANDING_SETTING)
     from_ = f"{LANDING_SETTING}={shlex.quote(landing)} " if landing else ""
     table = exports[0].export.table
@@ -378,8 +368,8 @@ def _next(out: Console, home: Path, folder: Path, exports: Sequence[OwnExport]) 
     )
     lines = (
         ("Ask", f'{at}billing-lake query "SELECT * FROM {table} LIMIT 3"'),  # noqa: S608 -- shown, not run
-        ("See", f"{at}{from_}{DEFS_SETTING}={shlex.quote(_near(folder))} {dagster}"),
-        ("Log", _near(home / LOG)),
+        ("See", f"{at}{from_}{DEFS_SETTING}={shlex.quote(near(folder))} {dagster}"),
+        ("Log", near(home / LOG)),
     )
     for title, text in lines:
         out.print(f"{title}  {text}", soft_wrap=True, markup=False)
@@ -387,9 +377,3 @@ def _next(out: Console, home: Path, folder: Path, exports: Sequence[OwnExport]) 
 
 def _count(number: int, one: str, many: str = "") -> str:
     return f"{number:,} {one if number == 1 else many or f'{one}s'}"
-
-
-def _near(path: Path) -> str:
-    """Return a path as one types it here."""
-    here = Path.cwd()
-    return str(path.relative_to(here) if path.is_relative_to(here) else path)

@@ -91,8 +91,7 @@ def _reason(lake: Lake, export: Export, place: str, text: str, kind: str) -> Fau
     try:
         resolve_delivery(lake.storage, export.location, place)
     except BillingLakeError as error:
-        name = type(error).__name__
-        return Fault(kind=name, text=str(error), file=error.file, remedy=error.how or None)
+        return Fault.of(error)
     return Fault(kind=kind, text=text)
 
 
@@ -121,9 +120,7 @@ class Loading:
             try:
                 tables = dict(self._prove(export, crawl))
             except BillingLakeError as error:
-                name, how = type(error).__name__, error.how or None
-                fault = Fault(kind=name, text=str(error), file=error.file, remedy=how)
-                return _result(task, crawl, {}, fault=fault)
+                return _result(task, crawl, {}, fault=Fault.of(error))
             return _result(task, crawl, tables)
         with knowingly(dg.BetaWarning, dg.PreviewWarning, DeprecationWarning):
             run = self._project.run(export, delivery)

@@ -2,41 +2,25 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from billing_lake.commands.query import checked_period
-from billing_lake.commands.terminal import console
+from billing_lake.commands import options
 
 if TYPE_CHECKING:
-    from billing_lake.deployments import Lake
     from billing_lake.loads.months import Month
 
-_FORMAT = click.option(
-    "--format",
-    "format_",
-    type=click.Choice(["table", "csv", "json"]),
-    default="table",
-    show_default=True,
-    help="CSV and JSON write every row; decimals exactly, in JSON as strings.",
-)
-_DEPLOYMENT = click.option(
-    "--deployment",
-    help="Where the lake is: local, local_spark or aws; BILLING_LAKE_DEPLOYMENT unless given.",
-)
 _EXPORT = click.option("--export", default="", help="Name of the export; all unless given.")
 
 
 @click.command(short_help="Show the state and the deliveries of each month.")
-@click.option("--period", callback=checked_period, help="Billing period; all unless given.")
+@click.option("--period", callback=options.checked_period, help="Billing period; all unless given.")
 @_EXPORT
-@_DEPLOYMENT
-@_FORMAT
+@options.deployment
+@options.format_
 @click.option("--focus", is_flag=True, help="Write the FOCUS 1.4 dataset Billing Period.")
 def months(
     period: str | None, export: str, deployment: str | None, format_: str, *, focus: bool
@@ -46,32 +30,27 @@ def months(
     A month is OPEN until it is over, SETTLING until every row carries an invoice id, CLOSED then, and
     RESTATED if its costs changed after that.
     """
+    from billing_lake.commands.lakes import lake_to_read
     from billing_lake.loads.months import months as found
 
     now = datetime.now(timezone.utc)
     rows = [
         row
-        for month in found(_lake(deployment), export, period or "")
+        for month in found(lake_to_read(deployment), export, period or "")
         for row in (map(_of_focus, month.focus(now)) if focus else _of_month(month, now))
     ]
     _write(rows, format_, limit=0)
 
 
 @click.command(short_help="Show what changed in a month from delivery to delivery.")
-@click.argument("period", callback=checked_period)
+@click.argument("period", callback=options.checked_period)
 @_EXPORT
 @click.option("--since", type=click.DateTime(["%Y-%m-%d"]), help="First day (UTC) of delivery.")
 @click.option("--until", type=click.DateTime(["%Y-%m-%d"]), help="Last day (UTC) of delivery.")
 @click.option("--net", is_flag=True, help="Add up the deliveries, group by group.")
-@_DEPLOYMENT
-@_FORMAT
-@click.option(
-    "--limit",
-    type=click.IntRange(min=0),
-    default=50,
-    show_default=True,
-    help="Rows that a table shows; 0 for all.",
-)
+@options.deployment
+@options.format_
+@options.limit
 def restatements(
     period: str,
     export: str,
@@ -90,12 +69,13 @@ def restatements(
       billing-lake restatements 2025-03
       billing-lake restatements 2025-03 --since 2025-04-03 --until 2025-04-07 --net
     """
-    from billing_lake.loads import months as story
+    from billing_lake.commands.lakes import lake_to_read
+    from billing_lake.loads import months as ledger
 
     first = None if since is None else since.replace(tzinfo=timezone.utc)
     end = None if until is None else until.replace(tzinfo=timezone.utc) + timedelta(days=1)
-    found = story.restatements(_lake(deployment), period, export, first, end)
-    chosen = story.net(found) if net else found
+    found = ledger.restatements(lake_to_read(deployment), period, export, first, end)
+    chosen = ledger.net(found) if net else found
     _write([_of_change(row, net=net) for row in chosen], format_, limit)
 
 
@@ -140,43 +120,19 @@ def _of_change(row: Mapping[str, Any], *, net: bool) -> Mapping[str, Any]:
 
 
 def _write(rows: Sequence[Mapping[str, Any]], format_: str, limit: int) -> None:
-    from billing_lake.commands.results import print_table, write_csv, write_json
+    from billing_lake.commands.results import write
     from billing_lake.sql.tables import Result
 
     columns = tuple(rows[0]) if rows else ()
     types = tuple(_type(name) for name in columns)
     result = Result(columns, types, iter([[tuple(row.values()) for row in rows]]))
-    if format_ == "csv":
-        write_csv(result, sys.stdout)
-    elif format_ == "json":
-        write_json(result, sys.stdout)
-    elif not rows:
+    if format_ == "table" and not rows:
         click.echo("No cost changed")
     else:
-        print_table(result, console(), limit, cents=True)
-        click.echo("Rounded to cents; --format csv and json give every digit.", err=True)
+        write(result, format_, limit, cents=True)
 
 
 def _type(name: str) -> str:
     if name.startswith("cost_") or name in {"total", "change"}:
         return "DECIMAL"
     return "BIGINT" if name.startswith("items_") or name == "deliveries" else "VARCHAR"
-
-
-def _lake(deployment: str | None) -> Lake:
-    """Return the lake of a deployment, to be read.
-
-    Raises:
-        ConfigurationError: There is no such deployment, or a setting of it is missing or wrong.
-        TableError: There is no lake yet.
-    """
-    from billing_lake.commands.home import existing_lake
-    from billing_lake.deployments import DEPLOYMENT_SETTING, LocalLake, chosen_deployment, open_lake
-    from billing_lake.deployments.local import home_folder
-
-    settings = dict(os.environ)
-    if deployment is not None:
-        settings[DEPLOYMENT_SETTING] = deployment
-    if chosen_deployment(settings) == "aws":
-        return open_lake(settings)
-    return existing_lake(LocalLake(home_folder(settings)))

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import replace
 from itertools import chain
 from typing import TYPE_CHECKING
 
 import click
 
+from billing_lake.commands import options
 from billing_lake.commands.terminal import console
 from billing_lake.domain.errors import QueryError
-from billing_lake.domain.periods import is_period
 from billing_lake.sql.named_queries import NAMED_QUERIES, Subject, written
 
 if TYPE_CHECKING:
@@ -44,44 +43,23 @@ Examples:
 """  # noqa: S608 -- a help text
 
 
-def checked_period(_: click.Context, __: click.Parameter, value: str | None) -> str | None:
-    """Return a billing period that was given, or refuse what is none."""
-    if value is not None and not is_period(value):
-        raise click.BadParameter(f"{value!r} is no billing period; write it YYYY-MM")
-    return value
-
-
 @click.command(help=_HELP, short_help="Ask the lake's tables in SQL.")
 @click.argument("sql", required=False)
 @click.option("--named", type=click.Choice(list(NAMED_QUERIES)), help="Run a named query.")
 @click.option(
-    "--period", callback=checked_period, help="Billing period of a named query; all unless given."
+    "--period",
+    callback=options.checked_period,
+    help="Billing period of a named query; all unless given.",
 )
 @click.option(
     "--table",
     help="Table of a named query, its namespace may be left out; the Iceberg table unless given.",
 )
-@click.option(
-    "--deployment",
-    help="Where the lake is: local, local_spark or aws; BILLING_LAKE_DEPLOYMENT unless given.",
-)
+@options.deployment
 @click.option("--list", "listing", is_flag=True, help="List the tables and the named queries.")
-@click.option(
-    "--format",
-    "format_",
-    type=click.Choice(["table", "csv", "json"]),
-    default="table",
-    show_default=True,
-    help="CSV and JSON write every row; decimals exactly, in JSON as strings.",
-)
+@options.format_
 @click.option("--sql", "show_sql", is_flag=True, help="Show the SQL of a named query; ask nothing.")
-@click.option(
-    "--limit",
-    type=click.IntRange(min=0),
-    default=50,
-    show_default=True,
-    help="Rows that a table shows; 0 for all.",
-)
+@options.limit
 def query(
     sql: str | None,
     named: str | None,
@@ -101,7 +79,7 @@ def query(
         raise click.UsageError("--period, --table and --sql belong to --named")
 
     from billing_lake.commands.lakes import open_tables
-    from billing_lake.commands.results import print_table, write_csv, write_json
+    from billing_lake.commands.results import write
 
     with open_tables(deployment) as lake_sql:
         if listing:
@@ -115,14 +93,7 @@ def query(
         result = lake_sql.ask(asked or "")
         if period is not None:
             result = _of_period(lake_sql, lake_sql.table(table), period, result)
-        if format_ == "csv":
-            write_csv(result, sys.stdout)
-        elif format_ == "json":
-            write_json(result, sys.stdout)
-        else:
-            print_table(result, console(), limit, cents=named is not None)
-            if named is not None:
-                click.echo("Rounded to cents; --format csv and json give every digit.", err=True)
+        write(result, format_, limit, cents=named is not None)
 
 
 def named_sql(

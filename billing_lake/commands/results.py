@@ -8,12 +8,16 @@ from __future__ import annotations
 
 import csv
 import json
+import sys
 from collections.abc import Iterator, Sequence
 from datetime import date, datetime
 from decimal import Decimal
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TextIO
 
+import click
+
+from billing_lake.commands.terminal import console
 from billing_lake.domain.errors import shown
 
 if TYPE_CHECKING:
@@ -27,6 +31,18 @@ _FOLDED_CHARACTERS = 24
 _NUMBERS = (
     "DECIMAL", "DOUBLE", "FLOAT", "REAL", "HUGEINT", "BIGINT", "INTEGER", "SMALLINT", "TINYINT"
 )  # fmt: skip
+
+
+def write(result: Result, format_: str, limit: int, *, cents: bool = False) -> None:
+    """Write a result to standard output as CSV, as JSON, or as a table of ``limit`` rows, whose decimals are rounded where ``cents``."""
+    if format_ == "csv":
+        write_csv(result, sys.stdout)
+    elif format_ == "json":
+        write_json(result, sys.stdout)
+    else:
+        print_table(result, console(), limit, cents=cents)
+        if cents:
+            click.echo("Rounded to cents; --format csv and json give every digit.", err=True)
 
 
 def write_csv(result: Result, out: TextIO) -> None:
@@ -48,7 +64,7 @@ def write_json(result: Result, out: TextIO) -> None:
     out.write("[]\n" if before == "[\n" else "\n]\n")
 
 
-def print_table(result: Result, console: Console, limit: int, *, cents: bool = False) -> None:
+def print_table(result: Result, out: Console, limit: int, *, cents: bool = False) -> None:
     """Print the first ``limit`` rows, all for 0, as a table, or row by row where they are too wide for the terminal.
 
     Where ``cents``, decimals are rounded to two places.
@@ -60,21 +76,21 @@ def print_table(result: Result, console: Console, limit: int, *, cents: bool = F
         rows = [tuple(map(_in_cents, row)) for row in rows]
     table = rows_table(result.columns, result.types, rows)
     folded = rows_table(result.columns, result.types, rows, fold_at=_FOLDED_CHARACTERS)
-    if not console.is_terminal:
-        console.width = max(console.width, _needed(table, console))
-        console.print(table)
-    elif _needed(table, console) <= console.width:
-        console.print(table)
-    elif _needed(folded, console) <= console.width:
-        console.print(folded)
+    if not out.is_terminal:
+        out.width = max(out.width, _needed(table, out))
+        out.print(table)
+    elif _needed(table, out) <= out.width:
+        out.print(table)
+    elif _needed(folded, out) <= out.width:
+        out.print(folded)
     else:
         for one in _records(result, rows):
-            console.print(one)
+            out.print(one)
     if more:
         text = f"… the first {limit} rows; --limit 0 shows all of them, --format csv writes them"
-        console.print(text, style="dim")
+        out.print(text, style="dim")
     elif not rows:
-        console.print("no rows", style="dim")
+        out.print("no rows", style="dim")
 
 
 def rows_table(
@@ -117,10 +133,10 @@ def as_text(value: Any) -> str:
     return str(value)
 
 
-def _needed(table: RenderableType, console: Console) -> int:
+def _needed(table: RenderableType, out: Console) -> int:
     from rich.measure import Measurement
 
-    return Measurement.get(console, console.options.update(max_width=1_000_000), table).maximum
+    return Measurement.get(out, out.options.update(max_width=1_000_000), table).maximum
 
 
 def _in_cents(value: Any) -> Any:

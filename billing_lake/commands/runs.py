@@ -18,7 +18,7 @@ from dagster._core.storage.tags import CODE_LOCATION_TAG, REPOSITORY_LABEL_TAG
 from billing_lake.assets.export import Export
 from billing_lake.commands.instance import prepare_instance
 from billing_lake.domain.deliveries import Delivery
-from billing_lake.domain.errors import LoadError, SchemaChangeError
+from billing_lake.domain.errors import BillingLakeError, LoadError, SchemaChangeError
 from billing_lake.jobs.load import load_job_name
 from billing_lake.loads.exports import TABLE_ASSETS
 from billing_lake.sensors.runs import run_tags
@@ -48,6 +48,12 @@ class Fault:
     text: str
     file: str | None = None
     remedy: str | None = None
+
+    @classmethod
+    def of(cls, error: BillingLakeError) -> Fault:
+        """Return the fault that an error of the lake is."""
+        kind, remedy = type(error).__name__, error.how or None
+        return cls(kind=kind, text=str(error), file=error.file, remedy=remedy)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 import click
@@ -66,6 +67,18 @@ def kept_stdout() -> Iterator[TextIO]:
 
 
 @contextmanager
+def output_into(log: Path) -> Iterator[None]:
+    """Write into the file ``log`` what Dagster and Spark print meanwhile: there is more of it than anybody wants to read."""
+    with (
+        log.open("w", encoding="utf-8") as file,
+        redirect_stdout(file),
+        redirect_stderr(file),
+        programs_write_to(file),
+    ):
+        yield
+
+
+@contextmanager
 def programs_write_to(file: TextIO) -> Iterator[None]:
     """Let ``file`` take what is written past `sys.stdout` and `sys.stderr`, by a JVM that is started meanwhile above all.
 
@@ -82,6 +95,12 @@ def programs_write_to(file: TextIO) -> Iterator[None]:
         for copy, descriptor in kept:
             os.dup2(copy, descriptor)
             os.close(copy)
+
+
+def near(path: Path) -> str:
+    """Return a path as one types it in the working directory."""
+    here = Path.cwd()
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)
 
 
 def show_error(error: BillingLakeError) -> None:

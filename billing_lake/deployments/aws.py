@@ -134,12 +134,7 @@ class AwsLake:
     def sql(
         self, progress: Callable[[str], None] = ignore, done: Callable[[str], None] = ignore
     ) -> TableSql:
-        """Return Athena over the tables.
-
-        Args:
-            progress: Called with a line of text while a query runs.
-            done: Called with a line of text, what a query read and costs, when it has run.
-        """
+        """Return Athena over the tables; see `Lake.sql`."""
         from billing_lake.sql.athena_queries import AthenaQueries
         from billing_lake.sql.athena_sql import AthenaSql
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 if TYPE_CHECKING:
@@ -67,8 +67,15 @@ class Lake(Protocol):
     def reader(self) -> Reader:
         """What reads tables back: in this process, whatever the engine."""
 
-    def sql(self) -> TableSql:
-        """Return SQL over the tables: DuckDB here, Athena on AWS."""
+    def sql(
+        self, progress: Callable[[str], None] = ..., done: Callable[[str], None] = ...
+    ) -> TableSql:
+        """Return SQL over the tables: DuckDB here, Athena on AWS.
+
+        Args:
+            progress: Called with a line of text while a query of Athena runs.
+            done: Called with a line of text, what it read and costs, when it has run.
+        """
 
     def require(self, outputs: Collection[str], crawler: Crawler) -> None:
         """Make sure, before anything is done, that all that an export needs is set, there, and open to us.

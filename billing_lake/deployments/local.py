@@ -110,7 +110,7 @@ class LocalLake:
 
         return PolarsEngine()
 
-    def sql(self) -> TableSql:
+    def sql(self, *_: object) -> TableSql:
         """Return DuckDB over the tables as they are now."""
         from billing_lake.sql.lake_sql import LakeSql
 

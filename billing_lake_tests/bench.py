@@ -43,6 +43,10 @@ STORY = "story"
 """The child that loads a restated month and says which share of it the ledger took."""
 VALIDATE_LIMIT = 1.3
 SPARK_LIMIT = 1.2
+INSPECT_LIMIT_SECONDS = 10
+INSPECT_LIMIT = 2.0
+INSPECT = "inspect"
+"""The child that looks at a bucket of a real S3 server."""
 SPARK = "spark"
 """The child that measures several ways in one Spark session."""
 
@@ -61,13 +65,24 @@ def main() -> None:
         "--cur2-rows", type=int, default=400_000, help="rows of CUR 2.0, 0 for none"
     )
     parser.add_argument(
-        "--child", choices=sorted([*CHILDREN, SPARK, STORY]), help=argparse.SUPPRESS
+        "--inspect-exports", type=int, default=4, help="exports of a bucket; the limit is for 10"
+    )
+    parser.add_argument(
+        "--inspect-months", type=int, default=24, help="months of each; the limit is for 120"
+    )
+    parser.add_argument(
+        "--child", choices=sorted([*CHILDREN, SPARK, STORY, INSPECT]), help=argparse.SUPPRESS
     )
     parser.add_argument("--home", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--format", default="legacy_cur", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.child == SPARK:
         print(json.dumps(_spark_seconds(options.home, options.rounds)))
+        return
+    if options.child == INSPECT:
+        from billing_lake_tests.bench_inspect import measure
+
+        print(json.dumps(measure(options.inspect_exports, options.inspect_months)))
         return
     if options.child == STORY:
         print(json.dumps(_story_share(options.home)))
@@ -103,6 +118,7 @@ def _run(folder: Path, options: argparse.Namespace) -> None:
         _report_cur2(folder / "cur2", options)
     _report_story(folder / "story", options)
     _report_validate(folder, options.rounds)
+    _report_inspect(folder, options.inspect_exports, options.inspect_months)
     if options.spark_rows:
         _report_spark(folder, options)
     if options.growth:
@@ -229,6 +245,19 @@ def _report_validate(folder: Path, rounds: int) -> None:
         f"{middle:.2f} x ({min(ratios):.2f} to {max(ratios):.2f})",
         middle <= VALIDATE_LIMIT,
         f"{VALIDATE_LIMIT} x",
+    )
+
+
+def _report_inspect(folder: Path, exports: int, months: int) -> None:
+    size = ("--inspect-exports", str(exports), "--inspect-months", str(months))
+    found = _child(INSPECT, folder, *size)
+    seconds, ratio = found["seconds"], found["seconds"] / found["bare"]
+    print(f"  inspect: {json.dumps(found)}", flush=True)
+    _line(
+        f"inspect of {months} months x {exports} exports on S3 / boto3 alone",
+        f"{ratio:.2f} x ({seconds:.1f} s)",
+        ratio <= INSPECT_LIMIT and seconds <= INSPECT_LIMIT_SECONDS,
+        f"{INSPECT_LIMIT} x, {INSPECT_LIMIT_SECONDS} s",
     )
 
 

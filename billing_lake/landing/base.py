@@ -30,8 +30,12 @@ class Storage(Protocol):
     def address(self, key: str) -> str:
         """Return where ``key`` is, for people: an absolute path, or `s3://bucket/key`."""
 
-    def read(self, key: str) -> bytes:
-        """Return the bytes of a small file."""
+    def read(self, key: str, etag: str) -> bytes:
+        """Return the bytes of a small file, which still has to have its ``etag``.
+
+        Raises:
+            DeliveryChangedError: It has another one, or is not there any more.
+        """
 
     def open(self, key: str) -> BinaryIO:
         """Open a file for reading; the stream is seekable and belongs to the caller."""

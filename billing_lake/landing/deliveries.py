@@ -6,6 +6,7 @@ All rules are those of the export's format; this joins them with what a storage 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timezone
 from itertools import islice
 
@@ -40,6 +41,7 @@ from billing_lake.landing.pinned_files import Looked, listed, manifest_of
 from billing_lake.landing.report_headers import columns_of, header_of, promised
 
 _MAX_PERIODS = 24
+_MANIFESTS_AT_ONCE = 16
 
 # A file that vanishes between listing and reading is a delivery in motion, not a broken one.
 _TRANSIENT = (IncompleteDeliveryError, DeliveryChangedError)
@@ -245,17 +247,24 @@ def _look_manifests(
     if only is not None and not files:
         # The folder of a period, too, may have a key with an empty part before it.
         files = listed(storage, rules)
-    for period, there in sorted(_by_period(rules, files).items()):
-        if only in (None, period):
-            try:
-                delivery = _from_manifest(
-                    storage, export, rules, period, _by_plain_key(there, period)
-                )
-            except BillingLakeError as error:
-                looked.errors[period] = error
-            else:
-                if delivery is not None:
-                    looked.deliveries[period] = delivery
+    periods = sorted(one for one in _by_period(rules, files).items() if only in (None, one[0]))
+
+    def look(
+        period_and_files: tuple[str, list[StoredObject]],
+    ) -> Delivery | BillingLakeError | None:
+        period, there = period_and_files
+        try:
+            return _from_manifest(storage, export, rules, period, _by_plain_key(there, period))
+        except BillingLakeError as error:
+            return error
+
+    # A bucket answers after tens of milliseconds, and a report of ten years has 120 manifests.
+    with ThreadPoolExecutor(_MANIFESTS_AT_ONCE) as threads:
+        for (period, _), found in zip(periods, threads.map(look, periods), strict=True):
+            if isinstance(found, BillingLakeError):
+                looked.errors[period] = found
+            elif found is not None:
+                looked.deliveries[period] = found
     if only is None:
         looked.errors.update((str(error.file), error) for error in astray(export, rules, files))
         if not looked.deliveries and not looked.errors:

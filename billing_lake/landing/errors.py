@@ -9,8 +9,6 @@ from contextlib import contextmanager
 
 from billing_lake.domain.errors import DeliveryChangedError, UnreadableFileError
 
-_CHANGED = "The file changed while it was being read"
-
 
 @contextmanager
 def naming_errors(key: str) -> Iterator[None]:
@@ -26,8 +24,13 @@ def naming_errors(key: str) -> Iterator[None]:
         raise  # it was read, and whoever unpacks it knows what to call this
     except OSError as error:
         if error.errno == errno.ESTALE:
-            raise DeliveryChangedError(_CHANGED, file=key) from error
+            raise changed(key) from error
         raise unreadable(error, key) from error
+
+
+def changed(key: str) -> DeliveryChangedError:
+    """Return the error for a file that is not the one any more that was listed."""
+    return DeliveryChangedError("The file changed while it was being read", file=key)
 
 
 def unreadable(error: OSError, key: str) -> UnreadableFileError:

@@ -98,10 +98,17 @@ class Inspection:
 
 @dataclass
 class _Listed:
-    """A storage whose files were listed once; all else is asked of it when it is needed."""
+    """A storage whose files were listed once; all else is asked of it when it is needed.
+
+    Attributes:
+        storage: The storage.
+        files: Its files, by key.
+        kept: Manifests that were read, for as long as the formats of one export are tried.
+    """
 
     storage: Storage
     files: Sequence[StoredObject]
+    kept: dict[tuple[str, str], bytes] = field(default_factory=dict)
 
     @property
     def memory(self) -> Memory | None:
@@ -128,9 +135,11 @@ class _Listed:
         """See `Storage.address`."""
         return self.storage.address(key)
 
-    def read(self, key: str) -> bytes:
-        """See `Storage.read`."""
-        return self.storage.read(key)
+    def read(self, key: str, etag: str) -> bytes:
+        """See `Storage.read`: once, however many formats are tried."""
+        if (key, etag) not in self.kept:
+            self.kept[key, etag] = self.storage.read(key, etag)
+        return self.kept[key, etag]
 
     def open(self, key: str) -> BinaryIO:
         """See `Storage.open`."""
@@ -205,6 +214,7 @@ def _with_manifests(listed: _Listed, unused: _Unused) -> Iterator[FoundExport]:
         else:
             # What a format does not know it calls broken; so the one that reads most is right.
             yield _in_layout(max(tried, key=lambda one: len(one.findings.deliveries)))
+        listed.kept.clear()
 
 
 def _locations(format_: Format, prefix: str, report: str) -> Iterator[ExportLocation]:

@@ -21,7 +21,7 @@ from billing_lake.domain.errors import (
 from billing_lake.files.local import open_regular
 from billing_lake.formats.keys import is_manifest, plain
 from billing_lake.formats.recognition import is_report_file
-from billing_lake.landing.errors import naming_errors, unreadable
+from billing_lake.landing.errors import changed, naming_errors, unreadable
 from billing_lake.landing.memory import Memory
 
 LANDING_SETTING = "BILLING_LAKE_LANDING"
@@ -81,10 +81,13 @@ class LocalStorage:
         """Return the absolute path of ``key``."""
         return f"{self.root}/{key}"
 
-    def read(self, key: str) -> bytes:
-        """Return the bytes of a small file."""
+    def read(self, key: str, etag: str) -> bytes:
+        """Return the bytes of a small file; see `Storage.read`."""
         with self.open(key) as stream, naming_errors(key):
-            return stream.read()
+            data = stream.read()
+        if (now := self.stat(key)) is None or now.etag != etag:
+            raise changed(key)
+        return data
 
     def open(self, key: str) -> BinaryIO:
         """Open a file for reading."""

@@ -107,11 +107,9 @@ def _pinned(storage: Storage, file: StoredObject) -> _Pinned:
 
 
 # A sensor looks every few minutes, and pinned content never changes: no file is read twice for what it says.
-@lru_cache(maxsize=1_000)
+@lru_cache(maxsize=2_000)
 def _manifest(file: _Pinned, rules: ManifestLayout) -> Manifest:
-    manifest = rules.parse(file.storage.read(file.key), file.key)
-    _require_same(file, "The manifest was replaced while it was being read")
-    return manifest
+    return rules.parse(file.storage.read(file.key, file.etag), file.key)
 
 
 @lru_cache(maxsize=10_000)

@@ -121,7 +121,7 @@ def test_what_stands_in_the_place_of_a_report_and_is_no_file_is_refused_by_name(
             path.symlink_to({"dangling": "nowhere", "loop": name, "outside": str(outside)}[kind])
         # It is listed, so that no month does without it, and refused by whoever opens it.
         assert {file.key: file.size for file in storage.list("a/")} == {"a/b": 1, f"a/{name}": 1}
-        for look in (storage.open, storage.read):
+        for look in (storage.open, lambda key: storage.read(key, "")):
             with pytest.raises(BillingLakeError, match=name):
                 look(f"a/{name}")
 
@@ -130,7 +130,8 @@ def test_a_hard_link_is_a_file_like_any_other(root: Path) -> None:
     outside = put(root.parent / "outside", b"x")
     put(root / "a", b"y")
     os.link(outside, root / "b.csv.gz")
-    assert LocalStorage(root).read("b.csv.gz") == b"x"
+    with LocalStorage(root).open("b.csv.gz") as stream:
+        assert stream.read() == b"x"
     assert keys(LocalStorage(root)) == ["a", "b.csv.gz"]
 
 
@@ -139,7 +140,7 @@ def test_a_key_that_leads_out_of_the_root_is_refused(root: Path, key: str) -> No
     put(root.parent / "secret", b"x")
     put(root / "b", b"x")
     storage = LocalStorage(root)
-    for look in (storage.open, storage.read, storage.stat):
+    for look in (storage.open, lambda key: storage.read(key, ""), storage.stat):
         with pytest.raises(ReportFileError, match="leads out of the storage"):
             look(key)
 
@@ -221,7 +222,10 @@ def test_nothing_is_listed_without_a_report_file_or_a_folder_whose_name_is_no_ut
 def test_files_are_read_and_opened(root: Path) -> None:
     put(root / "a", b"some bytes")
     storage = LocalStorage(root)
-    assert storage.read("a") == b"some bytes"
+    (listed,) = storage.list("")
+    assert storage.read("a", listed.etag) == b"some bytes"
+    with pytest.raises(DeliveryChangedError, match="changed while it was being read"):
+        storage.read("a", "another")
     with storage.open("a") as stream:
         assert stream.read(4) == b"some"
 

@@ -6,10 +6,13 @@ clients of their own; the settings that lead them to the same place are made her
 
 from __future__ import annotations
 
+import os
 import threading
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
+
+from billing_lake.domain.errors import ConfigurationError
 
 _CONNECT_SECONDS = 10
 _READ_SECONDS = 60
@@ -103,3 +106,43 @@ class AwsClients:
         import boto3
 
         return boto3.Session(region_name=self.region)
+
+
+def clients_for(bucket: str) -> AwsClients:
+    """Return clients for the region in which a bucket is, as the environment of this process leads to it.
+
+    Raises:
+        ConfigurationError: boto3 is not installed, or finds no credentials.
+    """
+    try:
+        import boto3
+        from botocore.exceptions import BotoCoreError, ClientError
+    except ModuleNotFoundError as error:
+        what = "Reading a bucket needs the package boto3, which is not installed"
+        raise ConfigurationError(what, remedy='pip install "billing-lake[aws]"') from error
+
+    require_credentials()
+    clients = AwsClients(os.environ.get("AWS_REGION") or boto3.Session().region_name or "us-east-1")
+    try:
+        told = clients.client("s3").head_bucket(Bucket=bucket)
+    except (BotoCoreError, ClientError) as error:
+        # Whoever lists the bucket says what is wrong; its region is told all the same.
+        told = getattr(error, "response", {})
+    headers = told.get("ResponseMetadata", {}).get("HTTPHeaders", {})
+    region = headers.get("x-amz-bucket-region") or clients.region
+    # boto3 follows a bucket to its region, and Polars does not.
+    return clients if region == clients.region else AwsClients(region)
+
+
+def require_credentials() -> None:
+    """Make sure that boto3 finds credentials.
+
+    Raises:
+        ConfigurationError: It does not.
+    """
+    import boto3
+
+    if boto3.Session().get_credentials() is None:
+        what = "There are no AWS credentials"
+        remedy = "Give this process a role, set AWS_PROFILE, or sign in with the AWS command line"
+        raise ConfigurationError(what, remedy=remedy)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -73,22 +72,14 @@ def open_storage(uri: str) -> tuple[Storage, str]:
                 what, remedy="Name a folder, or a bucket as s3://bucket/folder"
             )
         return LocalStorage(path), ""
-    try:
-        import boto3
-    except ModuleNotFoundError as error:
-        what = "Looking into a bucket needs the package boto3, which is not installed"
-        raise ConfigurationError(what, remedy='pip install "billing-lake[aws]"') from error
-    from billing_lake.aws.clients import AwsClients
+    from billing_lake.aws.clients import clients_for
     from billing_lake.landing.s3 import S3Storage
-    from billing_lake.tables.iceberg_opening import require_credentials
 
     bucket, _, folder = uri.removeprefix(_SCHEME).partition("/")
     if not bucket:
         raise ConfigurationError(f"{shown(uri)} names no bucket", remedy="Write s3://bucket/folder")
-    require_credentials()
-    region = os.environ.get("AWS_REGION") or boto3.Session().region_name or "us-east-1"
     prefix = f"{folder.rstrip('/')}/" if folder.strip("/") else ""
-    return S3Storage(AwsClients(region), bucket), prefix
+    return S3Storage(clients_for(bucket), bucket), prefix
 
 
 def as_values(uri: str, found: Inspection) -> dict[str, Any]:

@@ -63,7 +63,7 @@ def _require_athena() -> None:
         what = f"Queries on AWS need the package {error.name}, which is not installed"
         raise ConfigurationError(what, remedy='pip install "billing-lake[aws]"') from error
 
-    from billing_lake.tables.iceberg_opening import require_credentials
+    from billing_lake.aws.clients import require_credentials
 
     # Once, before three catalogs and Athena each report it in another way.
     require_credentials()

@@ -192,26 +192,25 @@ def _open(uri: str, home: Path) -> tuple[Storage, str]:
     Raises:
         ConfigurationError: There is none, or it is no place that the deployment can load from.
     """
-    from billing_lake.deployments import DEPLOYMENT_SETTING, chosen_deployment
+    from billing_lake.deployments import chosen_deployment
     from billing_lake.deployments.local import landing_folder
     from billing_lake.landing.local import LANDING_SETTING, LocalStorage
 
     on_aws = chosen_deployment(os.environ) == "aws"
-    if on_aws != is_bucket(uri):
-        what = f"{shown(uri)} is {'a bucket' if is_bucket(uri) else 'a folder'}, and the lake is {'on AWS' if on_aws else 'a folder'}"
-        remedy = (
-            "Name the bucket as s3://bucket/folder"
-            if on_aws
-            else f"Set {DEPLOYMENT_SETTING} to aws, or copy the bucket: aws s3 sync {shlex.quote(uri)} FOLDER"
-        )
-        raise ConfigurationError(what, remedy=remedy)
+    if on_aws and not is_bucket(uri):
+        what = f"{shown(uri)} is a folder, and the lake is on AWS"
+        raise ConfigurationError(what, remedy="Name the bucket as s3://bucket/folder")
     storage, prefix = open_storage(uri)
-    if is_bucket(uri):
+    bucket = uri.split("/")[2] if is_bucket(uri) else ""
+    if on_aws:
         from billing_lake.aws.settings import AwsSettings
 
-        os.environ[str(AwsSettings.model_fields["landing_bucket"].alias)] = uri.split("/")[2]
+        os.environ[str(AwsSettings.model_fields["landing_bucket"].alias)] = bucket
         return storage, prefix
     require_writable(home)
+    if bucket:
+        os.environ[LANDING_SETTING] = f"s3://{bucket}"
+        return storage, prefix
     folder = Path(uri).expanduser().resolve()
     landing = (landing_folder(os.environ) or home / "landing").resolve()
     if folder.is_relative_to(landing):

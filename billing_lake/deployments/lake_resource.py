@@ -41,7 +41,10 @@ class LocalLakeResource(LakeResource):
     home: str = Field(description="Folder of the lake, absolute.")
     landing: str = Field(
         default="",
-        description="Folder that exports are delivered to, absolute; `landing` in the lake's folder where it is empty.",
+        description=(
+            "Folder that exports are delivered to, absolute, or a bucket as `s3://bucket`; `landing` in the lake's folder where it is "
+            "empty."
+        ),
     )
 
     def create_lake(self) -> LocalLake:
@@ -56,9 +59,10 @@ def local_lake_resource(lake: LocalLake) -> Any:
 
 def local_settings(lake: LocalLake) -> dict[str, Any]:
     """Return the values of the fields that describe ``lake``."""
+    landing = f"s3://{lake.bucket}" if lake.bucket else str(lake.elsewhere or "")
     return {
         "home": _from_environment(HOME_SETTING, str(lake.home)),
-        "landing": _from_environment(LANDING_SETTING, str(lake.elsewhere or "")),
+        "landing": _from_environment(LANDING_SETTING, landing),
     }
 
 

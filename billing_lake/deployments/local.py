@@ -15,6 +15,7 @@ from billing_lake.landing.local import LANDING_SETTING
 from billing_lake.tables.local_place import require_made_here
 
 if TYPE_CHECKING:
+    from billing_lake.aws.clients import AwsClients
     from billing_lake.engines.base import Engine, Log, Reader
     from billing_lake.files.base import Files
     from billing_lake.landing.base import Storage
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from billing_lake.tables.hive import HiveTables
     from billing_lake.tables.iceberg import IcebergTables
     from billing_lake.values import ValueStore
+
+_BUCKET = "s3://"
 
 DEMO_MARK = "demo.txt"
 """File in the folder of a lake that the demo made."""
@@ -36,14 +39,16 @@ class LocalLake:
     Attributes:
         home: The folder, absolute.
         elsewhere: Folder that exports are delivered to, absolute; `landing/` in the lake's folder unless given.
+        bucket: Bucket that they are delivered to, in place of a folder; read with the credentials of this process.
     """
 
     home: Path
     elsewhere: Path | None = field(default=None, kw_only=True)
+    bucket: str = field(default="", kw_only=True)
 
     @property
     def landing(self) -> Path:
-        """Folder that exports are delivered to."""
+        """Folder that exports are delivered to, unless that is a bucket."""
         return self.elsewhere or self.home / "landing"
 
     @cached_property
@@ -54,11 +59,16 @@ class LocalLake:
 
     @cached_property
     def storage(self) -> Storage:
-        """Where exports are delivered to: `landing/`, or the folder that the environment names."""
+        """Where exports are delivered to: `landing/`, or the folder or bucket that the environment names."""
         from billing_lake.landing.local import LocalStorage
         from billing_lake.landing.memory import REPORT_FILES, Memory
 
-        return LocalStorage(self.landing, Memory(f"{self.values.root}/{REPORT_FILES}", self.files))
+        memory = Memory(f"{self.values.root}/{REPORT_FILES}", self.files)
+        if self.bucket:
+            from billing_lake.landing.s3 import S3Storage
+
+            return S3Storage(self._clients, self.bucket, memory)
+        return LocalStorage(self.landing, memory)
 
     @cached_property
     def iceberg(self) -> IcebergTables:
@@ -105,10 +115,10 @@ class LocalLake:
 
     @cached_property
     def reader(self) -> Reader:
-        """What reads tables back: Polars."""
+        """What reads tables and report files: Polars."""
         from billing_lake.engines.polars_engine import PolarsEngine
 
-        return PolarsEngine()
+        return PolarsEngine(**self._access)
 
     def sql(self, *_: object) -> TableSql:
         """Return DuckDB over the tables as they are now."""
@@ -127,7 +137,25 @@ class LocalLake:
         """Return Polars in this process."""
         from billing_lake.engines.polars_engine import PolarsEngine
 
-        return PolarsEngine(log=log)
+        return PolarsEngine(log=log, **self._access)
+
+    @cached_property
+    def _clients(self) -> AwsClients:
+        """The clients that read the bucket of deliveries."""
+        from billing_lake.aws.clients import clients_for
+
+        return clients_for(self.bucket)
+
+    @property
+    def _access(self) -> dict[str, Any]:
+        """How Polars gets at report files that are not on this machine."""
+        if not self.bucket:
+            return {}
+        from billing_lake.files.s3 import S3Files
+        from billing_lake.files.with_s3 import FilesWithS3
+
+        files = FilesWithS3(S3Files(self._clients))
+        return {"files": files, "options": self._clients.polars_options()}
 
     def _iceberg_tables(self, name: str) -> IcebergTables:
         from billing_lake.tables.iceberg import IcebergTables
@@ -155,7 +183,11 @@ def local_lake(environment: Mapping[str, str]) -> LocalLake:
     Raises:
         ConfigurationError: It is a file, or the landing folder cannot be one.
     """
-    return LocalLake(home_folder(environment), elsewhere=landing_folder(environment))
+    return LocalLake(
+        home_folder(environment),
+        elsewhere=landing_folder(environment),
+        bucket=landing_bucket(environment),
+    )
 
 
 def home_folder(environment: Mapping[str, str]) -> Path:
@@ -205,13 +237,33 @@ def landing_folder(environment: Mapping[str, str]) -> Path | None:
     Raises:
         ConfigurationError: It is not absolute, or a file.
     """
-    named = environment.get(LANDING_SETTING)
-    # The demo keeps to its own folder, whatever else is set.
-    if not named or is_demo(home_folder(environment)):
+    named = _landing(environment)
+    if not named or named.startswith(_BUCKET):
         return None
     landing = Path(named).expanduser()
     if not landing.is_absolute() or (landing.exists() and not landing.is_dir()):
         what = f"{LANDING_SETTING} is {shown(named)!r}, which is {'a file' if landing.is_absolute() else 'not absolute'}"
-        remedy = "Set it to the absolute path of the folder that exports are delivered to"
+        remedy = "Set it to the absolute path of the folder that exports are delivered to, or to a bucket as s3://bucket"
         raise ConfigurationError(what, remedy=remedy)
     return Path(os.path.normpath(landing))
+
+
+def landing_bucket(environment: Mapping[str, str]) -> str:
+    """Return the bucket that exports are delivered to; empty where the environment names none.
+
+    Raises:
+        ConfigurationError: It names a folder in a bucket.
+    """
+    named = _landing(environment)
+    bucket = named.removeprefix(_BUCKET).rstrip("/") if named.startswith(_BUCKET) else ""
+    if named.startswith(_BUCKET) and (not bucket or "/" in bucket):
+        what = f"{LANDING_SETTING} is {shown(named)!r}, which is no bucket"
+        remedy = "Set it to s3://bucket alone: a folder in it is the `prefix` of an export"
+        raise ConfigurationError(what, remedy=remedy)
+    return bucket
+
+
+def _landing(environment: Mapping[str, str]) -> str:
+    """Return where the environment has exports delivered to; the demo keeps to its own folder, whatever is set."""
+    named = environment.get(LANDING_SETTING) or ""
+    return "" if named and is_demo(home_folder(environment)) else named

@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from billing_lake.deployments.base import LAKE_RESOURCE
+from billing_lake.deployments.base import DEPLOYMENT_SETTING, LAKE_RESOURCE
 from billing_lake.deployments.lake_resource import LocalLakeResource, local_settings
-from billing_lake.deployments.local import LocalLake, home_folder, landing_folder
+from billing_lake.deployments.local import LocalLake, local_lake
+from billing_lake.domain.errors import ConfigurationError
+from billing_lake.landing.local import LANDING_SETTING
 from billing_lake.resources.spark import SparkResource, spark_defaults
 
 if TYPE_CHECKING:
@@ -56,8 +58,7 @@ class LocalSparkLakeResource(LocalLakeResource):
 
     def create_lake(self) -> LocalSparkLake:
         """See `LakeResource`."""
-        lake = super().create_lake()
-        return LocalSparkLake(lake.home, self.spark, elsewhere=lake.elsewhere)
+        return _on_spark(super().create_lake(), self.spark)
 
 
 def local_spark_lake(environment: Mapping[str, str]) -> LocalSparkLake:
@@ -66,8 +67,17 @@ def local_spark_lake(environment: Mapping[str, str]) -> LocalSparkLake:
     Raises:
         ConfigurationError: A setting cannot be right.
     """
-    return LocalSparkLake(
-        home_folder(environment),
-        SparkResource(**spark_defaults(environment)),
-        elsewhere=landing_folder(environment),
-    )
+    return _on_spark(local_lake(environment), SparkResource(**spark_defaults(environment)))
+
+
+def _on_spark(lake: LocalLake, spark: SparkResource) -> LocalSparkLake:
+    """Return ``lake`` with Spark for an engine.
+
+    Raises:
+        ConfigurationError: Its exports are delivered to a bucket.
+    """
+    if lake.bucket:
+        what = f"{LANDING_SETTING} is a bucket, and Spark on this machine reads folders alone"
+        remedy = f"Set {DEPLOYMENT_SETTING} to local, or copy the bucket: aws s3 sync s3://{lake.bucket} FOLDER"
+        raise ConfigurationError(what, remedy=remedy)
+    return LocalSparkLake(lake.home, spark, elsewhere=lake.elsewhere)

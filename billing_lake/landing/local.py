@@ -25,8 +25,8 @@ from billing_lake.landing.errors import changed, naming_errors, unreadable
 from billing_lake.landing.memory import Memory
 
 LANDING_SETTING = "BILLING_LAKE_LANDING"
-"""Environment variable with the folder that exports are delivered to, on this machine; `landing` in the lake's folder where
-it is not set."""
+"""Environment variable with the folder that exports are delivered to, on this machine, or with a bucket as `s3://bucket`; `landing`
+in the lake's folder where it is not set."""
 
 _log = logging.getLogger(__name__)
 

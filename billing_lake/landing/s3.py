@@ -17,7 +17,7 @@ from billing_lake.landing.memory import Memory
 if TYPE_CHECKING:
     from billing_lake.aws.clients import AwsClients
 
-_SETTING = "BILLING_LAKE_LANDING_BUCKET"
+_SETTINGS = "BILLING_LAKE_LANDING_BUCKET on AWS, BILLING_LAKE_LANDING for a lake in a folder"
 
 
 class S3Storage:
@@ -75,7 +75,7 @@ class S3Storage:
             yield
         except (FileNotFoundError, PermissionError) as error:
             what = f"Bucket {shown(self.bucket)} cannot be listed: {error.strerror}"
-            remedy = f"Set {_SETTING} to the bucket that exports deliver to, and allow its listing"
+            remedy = f"Name the bucket that exports deliver to ({_SETTINGS}), and allow its listing"
             raise ConfigurationError(what, remedy=remedy, file=self.address(prefix)) from error
         except OSError as error:
             raise unreadable(error, prefix) from error

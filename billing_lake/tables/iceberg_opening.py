@@ -93,21 +93,9 @@ def _open_sqlite(name: str, properties: Mapping[str, str]) -> Catalog:
 def _require_credentials_for(properties: Mapping[str, str]) -> None:
     # pyiceberg signs with what boto3 finds, and fails on an attribute of None where that is nothing.
     if properties["type"] != "rest" or properties.get("rest.sigv4-enabled") == "true":
+        from billing_lake.aws.clients import require_credentials
+
         require_credentials()
-
-
-def require_credentials() -> None:
-    """Make sure that boto3 finds credentials.
-
-    Raises:
-        ConfigurationError: It does not.
-    """
-    import boto3
-
-    if boto3.Session().get_credentials() is None:
-        what = "There are no AWS credentials"
-        remedy = "Give this process a role, set AWS_PROFILE, or sign in with the AWS command line"
-        raise ConfigurationError(what, remedy=remedy)
 
 
 def _with_time_outs(catalog: Catalog) -> Catalog:

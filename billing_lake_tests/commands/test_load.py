@@ -16,11 +16,13 @@ from click.testing import CliRunner, Result
 
 from billing_lake.cli import main
 from billing_lake.commands.own_exports import defs_folder
-from billing_lake.deployments import LocalLake
+from billing_lake.deployments import LocalLake, open_lake
 from billing_lake.deployments.local import DEMO_MARK
 from billing_lake.domain.sources import PeriodKey
+from billing_lake.landing.local import LANDING_SETTING
 from billing_lake.sample import SampleSpec, write_delivery
 from billing_lake_tests.landing.small_deliveries import csv_gz, deliver, put, row
+from billing_lake_tests.servers.aws import Aws
 
 # Dagster's own, where it reads defs.yaml.
 pytestmark = pytest.mark.filterwarnings("ignore:`parse_obj_as` is deprecated")
@@ -233,17 +235,93 @@ def test_a_place_without_an_export_is_refused_in_a_sentence(world: World) -> Non
         ((), "exports", "Nothing lies in exports"),
         ((), "nowhere", "nowhere is not there"),
         ((), "others", "None of the 1 files in others is part of an export"),
-        ((), "s3://acme/x", "Set BILLING_LAKE_DEPLOYMENT to aws"),
         (("--home", "mark"), "good", "takes no other export"),
         (("--name", "x"), "good", "2 exports were found"),
         (("--outputs", "delta"), "good", "'delta' is none of hive, iceberg, s3_table"),
         (("--period", "2025"), "good", "'2025' is no billing period"),
     ]
     for arguments, uri, reason in cases:
-        result = world.load("--yes", *arguments, uri=uri)
-        assert result.exit_code == 2, result.output
-        assert reason in " ".join(result.output.replace("│", "").split())
-        assert "Traceback" not in result.output
+        assert_refused(world.load("--yes", *arguments, uri=uri), reason)
+    assert not (world.folder / "defs").exists()
+
+
+def assert_refused(result: Result, reason: str) -> None:
+    assert result.exit_code == 2, result.output
+    assert reason in " ".join(result.output.replace("│", "").split())
+    assert "Traceback" not in result.output
+
+
+def in_bucket(aws: Aws, folder: Path) -> str:
+    """Put what lies in a folder into a new bucket, below `finops/`, and return its name."""
+    bucket = aws.new_bucket()
+    for file in folder.rglob("*.*"):
+        if file.is_file():
+            aws.put(bucket, f"finops/{file.relative_to(folder)}", file.read_bytes())
+    return bucket
+
+
+def test_a_bucket_is_loaded_into_a_folder_again_and_again(
+    world: World, aws: Aws, aws_environment: object
+) -> None:
+    deliver(world.exports, "2025-01")
+    packed = SampleSpec(format="focus", container="csv.zip", layout="overwrite", rows=40, chunks=2)
+    write_delivery(world.exports, "2025-01", packed)
+    table = SampleSpec(format="cur2", container="snappy.parquet", report="table", rows=40, chunks=2)
+    write_delivery(world.exports, "2025-01", table)
+    bucket = in_bucket(aws, world.exports)
+    shutil.rmtree(world.exports)
+
+    def figures() -> dict[str, tuple[int, list[bool]]]:
+        return {
+            one["export"]: (one["rows"], [table["equal"] for table in one["tables"].values()])
+            for one in world.json("--outputs", "iceberg", uri=f"s3://{bucket}/finops")
+        }
+
+    first, runs = figures(), world.runs
+    assert {*first} == {"cur", "cost_and_usage", "table"}
+    assert first["cur"] == (2, [True])
+    assert all(equal == [True] for _, equal in first.values())
+    assert figures() == first
+    assert world.runs == runs
+    settings = yaml.safe_load(world.settings.read_text())
+    assert settings["attributes"]["prefix"] == "finops/billing"
+    shown = world.load(uri=f"s3://{bucket}/finops", typed="y\n")
+    assert f"BILLING_LAKE_LANDING=s3://{bucket} " in shown.output
+    lake = open_lake(
+        {"BILLING_LAKE_HOME": str(world.folder / "lake"), LANDING_SETTING: f"s3://{bucket}"}
+    )
+    assert isinstance(lake, LocalLake)
+    assert not (lake.home / "landing").exists()
+
+
+def test_a_bucket_is_loaded_into_a_lake_on_aws(world: World, aws: Aws, make_aws_lake: Any) -> None:
+    deliver(world.exports, "2025-01")
+    bucket = in_bucket(aws, world.exports)
+    on_aws = make_aws_lake()
+    (found,) = world.json(
+        *("--outputs", "iceberg", "--name", f"from_{on_aws.namespace}"),
+        uri=f"s3://{bucket}/finops",
+        **on_aws.variables,
+    )
+    assert (found["rows"], found["tables"]) == (2, {"iceberg": {"rows": 2, "equal": True}})
+    assert f"billing.from_{on_aws.namespace}" in on_aws.lake.iceberg.tables()
+
+
+def test_a_bucket_that_cannot_be_read_is_refused_in_a_sentence(
+    world: World, aws: Aws, aws_environment: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    empty = aws.new_bucket()
+    cases = [
+        ("s3://no-such-bucket-here/x", "no-such-bucket-here cannot be listed"),
+        (f"s3://{empty}/x", f"Nothing lies in s3://{empty}/x"),
+        ("s3://", "names no bucket"),
+    ]
+    for uri, reason in cases:
+        assert_refused(world.load("--yes", uri=uri), reason)
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+    monkeypatch.setattr("boto3.DEFAULT_SESSION", None)
+    assert_refused(world.load("--yes", uri=f"s3://{empty}"), "There are no AWS credentials")
     assert not (world.folder / "defs").exists()
 
 

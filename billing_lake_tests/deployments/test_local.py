@@ -77,12 +77,24 @@ def test_a_folder_from_the_environment_is_shown_as_its_variable(
         assert getattr(given, LAKE_RESOURCE).home == tmp_path
 
 
-@pytest.mark.parametrize("landing", ["bill", "./bill", "../bill", "s3://bucket"])
+@pytest.mark.parametrize("landing", ["bill", "./bill", "../bill"])
 def test_a_landing_folder_that_depends_on_where_one_stands_is_refused(
     tmp_path: Path, landing: str
 ) -> None:
     with pytest.raises(ConfigurationError, match=rf"^{LANDING_SETTING} is .* not absolute"):
         opened("local", tmp_path, landing)
+
+
+@pytest.mark.parametrize("landing", ["s3://", "s3://acme/finops"])
+def test_a_landing_bucket_is_named_without_a_folder(tmp_path: Path, landing: str) -> None:
+    assert opened("local", tmp_path, "s3://acme/").bucket == "acme"
+    with pytest.raises(ConfigurationError, match=rf"^{LANDING_SETTING} is .* no bucket"):
+        opened("local", tmp_path, landing)
+
+
+def test_spark_on_this_machine_reads_no_bucket_and_says_so(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=f"{LANDING_SETTING} is a bucket, and Spark"):
+        opened("local_spark", tmp_path, "s3://acme")
 
 
 def test_a_landing_folder_that_is_a_file_is_refused(tmp_path: Path) -> None:

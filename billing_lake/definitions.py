@@ -16,6 +16,7 @@ from billing_lake.components.demo_export import demo_defs
 from billing_lake.deployments import chosen_deployment
 from billing_lake.deployments.local import home_folder, is_demo
 from billing_lake.domain.errors import ConfigurationError, shown
+from billing_lake.resources.run_history import keep_run_history_open
 
 # Dagster warns of what it calls itself: for every project with asset checks, and in every run of a Glue job.
 for category, module in (
@@ -37,6 +38,7 @@ def defs() -> dg.Definitions:
     `dg.load_from_defs_folder` does this too, and then imports every component of every installed package, for the UI's pages
     about components: all of dagster-aws and boto3, in each process, whatever the deployment.
     """
+    keep_run_history_open()
     folder = exports_folder(environ)
     tree = dg.ComponentTree.from_module(folder, Path(folder.__path__[0]).parent)
     with knowingly(dg.BetaWarning, dg.PreviewWarning, DeprecationWarning):

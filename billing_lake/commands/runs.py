@@ -21,6 +21,7 @@ from billing_lake.domain.deliveries import Delivery
 from billing_lake.domain.errors import BillingLakeError, LoadError, SchemaChangeError
 from billing_lake.jobs.load import load_job_name
 from billing_lake.loads.exports import TABLE_ASSETS
+from billing_lake.resources.run_history import keep_run_history_open
 from billing_lake.sensors.runs import run_tags
 
 _LOCATION = "billing_lake"
@@ -85,6 +86,7 @@ class Project:
         self._folder = prepare_instance(home)
         os.environ["DAGSTER_HOME"] = str(self._folder)
         os.environ.setdefault("DAGSTER_DISABLE_TELEMETRY", "1")
+        keep_run_history_open()
         self._definitions = definitions
 
     def instance(self) -> dg.DagsterInstance:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import click
 
@@ -22,7 +22,7 @@ _RANGE = re.compile(r"(?P<first>[^.]+?)(?:\.\.(?P<last>[^.]+))?")
 _DEFAULTS = SampleSpec()
 
 
-def parse_months(values: tuple[str, ...]) -> list[str]:
+def parse_months(_: object, __: object, values: tuple[str, ...]) -> list[str]:
     """Return the billing periods that `2025-03` and `2025-01..2025-03` name, each once, in order.
 
     Raises:
@@ -40,10 +40,6 @@ def parse_months(values: tuple[str, ...]) -> list[str]:
     return sorted(months)
 
 
-def _months(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> list[str]:
-    return parse_months(values)
-
-
 @click.command(short_help="Write realistic sample deliveries.")
 @click.option(
     "--root",
@@ -58,7 +54,6 @@ def _months(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> l
 )
 @click.option(
     "--format",
-    "format_",
     type=click.Choice(FORMATS),
     default=_DEFAULTS.format,
     show_default=True,
@@ -77,7 +72,7 @@ def _months(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> l
     multiple=True,
     default=["2025-03"],
     show_default=True,
-    callback=_months,
+    callback=parse_months,
     help="YYYY-MM or YYYY-MM..YYYY-MM; may be given several times.",
 )
 @click.option(
@@ -103,19 +98,10 @@ def _months(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> l
 @click.option("--currency", default=_DEFAULTS.currency, show_default=True)
 def sample(
     root: Path | None,
-    format_: str,
-    container: str,
-    layout: Layout,
-    prefix: str,
-    report: str,
     months: list[str],
-    rows: int,
-    chunks: int,
-    columns: int | None,
-    seed: int,
     restatement: int,
     extra_tags: tuple[str, ...],
-    currency: str,
+    **described: Any,
 ) -> None:
     """Write sample deliveries: realistic accounts, services, tags and commitments, the same for the same options.
 
@@ -124,21 +110,10 @@ def sample(
     folder = root or own_landing()
     require_writable(folder)
     try:
-        spec = SampleSpec(
-            format=format_,
-            container=container,
-            layout=layout,
-            prefix=prefix,
-            report=report,
-            seed=seed,
-            rows=rows,
-            chunks=chunks,
-            currency=currency,
-            columns=columns,
-        )
+        spec = SampleSpec(**described)
     except ValueError as error:
         raise click.UsageError(str(error)) from error
-    location = ExportLocation("sample", layout, prefix, report)
+    location = ExportLocation("sample", spec.layout, spec.prefix, spec.report)
     own = OwnSamples(folder, location.prefix)
     own.require()
     _write(folder, own, spec, months, restatement, extra_tags)

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
 
-from billing_lake.domain.errors import BillingLakeError, ConfigurationError, QueryError, shown
+from billing_lake.domain.errors import BillingLakeError, QueryError, shown
 from billing_lake.sql.all_costs import Part, view_name, view_sql
 from billing_lake.sql.athena_queries import USD_PER_TB, Answer, AthenaQueries, Progress, size
 from billing_lake.sql.tables import (
@@ -142,9 +142,6 @@ class AthenaSql:
 
     def _catalog(self, catalog: str) -> TableCatalog:
         if catalog == "s3tables":
-            if self._table_bucket is None:
-                remedy = "Set it to arn:aws:s3tables:<region>:<account>:bucket/<name>"
-                raise ConfigurationError("BILLING_LAKE_TABLE_BUCKET_ARN is not set", remedy=remedy)
             return self._lake.s3_tables
         return self._lake.hive if catalog == "hive" else self._lake.iceberg
 

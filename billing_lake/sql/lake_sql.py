@@ -39,6 +39,7 @@ from billing_lake.sql.tables import (
     parts,
     quoted,
 )
+from billing_lake.tables.iceberg_columns import fields_of
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -47,15 +48,7 @@ if TYPE_CHECKING:
     from billing_lake.tables.iceberg import IcebergTables
 
 _TABLE_FUNCTIONS = frozenset(
-    (
-        "duckdb_columns",
-        "duckdb_tables",
-        "duckdb_views",
-        "generate_series",
-        "json_each",
-        "range",
-        "unnest",
-    )
+    "duckdb_columns duckdb_tables duckdb_views generate_series json_each range unnest".split()
 )
 """Table functions that a query may call. Others read files, run text as SQL, or write logs."""
 
@@ -249,14 +242,12 @@ class LakeSql:
         for catalog in CATALOGS:
             self._connection.execute(f"ATTACH ':memory:' AS {quoted(catalog)}")
         self._connection.execute(f"USE {quoted(DEFAULT_CATALOG)}")
-        for table in lake.iceberg.tables():
-            location, source = _iceberg(lake.iceberg, table)
-            fields = lake.iceberg.fields(table)
-            self._make_view(DEFAULT_CATALOG, table, fields, source, location)
-        for table in lake.s3_tables.tables():
-            location, source = _iceberg(lake.s3_tables, table)
-            fields = lake.s3_tables.fields(table)
-            self._make_view("s3tables", table, fields, source, location)
+        for catalog, tables in ((DEFAULT_CATALOG, lake.iceberg), ("s3tables", lake.s3_tables)):
+            for table in tables.tables():
+                opened = tables.open(table)
+                empty, location = opened.current_snapshot() is None, opened.metadata_location
+                source = None if empty else f"iceberg_scan({literal(location)})"
+                self._make_view(catalog, table, fields_of(opened), source, location)
         for table in lake.hive.tables():
             source, location = _hive(lake.hive, table), lake.hive.uri(table)
             self._make_view("hive", table, lake.hive.fields(table), source, location)
@@ -322,7 +313,7 @@ class LakeSql:
             self.tables.append(view)
 
     def _columns(self, source: str) -> frozenset[str]:
-        sql = f"DESCRIBE SELECT * FROM {source}"  # noqa: S608 -- made by `_iceberg` or `_hive`
+        sql = f"DESCRIBE SELECT * FROM {source}"  # noqa: S608 -- made by `_make_views`
         described = self._connection.execute(sql).fetchall()
         return frozenset(row[0] for row in described)
 
@@ -365,14 +356,6 @@ def _lock(connection: duckdb.DuckDBPyConnection, warehouse: Path) -> None:
     connection.execute("SET lock_configuration = true")
 
 
-def _iceberg(catalog: IcebergTables, table: str) -> tuple[str, str | None]:
-    """Return the metadata file that the catalog names now, and what SQL reads; None where the table is empty."""
-    opened = catalog.open(table)
-    location = opened.metadata_location
-    empty = opened.current_snapshot() is None
-    return location, None if empty else f"iceberg_scan({literal(location)})"
-
-
 def _hive(catalog: HiveTables, table: str) -> str | None:
     """Return what SQL reads a Hive-style table from: the files that count now."""
     paths = catalog.paths(table)
@@ -385,8 +368,7 @@ def _hive(catalog: HiveTables, table: str) -> str | None:
 def _select(fields: Sequence[Field], have: frozenset[str], source: str | None) -> str:
     """Select the table's columns, typed; NULL for those that no file has."""
     columns = ", ".join(f"{_cell(field, have)} AS {quoted(field.name)}" for field in fields)
-    rows = f"FROM {source}" if source else "WHERE false"
-    return f"SELECT {columns} {rows}"
+    return f"SELECT {columns} {f'FROM {source}' if source else 'WHERE false'}"
 
 
 def _cell(field: Field, have: frozenset[str]) -> str:

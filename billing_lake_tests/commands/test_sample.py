@@ -13,7 +13,7 @@ from billing_lake_tests.commands.conftest import Runner
 
 
 def test_months_are_single_ones_and_ranges_each_once_in_order() -> None:
-    assert parse_months(("2025-03", "2024-12..2025-02", "2025-01")) == [
+    assert parse_months(None, None, ("2025-03", "2024-12..2025-02", "2025-01")) == [
         "2024-12",
         "2025-01",
         "2025-02",
@@ -24,7 +24,7 @@ def test_months_are_single_ones_and_ranges_each_once_in_order() -> None:
 @pytest.mark.parametrize("text", ["2025", "2025-13", "2025-03..2025-01", "2025-01...2025-02", ""])
 def test_what_is_no_month_is_refused(text: str) -> None:
     with pytest.raises(click.BadParameter):
-        parse_months((text,))
+        parse_months(None, None, (text,))
 
 
 @pytest.mark.parametrize("layout", ["create-new", "overwrite"])

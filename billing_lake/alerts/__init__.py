@@ -1,1 +1,1 @@
-"""Alerts: what turned red or green, put into words, kept until it is delivered. Knows no Dagster."""
+"""Alerts: what fails, warns or is green again, put into words, kept until it is delivered. Knows no Dagster."""

@@ -1,4 +1,4 @@
-"""What an alert is about: something that turned red, or green again."""
+"""What an alert is about: something that fails or warns, or is green again."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ _DELIVERY = "delivery"
 
 @dataclass(frozen=True, kw_only=True)
 class Change:
-    """One thing that turned red, or green again.
+    """One thing that fails or warns (is red, of a severity), or is green again.
 
     Attributes:
         kind: What it is.
         name: Name of the check, the job or the sensor.
-        is_red: Whether it turned red.
+        is_red: Whether it fails or, with the severity `WARN`, warns.
         severity: How bad it is, or was.
         export: The export that it belongs to.
         asset: Key of the asset that a check is of, with slashes.

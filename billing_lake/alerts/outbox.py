@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Any
 
 from billing_lake.alerts.notifiers import Notifier
 from billing_lake.alerts.rendering import Message, moment
@@ -43,29 +42,6 @@ class Waiting:
         """Return it as it is after one more attempt that failed."""
         pause = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2 ** min(self.attempts, 10))
         return replace(self, attempts=self.attempts + 1, reason=reason, due=now + pause)
-
-    def to_value(self) -> dict[str, Any]:
-        """Return it as a value of JSON."""
-        return {
-            "message": self.message.to_value(),
-            "notifier": self.notifier,
-            "since": self.since.isoformat(),
-            "due": self.due.isoformat(),
-            "attempts": self.attempts,
-            "reason": self.reason,
-        }
-
-    @classmethod
-    def from_value(cls, value: Mapping[str, Any]) -> Waiting:
-        """Read what `to_value` made."""
-        return cls(
-            message=Message(**value["message"]),
-            notifier=value["notifier"],
-            since=datetime.fromisoformat(value["since"]),
-            due=datetime.fromisoformat(value["due"]),
-            attempts=value["attempts"],
-            reason=value["reason"],
-        )
 
 
 @dataclass

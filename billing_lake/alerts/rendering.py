@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 from urllib.parse import quote
 
 from billing_lake.alerts.changes import Change, Group, Severity
-from billing_lake.domain.errors import shown
+from billing_lake.domain.errors import counted, shown
 
 _TITLE_CHARACTERS = 100
 """What a subject of Amazon SNS may have."""
@@ -45,10 +45,6 @@ class Message:
     text: str
     markdown: str
 
-    def to_value(self) -> dict[str, Any]:
-        """Return it as a value of JSON."""
-        return asdict(self)
-
 
 @dataclass(frozen=True)
 class Renderer:
@@ -72,7 +68,8 @@ class Renderer:
 
     def digest(self, day: str, titles: Sequence[str]) -> Message:
         """Render what happened since the last digest."""
-        head = f"{len(titles)} alerts since the last digest" if titles else "Nothing turned red"
+        alerts = counted(len(titles), "alert")
+        head = f"{alerts} since the last digest" if titles else "Nothing failed or warned"
 
         def body(style: _Text) -> str:
             return "\n".join((f"{head}.", "", *(f"- {style.words(one)}" for one in titles))).strip()
@@ -97,7 +94,9 @@ class Renderer:
         return "\n\n".join(blocks)
 
     def _change(self, change: Change, style: _Text) -> str:
-        state = f"RED, {change.severity}" if change.is_red else "GREEN again"
+        is_warning = change.severity == "WARN"
+        red = "WARNING" if is_warning else f"RED, {change.severity}"
+        state = red if change.is_red else "GREEN again"
         lines = [style.head(f"{state}: {safe(change.subject, 200)}")]
         period = f", billing period {change.period}" if change.period else ""
         facts = [("Export", f"{change.export}{period}")]
@@ -106,7 +105,8 @@ class Renderer:
         if change.is_red:
             facts.append(("Since", moment(change.since)))
         else:
-            facts.append(("Was red", f"from {moment(change.since)} to {moment(change.at)}"))
+            was = "Warned" if is_warning else "Was red"
+            facts.append((was, f"from {moment(change.since)} to {moment(change.at)}"))
         facts.append(("What to do", change.remedy))
         lines += [style.fact(name, value) for name, value in facts]
         if change.table and change.is_red:
@@ -160,16 +160,26 @@ class _Markdown(_Text):
 def title(group: Group) -> str:
     """Return what happened in one line."""
     first = group.changes[0]
-    red = [one for one in group.changes if one.is_red]
+    states = Counter(_state(one) for one in group.changes)
     where = " ".join(part for part in (first.export, first.period) if part)
     if len({(one.export, one.period) for one in group.changes}) > 1:
         where = ", ".join(dict.fromkeys(one.export for one in group.changes))
     if len(group.changes) == 1:
-        what = f"{first.kind} {first.name} {'is red' if red else 'is green again'}"
+        verbs = {"red": "is red", "warning": "warns", "green again": "is green again"}
+        what = f"{first.kind} {first.name} {verbs[_state(first)]}"
     else:
-        parts = (("red", len(red)), ("green again", len(group.changes) - len(red)))
-        what = ", ".join(f"{count} {state}" for state, count in parts if count)
-    return _ascii(f"[{group.severity if red else 'RESOLVED'}] {where}: {what}")
+        words = {"warning": counted(states["warning"], "warning")}
+        order = ("red", "warning", "green again")
+        what = ", ".join(words.get(one, f"{states[one]} {one}") for one in order if states[one])
+    is_over = states["green again"] == len(group.changes)
+    return _ascii(f"[{'RESOLVED' if is_over else group.severity}] {where}: {what}")
+
+
+def _state(change: Change) -> str:
+    """Return what a thing is now, in words: a warning is no failure."""
+    if not change.is_red:
+        return "green again"
+    return "warning" if change.severity == "WARN" else "red"
 
 
 def cut_table(text: str) -> str:

@@ -6,16 +6,15 @@ after the other, by a tick and by one that began before it, either may win: aler
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from functools import cache
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, PlainSerializer, TypeAdapter
 
 from billing_lake.alerts.changes import Change, Severity
 from billing_lake.alerts.outbox import Outbox, Waiting
-
-_FORMAT = 1
 
 
 @dataclass
@@ -51,90 +50,58 @@ class Red:
 
 
 @dataclass
+class Digest:
+    """The digest that is sent next.
+
+    Attributes:
+        day: Day of the last one.
+        titles: What the next one has.
+    """
+
+    day: str = ""
+    titles: list[str] = field(default_factory=list)
+
+
+@dataclass
 class State:
     """What a policy remembers.
 
     Attributes:
+        format: Number of the shape that it is written in.
         positions: How far each kind of events has been read.
         ticks: When the last tick of each sensor was that has been read, in seconds since 1970.
         red: What is red.
         held: Changes of runs that have not ended, by run.
         outbox: Messages that are to be delivered.
-        digest_day: Day of the last digest.
-        digest_titles: What the next digest has.
+        digest: The digest that is sent next.
     """
 
+    format: Literal[1] = 1
     positions: dict[str, Position] = field(default_factory=dict)
     ticks: dict[str, float] = field(default_factory=dict)
     red: dict[str, Red] = field(default_factory=dict)
     held: dict[str, list[Change]] = field(default_factory=dict)
-    outbox: Outbox = field(default_factory=Outbox)
-    digest_day: str = ""
-    digest_titles: list[str] = field(default_factory=list)
+    outbox: Annotated[
+        Outbox,
+        BeforeValidator(lambda waiting: {"waiting": waiting}),
+        PlainSerializer(lambda outbox: outbox.waiting, return_type=list[Waiting]),
+    ] = field(default_factory=Outbox)
+    digest: Digest = field(default_factory=Digest)
 
     def to_json(self) -> str:
         """Return it as text."""
-        return json.dumps(
-            {
-                "format": _FORMAT,
-                "positions": {
-                    kind: {**asdict(one), "seen": sorted(one.seen)}
-                    for kind, one in self.positions.items()
-                },
-                "ticks": self.ticks,
-                "red": {
-                    key: {
-                        "since": one.since.isoformat(),
-                        "severity": one.severity,
-                        "parts": sorted(one.parts),
-                    }
-                    for key, one in self.red.items()
-                },
-                "held": {
-                    run: [_change_to_value(one) for one in changes]
-                    for run, changes in self.held.items()
-                },
-                "outbox": [one.to_value() for one in self.outbox.waiting],
-                "digest": {"day": self.digest_day, "titles": self.digest_titles},
-            }
-        )
+        return _adapter().dump_json(self).decode()
 
     @classmethod
     def from_json(cls, text: str) -> State:
-        """Read what `to_json` wrote."""
-        value = json.loads(text)
-        if value["format"] != _FORMAT:
-            msg = f"the state has format {value['format']}, and this release reads {_FORMAT}"
-            raise ValueError(msg)
-        return cls(
-            positions={
-                kind: Position(**{**one, "seen": set(one["seen"])})
-                for kind, one in value["positions"].items()
-            },
-            ticks=value["ticks"],
-            red={
-                key: Red(
-                    datetime.fromisoformat(one["since"]),
-                    one["severity"],
-                    frozenset(one.get("parts", ())),
-                )
-                for key, one in value["red"].items()
-            },
-            held={
-                run: [_change_from_value(one) for one in changes]
-                for run, changes in value["held"].items()
-            },
-            outbox=Outbox([Waiting.from_value(one) for one in value["outbox"]]),
-            digest_day=value["digest"]["day"],
-            digest_titles=value["digest"]["titles"],
-        )
+        """Read what `to_json` wrote.
+
+        Raises:
+            ValueError: It is of a later release.
+        """
+        return _adapter().validate_json(text)
 
 
-def _change_to_value(change: Change) -> dict[str, Any]:
-    moments = {"since": change.since.isoformat(), "at": change.at.isoformat()}
-    return {**asdict(change), **moments}
-
-
-def _change_from_value(value: Mapping[str, Any]) -> Change:
-    moments = {name: datetime.fromisoformat(value[name]) for name in ("since", "at")}
-    return Change(**{**value, **moments})
+@cache
+def _adapter() -> TypeAdapter[State]:
+    return TypeAdapter(State)

@@ -11,6 +11,7 @@ import dagster as dg
 
 from billing_lake.assets.export import Export
 from billing_lake.domain.deliveries import Delivery
+from billing_lake.domain.errors import counted
 
 NAME = "delivery"
 
@@ -50,6 +51,6 @@ def observed(export: Export, delivery: Delivery) -> dg.AssetObservation:
     return dg.AssetObservation(
         export.key(NAME),
         partition=delivery.period,
-        description=f"Delivery {delivery.version}: {len(delivery.files)} files, {delivery.size:,} bytes",
+        description=f"Delivery {delivery.version}: {counted(len(delivery.files), 'file')}, {delivery.size:,} bytes",
         metadata=metadata,
     )

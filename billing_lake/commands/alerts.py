@@ -85,6 +85,6 @@ def _policies() -> list[AlertPolicy]:
     require_readable(tree.defs_module_path)
     found = tree.get_all_components(AlertPolicy)
     for one in found:
-        if one.origin is not None and one.origin.fault is not None:
-            raise one.origin.fault
+        if one.fault is not None:
+            raise one.fault
     return list(found)

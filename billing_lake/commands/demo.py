@@ -21,7 +21,7 @@ import click
 
 from billing_lake.commands.home import own_home, own_landing, require_writable
 from billing_lake.commands.terminal import console, kept_stdout, near, output_into
-from billing_lake.domain.errors import ConfigurationError, LoadError
+from billing_lake.domain.errors import ConfigurationError, LoadError, counted
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -177,7 +177,8 @@ def _load(out: Console, lake: LocalLake, rows: int) -> tuple[Export, list[Loaded
             run = project.run(export, resolve_delivery(lake.storage, location, chapter.period))
         if run.fault is not None:
             raise LoadError(f"The run for {chapter.period} failed. {run.fault.text}")
-        what = f"{delivery.rows:,} rows, {len(delivery.files)} files, {len(run.tables)} tables"
+        files, tables = len(delivery.files), len(run.tables)
+        what = f"{counted(delivery.rows, 'row')}, {counted(files, 'file')}, {tables} tables"
         out.print(f"[green]✓[/] {label}: {what}, {run.seconds:.1f} s")
         story.append(Loaded(chapter=chapter, delivery=delivery, run=run))
     return export, story, alerts.told()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from billing_lake.commands.query import named_sql
 from billing_lake.commands.results import as_text, print_table, rows_table
-from billing_lake.domain.errors import ProofError
+from billing_lake.domain.errors import ProofError, counted
 from billing_lake.sql.named_queries import CURRENCY, UNBLENDED
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def print_loaded(out: Console, story: Sequence[Loaded]) -> None:
         for asset, facts in tables:
             replaced = f"replaced {facts['replaced_rows']:,} rows" if versions else "new"
             rows, files = facts["dagster/partition_row_count"], facts["files"]
-            counts = f"{_CATALOGS[asset]:<9} {rows:>8,} rows {files:>3} {'file' if files == 1 else 'files'}"
+            counts = f"{_CATALOGS[asset]:<9} {rows:>8,} rows {counted(files, 'file'):>9}"
             out.print(f"  {counts}  {one.cost}  {replaced}", soft_wrap=True)
 
 
@@ -156,7 +156,9 @@ def print_alerts(out: Console, told: Sequence[str]) -> None:
         out, "Alerts, as the log notifier wrote them (docs/alerts.md has Slack, e-mail and others)"
     )
     if not told:
-        out.print("  none: nothing turned red, or the daemon of a running `make dev` tells of it")
+        out.print(
+            "  none: nothing failed or warned, or the daemon of a running `make dev` tells of it"
+        )
     for one in told:
         out.print(textwrap.indent(one, "  "), markup=False, highlight=False, soft_wrap=True)
 

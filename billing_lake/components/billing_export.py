@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any, cast
 
 import dagster as dg
-from pydantic import BaseModel, PrivateAttr, ValidationError
+from pydantic import BaseModel
 
 from billing_lake.assets.all_costs import build_all_costs
 from billing_lake.assets.crawler_table import build_crawler_table
@@ -20,16 +20,13 @@ from billing_lake.checks.schema_diff import build_schema_diff
 from billing_lake.checks.table_proofs import build_static_proofs, build_table_proofs
 from billing_lake.components.broken_exports import (
     ExportNotLoadedError,
-    Origin,
-    Place,
-    keeping_faults,
-    kept_fault,
+    YamlComponent,
     not_loaded,
 )
 from billing_lake.components.export_settings import ExportSettings
 from billing_lake.components.lake import lake_resources
 from billing_lake.components.scaffolding import BillingExportScaffolder
-from billing_lake.domain.errors import BillingLakeError, ConfigurationError
+from billing_lake.domain.errors import ConfigurationError
 from billing_lake.formats.chosen_columns import as_exported
 from billing_lake.formats.locations import ExportLocation
 from billing_lake.formats.registry import format_named
@@ -37,9 +34,9 @@ from billing_lake.jobs.load import build_load_job
 from billing_lake.jobs.maintenance import build_maintenance_job, build_maintenance_schedule
 from billing_lake.jobs.rebuild import build_rebuild_job
 from billing_lake.jobs.s3_tables import s3_table_create, s3_table_delete
-from billing_lake.loads.exports import TABLE_OUTPUTS, refuse_two_formats
 from billing_lake.sensors.new_reports import build_new_reports
 from billing_lake.tables.base import KeptHistory
+from billing_lake.tables.exports import TABLE_OUTPUTS, refuse_two_formats
 
 
 def all_costs_defs(exports: Sequence["BillingExport"]) -> dg.Definitions:
@@ -58,7 +55,7 @@ _REPORT_NEEDED = {
 
 
 @dg.scaffold_with(BillingExportScaffolder)
-class BillingExport(dg.Component, ExportSettings):
+class BillingExport(YamlComponent, ExportSettings):
     """A billing export that a cloud provider delivers, loaded into tables that equal it.
 
     Makes, under the export's name: the external asset `delivery`; the assets `raw_reports`, `crawler_table` and one for each of
@@ -69,8 +66,6 @@ class BillingExport(dg.Component, ExportSettings):
     project's other assets keep theirs.
     """
 
-    _origin: Origin | None = PrivateAttr(default=None)
-
     @classmethod
     def model(cls) -> type[BaseModel]:
         """Return the model of the settings in YAML."""
@@ -79,33 +74,9 @@ class BillingExport(dg.Component, ExportSettings):
         extra.update(_REPORT_NEEDED)
         return model
 
-    @classmethod
-    def get_model_cls(cls) -> type[BaseModel]:
-        """Return the model that YAML is read by: one that takes what is wrong, for `load` to say it."""
-        return keeping_faults(cls.model())
-
-    @classmethod
-    def load(
-        cls, attributes: BaseModel | None, context: dg.ComponentLoadContext
-    ) -> "BillingExport":
-        """Load the export that YAML describes; settings that are wrong are kept for `build_defs` to say."""
-        place = Place.of(context)
-        fault = None
-        try:
-            if (kept := kept_fault(attributes)) is not None:
-                raise kept
-            made = super().load(attributes, context)
-            _ = made.export
-        except (ValidationError, BillingLakeError) as error:
-            made = cls.model_construct()
-            fault = place.fault(error, cls.model())
-        made._origin = Origin(place, fault)  # noqa: SLF001 -- its own
-        return made
-
-    @property
-    def origin(self) -> Origin | None:
-        """The YAML that it was loaded from, and what is wrong with that; None where it was made in Python."""
-        return self._origin
+    def require_sound(self) -> None:
+        """See `YamlComponent`."""
+        _ = self.export
 
     @property
     def export(self) -> Export:
@@ -114,8 +85,8 @@ class BillingExport(dg.Component, ExportSettings):
         Raises:
             ConfigurationError: Settings contradict each other.
         """
-        if self.origin is not None and self.origin.fault is not None:
-            raise self.origin.fault
+        if self.fault is not None:
+            raise self.fault
         return Export(
             location=ExportLocation(
                 self.name,
@@ -197,8 +168,8 @@ class BillingExport(dg.Component, ExportSettings):
         exports = [self]
         if self.origin is not None:
             found = context.component_tree.get_all_components(BillingExport)
-            exports = [one for one in found if one.origin is None or one.origin.fault is None]
-            fault = self.origin.fault or self._namesakes(exports) or self._misfit(exports)
+            exports = [one for one in found if one.fault is None]
+            fault = self.fault or self._namesakes(exports) or self._misfit(exports)
             if fault is not None:
                 return not_loaded(fault, self.origin.place)
         try:
@@ -206,20 +177,17 @@ class BillingExport(dg.Component, ExportSettings):
         except ConfigurationError as error:
             # Not wrapped by Dagster, so that the sentence comes first.
             raise ExportNotLoadedError(error.what, remedy=error.how) from error
-        # One of the exports brings the jobs that belong to none: Dagster refuses two jobs of one name.
+        # One of the exports brings what belongs to none: Dagster refuses two jobs of one name.
         names = [one.name for one in exports]
-        having = [one.name for one in exports if "s3_table" in one.outputs]
-        first = next((name for name in having if names.count(name) == 1), None)
-        jobs = [s3_table_create, s3_table_delete] if first == self.name else []
-        shared = all_costs_defs(exports) if self._is_first(exports) else dg.Definitions()
+        alone = [one for one in exports if names.count(one.name) == 1]
+        with_s3_table = [one.name for one in alone if "s3_table" in one.outputs]
+        jobs = [s3_table_create, s3_table_delete] if with_s3_table[:1] == [self.name] else []
+        is_first = [one.name for one in alone[:1]] == [self.name]
         return dg.Definitions.merge(
-            self.definitions_beside(exports), dg.Definitions(jobs=jobs, resources=resources), shared
+            self.definitions_beside(exports),
+            dg.Definitions(jobs=jobs, resources=resources),
+            all_costs_defs(exports) if is_first else dg.Definitions(),
         )
-
-    def _is_first(self, exports: Sequence["BillingExport"]) -> bool:
-        """Say whether this export brings what belongs to all of ``exports``."""
-        names = [one.name for one in exports]
-        return next((name for name in names if names.count(name) == 1), None) == self.name
 
     def _namesakes(self, exports: Sequence["BillingExport"]) -> ExportNotLoadedError | None:
         """Say which exports of the project have this one's name: which of them is meant cannot be known, so none is loaded."""

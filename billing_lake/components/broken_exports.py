@@ -21,7 +21,9 @@ from typing import Any
 import dagster as dg
 import yaml
 from dagster.components.core.component_tree import ComponentTreeException
+from dagster.components.resolved.errors import ResolutionException
 from pydantic import BaseModel, PrivateAttr, ValidationError, create_model, model_validator
+from typing_extensions import Self
 
 from billing_lake.domain.errors import BillingLakeError, ConfigurationError, shown
 
@@ -106,6 +108,58 @@ class Origin:
 
     place: Place
     fault: ExportNotLoadedError | None
+
+
+class YamlComponent(dg.Component, dg.Model, dg.Resolvable):
+    """A component of ours, loaded from YAML: settings that are wrong are kept for its `build_defs` to say."""
+
+    _origin: Origin | None = PrivateAttr(default=None)
+
+    @classmethod
+    def get_model_cls(cls) -> type[BaseModel]:
+        """Return the model that YAML is read by: one that takes what is wrong, for `load` to say it."""
+        return keeping_faults(cls.model())
+
+    @classmethod
+    def load(cls, attributes: BaseModel | None, context: dg.ComponentLoadContext) -> Self:
+        """Load what YAML describes."""
+        place = Place.of(context)
+        fault = None
+        try:
+            if (kept := kept_fault(attributes)) is not None:
+                raise kept
+            made = super().load(attributes, context)
+            made.require_sound()
+        except (ValidationError, BillingLakeError) as error:
+            made = cls.model_construct()
+            fault = place.fault(error, cls.model())
+        except ResolutionException as error:
+            # Dagster's text about a setting within a setting is a traceback; pydantic's sentence is in it.
+            said = re.search(r"Value error, (.*?) \[type=", str(error), re.DOTALL)
+            setting = str(error).partition("\n")[0].rpartition("attributes.")[2]
+            what = said[1] if said else f"`{shown(setting)}` has a value that it cannot have"
+            made = cls.model_construct()
+            remedy = "Settings are in docs/operation.md, those of alerts in docs/alerts.md"
+            fault = ExportNotLoadedError(what, file=place.file, line=place.line, remedy=remedy)
+        made._origin = Origin(place, fault)  # noqa: SLF001 -- its own
+        return made
+
+    @property
+    def origin(self) -> Origin | None:
+        """The YAML that it was loaded from, and what is wrong with that; None where it was made in Python."""
+        return self._origin
+
+    @property
+    def fault(self) -> ExportNotLoadedError | None:
+        """What is wrong with the YAML that it was loaded from."""
+        return None if self._origin is None else self._origin.fault
+
+    def require_sound(self) -> None:
+        """Refuse settings that contradict each other.
+
+        Raises:
+            ConfigurationError: They do.
+        """
 
 
 def require_readable(folder: Path) -> None:

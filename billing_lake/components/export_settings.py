@@ -12,11 +12,14 @@ from billing_lake.components.setting import setting
 from billing_lake.domain.deliveries import Layout
 from billing_lake.domain.periods import is_period
 from billing_lake.formats.registry import DEFAULT, FORMATS
-from billing_lake.loads.exports import TABLE_OUTPUTS, TableOutput
 from billing_lake.sql.tables import ALL_COSTS, LAKE_TABLES
 from billing_lake.tables.base import Crawler
+from billing_lake.tables.exports import TABLE_OUTPUTS, TableOutput
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,99}")
+
+Positive = Annotated[int, Field(ge=1)]
+Natural = Annotated[int, Field(ge=0)]
 
 
 class ExportSettings(dg.Model, dg.Resolvable):
@@ -52,6 +55,7 @@ class ExportSettings(dg.Model, dg.Resolvable):
         setting(
             "Folder that the export is delivered to, below the landing storage's root. May be empty.",
             "billing",
+            text=".*",
         ),
     ] = ""
     report: Annotated[
@@ -60,6 +64,7 @@ class ExportSettings(dg.Model, dg.Resolvable):
             "Name of the report in the provider's console, a folder below `prefix`. For `loose`: a pattern of the names of its files, "
             "such as `focus-*.csv.gz`, where others lie beside them; all files unless given.",
             "daily",
+            text=".*",
         ),
     ] = ""
     columns: Annotated[
@@ -68,7 +73,6 @@ class ExportSettings(dg.Model, dg.Resolvable):
             "Columns that the export's SQL has renamed: their name in the files, and the column of the format that each is, by name "
             "or by role (`period_start`, `usage_start`, `usage_end`, `currency`, `cost`, `account`, `payer` and others).",
             {"my_cost": "cost", "team_account": "account"},
-            text="",
         ),
     ] = Field(default={})
     map_keys: Annotated[
@@ -77,7 +81,6 @@ class ExportSettings(dg.Model, dg.Resolvable):
             "Keys of maps that become columns of their own, beside the map: `resource_tags_user_team` for `user_team` of "
             "`resource_tags`.",
             {"resource_tags": ["user_team"], "product": ["vcpu"]},
-            text="",
         ),
     ] = Field(default={})
     bucket: Annotated[
@@ -87,6 +90,7 @@ class ExportSettings(dg.Model, dg.Resolvable):
             "one to another. Any unless given, since the landing folder may be a copy.",
             "acme-billing-exports",
             ["acme-billing-2023", "acme-billing-exports"],
+            text=".*",
         ),
     ] = ""
     outputs: Annotated[
@@ -94,7 +98,6 @@ class ExportSettings(dg.Model, dg.Resolvable):
         setting(
             "Tables that the export is loaded into: any of `hive`, `iceberg`, `s3_table`. All of them unless given.",
             ["iceberg"],
-            text="",
             minItems=1,
         ),
     ] = Field(default=list(TABLE_OUTPUTS))
@@ -131,50 +134,43 @@ class ExportSettings(dg.Model, dg.Resolvable):
     ] = ""
     owners: Annotated[
         list[str],
-        setting(
-            "Owners of the assets: e-mail addresses, or `team:<name>`.", ["team:finops"], text=""
-        ),
+        setting("Owners of the assets: e-mail addresses, or `team:<name>`.", ["team:finops"]),
     ] = Field(default=[])
     sensor_interval_seconds: Annotated[
-        int,
-        setting("Least seconds between two looks at the export's folder.", 300, text="", minimum=1),
+        Positive, setting("Least seconds between two looks at the export's folder.", 300, minimum=1)
     ] = 300
     sensor_runs_per_tick: Annotated[
-        int,
+        Positive,
         setting(
             "Most runs that one tick of the sensor asks for; the rest waits for the next.",
             5,
-            text="",
             minimum=1,
         ),
     ] = 5
     quiet_seconds: Annotated[
-        int,
+        Natural,
         setting(
             "For how long nothing must have been written before the sensor asks for a delivery of which nothing says that it "
             "is finished: `overwrite`, `loose`, and files newer than their manifest. A load by hand of `overwrite` waits, "
             "too, where files are newer than the manifest.",
             900,
-            text="",
             minimum=0,
         ),
     ] = 900
     sensor_running: Annotated[
-        bool, setting("Whether the sensor runs without being switched on in the UI.", text="")
+        bool, setting("Whether the sensor runs without being switched on in the UI.")
     ] = False
     static_files: Annotated[
         list[str],
         setting(
             "Files that `iceberg_static` loads where its run config names none: keys below the landing storage's root.",
             ["archive/2023-11-00001.csv.gz"],
-            text="",
         ),
     ] = Field(default=[])
     static: Annotated[
         bool,
         setting(
-            "Whether there is an asset `iceberg_static` without `static_files` too, to be given files by its run config.",
-            text="",
+            "Whether there is an asset `iceberg_static` without `static_files` too, to be given files by its run config."
         ),
     ] = False
     run_tags: Annotated[
@@ -182,15 +178,13 @@ class ExportSettings(dg.Model, dg.Resolvable):
         setting(
             "Tags of the runs of the export's jobs, as the run launcher reads them: the size of a run's task on ECS, for one.",
             {"ecs/cpu": "4096", "ecs/memory": "8192"},
-            text="",
         ),
     ] = Field(default={})
     single_run_backfill: Annotated[
         bool,
         setting(
             "Whether a backfill of a range is one run. When false, each billing period is a run of its own: slower, and "
-            "several at a time.",
-            text="",
+            "several at a time."
         ),
     ] = True
 
@@ -205,39 +199,35 @@ class ExportSettings(dg.Model, dg.Resolvable):
     ] = "built_in"
 
     keep_days: Annotated[
-        int,
+        Positive,
         setting(
             "Days for which a state of an Iceberg table can be read again after a load replaced it; maintenance removes older "
             "history, but for the last loads of each billing period and what a tag names. Of exports that share a table, the longest "
             "holds.",
             90,
-            text="",
             minimum=1,
         ),
     ] = 90
 
     keep_loads: Annotated[
-        int,
+        Positive,
         setting(
             "Loads of each billing period that maintenance keeps, however old. Of exports that share a table, the most hold.",
             3,
-            text="",
             minimum=1,
         ),
     ] = 3
 
     maintenance_running: Annotated[
-        bool,
-        setting("Whether maintenance runs weekly without being switched on in the UI.", text=""),
+        bool, setting("Whether maintenance runs weekly without being switched on in the UI.")
     ] = False
 
     fresh_hours: Annotated[
-        int,
+        Natural,
         setting(
             "Hours within which the tables are to be loaded again, while the export goes on: the UI shows them as overdue "
             "after that (a freshness policy). 0 for no such promise.",
             36,
-            text="",
             minimum=0,
         ),
     ] = 36
@@ -261,13 +251,12 @@ class ExportSettings(dg.Model, dg.Resolvable):
         ),
     ] = ""
     same_content_up_to_mb: Annotated[
-        int,
+        Natural,
         setting(
             "Megabytes of a delivery's files up to which each load also compares every cell of each table with them (check "
             "`same_content`), which the run's process reads again: that takes about as long as the load. The check can be run by "
             "itself for larger ones. With 0 no load compares cells.",
             1_000,
-            text="",
             minimum=0,
         ),
     ] = SAME_CONTENT_UP_TO_MB
@@ -277,7 +266,6 @@ class ExportSettings(dg.Model, dg.Resolvable):
         setting(
             "From where on the checks of the bill fail.",
             {"untagged_percent": 10, "payers": ["000123456789"]},
-            text="",
         ),
     ] = Field(default_factory=BillLimits)
 
@@ -310,22 +298,6 @@ class ExportSettings(dg.Model, dg.Resolvable):
     def _is_period(cls, value: str, field: ValidationInfo) -> str:
         if not is_period(value) and (value or field.field_name == "start"):
             msg = f"{value!r} is no billing period; write it YYYY-MM, in quotes"
-            raise ValueError(msg)
-        return value
-
-    @field_validator("sensor_interval_seconds", "sensor_runs_per_tick", "keep_days", "keep_loads")
-    @classmethod
-    def _is_positive(cls, value: int) -> int:
-        if value < 1:
-            msg = f"{value} is less than 1"
-            raise ValueError(msg)
-        return value
-
-    @field_validator("quiet_seconds", "fresh_hours", "same_content_up_to_mb")
-    @classmethod
-    def _is_duration(cls, value: int) -> int:
-        if value < 0:
-            msg = f"{value} is less than 0"
             raise ValueError(msg)
         return value
 

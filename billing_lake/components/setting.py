@@ -6,7 +6,7 @@ _TEMPLATE = r"\{\{"
 """Begins an expression that Dagster resolves when it loads the YAML; a text with one may stand for any value."""
 
 
-def setting(description: str, *examples: object, text: str = ".*", **schema: object) -> dg.Resolver:
+def setting(description: str, *examples: object, text: str = "", **schema: object) -> dg.Resolver:
     """Describe a setting, for people and in the JSON schema that `dg check yaml` and editors read.
 
     Args:

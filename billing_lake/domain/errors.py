@@ -6,6 +6,7 @@ do. Nothing in a message comes from outside without being shortened and made pri
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from decimal import Decimal
 from typing import ClassVar
 
@@ -16,6 +17,18 @@ def number(value: Decimal | int, sign: str = "") -> str:
     """Return a number with all its digits and no zeros behind them; ``sign`` is `+` to show that of a positive one."""
     text = format(Decimal(value), f"{sign},f")
     return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def counted(number: int, one: str, many: str = "") -> str:
+    """Return a number of things in words: `1 file`, `2 files`, `3 deliveries` where ``many`` is given."""
+    return f"{number:,} {one if number == 1 else many or f'{one}s'}"
+
+
+def in_words(items: Iterable[object], most: int, between: str = ", ") -> str:
+    """Return the first ``most`` of some items in words, and how many more there are."""
+    known = list(items)
+    more = f"{between.rstrip(' ,')} and {len(known) - most:,} more" if len(known) > most else ""
+    return between.join(map(str, known[:most])) + more
 
 
 def shown(value: object, limit: int = _SHOWN) -> str:

@@ -1,4 +1,4 @@
-"""Reads from Dagster what turned red or green since the last look: checks, runs and ticks of sensors."""
+"""Reads from Dagster what failed, warned or got green since the last look: checks, runs and ticks of sensors."""
 
 from __future__ import annotations
 

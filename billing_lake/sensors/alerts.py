@@ -1,4 +1,4 @@
-"""The sensor of an alert policy: reads what turned red or green, and delivers what is to be said of it.
+"""The sensor of an alert policy: reads what fails, warns or is green again, and delivers what is to be said of it.
 
 Its state is kept in the instance's own store of values, not in Dagster's cursor of the sensor: that one is saved when a tick has
 ended, and a tick that is killed after a hundred messages would send all of them again. Here the state is saved after each message.
@@ -21,7 +21,7 @@ import dagster as dg
 from billing_lake.alerts.policies import Policy
 from billing_lake.alerts.rendering import Renderer, title
 from billing_lake.alerts.state import State
-from billing_lake.domain.errors import NotDeliveredError
+from billing_lake.domain.errors import NotDeliveredError, counted
 from billing_lake.sensors.alert_events import Events
 
 UI_SETTING = "BILLING_LAKE_UI_URL"
@@ -52,7 +52,8 @@ class Report:
 
     def __str__(self) -> str:
         """Return it in words."""
-        head = f"{self.queued} new alerts, {self.delivered} messages delivered."
+        new, sent = counted(self.queued, "new alert"), counted(self.delivered, "message")
+        head = f"{new}, {sent} delivered."
         return "\n".join((*self.given_up, *self.waiting, head))
 
 
@@ -115,16 +116,16 @@ def watch(
     report.queued = len(groups)
     for group in groups:
         if policy.digest_at is not None:
-            state.digest_titles.append(title(group))
+            state.digest.titles.append(title(group))
         if policy.digest_at is None or policy.digest == "beside":
             message = renderer.message(group)
             state.outbox.put(message, names, policy.due(message.severity, now))
     day = policy.digest_day(now)
-    if day != state.digest_day:
-        if state.digest_day:
-            state.outbox.put(renderer.digest(day, state.digest_titles), names, now)
-            state.digest_titles = []
-        state.digest_day = day
+    if day != state.digest.day:
+        if state.digest.day:
+            state.outbox.put(renderer.digest(day, state.digest.titles), names, now)
+            state.digest.titles = []
+        state.digest.day = day
     report.given_up = state.outbox.give_up(names, now)
     store.save(state)
     try:
@@ -167,7 +168,7 @@ def build_alerts(
         if running
         else dg.DefaultSensorStatus.STOPPED,
         description=(
-            f"Reports what turned red, or green again, of {', '.join(sorted(policy.exports)) or 'no export'} to "
+            f"Reports what fails, warns, or is green again, of {', '.join(sorted(policy.exports)) or 'no export'} to "
             f"{', '.join(one.name for one in policy.notifiers)}: asset checks, failed runs and failed ticks of sensors, each "
             "once. What a notifier does not take is kept, tried again for a day, and named in each tick."
         ),

@@ -11,13 +11,14 @@ the export's `quiet_seconds`. Two looks of one sensor are compared: its clock ne
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
+from functools import cache
 from typing import Protocol
 
 import dagster as dg
+from pydantic import AwareDatetime, TypeAdapter, ValidationError
 
 from billing_lake.assets.delivery import observed
 from billing_lake.assets.export import Export
@@ -29,7 +30,6 @@ from billing_lake.domain.errors import shown
 from billing_lake.domain.periods import period_of
 from billing_lake.jobs.load import load_job_name
 from billing_lake.landing.deliveries import find_deliveries
-from billing_lake.loads.exports import tables_of
 from billing_lake.sensors.runs import Attempt, Runs, run_tags
 
 MOST_ATTEMPTS = 6
@@ -51,7 +51,7 @@ class Look:
     """
 
     identity: str
-    since: datetime
+    since: AwareDatetime
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,39 +69,17 @@ class Cursor:
     looks: Mapping[str, Look] = field(default_factory=dict)
     observed: Mapping[str, str] = field(default_factory=dict)
     stale: str = ""
-    unread: Mapping[str, datetime] = field(default_factory=dict)
+    unread: Mapping[str, AwareDatetime] = field(default_factory=dict)
     unreadable: str = ""
 
     def to_json(self) -> str:
         """Return it as text: `{"looks": {"2025-03": {"identity": …, "since": …}}, "observed": {"2025-03": …}, …}`."""
-        looks = {
-            period: {"identity": seen.identity, "since": seen.since.isoformat()}
-            for period, seen in sorted(self.looks.items())
-        }
-        return json.dumps(
-            {
-                "looks": looks,
-                "observed": self.observed,
-                "stale": self.stale,
-                "unread": {place: one.isoformat() for place, one in self.unread.items()},
-                "unreadable": self.unreadable,
-            }
-        )
+        return _cursors().dump_json(self).decode()
 
-    @classmethod
-    def from_json(cls, text: str) -> Cursor:
-        """Read what `to_json` wrote."""
-        value = json.loads(text)
-        return cls(
-            looks={
-                period: Look(str(one["identity"]), _read_moment(one["since"]))
-                for period, one in value.get("looks", {}).items()
-            },
-            observed={period: str(one) for period, one in value.get("observed", {}).items()},
-            stale=str(value.get("stale", "")),
-            unread={place: _read_moment(one) for place, one in value.get("unread", {}).items()},
-            unreadable=str(value.get("unreadable", "")),
-        )
+
+@cache
+def _cursors() -> TypeAdapter[Cursor]:
+    return TypeAdapter(Cursor)
 
 
 class Known(Protocol):
@@ -254,7 +232,7 @@ def look(
 
 def held_by_all(lake: Lake, export: Export) -> dict[str, str]:
     """Return the identity of the delivery that all tables of ``export`` hold, by billing period."""
-    first, *others = (table.held() for table in tables_of(lake, export))
+    first, *others = (table.held() for table in lake.tables(export))
     return {
         period: identity
         for period, identity in first.items()
@@ -367,13 +345,9 @@ def _skip_reason(export: Export, tick: Tick) -> str:
 def _read_cursor(context: dg.SensorEvaluationContext) -> Cursor:
     """Return the cursor; what cannot be read counts as never seen, which costs the time to wait and nothing else."""
     try:
-        return Cursor.from_json(context.cursor or "{}")
-    except (ValueError, AttributeError, KeyError, TypeError):
+        return _cursors().validate_json(context.cursor or "{}")
+    except ValidationError:
         context.log.warning(
             "The cursor cannot be read and is begun anew: %s", shown(context.cursor)
         )
         return Cursor()
-
-
-def _read_moment(text: str) -> datetime:
-    return datetime.fromisoformat(text).astimezone(timezone.utc)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from datetime import datetime, timedelta
+
+import pytest
 
 from billing_lake.alerts.outbox import Outbox
 from billing_lake.alerts.rendering import Message
-from billing_lake.alerts.state import Position, Red, State
+from billing_lake.alerts.state import Digest, Position, Red, State
 from billing_lake.domain.errors import NotDeliveredError
 from billing_lake_tests.alerts.services import NOON, change, message
 
@@ -102,8 +105,20 @@ def test_what_a_policy_remembers_survives_as_text() -> None:
         ticks={"acme_new_reports": 1.5},
         red={"check acme/raw schema_diff 2025-03": Red(NOON, "ERROR")},
         held={"run": [change()]},
-        digest_day="2025-03-04",
-        digest_titles=["one"],
+        digest=Digest("2025-03-04", ["one"]),
     )
     state.outbox.put(message(), ["log"], NOON)
     assert State.from_json(state.to_json()) == state
+
+
+def test_what_is_written_is_what_earlier_states_look_like_and_a_later_one_is_refused() -> None:
+    state = State(held={"run": [change()]}, digest=Digest("2025-03-04", ["one"]))
+    state.outbox.put(message(), ["log"], NOON)
+    written = json.loads(state.to_json())
+    assert written["format"] == 1
+    assert written["digest"] == {"day": "2025-03-04", "titles": ["one"]}
+    assert written["outbox"][0]["notifier"] == "log"
+    written["held"]["run"][0]["at"] = NOON.isoformat()
+    assert State.from_json(json.dumps(written)).outbox == state.outbox
+    with pytest.raises(ValueError, match="format"):
+        State.from_json(json.dumps({**written, "format": 2}))

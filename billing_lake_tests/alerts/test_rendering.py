@@ -58,6 +58,22 @@ def test_an_alert_says_what_where_since_when_and_what_to_do_with_links_to_run_an
         assert part in text
 
 
+def test_a_warning_is_never_called_red() -> None:
+    warned = change(severity="WARN")
+    failed, green = change(), change(severity="WARN", is_red=False)
+    for changes, expected in (
+        ((warned,), "[WARN] cost_and_usage 2025-02: check equals_delivery warns"),
+        ((warned, failed), "[ERROR] cost_and_usage 2025-02: 1 red, 1 warning"),
+        ((warned, warned, green), "[WARN] cost_and_usage 2025-02: 2 warnings, 1 green again"),
+    ):
+        assert Renderer().message(Group(id="1", changes=changes)).title == expected
+    for one in (warned, green):
+        assert "red" not in Renderer().message(Group(id="1", changes=(one,))).text.lower()
+    assert (
+        Renderer().digest("2025-03-04", ["one"]).title.endswith(": 1 alert since the last digest")
+    )
+
+
 def test_markup_and_control_characters_from_a_bill_are_shown_and_do_nothing() -> None:
     found = "<!channel> **bold** [click](http://evil) `code`\x1b[31m\nsecond line"
     markdown = message(found=found, table="").markdown

@@ -157,7 +157,7 @@ def test_it_ends_with_the_story_of_the_restated_month_and_the_alert_it_is_worth(
         assert f"{as_text(after)} USD" in story
         assert "groups of costs changed" in story
         assert alert.count("WARNING billing_lake.alerts: ") == 1
-        assert "[WARN] cost_and_usage 2025-02: check restatement_size is red" in alert
+        assert "[WARN] cost_and_usage 2025-02: check restatement_size warns" in alert
         (moved,) = re.findall(r"past days moved by ([\d.]+) USD, [\d.]+ % of", alert)
         (change,) = re.findall(r"\| AmazonS3 \| USD \| (-[\d.]+) \|", alert)
         # Of the days that were over two days before the first delivery; the others moved, too.

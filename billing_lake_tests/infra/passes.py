@@ -158,7 +158,7 @@ class Passes:
                 fargate.wait(lambda: self._alerts() != [], "an alert reaches the topic")
         assert_tables_equal(lake, delivery)
         ((subject, text),) = self._alerts()
-        assert subject == f"[WARN] cur2 {PERIOD}: check missing_days is red"
+        assert subject == f"[WARN] cur2 {PERIOD}: check missing_days warns"
         assert "cur2/iceberg_table" in text
 
     def _log_key(self, run_id: str) -> list[str]:

@@ -443,5 +443,5 @@ def test_a_digest_has_what_happened_and_replaces_single_messages(
     monkeypatch.setattr(sensor, "_now", lambda: now + timedelta(days=1, seconds=1))
     watch(instance, one, {})
     (digest,) = service.taken
-    assert "1 alerts since the last digest" in digest.title
+    assert "1 alert since the last digest" in digest.title
     assert "[ERROR] acme: check equals_delivery is red" in digest.text

@@ -118,7 +118,7 @@ def test_a_month_that_is_delivered_no_more_turns_yellow_then_red_and_green_when_
     assert said is not None
     assert said.description == f"{MARCH}: the open month was delivered 25 hours ago"
     assert said.target_materialization_data is not None
-    assert told() == [f"[WARN] {EXPORT} {MARCH}: check freshness is red"]
+    assert told() == [f"[WARN] {EXPORT} {MARCH}: check freshness warns"]
     assert looks.at(NOON + 26 * HOUR) == []
     assert looks.at(NOON + 49 * HOUR) == [(MARCH, False, "ERROR")]
     assert told() == [f"[ERROR] {EXPORT} {MARCH}: check freshness is red"]

@@ -1,45 +1,42 @@
-"""Attempts at a commit that other writers may come before: counted, spaced out, ended after some time."""
+"""Repeats commits that other writers come before: with pauses, until some time has passed."""
 
 from __future__ import annotations
 
 import logging
-import random
-import time
+from typing import TYPE_CHECKING
 
+from billing_lake.aws.retry import retrying
 from billing_lake.domain.errors import CommitConflictError
+
+if TYPE_CHECKING:
+    from tenacity import RetryCallState, Retrying
 
 log = logging.getLogger(__name__)
 
 
-class Attempts:
-    """The failed attempts at one commit.
+class OvertakenError(Exception):
+    """Another writer changed what is to be changed after it was read."""
+
+
+def racing(conflict: str, patience_seconds: float, *lost: type[Exception]) -> Retrying:
+    """Return a caller of functions that calls again while other writers come first.
+
+    It raises `CommitConflictError` where they still do after ``patience_seconds``.
 
     Args:
-        conflict: What makes them fail, such as `Other writers kept switching 2025-03 of table billing.cur`.
-        patience_seconds: Time from now after which the next failure is the last.
+        conflict: What makes a commit fail, such as `Other writers kept switching 2025-03 of table billing.cur`.
+        patience_seconds: Time after which the next failure is the last.
+        lost: Errors besides `OvertakenError` that say that another writer came first.
     """
+    from tenacity import stop_after_delay
 
-    def __init__(self, conflict: str, patience_seconds: float) -> None:
-        self._conflict = conflict
-        self._deadline = time.monotonic() + patience_seconds
-        self._failed = 0
+    def give_up(state: RetryCallState) -> None:
+        error = None if state.outcome is None else state.outcome.exception()
+        raise CommitConflictError(f"{conflict}, {state.attempt_number} times") from error
 
-    def wait(self, error: Exception | None = None) -> None:
-        """Wait after a failed attempt, until the next one may begin.
-
-        Args:
-            error: What the attempt failed by.
-
-        Raises:
-            CommitConflictError: There is no time for another attempt.
-        """
-        self._failed += 1
-        if time.monotonic() > self._deadline:
-            raise CommitConflictError(f"{self._conflict}, {self._failed} times") from error
-        log.info("%s, trying again (%d): %s", self._conflict, self._failed, error or "it changed")
-        time.sleep(backoff(self._failed - 1))
-
-
-def backoff(attempt: int) -> float:
-    """Return seconds to wait after the failed ``attempt`` (from 0): longer each time, never the same for two writers."""
-    return random.uniform(0.01, min(2.0, 0.05 * 2.0**attempt))  # noqa: S311  # no secret
+    again = retrying(
+        f"commit: {conflict}",
+        log.info,
+        when=lambda error: isinstance(error, (OvertakenError, *lost)),
+    )
+    return again.copy(stop=stop_after_delay(patience_seconds), retry_error_callback=give_up)

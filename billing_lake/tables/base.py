@@ -307,13 +307,6 @@ def check_name(name: str, label: str) -> str:
     return name
 
 
-def _check_column(name: str) -> None:
-    if not is_column_name(name):
-        what = f"This cannot be the name of a column: {shown(name)!r}"
-        remedy = f"Use lower-case letters, digits and underscores, a letter or digit first, {MAX_NAME} bytes at most"
-        raise ConfigurationError(what, remedy=remedy)
-
-
 def check_table(table: str) -> str:
     """Return ``table`` if it is written `namespace.name`, the only form that every catalog knows."""
     namespace, _, name = table.partition(".")
@@ -334,7 +327,10 @@ def check_key(key: PeriodKey) -> PeriodKey:
 def check_columns(fields: Sequence[Field]) -> None:
     """Check the column names of ``fields``."""
     for field in fields:
-        _check_column(field.name)
+        if not is_column_name(field.name):
+            what = f"This cannot be the name of a column: {shown(field.name)!r}"
+            remedy = f"Use lower-case letters, digits and underscores, a letter or digit first, {MAX_NAME} bytes at most"
+            raise ConfigurationError(what, remedy=remedy)
 
 
 def refuse_others(table: str, exports: Collection[str], planned: SchemaPlan) -> None:

@@ -19,8 +19,14 @@ from typing import Any
 from urllib.parse import quote
 
 from billing_lake.aws.errors import error_code
-from billing_lake.domain.errors import ConfigurationError, CrawlerError, StorageWriteError, shown
-from billing_lake.tables.attempts import backoff
+from billing_lake.aws.retry import retrying
+from billing_lake.domain.errors import (
+    ConfigurationError,
+    CrawlerError,
+    StorageWriteError,
+    in_words,
+    shown,
+)
 from billing_lake.tables.glue_api import AlreadyThere, Busy, GlueApi, NotThere
 from billing_lake.tables.glue_crawler_cleanup import (
     DESCRIPTION,
@@ -150,20 +156,16 @@ class GlueCrawler:
             "RecrawlPolicy": {"RecrawlBehavior": "CRAWL_EVERYTHING"},
             "Configuration": json.dumps({"Version": 1.0, "Grouping": grouping}),
         }
-        deadline = time.monotonic() + self._waits.role
-        for attempt in range(1_000_000):
-            try:
-                self._call("create_crawler", **given)
-            except StorageWriteError as error:
-                if not _is_about_role(error):
-                    raise
-                passing = error_code(error.__cause__ or error) == "InvalidInputException"
-                if not passing or time.monotonic() > deadline:
-                    raise self._role_error(error) from error
-                log.info("the crawler's role is not known yet, trying again: %s", error)
-                time.sleep(backoff(attempt))
-            else:
-                return
+        # A new role is not known everywhere yet.
+        create = retrying(
+            "create a crawler", log.info, seconds=self._waits.role, when=_is_unknown_role
+        )
+        try:
+            create(self._call, "create_crawler", **given)
+        except StorageWriteError as error:
+            if _is_about_role(error):
+                raise self._role_error(error) from error
+            raise
 
     def _start(self) -> None:
         try:
@@ -208,9 +210,8 @@ class GlueCrawler:
         if not tables:
             raise CrawlerError(f"Glue crawler {self.name} made no table of {folder}")
         names = sorted(table["Name"].removeprefix(self._cleanup.prefix) for table in tables)
-        listed = ", ".join(shown(name, 60) for name in names[:_SHOWN_TABLES])
-        more = "" if len(names) <= _SHOWN_TABLES else ", …"
-        what = f"Glue crawler {self.name} made {len(tables)} tables of {folder}, not one: {listed}{more}"
+        text = in_words((shown(name, 60) for name in names), _SHOWN_TABLES)
+        what = f"Glue crawler {self.name} made {len(tables)} tables of {folder}, not one: {text}"
         raise CrawlerError(what)
 
     def _call(self, verb: str, **given: Any) -> dict[str, Any]:
@@ -232,6 +233,11 @@ class GlueCrawler:
 def _is_about_role(error: StorageWriteError) -> bool:
     text = error.what.lower()
     return "passrole" in text or "assume" in text or " role" in text
+
+
+def _is_unknown_role(error: BaseException) -> bool:
+    refused = isinstance(error, StorageWriteError) and _is_about_role(error)
+    return refused and error_code(error.__cause__ or error) == "InvalidInputException"
 
 
 def _exclusions(excluded: Sequence[str]) -> list[str]:

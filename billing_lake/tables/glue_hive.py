@@ -19,7 +19,6 @@ from __future__ import annotations
 import logging
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 
@@ -27,7 +26,7 @@ from billing_lake.domain.errors import BillingLakeError, SnapshotGoneError
 from billing_lake.domain.schemas import Column, Field, SchemaPlan, columns_of, plan_anew
 from billing_lake.domain.sources import Encoded, PeriodKey, Source
 from billing_lake.files.s3 import S3Files
-from billing_lake.tables.attempts import Attempts
+from billing_lake.tables.attempts import OvertakenError, racing
 from billing_lake.tables.base import (
     BEFORE,
     DELIVERY_PROPERTY,
@@ -104,18 +103,19 @@ class GlueHiveTables:
         completes the change. Files stay as they are; readers get NULL for a column that a file lacks.
         """
         check_columns(plan.fields)
-        attempts = Attempts(f"Other writers kept changing table {table}", self._patience)
-        while True:
+
+        def change() -> tuple[Field, ...]:
             entry = self._tables.require(table)
             fields = plan_evolution(table, entry.fields, plan).fields
-            if fields == entry.fields:
-                if entry.behind:
-                    self._partitions.catch_up(entry)
-                return fields
-            try:
+            if fields != entry.fields:
                 self._tables.update(entry, entry.evolved(fields))
-            except (Changed, NotThere) as error:
-                attempts.wait(error)
+                entry = self._tables.require(table)
+            if entry.behind:
+                self._partitions.catch_up(entry)
+            return entry.fields
+
+        conflict = f"Other writers kept changing table {table}"
+        return racing(conflict, self._patience, Changed, NotThere)(change)
 
     def full_name(self, table: str) -> str:
         """See `TableCatalog.full_name`."""
@@ -317,15 +317,17 @@ class GlueHiveTables:
         claim still is the one that was read.
         """
         conflict = f"Other writers kept switching {claim.period} of table {entry.table}"
-        attempts = Attempts(conflict, self._patience)
-        while True:
+
+        def switch() -> dict[PeriodKey, Claim]:
             seen = self._claims.look(entry.folder, entry.id, claim.key)
             verify()
             now = self._tables.reread(entry)
             check_fields(now.table, now.fields, encoded.fields, by_name=True)
-            if self._claims.swap(entry.folder, after(claim, seen), seen):
-                return {} if seen.claim is None else {claim.key: seen.claim}
-            attempts.wait()
+            if not self._claims.swap(entry.folder, after(claim, seen), seen):
+                raise OvertakenError(conflict)
+            return {} if seen.claim is None else {claim.key: seen.claim}
+
+        return racing(conflict, self._patience)(switch)
 
     def _exchange(
         self,
@@ -340,9 +342,9 @@ class GlueHiveTables:
 
         The columns change first: a load that read them before compares them again after its claim (`replace_period`).
         """
-        attempts: Attempts | None = None
         wanted = columns_of(fields)
-        while True:
+
+        def plan() -> tuple[Entry, SchemaPlan, dict[PeriodKey, Claim]]:
             now = self._tables.reread(entry)
             planned = plan_anew(now.fields, wanted)
             check_fields(now.table, planned.fields, fields, by_name=True)
@@ -350,23 +352,25 @@ class GlueHiveTables:
             others = {key.export for key, one in held.items() if one.rows} - {export}
             refuse_others(now.table, others, planned)
             self._keep(now, f"{now.table}{BEFORE}{before}", held)
-            # The copy that is made the first time may take longer than others are waited for.
-            conflict = f"Other writers kept changing table {now.table}"
-            attempts = attempts or Attempts(conflict, self._patience)
+            return now, planned, held
+
+        def exchange() -> dict[PeriodKey, Claim]:
+            now, planned, held = plan()
             gone = (key for key in held if key.export == export and key not in claims)
             targets = {**claims, **{key: emptied(held[key]) for key in gone}}
             seen = {key: self._claims.look(now.folder, now.id, key) for key in targets}
             verify()
-            with suppress(Changed):
-                if planned.fields != now.fields:
-                    self._tables.update(now, now.evolved(planned.fields))
-                if all(
-                    self._claims.swap(now.folder, after(claim, seen[key]), seen[key])
-                    for key, claim in targets.items()
-                ):
-                    self._partitions.catch_up(entry)
-                    return {k: one.claim for k, one in seen.items() if one.claim is not None}
-            attempts.wait()
+            if planned.fields != now.fields:
+                self._tables.update(now, now.evolved(planned.fields))
+            for key, claim in targets.items():
+                if not self._claims.swap(now.folder, after(claim, seen[key]), seen[key]):
+                    raise OvertakenError(conflict)
+            self._partitions.catch_up(entry)
+            return {key: one.claim for key, one in seen.items() if one.claim is not None}
+
+        plan()  # The copy that it makes may take longer than others are waited for.
+        conflict = f"Other writers kept changing table {entry.table}"
+        return racing(conflict, self._patience, Changed)(exchange)
 
     def _keep(self, entry: Entry, name: str, claims: Mapping[PeriodKey, Claim]) -> None:
         """Copy the rows of a table to a second one, unless it is there."""

@@ -12,6 +12,7 @@ NULL; while its type is narrower than the table's, Athena widens. The other way 
 from __future__ import annotations
 
 import logging
+import random
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -21,7 +22,6 @@ from typing import Any
 
 from billing_lake.domain.errors import CommitConflictError, StorageWriteError, TableError, shown
 from billing_lake.domain.sources import PeriodKey
-from billing_lake.tables.attempts import backoff
 from billing_lake.tables.base import VERSION_PROPERTY
 from billing_lake.tables.data_files import writing
 from billing_lake.tables.glue_api import AlreadyThere, Changed, GlueApi, NotThere
@@ -154,7 +154,7 @@ class Partitions:
         Raises:
             CommitConflictError: Others kept writing it.
         """
-        for attempt in range(_ATTEMPTS):
+        for _ in _rounds(f"The partition {key.period}"):
             entry = look()
             claim = self._claims.look(entry.folder, entry.id, key).claim
             found = self.get(entry, key)
@@ -163,10 +163,7 @@ class Partitions:
             if not changes:
                 return claim, found
             self._write(entry, key, changes)
-            if attempt > 1:
-                time.sleep(backoff(attempt))
-        what = f"The partition {key.period} of table {look().table} does not stay as it is written"
-        raise CommitConflictError(what, remedy="Find out who else writes it, then load again")
+        raise AssertionError
 
     def settle_all(self, entry: Entry) -> Entry:
         """Make every partition of a table agree with its claim; return the table as it was when all did.
@@ -174,7 +171,7 @@ class Partitions:
         Raises:
             CommitConflictError: Others kept writing them, or the table is another one now.
         """
-        for attempt in range(_ATTEMPTS):
+        for _ in _rounds(f"A partition of table {entry.table}"):
             entry = self._tables.reread(entry)
             claims = self._claims.all(entry.folder, entry.id)
             found = self.all(entry, columns=True)
@@ -184,10 +181,7 @@ class Partitions:
             if not changes:
                 return entry
             self._write_all(entry, changes)
-            if attempt > 1:
-                time.sleep(backoff(attempt))
-        what = f"The partitions of table {entry.table} do not stay as they are written"
-        raise CommitConflictError(what, remedy="Find out who else writes them, then load again")
+        raise AssertionError
 
     def _write(self, entry: Entry, key: PeriodKey, changes: _Changes) -> None:
         subject, place = _subject(entry, key), entry.place
@@ -231,6 +225,20 @@ class Partitions:
                 listed = refused.get("PartitionValues") or refused.get("PartitionValueList")
                 what = f"Glue refuses {verb} on {subject}, {listed}: {shown(detail)}"
                 raise StorageWriteError(what, remedy="Remove the cause, then load again")
+
+
+def _rounds(what: str) -> Iterator[None]:
+    """Yield for each round of writing and reading again, with pauses from the third on.
+
+    Raises:
+        CommitConflictError: ``what`` was written over in every round.
+    """
+    for number in range(_ATTEMPTS):
+        if number > 1:
+            time.sleep(random.uniform(0.01, min(2.0, 0.05 * 2.0**number)))  # noqa: S311  # no secret
+        yield
+    remedy = "Find out who else writes it, then load again"
+    raise CommitConflictError(f"{what} does not stay as it is written", remedy=remedy)
 
 
 def values(key: PeriodKey) -> list[str]:

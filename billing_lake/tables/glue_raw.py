@@ -24,6 +24,7 @@ from billing_lake.domain.sources import SourceFile
 from billing_lake.domain.types import STRING, TIMESTAMP, Foreign
 from billing_lake.files.base import Files
 from billing_lake.files.parquet_types import parquet_fields
+from billing_lake.tables.glue_generations import is_read
 from billing_lake.tables.glue_schemas import hive_type, parquet_storage
 
 _NO_ESCAPE = "\u0001"
@@ -89,7 +90,8 @@ def raw_storage(crawl: Crawl, part: RawPart, files: Files, list_at: str) -> dict
     folders = folders_of(part.files)
     packed = crawl.source.compression == "zip"
     alone = len(folders) == 1 and not packed
-    whole = alone and not any(map(_is_read, other_files(files, folders[0], part.files)))
+    others = other_files(files, folders[0], part.files) if alone else []
+    whole = alone and not any(is_read(name.rpartition("/")[2]) for name in others)
     location = folders[0] if whole else list_at
     if crawl.source.container == "parquet":
         storage = parquet_storage(part.columns, location)
@@ -175,8 +177,3 @@ def _list(files: Sequence[SourceFile]) -> bytes:
             what = "The name of a report file has a line break, so no list of files can name it"
             raise ConfigurationError(what, remedy="Have it delivered under another", file=file.uri)
     return "".join(f"{file.uri}\n" for file in files).encode()
-
-
-def _is_read(name: str) -> bool:
-    """Say whether readers of a folder read a file of this name: Hive hides names such as `_SUCCESS` and `.part`."""
-    return not name.rpartition("/")[2].startswith(("_", "."))

@@ -24,7 +24,7 @@ from billing_lake.domain.errors import BillingLakeError, SnapshotGoneError, Stor
 from billing_lake.domain.schemas import Column, Field, SchemaPlan, columns_of, plan_anew
 from billing_lake.domain.sources import Encoded, PeriodKey, Source
 from billing_lake.files.local import files_below, link_or_copy, remove_tree
-from billing_lake.tables.attempts import Attempts
+from billing_lake.tables.attempts import OvertakenError, racing
 from billing_lake.tables.base import (
     BEFORE,
     LEFT_BEHIND,
@@ -302,18 +302,20 @@ class HiveTables:
         if the partition still is what was read.
         """
         conflict = f"Other writers kept switching {key.period} of table {table}"
-        attempts = Attempts(conflict, self._patience)
-        while True:
+
+        def switch() -> dict[PeriodKey, Partition]:
             with self._database.reading() as db:
                 seen = partition_of(db, table, key)
             verify()
             with self._database.changing() as db:
                 check_fields(table, require(db, table), encoded.fields, by_name=True)
                 found = partition_of(db, table, key)
-                if found == seen:
-                    point(db, table, key, encoded, generation, properties, found)
-                    return {} if found is None else {key: found}
-            attempts.wait()
+                if found != seen:
+                    raise OvertakenError(conflict)
+                point(db, table, key, encoded, generation, properties, found)
+                return {} if found is None else {key: found}
+
+        return racing(conflict, self._patience)(switch)
 
     def _exchange(
         self,
@@ -329,10 +331,11 @@ class HiveTables:
 
         The order is that of `_switch`.
         """
-        attempts = Attempts(f"Other writers kept switching table {table}", self._patience)
+        conflict = f"Other writers kept switching table {table}"
         keep = f"{table}{BEFORE}{before}"
         fields = next(iter(periods.values())).fields
-        while True:
+
+        def exchange() -> dict[PeriodKey, Partition]:
             with self._database.reading() as db:
                 seen = partitions_of(db, table)
             verify()
@@ -345,17 +348,19 @@ class HiveTables:
                 found = partitions_of(db, table)
                 others = {key.export for key, one in found.items() if one.rows} - {export}
                 refuse_others(table, others, planned)
-                if found == seen:
-                    if not is_kept and fields_of(db, keep) is None:
-                        copy_table(db, table, keep)
-                    set_fields(db, table, planned.fields)
-                    for key, new in made.items():
-                        encoded, recorded = periods[key.period], properties[key.period]
-                        point(db, table, key, encoded, new, recorded, found.get(key))
-                    for key in [k for k in found if k.export == export and k not in made]:
-                        remove_partition(db, table, key)
-                    return {key: one for key, one in found.items() if key.export == export}
-            attempts.wait()
+                if found != seen:
+                    raise OvertakenError(conflict)
+                if not is_kept and fields_of(db, keep) is None:
+                    copy_table(db, table, keep)
+                set_fields(db, table, planned.fields)
+                for key, new in made.items():
+                    encoded, recorded = periods[key.period], properties[key.period]
+                    point(db, table, key, encoded, new, recorded, found.get(key))
+                for key in [k for k in found if k.export == export and k not in made]:
+                    remove_partition(db, table, key)
+                return {key: one for key, one in found.items() if key.export == export}
+
+        return racing(conflict, self._patience)(exchange)
 
     def _show(self, table: str) -> None:
         """Make the table's folder show the current files, unless it does."""

@@ -18,7 +18,7 @@ from billing_lake.domain.schemas import Column, Field, SchemaPlan, columns_of
 from billing_lake.domain.sources import Encoded, PeriodKey, Source
 from billing_lake.domain.types import is_written
 from billing_lake.files.local import LocalFiles, local_path
-from billing_lake.tables.attempts import Attempts
+from billing_lake.tables.attempts import racing
 from billing_lake.tables.base import (
     EXPORT,
     LEFT_BEHIND,
@@ -164,13 +164,11 @@ class IcebergTables:
         from pyiceberg.exceptions import CommitFailedException
 
         check_columns(plan.fields)
-        attempts = Attempts(f"Other writers kept changing table {table}", self._patience)
-        while True:
-            try:
-                with writing(self._warehouse):
-                    return evolve(self.open(table), plan)
-            except CommitFailedException as error:
-                attempts.wait(error)
+        conflict = f"Other writers kept changing table {table}"
+        with writing(self._warehouse):
+            return racing(conflict, self._patience, CommitFailedException)(
+                lambda: evolve(self.open(table), plan)
+            )
 
     def replace_period(
         self,
@@ -321,17 +319,15 @@ class IcebergTables:
         """Forget the snapshots that ``kept`` does not ask for; return their ids."""
         from pyiceberg.exceptions import CommitFailedException
 
-        attempts = Attempts(f"Other writers kept changing table {table}", self._patience)
-        while True:
+        def forget() -> tuple[int, ...]:
             opened = self.open(table)
             gone = expired_snapshots(opened.metadata, kept, datetime.now(timezone.utc))
-            try:
-                if not dry_run:
-                    expire(opened, gone)
-            except CommitFailedException as error:
-                attempts.wait(error)
-            else:
-                return gone
+            if not dry_run:
+                expire(opened, gone)
+            return gone
+
+        conflict = f"Other writers kept changing table {table}"
+        return racing(conflict, self._patience, CommitFailedException)(forget)
 
     def _tables(self) -> Iterator[str]:
         from pyiceberg.exceptions import NoSuchNamespaceError

@@ -21,7 +21,7 @@ from billing_lake.domain.errors import (
     shown,
 )
 from billing_lake.domain.schemas import SchemaPlan
-from billing_lake.tables.attempts import Attempts
+from billing_lake.tables.attempts import racing
 from billing_lake.tables.base import EXPORT, Commit, refuse_others
 from billing_lake.tables.data_files import Placing, open_encoded
 from billing_lake.tables.iceberg_columns import change_columns
@@ -106,12 +106,8 @@ class IcebergCommits:
         from pyiceberg.exceptions import CommitFailedException, ValidationException
 
         conflict = f"Other writers kept winning the commit to table {replacement.table}"
-        attempts = Attempts(conflict, self._patience_seconds)
-        while True:
-            try:
-                return self._try_commit(replacement)
-            except (CommitFailedException, ValidationException) as error:
-                attempts.wait(error)
+        lost = (CommitFailedException, ValidationException)
+        return racing(conflict, self._patience_seconds, *lost)(self._try_commit, replacement)
 
     def _try_commit(self, replacement: Replacement) -> Commit:
         from pyiceberg.exceptions import CommitFailedException, ValidationException

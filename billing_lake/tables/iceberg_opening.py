@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import functools
 import logging
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from billing_lake.aws.retry import retry_http
+from billing_lake.aws.retry import retry_http, retrying
 from billing_lake.domain.errors import ConfigurationError, TableError
 from billing_lake.files.local import local_path
-from billing_lake.tables.attempts import backoff
 from billing_lake.tables.base import check_table
 from billing_lake.tables.data_files import writing
 
@@ -39,8 +37,11 @@ def open_catalog(name: str, properties: Mapping[str, str]) -> Catalog:
     if local_path(warehouse) is not None and any(sign in warehouse for sign in "#?;"):
         what = "pyiceberg cannot write below a folder with '#', '?' or ';' in its path"
         raise ConfigurationError(what, remedy="Put the lake elsewhere", file=warehouse)
-    if properties.get("type") in {"glue", "rest"}:
-        _require_credentials_for(properties)
+    if properties.get("type") == "glue" or properties.get("rest.sigv4-enabled") == "true":
+        from billing_lake.aws.clients import require_credentials
+
+        # pyiceberg signs with what boto3 finds, and fails on an attribute of None where that is nothing.
+        require_credentials()
     if not properties.get("uri", "").startswith("sqlite:"):
         return _with_time_outs(load_catalog(name, **properties))
     with writing(properties["uri"]):
@@ -81,21 +82,10 @@ def _open_sqlite(name: str, properties: Mapping[str, str]) -> Catalog:
     from pyiceberg.catalog import load_catalog
     from sqlalchemy.exc import OperationalError
 
-    for attempt in range(5):
-        try:
-            return load_catalog(name, **properties)
-        except OperationalError as error:
-            log.debug("opening catalog %s again: %s", name, error)
-            time.sleep(backoff(attempt))
-    return load_catalog(name, **properties)
-
-
-def _require_credentials_for(properties: Mapping[str, str]) -> None:
-    # pyiceberg signs with what boto3 finds, and fails on an attribute of None where that is nothing.
-    if properties["type"] != "rest" or properties.get("rest.sigv4-enabled") == "true":
-        from billing_lake.aws.clients import require_credentials
-
-        require_credentials()
+    again = retrying(
+        f"open catalog {name}", log.debug, when=lambda error: isinstance(error, OperationalError)
+    )
+    return again(load_catalog, name, **properties)
 
 
 def _with_time_outs(catalog: Catalog) -> Catalog:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from billing_lake.domain.errors import TableError
 from billing_lake.domain.schemas import Column, Field, plan
+from billing_lake.tables.attempts import racing
 from billing_lake.tables.base import EXPORT, PERIOD
 from billing_lake.tables.data_files import reading, writing
 from billing_lake.tables.iceberg_columns import fields_of
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from pyiceberg.table import Table
 
     from billing_lake.tables.iceberg import IcebergTables
+
+_PATIENCE_SECONDS = 60.0
 
 
 def require_columns(
@@ -104,20 +107,16 @@ def tag(table: Table, name: str, snapshot_id: int) -> bool:
     """
     from pyiceberg.exceptions import CommitFailedException
 
-    from billing_lake.tables.attempts import Attempts
-
-    attempts = Attempts(f"Other writers kept changing table {'.'.join(table.name())}", 60)
-    while True:
+    def add() -> bool:
         table.refresh()
         if name in table.metadata.refs or table.snapshot_by_id(snapshot_id) is None:
             return False
-        try:
-            with writing(table.location()):
-                table.manage_snapshots().create_tag(snapshot_id, name).commit()
-        except CommitFailedException as error:
-            attempts.wait(error)
-        else:
-            return True
+        table.manage_snapshots().create_tag(snapshot_id, name).commit()
+        return True
+
+    conflict = f"Other writers kept changing table {'.'.join(table.name())}"
+    with writing(table.location()):
+        return racing(conflict, _PATIENCE_SECONDS, CommitFailedException)(add)
 
 
 def names(text: Iterable[str]) -> str:

@@ -267,7 +267,7 @@ def test_a_loader_that_always_comes_second_gives_up_and_leaves_nothing(
 ) -> None:
     tables = lake.hive(patience=0.0)
     tables.create(lake.table, FIELDS)
-    no_pauses("billing_lake.tables.attempts")
+    no_pauses("billing_lake.aws.retry")
     with pytest.raises(CommitConflictError, match="kept switching"):
         lake.load(
             tables,

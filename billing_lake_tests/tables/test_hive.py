@@ -73,7 +73,7 @@ def test_a_loader_that_always_comes_second_gives_up_and_leaves_nothing(
 ) -> None:
     tables = HiveTables(tmp_path / "warehouse", patience=0.0)
     tables.create(TABLE, FIELDS)
-    no_pauses("billing_lake.tables.attempts")
+    no_pauses("billing_lake.aws.retry")
 
     def overtake() -> None:
         load(tables, encode(tmp_path / "staging", rows=(1,), version="other"))

@@ -310,7 +310,7 @@ def test_a_writer_that_never_wins_gives_up_and_leaves_nothing(
         raise CommitFailedException("moved")
 
     monkeypatch.setattr(SqlCatalog, "commit_table", moved)
-    no_pauses("billing_lake.tables.attempts")
+    no_pauses("billing_lake.aws.retry")
     with pytest.raises(CommitConflictError, match="kept winning"):
         load(impatient, encode(tmp_path / "staging"))
     with pytest.raises(CommitConflictError):

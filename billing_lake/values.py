@@ -108,11 +108,16 @@ class ValueStore:
         Raises:
             TableError: There is none, or one of another kind.
         """
-        kept = self.find(key, period)
-        if kept is None or not isinstance(kept.value, kind):
+        value = self.latest(key, period, kind)
+        if value is None:
             what = f"{'/'.join(key)} has no value for {period}"
             raise TableError(what, remedy=f"Materialize {'/'.join(key)} for {period} first")
-        return kept.value
+        return value
+
+    def latest(self, key: Sequence[str], period: str, kind: type[ValueT]) -> ValueT | None:
+        """Return the latest value of the asset ``key`` and ``period``; None where there is none of the kind."""
+        kept = self.find(key, period)
+        return kept.value if kept is not None and isinstance(kept.value, kind) else None
 
     def remove(self, key: Sequence[str], period: str) -> None:
         """Forget the value of the asset ``key`` and ``period``."""

@@ -61,27 +61,21 @@ def _metadata(crawl: Crawl, format_: Format) -> dict[str, object]:
         delivery_version=crawl.delivery.version,
         files=len(crawl.delivery.files),
         bytes=crawl.delivery.size,
-        rows_by_file=dg.MetadataValue.md(
-            markdown.table(
-                ("file", "rows"), ((name, file.rows) for name, file in profile.files.items())
-            )
+        rows_by_file=markdown.table(
+            ("file", "rows"), ((name, file.rows) for name, file in profile.files.items())
         ),
-        merged_columns=dg.MetadataValue.md(
-            markdown.table(
-                (
-                    "column",
-                    "header cells; other values of the further ones are in columns of their own",
-                ),
-                ((merge.name, ", ".join(merge.raw)) for merge in crawl.merged),
-            )
+        merged_columns=markdown.table(
+            (
+                "column",
+                "header cells; other values of the further ones are in columns of their own",
+            ),
+            ((merge.name, ", ".join(merge.raw)) for merge in crawl.merged),
         )
         if crawl.merged
         else None,
-        rounded_cells=dg.MetadataValue.md(
-            markdown.table(
-                ("column", "cells with more decimals than the type keeps, rounded half even"),
-                profile.rounded.items(),
-            )
+        rounded_cells=markdown.table(
+            ("column", "cells with more decimals than the type keeps, rounded half even"),
+            profile.rounded.items(),
         )
         if profile.rounded
         else None,

@@ -14,8 +14,8 @@ import dagster as dg
 
 from billing_lake.domain.bill import Limits
 from billing_lake.domain.periods import next_period
-from billing_lake.loads import exports
-from billing_lake.loads.exports import TABLE_ASSETS, TableOutput
+from billing_lake.tables import exports
+from billing_lake.tables.exports import TABLE_ASSETS, TableOutput
 
 SAME_CONTENT_UP_TO_MB = 64
 """Gzipped megabytes, of some 350,000 rows of 100 columns; to compare three tables then takes some 3 seconds on 2 cores."""

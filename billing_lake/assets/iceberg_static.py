@@ -80,19 +80,17 @@ def build_iceberg_static(export: Export, default: Sequence[str] = ()) -> dg.Asse
                 "dagster/row_count": whole.rows,
                 "dagster/uri": done.table.uri,
                 **costs(whole, export.format),
-                "billing_periods": dg.MetadataValue.md(
-                    markdown.table(
-                        ("billing period", "files", "rows", "rows before"),
+                "billing_periods": markdown.table(
+                    ("billing period", "files", "rows", "rows before"),
+                    (
                         (
-                            (
-                                period,
-                                len(done.crawls[period].delivery.files),
-                                one.commit.rows,
-                                one.commit.replaced_rows,
-                            )
-                            for period, one in done.loaded.items()
-                        ),
-                    )
+                            period,
+                            len(done.crawls[period].delivery.files),
+                            one.commit.rows,
+                            one.commit.replaced_rows,
+                        )
+                        for period, one in done.loaded.items()
+                    ),
                 ),
             }
         )

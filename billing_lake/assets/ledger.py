@@ -14,6 +14,7 @@ import dagster as dg
 from billing_lake.assets import markdown
 from billing_lake.assets.export import Export
 from billing_lake.assets.metadata import present
+from billing_lake.domain.errors import counted
 from billing_lake.domain.ledger import Change
 from billing_lake.domain.profiles import EXACT
 from billing_lake.loads.ledger import LEDGER, RESTATEMENTS, Recorded
@@ -99,9 +100,7 @@ def _delivery(export: Export, recorded: Recorded) -> dg.AssetMaterialization:
             rows_with_invoice=row.invoiced_items,
             files=row.report_files,
             bytes=row.report_bytes,
-            costs=dg.MetadataValue.md(
-                markdown.table(("currency", "cost", "cost before", "change"), costs)
-            ),
+            costs=markdown.table(("currency", "cost", "cost before", "change"), costs),
             columns_added=row.columns_added or None,
             columns_missing=row.columns_missing or None,
             snapshots=dg.MetadataValue.json(dict(row.snapshots)),
@@ -118,7 +117,7 @@ def _restatement(
     return dg.AssetMaterialization(
         export.key(RESTATEMENTS),
         partition=row.billing_period,
-        description=f"{len(changed):,} groups changed{versions} to {row.delivery_version}",
+        description=f"{counted(len(changed), 'group')} changed{versions} to {row.delivery_version}",
         metadata={
             "services": _services(recorded, changed),
             "groups_new": kinds.count("new"),
@@ -138,12 +137,16 @@ def _services(recorded: Recorded, changed: Iterable[Change]) -> dg.MarkdownMetad
         sums = moved.setdefault(currency or "", {})
         sums[service or ""] = EXACT.add(sums.get(service or "", Decimal()), one.cost_change)
     count = _SERVICES
-    while len(text := _picture(recorded, moved, count)) >= _AT_ONCE_CHARACTERS and count:
+    while True:
+        picture = _picture(recorded, moved, count)
+        if len(picture.md_str or "") < _AT_ONCE_CHARACTERS or not count:
+            return picture
         count -= 1
-    return dg.MetadataValue.md(text)
 
 
-def _picture(recorded: Recorded, moved: Mapping[str, Mapping[str, Decimal]], count: int) -> str:
+def _picture(
+    recorded: Recorded, moved: Mapping[str, Mapping[str, Decimal]], count: int
+) -> dg.MarkdownMetadataValue:
     rows: list[tuple[object, ...]] = []
     for currency, sums in sorted(moved.items()):
         steps = sorted((one for one in sums.items() if one[1]), key=lambda one: -abs(one[1]))
@@ -164,7 +167,7 @@ def _picture(recorded: Recorded, moved: Mapping[str, Mapping[str, Decimal]], cou
 
 def changes_table(changed: Sequence[Change], rows: int = _SHOWN_GROUPS) -> dg.MarkdownMetadataValue:
     """Return the largest changes as a table."""
-    table = markdown.table(
+    return markdown.table(
         ("change", "currency", "account", "service", "charge type", "what", "before", "now"),
         (
             (
@@ -175,11 +178,11 @@ def changes_table(changed: Sequence[Change], rows: int = _SHOWN_GROUPS) -> dg.Ma
                 one.cost_before,
                 one.cost_after,
             )
-            for one in changed[:rows]
+            for one in changed
         ),
+        most=rows,
+        others="smaller ones",
     )
-    more = len(changed) - rows
-    return dg.MetadataValue.md(f"{table}\n\n… and {more:,} smaller ones" if more > 0 else table)
 
 
 def _change(now: Decimal | None, before: Decimal | None) -> Decimal | None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
 
+import dagster as dg
+
 from billing_lake.domain.errors import number, shown
 
 _CELL = 120
@@ -12,23 +14,30 @@ _ROWS = 200
 
 
 def table(
-    head: Sequence[str], rows: Iterable[Sequence[object]], *, cell_characters: int = _CELL
-) -> str:
+    head: Sequence[str],
+    rows: Iterable[Sequence[object]],
+    *,
+    cell_characters: int = _CELL,
+    most: int = _ROWS,
+    others: str = "more rows",
+) -> dg.MarkdownMetadataValue:
     """Return a Markdown table; cells come from outside, so they are shortened, and nothing in them is markup.
 
     Args:
         head: Column titles.
-        rows: Cells; of very many rows the first ones are shown.
+        rows: Cells.
         cell_characters: What is shown of a cell.
+        most: Rows that are shown.
+        others: What the others are called.
     """
     lines = [_line(head, _CELL), "|" + " --- |" * len(head)]
     total = 0
     for total, row in enumerate(rows, start=1):
-        if total <= _ROWS:
+        if total <= most:
             lines.append(_line(row, cell_characters))
-    if total > _ROWS:
-        lines.append(f"\n… and {total - _ROWS:,} more rows")
-    return "\n".join(lines)
+    if total > most:
+        lines.append(f"\n… and {total - most:,} {others}")
+    return dg.MetadataValue.md("\n".join(lines))
 
 
 def _line(cells: Sequence[object], characters: int) -> str:

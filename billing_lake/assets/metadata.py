@@ -62,14 +62,12 @@ def _totals(profile: Profile, format_: Format) -> dg.MarkdownMetadataValue:
     currencies = sorted(profile.totals)
     found = {name for one in profile.totals.values() for name in one}
     names = [name for name in format_.headline_costs if name in found]
-    return dg.MetadataValue.md(
-        markdown.table(
-            (*currencies, "cost"),
-            (
-                (*(profile.totals[currency].get(name) for currency in currencies), name)
-                for name in (*names, *sorted(found.difference(names)))
-            ),
-        )
+    return markdown.table(
+        (*currencies, "cost"),
+        (
+            (*(profile.totals[currency].get(name) for currency in currencies), name)
+            for name in (*names, *sorted(found.difference(names)))
+        ),
     )
 
 
@@ -101,9 +99,7 @@ def preview(rows: Iterable[Mapping[str, str]]) -> dg.MarkdownMetadataValue:
     """Return rows as a table."""
     sample = list(rows)
     head = tuple(sample[0]) if sample else ("no rows",)
-    return dg.MetadataValue.md(
-        markdown.table(head, ([_cell(row.get(name, "")) for name in head] for row in sample))
-    )
+    return markdown.table(head, ([_cell(row.get(name, "")) for name in head] for row in sample))
 
 
 def present(**values: Any) -> dict[str, Any]:

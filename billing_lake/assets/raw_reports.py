@@ -110,15 +110,11 @@ def _metadata(delivery: Delivery, export: Export) -> dict[str, object]:
         files=len(delivery.files),
         files_of_several_months=len(delivery.mixed) or None,
         bytes=delivery.size,
-        report_files=dg.MetadataValue.md(
-            markdown.table(
-                ("file", "bytes", "changed"),
-                ((file.key, file.size, file.modified) for file in delivery.files),
-            )
+        report_files=markdown.table(
+            ("file", "bytes", "changed"),
+            ((file.key, file.size, file.modified) for file in delivery.files),
         ),
-        ignored=dg.MetadataValue.md(
-            markdown.table(("ignored file",), ((key,) for key in delivery.ignored))
-        )
+        ignored=markdown.table(("ignored file",), ((key,) for key in delivery.ignored))
         if delivery.ignored
         else None,
     )

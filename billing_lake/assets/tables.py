@@ -21,9 +21,9 @@ from billing_lake.deployments import Lake
 from billing_lake.domain.crawls import Crawl
 from billing_lake.domain.errors import BillingLakeError
 from billing_lake.domain.sources import Encoded
-from billing_lake.loads.exports import TABLE_ASSETS, Table, TableOutput, table_of
 from billing_lake.loads.load import Loaded, Loader, drop_crawled_table, encoded_files
 from billing_lake.tables.base import Commit
+from billing_lake.tables.exports import TABLE_ASSETS, Table, TableOutput
 
 _KINDS: Mapping[TableOutput, set[str]] = {
     "hive": {"hive", "parquet"},
@@ -70,7 +70,7 @@ def build_table(export: Export, output: TableOutput) -> dg.AssetsDefinition:
 
         def load(period: str) -> Outcome[Encoded]:
             crawl = billing_lake.values.get(export.path("crawler_table"), period, Crawl)
-            table = table_of(billing_lake, export, output)
+            table = billing_lake.table(export, output)
             loaded = loader.load(table, crawl, encoded_files(billing_lake, export, first, period))
             drop_crawled_table(billing_lake, export, output, crawl)
             for one in materializations(export, loaded.recorded.values()):

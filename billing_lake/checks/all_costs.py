@@ -128,7 +128,7 @@ def _result(
     rows: Sequence[Sequence[object]] = (),
     warns: bool = False,
 ) -> dg.AssetCheckResult:
-    table = dg.MetadataValue.md(markdown.table(head, rows[:_SHOWN])) if rows else None
+    table = markdown.table(head, rows, most=_SHOWN) if rows else None
     return dg.AssetCheckResult(
         asset_key=ALL_COSTS_KEY,
         check_name=name,

@@ -228,7 +228,7 @@ def _joined(verdicts: Mapping[str, Verdict]) -> Verdict:
     if not verdicts:
         return Verdict(passed=False, description="Nothing has been loaded yet; load it first")
     bad = [one for one in verdicts.values() if not one.passed]
-    severity = max((one.severity for one in bad), key=_rank, default=dg.AssetCheckSeverity.WARN)
+    fails = any(one.is_red for one in bad)
     return Verdict(
         passed=not bad,
         description="\n".join(one.description for one in bad or verdicts.values()),
@@ -237,12 +237,8 @@ def _joined(verdicts: Mapping[str, Verdict]) -> Verdict:
             for period, one in verdicts.items()
             for name, value in one.metadata.items()
         },
-        severity=severity,
+        severity=dg.AssetCheckSeverity.ERROR if fails else dg.AssetCheckSeverity.WARN,
     )
-
-
-def _rank(severity: dg.AssetCheckSeverity) -> int:
-    return [dg.AssetCheckSeverity.WARN, dg.AssetCheckSeverity.ERROR].index(severity)
 
 
 def evaluation(

@@ -17,7 +17,7 @@ from billing_lake.checks.same_content import (
 )
 from billing_lake.domain.crawls import Crawl
 from billing_lake.domain.deliveries import Delivery
-from billing_lake.domain.errors import DeliveryChangedError, number
+from billing_lake.domain.errors import DeliveryChangedError, counted, in_words, number
 from billing_lake.domain.profiles import Profile, compare
 from billing_lake.domain.quality import Quality
 from billing_lake.domain.sources import Source
@@ -120,36 +120,29 @@ class PeriodProofs:
             "figures_compared": 1 + totals + sums + filled,
             "delivery_version": self.expected.version,
         }
-        if not differences and not expected.is_whole:
-            text = (
-                f"{expected.rows:,} rows and {totals} totals of costs equal those of the raw files. The other columns were not "
-                "compared: an earlier release read this delivery. Load the period again to have them compared"
-            )
-            return self._verdict(EQUALS_DELIVERY, text, metadata)
         if not differences:
             text = (
                 f"{expected.rows:,} rows, {totals} totals of costs, {sums} sums of other numbers and the filled cells of "
                 f"{filled} columns equal those of the raw files"
+                if expected.is_whole
+                else f"{expected.rows:,} rows and {totals} totals of costs equal those of the raw files. The other columns were not "
+                "compared: an earlier release read this delivery. Load the period again to have them compared"
             )
-            return self._verdict(EQUALS_DELIVERY, text, metadata)
+            return self._verdict(text, metadata, passed=True)
+        texts = (
+            f"{one.figure}: expected {number(one.expected)}, found {number(one.found)}, "
+            f"difference {number(one.difference, '+')}"
+            for one in differences
+        )
+        text = (
+            f"the table does not equal the delivery. {in_words(texts, _SHOWN, '; ')}. Load the period again; if this "
+            "stays, compare the files in the metadata of the table's last materialisation with the table"
+        )
         table = markdown.table(
             ("figure", "expected", "found", "difference"),
             ((one.figure, one.expected, one.found, one.difference) for one in differences),
         )
-        first = "; ".join(
-            f"{one.figure}: expected {number(one.expected)}, found {number(one.found)}, "
-            f"difference {number(one.difference, '+')}"
-            for one in differences[:_SHOWN]
-        )
-        more = f"; and {len(differences) - _SHOWN} more" if len(differences) > _SHOWN else ""
-        return Verdict(
-            passed=False,
-            description=(
-                f"{self.period}: the table does not equal the delivery. {first}{more}. Load the period again; if this "
-                "stays, compare the files in the metadata of the table's last materialisation with the table"
-            ),
-            metadata={**metadata, "differences": dg.MetadataValue.md(table)},
-        )
+        return self._verdict(text, {**metadata, "differences": table}, passed=False)
 
     def _same_content(self) -> Verdict:
         crawl = self.expected.crawl
@@ -178,53 +171,41 @@ class PeriodProofs:
         expected = self.expected.version
         metadata = {
             "delivery_version": expected,
-            "versions": dg.MetadataValue.md(
-                markdown.table(("delivery version", "rows"), versions.items())
-            ),
+            "versions": markdown.table(("delivery version", "rows"), versions.items()),
         }
         if set(versions) <= {expected}:
-            return self._verdict(ONE_VERSION, f"All rows are of delivery {expected}", metadata)
-        listed = ", ".join(f"{version} ({rows:,} rows)" for version, rows in versions.items())
-        return Verdict(
-            passed=False,
-            description=(
-                f"{self.period}: the table holds {listed}, the delivery that was loaded is {expected}. Load the period "
-                "again"
-            ),
-            metadata=metadata,
-        )
+            return self._verdict(f"All rows are of delivery {expected}", metadata, passed=True)
+        found = ", ".join(f"{version} ({rows:,} rows)" for version, rows in versions.items())
+        text = f"the table holds {found}, the delivery that was loaded is {expected}. Load the period again"
+        return self._verdict(text, metadata, passed=False)
 
     def _usage_dates(self) -> Verdict:
         outside = self._quality.outside
         rows = sum(outside.values())
-        days = dg.MetadataValue.md(markdown.table(("day", "rows"), outside.items()))
         if not rows:
             text = "All usage starts within the billing period"
-            return self._verdict(USAGE_DATES, text, {"rows_outside": 0})
-        return Verdict(
-            passed=False,
-            severity=dg.AssetCheckSeverity.WARN,
-            description=f"{self.period}: {rows:,} rows on {len(outside)} days outside the billing period",
-            metadata={"rows_outside": rows, "days": days},
-        )
+            return self._verdict(text, {"rows_outside": 0}, passed=True, warns=True)
+        days = counted(len(outside), "day")
+        text = f"{counted(rows, 'row')} on {days} outside the billing period"
+        metadata = {"rows_outside": rows, "days": markdown.table(("day", "rows"), outside.items())}
+        return self._verdict(text, metadata, passed=False, warns=True)
 
     def _unique_items(self) -> Verdict:
         count = self._quality.duplicates
-        if not count:
-            text = "Line item id and time interval are unique"
-            return self._verdict(UNIQUE_ITEMS, text, {"duplicates": 0})
-        return Verdict(
-            passed=False,
-            severity=dg.AssetCheckSeverity.WARN,
-            description=f"{self.period}: {count:,} rows repeat the line item id and time interval of another row",
-            metadata={"duplicates": count},
+        text = (
+            f"{counted(count, 'row repeats', 'rows repeat')} the line item id and time interval of another row"
+            if count
+            else "Line item id and time interval are unique"
         )
+        return self._verdict(text, {"duplicates": count}, passed=not count, warns=True)
 
-    def _verdict(self, name: str, text: str, metadata: Mapping[str, object]) -> Verdict:
-        warns = name in (USAGE_DATES, UNIQUE_ITEMS)
+    def _verdict(
+        self, text: str, metadata: Mapping[str, object], *, passed: bool, warns: bool = False
+    ) -> Verdict:
+        severity = dg.AssetCheckSeverity
         return Verdict(
-            passed=True,
-            description=f"{self.period}: {text}{self.expected.note}",
+            passed=passed,
+            description=f"{self.period}: {text}{self.expected.note if passed else ''}",
             metadata=present(**metadata),
-            severity=dg.AssetCheckSeverity.WARN if warns else dg.AssetCheckSeverity.ERROR,
+            severity=severity.WARN if warns else severity.ERROR,
         )

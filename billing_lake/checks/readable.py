@@ -110,13 +110,13 @@ def judge(export: Export, findings: Findings, fail: Collection[str]) -> Verdict:
     places = sorted(place for held in reasons.values() for place in held)
     first = next(iter(reasons))
     more = f" … and {len(reasons) - 1} more reasons" if len(reasons) > 1 else ""
-    rows = [(named(held), reason) for reason, held in reasons.items()]
-    table = markdown.table(("unreadable", "why"), rows[:ROWS], cell_characters=_REASON_CHARACTERS)
+    rows = ((named(held), reason) for reason, held in reasons.items())
+    head = ("unreadable", "why")
     return Verdict(
         passed=False,
         description=f"{named(places)} cannot be read: {shown(first, _REASON_CHARACTERS)}{more}",
         metadata={
-            "deliveries": dg.MetadataValue.md(table),
+            "deliveries": markdown.table(head, rows, cell_characters=_REASON_CHARACTERS, most=ROWS),
             UNREADABLE: dg.MetadataValue.json([shown(one) for one in places[:_MOST_PLACES]]),
         },
     )

@@ -9,7 +9,7 @@ from typing import Any
 import dagster as dg
 
 from billing_lake.assets import markdown
-from billing_lake.domain.errors import shown
+from billing_lake.domain.errors import in_words, shown
 
 DESCRIPTIONS = {
     "restatement_size": (
@@ -55,14 +55,9 @@ def money(amount: Decimal) -> str:
 
 def named(names: Iterable[str]) -> str:
     """Return the first of some names, and how many more there are."""
-    listed = [shown(name, 40) for name in names]
-    more = f" and {len(listed) - _NAMED} more" if len(listed) > _NAMED else ""
-    return ", ".join(listed[:_NAMED]) + more
+    return in_words((shown(name, 40) for name in names), _NAMED)
 
 
 def offending(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> dg.MarkdownMetadataValue:
     """Return the first rows of what a check complains of, as a table."""
-    listed = list(rows)
-    table = markdown.table(head, listed[:ROWS])
-    more = len(listed) - ROWS
-    return dg.MetadataValue.md(f"{table}\n\n… and {more:,} more rows" if more > 0 else table)
+    return markdown.table(head, rows, most=ROWS)

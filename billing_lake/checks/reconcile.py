@@ -9,9 +9,9 @@ from decimal import Decimal
 from billing_lake.checks.reasons import named
 from billing_lake.deployments import Lake
 from billing_lake.domain.errors import shown
-from billing_lake.loads.exports import Export
 from billing_lake.loads.reconcile import PayerMonth, reconciled
 from billing_lake.sql.tables import TableSql, close_to
+from billing_lake.tables.exports import Export
 
 HEAD = (
     "exports",

@@ -13,7 +13,7 @@ from billing_lake.checks.evaluations import Verdict
 from billing_lake.domain.column_names import LAKE_COLUMNS, SOURCE_FILE
 from billing_lake.domain.content import Content, other_columns
 from billing_lake.domain.crawls import Crawl
-from billing_lake.domain.errors import DeliveryChangedError, ReportFileError
+from billing_lake.domain.errors import DeliveryChangedError, ReportFileError, in_words
 from billing_lake.domain.schemas import Column
 from billing_lake.domain.sources import Source
 from billing_lake.engines.base import Reader
@@ -94,13 +94,9 @@ def _verdict(period: str, expected: Content, found: Content, lacking: Sequence[s
         text = f"{len(rows)} of {len(expected.columns)} columns differ"
     else:
         text = "every column holds the right cells, but some have changed places between rows"
-    named = "; ".join(f"{name} {what}" for name, what in rows[:_NAMED])
-    more = f"; and {len(rows) - _NAMED} more" if len(rows) > _NAMED else ""
     if rows:
-        metadata["differences"] = dg.MetadataValue.md(
-            markdown.table(("column", "what is there"), rows)
-        )
-        text = f"{text}: {named}{more}"
+        metadata["differences"] = markdown.table(("column", "what is there"), rows)
+        text = f"{text}: {in_words((f'{name} {what}' for name, what in rows), _NAMED, '; ')}"
     return Verdict(
         passed=False,
         description=(

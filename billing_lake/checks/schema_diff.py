@@ -14,9 +14,9 @@ from billing_lake.assets.export import Export, knowingly
 from billing_lake.checks.evaluations import Checks, Event, Made, Verdict
 from billing_lake.deployments import Lake
 from billing_lake.domain.crawls import Crawl
+from billing_lake.domain.errors import counted, in_words
 from billing_lake.domain.schemas import SchemaDiff, lake_columns, plan
 from billing_lake.formats.headers import unlisted_columns
-from billing_lake.loads.exports import tables_of
 
 NAME = "schema_diff"
 
@@ -75,7 +75,7 @@ def _verdict(lake: Lake, export: Export, crawl: Crawl) -> Verdict:
     rows: list[Row] = []
     refused: list[Row] = []
     new_tables = []
-    for table in tables_of(lake, export):
+    for table in lake.tables(export):
         name, have = table.asset, table.fields()
         if have is None:
             new_tables.append(name)
@@ -99,7 +99,7 @@ def _verdict(lake: Lake, export: Export, crawl: Crawl) -> Verdict:
     if unlisted:
         metadata["not_in_manifest"] = ", ".join(unlisted[:_NAMED])
     if rows:
-        metadata["schema_diff"] = dg.MetadataValue.md(markdown.table(_HEAD, rows))
+        metadata["schema_diff"] = markdown.table(_HEAD, rows)
     if new_tables:
         metadata["tables_to_be_made"] = ", ".join(new_tables)
     if refused:
@@ -110,7 +110,7 @@ def _verdict(lake: Lake, export: Export, crawl: Crawl) -> Verdict:
     described = "No changes"
     if changed:
         described = (
-            f"{len(changed)} changed {'column' if len(changed) == 1 else 'columns'}, which the tables follow: "
+            f"{counted(len(changed), 'changed column')}, which the tables follow: "
             f"{', '.join(changed[:_SHOWN])}{', …' if len(changed) > _SHOWN else ''}"
         )
     if unlisted:
@@ -136,13 +136,12 @@ def _harmless(table: str, diff: SchemaDiff) -> Iterable[Row]:
 
 
 def _ways_out(export: Export, period: str, refused: Sequence[Row]) -> str:
-    columns = "; ".join(
+    columns = (
         f"{column} is {old} in {table} and {new} in the delivery"
-        for table, column, _, old, new, _ in refused[:_SHOWN]
+        for table, column, _, old, new, _ in refused
     )
-    more = f"; and {len(refused) - _SHOWN} more" if len(refused) > _SHOWN else ""
     return (
-        f"{period}: no table was changed, because these columns changed in a way that no table can follow: {columns}{more}. "
+        f"{period}: no table was changed, because these columns changed in a way that no table can follow: {in_words(columns, _SHOWN, '; ')}. "
         "Ways out: if the delivery is wrong, have it delivered again; if the column dictionary is wrong, correct "
         "that of the format, in `billing_lake/formats`; if the new type is right, run the job "
         f"`{export.name}_rebuild_tables`, which builds the tables anew from all deliveries and keeps the old rows."

@@ -29,9 +29,9 @@ from billing_lake.domain.errors import (
 )
 from billing_lake.domain.sources import Source
 from billing_lake.landing.deliveries import verify_unchanged
-from billing_lake.loads.exports import TABLE_ASSETS, Table, TableOutput, static_table_of, table_of
 from billing_lake.loads.static_files import STATIC
 from billing_lake.tables.base import Commit
+from billing_lake.tables.exports import TABLE_ASSETS, Table, TableOutput
 
 _MEGABYTE = 1 << 20
 _LOOKS = 3
@@ -41,7 +41,7 @@ def build_table_proofs(export: Export, output: TableOutput) -> dg.AssetChecksDef
     """Build the checks of the table of ``output``."""
     return _build(
         export,
-        lambda lake: table_of(lake, export, output),
+        lambda lake: lake.table(export, output),
         asset=TABLE_ASSETS[output],
         expected="crawler_table",
         partitions=export.partitions,
@@ -54,7 +54,7 @@ def build_static_proofs(export: Export) -> dg.AssetChecksDefinition:
     """Build the checks of the table of static files."""
     return _build(
         export,
-        lambda lake: static_table_of(lake, export),
+        lambda lake: lake.static_table(export),
         asset=STATIC,
         expected=STATIC,
         partitions=None,
@@ -242,8 +242,7 @@ class _TableProofs:
 
     def _crawl(self, period: str) -> Crawl | None:
         """Return the delivery of the period that was crawled last."""
-        kept = self._lake.values.find(self._crawls, period)
-        return kept.value if kept is not None and isinstance(kept.value, Crawl) else None
+        return self._lake.values.latest(self._crawls, period, Crawl)
 
 
 def _crawled(crawl: Crawl) -> Expected:

@@ -28,6 +28,7 @@ from billing_lake.domain.errors import (
     BillingLakeError,
     ConfigurationError,
     NoDeliveryError,
+    counted,
     shown,
 )
 
@@ -279,8 +280,8 @@ def _ask(
     for one in new:
         out.print(Text(f"\n{near(one.file)}", style="bold"))
         out.print(Text(one.text.rstrip()), soft_wrap=True)
-    write = f"write {_count(len(new), 'file')} and " if new else ""
-    question = f"\n{write}load {_count(months, 'delivery', 'deliveries')} into {near(home)}?"
+    write = f"write {counted(len(new), 'file')} and " if new else ""
+    question = f"\n{write}load {counted(months, 'delivery', 'deliveries')} into {near(home)}?"
     try:
         said_yes = click.confirm(f"\n{question.strip().capitalize()}", err=asked.as_json)
     except click.Abort:
@@ -306,7 +307,7 @@ def _run(
             if task.crawl is None:
                 one = results[-1]
                 mark = "[green]✓[/]" if one.is_good else "[red]✗[/]"
-                rows = "" if one.rows is None else f", {_count(one.rows, 'row')}"
+                rows = "" if one.rows is None else f", {counted(one.rows, 'row')}"
                 out.print(f"{mark} {number} of {len(tasks)}: {task.label}{rows}, {one.became}")
     return results
 
@@ -348,7 +349,7 @@ def _notes(
             out.print(Text(text, style="dim"), soft_wrap=True)
     for group in found.unused:
         text = (
-            f"{_count(len(group.keys), 'file')} of no export: {group.why}: {shown(group.keys[0])}"
+            f"{counted(len(group.keys), 'file')} of no export: {group.why}: {shown(group.keys[0])}"
         )
         out.print(Text(text, style="dim"), soft_wrap=True)
 
@@ -372,7 +373,3 @@ def _next(out: Console, home: Path, folder: Path, exports: Sequence[OwnExport]) 
     )
     for title, text in lines:
         out.print(f"{title}  {text}", soft_wrap=True, markup=False)
-
-
-def _count(number: int, one: str, many: str = "") -> str:
-    return f"{number:,} {one if number == 1 else many or f'{one}s'}"

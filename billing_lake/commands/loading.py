@@ -25,8 +25,8 @@ from billing_lake.domain.periods import is_period
 from billing_lake.domain.profiles import compare
 from billing_lake.landing.deliveries import resolve_delivery
 from billing_lake.landing.inspection import FoundExport
-from billing_lake.loads.exports import TABLE_ASSETS, tables_of
 from billing_lake.sensors.new_reports import held_by_all
+from billing_lake.tables.exports import TABLE_ASSETS
 
 _PROOF = "equals_delivery"
 _PROOFS = (_PROOF, "same_content")
@@ -134,7 +134,7 @@ class Loading:
         )
 
     def _prove(self, export: Export, crawl: Crawl) -> Iterator[tuple[str, Proved]]:
-        for table in tables_of(self._lake, export):
+        for table in self._lake.tables(export):
             source = export.format.with_roles(table.files(crawl.delivery.period))
             profile = self._lake.reader.profile(source)
             yield table.output, Proved(rows=profile.rows, equal=not compare(crawl.profile, profile))
@@ -165,10 +165,8 @@ def _is_red(check: dg.AssetCheckEvaluation) -> bool:
 
 def _crawl(lake: Lake, export: Export, delivery: Delivery) -> Crawl | None:
     """Return the crawl of a delivery, where it is the one of its billing period that was crawled last."""
-    kept = lake.values.find(export.path("crawler_table"), delivery.period)
-    if kept is None or not isinstance(kept.value, Crawl):
-        return None
-    return kept.value if kept.value.delivery.identity == delivery.identity else None
+    crawl = lake.values.latest(export.path("crawler_table"), delivery.period, Crawl)
+    return crawl if crawl is not None and crawl.delivery.identity == delivery.identity else None
 
 
 def _result(

@@ -19,7 +19,7 @@ from billing_lake.domain.deliveries import Delivery, StoredObject
 from billing_lake.domain.errors import BillingLakeError, ConfigurationError, shown
 from billing_lake.landing.export_yaml import COMPONENT, FILE, export_yaml
 from billing_lake.landing.inspection import FoundExport
-from billing_lake.loads.exports import TableOutput, refuse_two_formats
+from billing_lake.tables.exports import TableOutput, refuse_two_formats
 
 
 @dataclass(frozen=True, kw_only=True)

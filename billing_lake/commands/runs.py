@@ -20,9 +20,9 @@ from billing_lake.commands.instance import prepare_instance
 from billing_lake.domain.deliveries import Delivery
 from billing_lake.domain.errors import BillingLakeError, LoadError, SchemaChangeError
 from billing_lake.jobs.load import load_job_name
-from billing_lake.loads.exports import TABLE_ASSETS
 from billing_lake.resources.run_history import keep_run_history_open
 from billing_lake.sensors.runs import run_tags
+from billing_lake.tables.exports import TABLE_ASSETS
 
 _LOCATION = "billing_lake"
 _TAGS = {

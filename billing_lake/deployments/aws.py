@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from billing_lake.aws.settings import AwsSettings
 from billing_lake.deployments.aws_access import require_access, require_table_bucket
-from billing_lake.deployments.base import LAKE_RESOURCE
+from billing_lake.deployments.base import LAKE_RESOURCE, Lake
 
 if TYPE_CHECKING:
     from billing_lake.aws.clients import AwsClients
@@ -34,7 +34,7 @@ def ignore(_: str) -> None:
 
 
 @dataclass(frozen=True)
-class AwsLake:
+class AwsLake(Lake):
     """A lake on AWS.
 
     Attributes:

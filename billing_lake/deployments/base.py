@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
+from billing_lake.tables.exports import Export, Table, TableOutput
+
 if TYPE_CHECKING:
     from billing_lake.engines.base import Engine, Log, Reader
     from billing_lake.files.base import Files
@@ -76,6 +78,29 @@ class Lake(Protocol):
             progress: Called with a line of text while a query of Athena runs.
             done: Called with a line of text, what it read and costs, when it has run.
         """
+
+    def catalog(self, output: TableOutput) -> TableCatalog:
+        """Return the catalog that holds the tables of ``output``."""
+        match output:
+            case "hive":
+                return self.hive
+            case "iceberg":
+                return self.iceberg
+            case "s3_table":
+                return self.s3_tables
+
+    def tables(self, export: Export) -> tuple[Table, ...]:
+        """Return the tables that an export is loaded into, in the order in which they are loaded."""
+        return tuple(self.table(export, output) for output in export.outputs)
+
+    def table(self, export: Export, output: TableOutput, name: str = "") -> Table:
+        """Return the table of ``output``: the export's, or another one of the same catalog called ``name``."""
+        catalog = self.catalog(output)
+        return Table(output=output, name=name or export.table, export=export.name, catalog=catalog)
+
+    def static_table(self, export: Export) -> Table:
+        """Return the table of the export's static files."""
+        return self.table(export, "iceberg", export.static_table)
 
     def require(self, outputs: Collection[str], crawler: Crawler) -> None:
         """Make sure, before anything is done, that all that an export needs is set, there, and open to us.

@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from billing_lake.deployments.base import HOME_SETTING, LAKE_RESOURCE
+from billing_lake.deployments.base import HOME_SETTING, LAKE_RESOURCE, Lake
 from billing_lake.domain.errors import ConfigurationError, shown
 from billing_lake.landing.local import LANDING_SETTING
 from billing_lake.tables.local_place import require_made_here
@@ -33,7 +33,7 @@ DEMO_MARK = "demo.txt"
 
 
 @dataclass(frozen=True)
-class LocalLake:
+class LocalLake(Lake):
     """A lake in one folder of this machine.
 
     Attributes:

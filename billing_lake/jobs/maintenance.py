@@ -64,7 +64,7 @@ def build_maintenance_job(export: Export, history: KeptHistory) -> dg.JobDefinit
         context.add_output_metadata(
             {
                 "would_be_removed" if config.dry_run else "removed": len(rows),
-                "files": dg.MetadataValue.md(markdown.table(("of", "file or folder"), rows)),
+                "files": markdown.table(("of", "file or folder"), rows),
             }
         )
 

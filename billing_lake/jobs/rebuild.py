@@ -47,15 +47,11 @@ def build_rebuild_job(export: Export) -> dg.JobDefinition:
         context.add_output_metadata(
             {
                 "table": export.table,
-                "rows_before": dg.MetadataValue.md(
-                    markdown.table(
-                        ("table", "its rows from before are in"),
-                        done.old.items(),
-                    )
+                "rows_before": markdown.table(
+                    ("table", "its rows from before are in"),
+                    done.old.items(),
                 ),
-                "rows": dg.MetadataValue.md(
-                    markdown.table(("billing period", "rows"), done.periods.items())
-                ),
+                "rows": markdown.table(("billing period", "rows"), done.periods.items()),
             }
         )
 

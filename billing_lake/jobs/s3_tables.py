@@ -7,8 +7,8 @@ from billing_lake.assets import markdown
 from billing_lake.assets.periods import named_failures
 from billing_lake.deployments import Lake
 from billing_lake.formats.registry import DEFAULT, FORMATS, format_named
-from billing_lake.loads.exports import TABLE_ASSETS
 from billing_lake.loads.s3_tables import create_table, defined_schema, delete_table
+from billing_lake.tables.exports import TABLE_ASSETS
 
 
 class CreateTable(dg.Config):
@@ -46,10 +46,8 @@ def create_s3_table(
     context.add_output_metadata(
         {
             "result": done,
-            "columns": dg.MetadataValue.md(
-                markdown.table(
-                    head, ((field.name, field.type) for field in defined_schema(format_))
-                )
+            "columns": markdown.table(
+                head, ((field.name, field.type) for field in defined_schema(format_))
             ),
         }
     )

@@ -23,6 +23,7 @@ from billing_lake.domain.errors import (
     TruncatedFileError,
     UnusableFilesError,
     WrongLayoutError,
+    in_words,
     shown,
 )
 from billing_lake.formats.keys import is_manifest
@@ -146,11 +147,8 @@ def _unusable(errors: Mapping[str, BillingLakeError]) -> BillingLakeError:
     key, first = next(iter(errors.items()))
     arriving = all(isinstance(error, _ARRIVING) for error in errors.values())
     kind = IncompleteDeliveryError if arriving else UnusableFilesError
-    reasons = "; ".join(_reason(key, error) for key, error in [*errors.items()][:_MAX_REASONS])
-    more = f"; and {len(errors) - _MAX_REASONS:,} more" if len(errors) > _MAX_REASONS else ""
-    what = (
-        f"A loose file that cannot be read could hold rows of any billing period: {reasons}{more}"
-    )
+    reasons = in_words((_reason(*one) for one in errors.items()), _MAX_REASONS, "; ")
+    what = f"A loose file that cannot be read could hold rows of any billing period: {reasons}"
     if arriving:
         remedy = (
             "Wait until it has arrived, or remove it; until then nothing of the export is loaded"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from billing_lake.domain.deliveries import StoredObject
-from billing_lake.domain.errors import NoFolderError, WrongLayoutError, shown
+from billing_lake.domain.errors import NoFolderError, WrongLayoutError, in_words, shown
 from billing_lake.formats.keys import is_manifest
 from billing_lake.formats.layouts import ManifestLayout
 from billing_lake.formats.locations import ExportLocation
@@ -40,8 +40,7 @@ def _no_folder(
     elif "/" in names:
         what = f"{what}; in {above} is a folder without a name: let `prefix` end with a slash"
     elif names:
-        more = f" and {len(names) - _MAX_NAMES:,} more" if len(names) > _MAX_NAMES else ""
-        what = f"{what}; in {above} there are: {', '.join(map(shown, names[:_MAX_NAMES]))}{more}"
+        what = f"{what}; in {above} there are: {in_words(map(shown, names), _MAX_NAMES)}"
     else:
         what = f"{what}; {above} is empty"
     return NoFolderError(what)

@@ -4,8 +4,8 @@ They know no Dagster: assets, checks, jobs and sensors call them, and so may a s
 """
 
 from billing_lake.loads.crawl import crawl
-from billing_lake.loads.exports import Export, Table, tables_of
 from billing_lake.loads.load import Loaded, Loader
 from billing_lake.loads.prove import prove
+from billing_lake.tables.exports import Export, Table
 
-__all__ = ["Export", "Loaded", "Loader", "Table", "crawl", "prove", "tables_of"]
+__all__ = ["Export", "Loaded", "Loader", "Table", "crawl", "prove"]

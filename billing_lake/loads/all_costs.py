@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from billing_lake.deployments.base import Lake
-from billing_lake.loads.exports import Export, TableOutput, table_of
 from billing_lake.sql.all_costs import Part, totals, twice
 from billing_lake.sql.tables import LakeTable, TableSql
+from billing_lake.tables.exports import Export, TableOutput
 
 _CATALOGS: dict[TableOutput, str] = {"iceberg": "iceberg", "s3_table": "s3tables", "hive": "hive"}
 
@@ -27,7 +27,7 @@ class Figures:
 
 def part_of(lake: Lake, export: Export) -> Part | None:
     """Return where the rows of ``export`` are read from; None where it has no table yet."""
-    if table_of(lake, export, export.ledger_output).fields() is None:
+    if lake.table(export, export.ledger_output).fields() is None:
         return None
     return Part(
         export=export.name,

@@ -10,8 +10,8 @@ from billing_lake.domain.profiles import Profile
 from billing_lake.engines.base import Engine, Log
 from billing_lake.formats.base import Format
 from billing_lake.landing.deliveries import read_source
-from billing_lake.loads.exports import Export
 from billing_lake.loads.rows_elsewhere import refuse_rows_elsewhere
+from billing_lake.tables.exports import Export
 
 
 def crawl(

@@ -28,12 +28,12 @@ from billing_lake.domain.ledger import (
 )
 from billing_lake.domain.sources import Encoded, EncodedFile, PeriodKey, Source
 from billing_lake.engines.base import Log
-from billing_lake.loads.exports import TABLE_ASSETS, Export, Table, table_of
 from billing_lake.loads.ledger_rows import Rows
 from billing_lake.sql.tables import LAKE_TABLES
-from billing_lake.tables.attempts import Attempts
+from billing_lake.tables.attempts import racing
 from billing_lake.tables.base import RUN_PROPERTY, VERSION_PROPERTY, Commit
 from billing_lake.tables.data_files import writing
+from billing_lake.tables.exports import TABLE_ASSETS, Export, Table
 from billing_lake.tables.iceberg_replacements import (
     is_shared,
     mark_of,
@@ -169,7 +169,7 @@ class Ledger:
         The first output is not asked where there are others: they are loaded from its files.
         """
         others = self.export.outputs[1:] or self.export.outputs
-        first, *rest = (table_of(self.lake, self.export, one).held() for one in others)
+        first, *rest = (self.lake.table(self.export, one).held() for one in others)
         return {
             period: identity
             for period, identity in first.items()
@@ -186,10 +186,8 @@ class Ledger:
                 f"{period}: the ledger lacks the delivery that the tables hold, and gets it now"
             )
         now = self._rows.make(period, identity, crawl, commit)
-        attempts = Attempts(
-            f"Other loads kept recording {period} of {self.export.name}", _PATIENCE_SECONDS
-        )
-        while True:
+
+        def record() -> Recorded:
             ledger = require_columns(self.lake.iceberg, self.ledger, LEDGER_COLUMNS)
             mark = mark_of(ledger, key)
             rows = rows_of(ledger, {"export_name": key.export, "billing_period": period})
@@ -200,16 +198,14 @@ class Ledger:
                 # The delivery that closed the month is back.
                 recorded = replace(recorded, row=with_state(recorded.row, "CLOSED"))
             written = [one.to_row() for one in with_one(known, recorded.row)]
-            try:
-                self._record_changes(recorded)
-                if recorded.row.month_state == "CLOSED":
-                    self._close(recorded.row)
-                self._write(ledger, key, written, recorded.row, mark)
-            except CommitConflictError as error:
-                # Another load recorded this period meanwhile.
-                attempts.wait(error)
-            else:
-                return recorded
+            self._record_changes(recorded)
+            if recorded.row.month_state == "CLOSED":
+                self._close(recorded.row)
+            self._write(ledger, key, written, recorded.row, mark)
+            return recorded
+
+        conflict = f"Other loads kept recording {period} of {self.export.name}"
+        return racing(conflict, _PATIENCE_SECONDS, CommitConflictError)(record)
 
     def _recorded(self, now: LedgerRow, before: LedgerRow | None) -> Recorded:
         if before is None:
@@ -298,7 +294,7 @@ class Ledger:
             place = row.snapshots.get(TABLE_ASSETS[output])
             if output == "hive" or place is None:
                 continue
-            table = table_of(self.lake, self.export, output)
+            table = self.lake.table(self.export, output)
             catalog = self.lake.iceberg if output == "iceberg" else self.lake.s3_tables
             opened = catalog.open(table.name)
             name = closed_tag(

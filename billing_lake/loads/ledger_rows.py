@@ -15,8 +15,8 @@ from billing_lake.domain.deliveries import Delivery
 from billing_lake.domain.ledger import Amount, LedgerRow
 from billing_lake.domain.profiles import Profile
 from billing_lake.domain.sources import Encoded, PeriodKey, Source
-from billing_lake.loads.exports import TABLE_ASSETS, Export, Table, table_of
 from billing_lake.tables.base import RUN_PROPERTY, VERSION_PROPERTY, Commit
+from billing_lake.tables.exports import TABLE_ASSETS, Export, Table
 from billing_lake.tables.iceberg_columns import fields_of
 from billing_lake.tables.iceberg_replacements import last_replacement, recorded_about
 from billing_lake.tables.iceberg_rows import columns_before, names
@@ -47,7 +47,7 @@ class Rows:
     @property
     def table(self) -> Table:
         """The table whose rows are compared and counted."""
-        return table_of(self.lake, self.export, self.export.ledger_output)
+        return self.lake.table(self.export, self.export.ledger_output)
 
     def groups(self, source: Source) -> Mapping[Any, Amount]:
         """Total the cost of a table's files by account, service, charge type and currency."""
@@ -57,9 +57,8 @@ class Rows:
 
     def kept_crawl(self, period: str, identity: str) -> Crawl | None:
         """Return the crawl of a delivery that was loaded earlier, where it is still known."""
-        kept = self.lake.values.find(self.export.path("crawler_table"), period)
-        crawl = None if kept is None else kept.value
-        return crawl if isinstance(crawl, Crawl) and crawl.delivery.identity == identity else None
+        crawl = self.lake.values.latest(self.export.path("crawler_table"), period, Crawl)
+        return crawl if crawl is not None and crawl.delivery.identity == identity else None
 
     def make(
         self, period: str, identity: str, crawl: Crawl | None, commit: Commit | None
@@ -127,9 +126,9 @@ class Rows:
                 found.recorded = recorded_about(snapshot, key) or {}
                 found.opened = opened
         if self.export.ledger_output == "hive":
-            kept = self.lake.values.find(self.export.path(self.table.asset), period)
-            if kept is not None and isinstance(kept.value, Encoded) and kept.value.files:
-                found.snapshots[self.table.asset] = kept.value.files[0].uri.rpartition("/")[0]
+            encoded = self.lake.values.latest(self.export.path(self.table.asset), period, Encoded)
+            if encoded is not None and encoded.files:
+                found.snapshots[self.table.asset] = encoded.files[0].uri.rpartition("/")[0]
         return found
 
     def _columns(self, found: _Found, crawl: Crawl | None) -> tuple[str | None, str | None]:

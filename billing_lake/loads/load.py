@@ -26,10 +26,10 @@ from billing_lake.domain.schemas import Field, SchemaPlan, lake_columns, plan
 from billing_lake.domain.sources import Encoded, EncodedFile, EncodeTarget
 from billing_lake.engines.base import Engine, Log, facts_of
 from billing_lake.landing.deliveries import verify_unchanged
-from billing_lake.loads.exports import TABLE_ASSETS, Export, Table, TableOutput, table_of
 from billing_lake.loads.ledger import Ledger, Recorded
 from billing_lake.loads.ledger_rows import delivery_properties
 from billing_lake.tables.base import BEFORE, RUN_PROPERTY, VERSION_PROPERTY, Commit
+from billing_lake.tables.exports import TABLE_ASSETS, Export, Table, TableOutput
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -208,7 +208,7 @@ class Loader:
         if alone or (have is not None and not table.catalog.finds_by_name):
             return have
         for output in self.export.outputs:
-            other = table_of(self.lake, self.export, output)
+            other = self.lake.table(self.export, output)
             if output != table.output and not other.catalog.finds_by_name:
                 fields = other.fields()
                 if fields is not None:

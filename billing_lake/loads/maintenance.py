@@ -12,9 +12,9 @@ from datetime import datetime, timezone
 
 from billing_lake.deployments.base import Lake
 from billing_lake.engines.base import Log
-from billing_lake.loads.exports import Export, static_table_of, tables_of
 from billing_lake.sql.tables import LAKE_TABLES
 from billing_lake.tables.base import BEFORE, REBUILT, CleanUp, TableCatalog
+from billing_lake.tables.exports import Export
 
 
 def maintain(lake: Lake, export: Export, what: CleanUp, log: Log) -> dict[str, list[str]]:
@@ -32,9 +32,7 @@ def maintain(lake: Lake, export: Export, what: CleanUp, log: Log) -> dict[str, l
     removed: dict[str, list[str]] = {}
     done = "would be removed" if what.dry_run else "removed"
     # The table of static files is in the Iceberg catalog, whatever the export is loaded into.
-    tables = {
-        table.output: table for table in (*tables_of(lake, export), static_table_of(lake, export))
-    }
+    tables = {table.output: table for table in (*lake.tables(export), lake.static_table(export))}
     for table in tables.values():
         if table.catalog.is_managed:
             log(f"{table.asset}: the catalog's storage cleans up by its own rules")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from billing_lake.deployments.base import Lake
 from billing_lake.domain.crawls import Crawl
-from billing_lake.domain.errors import ProofError, number
+from billing_lake.domain.errors import ProofError, in_words, number
 from billing_lake.domain.profiles import compare
 from billing_lake.domain.sources import Source
-from billing_lake.loads.exports import Export
+from billing_lake.tables.exports import Export
 
 _SHOWN = 5
 
@@ -28,10 +28,9 @@ def prove(lake: Lake, export: Export, crawl: Crawl, files: Source) -> None:
     found = lake.reader.profile(export.format.with_roles(files))
     differences = compare(crawl.profile, found)
     if differences:
-        listed = "; ".join(
+        texts = (
             f"{one.figure}: expected {number(one.expected)}, found {number(one.found)}"
-            for one in differences[:_SHOWN]
+            for one in differences
         )
-        more = f"; and {len(differences) - _SHOWN} more" if len(differences) > _SHOWN else ""
-        what = f"The files do not equal the delivery of {crawl.delivery.period}: {listed}{more}"
-        raise ProofError(what)
+        what = f"The files do not equal the delivery of {crawl.delivery.period}"
+        raise ProofError(f"{what}: {in_words(texts, _SHOWN, '; ')}")

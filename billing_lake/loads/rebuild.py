@@ -31,11 +31,11 @@ from billing_lake.domain.sources import Encoded, Source, SourceFile
 from billing_lake.engines.base import Engine, Log
 from billing_lake.landing.deliveries import find_deliveries
 from billing_lake.loads.crawl import crawl_delivery
-from billing_lake.loads.exports import Export, Table, tables_of
 from billing_lake.loads.ledger import Ledger
 from billing_lake.loads.load import commit_properties, encode
 from billing_lake.loads.prove import prove
 from billing_lake.tables.base import Commit
+from billing_lake.tables.exports import Export, Table
 
 _ATTEMPTS = 5
 
@@ -89,7 +89,7 @@ class Rebuilder:
         """
         self.lake.require(self.export.outputs, self.export.crawler)
         done: dict[str, Commit] = {}
-        tables = tables_of(self.lake, self.export)
+        tables = self.lake.tables(self.export)
         try:
             for attempt in range(1, _ATTEMPTS + 1):
                 try:
@@ -147,7 +147,7 @@ class Rebuilder:
         return {p: d for p, d in sorted(findings.deliveries.items()) if self.export.has_period(p)}
 
     def _held(self) -> set[str]:
-        return {one for table in tables_of(self.lake, self.export) for one in table.periods()}
+        return {one for table in self.lake.tables(self.export) for one in table.periods()}
 
     def _crawls(self, deliveries: Mapping[str, Delivery]) -> dict[str, Crawl]:
         errors: dict[str, BillingLakeError] = {}
@@ -192,7 +192,7 @@ class Rebuilder:
         fields = table.catalog.plan_rebuild(table.name, wanted).fields
         if not table.catalog.finds_by_name:
             return fields
-        others = (one for one in tables_of(self.lake, self.export) if not one.catalog.finds_by_name)
+        others = (one for one in self.lake.tables(self.export) if not one.catalog.finds_by_name)
         other = next(others, None)
         shared = fields if other is None else self._fields(other, wanted)
         same = {(one.name, one.type) for one in fields} == {(one.name, one.type) for one in shared}

@@ -7,9 +7,9 @@ from decimal import Decimal
 
 from billing_lake.deployments.base import Lake
 from billing_lake.loads.all_costs import part_of
-from billing_lake.loads.exports import Export
 from billing_lake.sql.reconcile import billed_by_both
 from billing_lake.sql.tables import TableSql
+from billing_lake.tables.exports import Export
 
 
 @dataclass(frozen=True, kw_only=True)

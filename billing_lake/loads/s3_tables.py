@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 from billing_lake.deployments.base import Lake
-from billing_lake.domain.errors import ConfigurationError, ConfirmationError, TableError, shown
+from billing_lake.domain.errors import (
+    ConfigurationError,
+    ConfirmationError,
+    TableError,
+    in_words,
+    shown,
+)
 from billing_lake.domain.schemas import Column, Field, lake_columns, plan
 from billing_lake.formats.base import Format
 from billing_lake.formats.registry import DEFAULT
@@ -37,9 +43,8 @@ def create_table(lake: Lake, table: str, format_: Format = DEFAULT) -> str:
         if have.get(field.name) != field.type
     ]
     if other:
-        listed = "; ".join(f"{name} is {found}, not {want}" for name, want, found in other[:_SHOWN])
-        more = f"; and {len(other) - _SHOWN} more" if len(other) > _SHOWN else ""
-        what = f"{table} exists with another schema: {listed}{more}"
+        texts = (f"{name} is {found}, not {want}" for name, want, found in other)
+        what = f"{table} exists with another schema: {in_words(texts, _SHOWN, '; ')}"
         raise TableError(what, remedy="Choose another name, or delete the table first")
     more = (
         f" and {len(have) - len(fields)} columns of its deliveries"

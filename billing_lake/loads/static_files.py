@@ -21,9 +21,9 @@ from billing_lake.domain.sources import Encoded
 from billing_lake.engines.base import Engine, Log
 from billing_lake.landing.base import Storage
 from billing_lake.landing.deliveries import read_source
-from billing_lake.loads.exports import Export, Table, static_table_of
 from billing_lake.loads.load import Loaded, Loader
 from billing_lake.tables.base import RUN_PROPERTY
+from billing_lake.tables.exports import Export, Table
 
 STATIC = "iceberg_static"
 """Name of the asset whose values are the crawls of the static files."""
@@ -63,7 +63,7 @@ def load_static_files(
         BillingLakeError: A file cannot be loaded, as `crawl_files` says, or the table cannot be written.
     """
     lake.require(("iceberg",), "built_in")
-    table = static_table_of(lake, export)
+    table = lake.static_table(export)
     crawls = crawl_files(lake, engine, export, keys)
     loader = Loader(
         lake=lake,

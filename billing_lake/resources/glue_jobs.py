@@ -70,7 +70,11 @@ class GlueJobs:
             raise ConfigurationError(
                 what, remedy="Run this through Dagster, or set BILLING_LAKE_ENGINE to polars"
             )
-        step = _op_context(context)
+        step = (
+            context.op_execution_context
+            if isinstance(context, dg.AssetExecutionContext)
+            else context
+        )
         return lambda request, log: _Launch(self, step, request, log).answer()
 
 
@@ -191,9 +195,3 @@ def _work(step: dg.OpExecutionContext) -> str:
     tags = step.run.tags
     periods = [tags[tag] for tag in _PARTITION_TAGS if tag in tags]
     return "/".join((str(step.op_handle), *periods))
-
-
-def _op_context(context: RunContext) -> dg.OpExecutionContext:
-    return (
-        context.op_execution_context if isinstance(context, dg.AssetExecutionContext) else context
-    )

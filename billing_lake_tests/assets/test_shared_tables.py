@@ -8,7 +8,6 @@ from datetime import timedelta
 
 import pytest
 
-from billing_lake.loads.exports import tables_of
 from billing_lake.loads.ledger import Ledger
 from billing_lake.loads.maintenance import maintain
 from billing_lake.sample import SampleDelivery, SampleSpec
@@ -52,7 +51,7 @@ def deliver(lake: SampleLake, restatement: int = 0) -> SampleDelivery:
 
 def files(lake: SampleLake) -> Mapping[str, set[str]]:
     """Return the files that hold the payer's rows, by table."""
-    tables = tables_of(lake.lake, lake.component.export)
+    tables = lake.lake.tables(lake.component.export)
     return {one.output: {file.uri for file in one.files(PERIOD).files} for one in tables}
 
 

@@ -14,8 +14,8 @@ from billing_lake.deployments import LocalLake
 from billing_lake.formats.locations import ExportLocation
 from billing_lake.landing.deliveries import resolve_delivery
 from billing_lake.loads.crawl import crawl_delivery
-from billing_lake.loads.exports import Export, tables_of
 from billing_lake.loads.load import Loader
+from billing_lake.tables.exports import Export
 
 LOCATION = ExportLocation("cost_and_usage", "loose", "billing")
 TABLE = "billing.cost_and_usage"
@@ -89,7 +89,7 @@ def load(lake: LocalLake, location: ExportLocation, period: str) -> None:
     )
     export = Export(location=location)
     loader = Loader(lake=lake, export=export, run_id="test", engine=lake.engine(lambda _: None))
-    hive, *others = tables_of(lake, export)
+    hive, *others = lake.tables(export)
     files = loader.load(hive, crawl).encoded
     for table in others:
         loader.load(table, crawl, files)

@@ -15,8 +15,8 @@ from billing_lake.domain.types import DOUBLE, STRING
 from billing_lake.landing.deliveries import find_deliveries
 from billing_lake.loads import load as loading
 from billing_lake.loads.crawl import crawl_delivery
-from billing_lake.loads.exports import TableOutput, catalog_of, table_of
 from billing_lake.tables.base import TableCatalog
+from billing_lake.tables.exports import TableOutput
 from billing_lake_tests.assets.test_load import assert_tables_equal, op_config
 from billing_lake_tests.lakes import EXPORT, TABLE, SampleLake, failed, failure, verdicts
 from billing_lake_tests.tables.making import count, encode
@@ -35,7 +35,7 @@ Make = Callable[..., SampleLake]
 def make_old_tables(lake: SampleLake, *keys: PeriodKey) -> None:
     """Make such tables, with two rows in each of ``keys``."""
     for output in lake.component.export.outputs:
-        catalog_of(lake.lake, output).create(lake.table, OLD)
+        lake.lake.catalog(output).create(lake.table, OLD)
         for key in keys:
             put(lake, output, key, OLD)
 
@@ -49,7 +49,7 @@ def put(lake: SampleLake, output: TableOutput, key: PeriodKey, fields: tuple[Fie
         uri = f"{lake.lake.staging}/by-hand/{Path(file.uri).name}"
         lake.lake.files.write(uri, Path(file.uri).read_bytes())
         files.append(replace(file, uri=uri))
-    catalog_of(lake.lake, output).replace_period(
+    lake.lake.catalog(output).replace_period(
         lake.table,
         key,
         replace(encoded, files=tuple(files)),
@@ -90,7 +90,7 @@ def test_after_a_rebuild_the_gate_passes_and_the_rows_from_before_can_still_be_f
     result = lake.run(JOB)
     assert result.success, failure(result, OP)
     for output in ("hive", "iceberg", "s3_table"):
-        catalog = catalog_of(lake.lake, output)
+        catalog = lake.lake.catalog(output)
         assert types(catalog, lake.table)[COST] == "decimal(38, 18)"
         for delivery in deliveries:
             found = lake.profile(output, delivery.period)
@@ -150,7 +150,7 @@ def test_a_month_whose_delivery_is_gone_is_left_behind_only_when_it_is_named(
     assert lake.profile("iceberg", "2025-01").rows == gone.rows
     assert lake.run(JOB, config=op_config(OP, leave_behind=["2025-01"])).success
     for output in ("hive", "iceberg", "s3_table"):
-        catalog = catalog_of(lake.lake, output)
+        catalog = lake.lake.catalog(output)
         assert catalog.periods(TABLE, EXPORT) == (kept.period,)
         assert set(catalog.held(TABLE, EXPORT)) == {kept.period}
     old = next(name for name in lake.lake.hive.tables() if "__before_" in name)
@@ -170,17 +170,17 @@ def test_rows_of_another_export_stay_and_where_they_would_lose_values_nothing_is
     text = failure(lake.run(JOB), OP)
     assert f"also holds rows of others, which would lose their values of {COST}" in text
     for output in lake.component.export.outputs:
-        catalog = catalog_of(lake.lake, output)
+        catalog = lake.lake.catalog(output)
         assert catalog.fields(lake.table) == OLD
         assert count(catalog.files(lake.table, PeriodKey(EXPORT, "2025-01"))) == 2
         lake.lake.files.remove_folder(lake.lake.staging)
         catalog.drop(lake.table)
     assert lake.load("2025-01").success
     for output in lake.component.export.outputs:
-        put(lake, output, other, catalog_of(lake.lake, output).fields(lake.table) or ())
+        put(lake, output, other, lake.lake.catalog(output).fields(lake.table) or ())
     assert lake.run(JOB).success
     for output in lake.component.export.outputs:
-        assert count(catalog_of(lake.lake, output).files(lake.table, other)) == 2
+        assert count(lake.lake.catalog(output).files(lake.table, other)) == 2
         assert lake.profile(output, "2025-01").rows == delivery.rows
 
 
@@ -205,7 +205,7 @@ def test_a_delivery_that_is_loaded_while_a_rebuild_is_at_work_is_in_the_table(
             lake.profile(output, delivery.period).totals["USD"][COST]
             == (delivery.totals["USD"][COST])
         )
-    periods = catalog_of(lake.lake, output).periods(TABLE, EXPORT)
+    periods = lake.lake.catalog(output).periods(TABLE, EXPORT)
     assert periods == ("2025-01", "2025-02", "2025-03")
 
 
@@ -218,7 +218,7 @@ def test_a_load_that_was_encoded_for_the_columns_before_a_rebuild_is_encoded_aga
         {"local": "make_lake", "aws": "make_aws_lake"}[where]
     )()
     for output in lake.component.export.outputs:
-        catalog_of(lake.lake, output).create(lake.table, AS_TEXT)
+        lake.lake.catalog(output).create(lake.table, AS_TEXT)
     lake.deliver("2025-01")
     delivery = lake.deliver("2025-02")
     # An older version would have loaded the delivery into the old table.
@@ -240,8 +240,8 @@ def test_a_load_that_was_encoded_for_the_columns_before_a_rebuild_is_encoded_aga
 
     monkeypatch.setattr(loading, "encode", encode_and_rebuild)
     for output in export.outputs:
-        loader.load(table_of(opened, export, output), crawl)
-        assert types(catalog_of(opened, output), lake.table)[COST] == "decimal(38, 18)"
+        loader.load(opened.table(export, output), crawl)
+        assert types(opened.catalog(output), lake.table)[COST] == "decimal(38, 18)"
         profile = lake.profile(output, "2025-02")
         assert profile.totals["USD"][COST] == delivery.totals["USD"][COST]
 

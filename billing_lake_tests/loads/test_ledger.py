@@ -21,12 +21,12 @@ from billing_lake.domain.ledger import LedgerRow
 from billing_lake.formats.legacy_cur.costs import UNBLENDED
 from billing_lake.formats.locations import ExportLocation
 from billing_lake.landing.deliveries import resolve_delivery
-from billing_lake.loads import Export, Loader, crawl, tables_of
-from billing_lake.loads.exports import TableOutput, table_of
+from billing_lake.loads import Export, Loader, crawl
 from billing_lake.loads.ledger import Ledger
 from billing_lake.loads.load import Loaded
 from billing_lake.loads.months import net, restatements
 from billing_lake.sample import SampleDelivery, write_delivery
+from billing_lake.tables.exports import TableOutput
 from billing_lake.tables.iceberg_rows import read_rows
 from billing_lake_tests.lakes import SPEC
 
@@ -67,7 +67,7 @@ class Loads:
             lake=lake, export=export, run_id="run", engine=engine, log=self.lines.append
         )
         loaded: Loaded | None = None
-        for table in tables_of(lake, export):
+        for table in lake.tables(export):
             loaded = loader.load(table, found, None if loaded is None else loaded.encoded)
         assert loaded is not None
         return loaded
@@ -206,7 +206,7 @@ def test_a_load_that_is_killed_before_its_row_is_recorded_by_the_next_load_of_an
         text=True,
     )
     assert done.returncode == -signal.SIGKILL, done.stderr
-    table = table_of(loads.lake, loads.export, outputs)
+    table = loads.lake.table(loads.export, outputs)
     held = loads.lake.reader.profile(loads.export.format.with_roles(table.files(MARCH)))
     assert held.totals["USD"][UNBLENDED] == costs(killed)["USD"], "the load was committed"
     assert [one.delivery_version for one in loads.rows()] == [before.version]
@@ -277,7 +277,7 @@ def test_the_tag_names_the_export_where_a_table_has_rows_of_several(tmp_path: Pa
     lake, export = other.lake, other.export
     engine = lake.engine(other.lines.append)
     found = crawl(lake, export, engine, resolve_delivery(lake.storage, export.location, "2025-02"))
-    shared = table_of(lake, export, "iceberg", "billing.costs")
+    shared = lake.table(export, "iceberg", "billing.costs")
     Loader(lake=lake, export=export, run_id="run", engine=engine).load(shared, found)
     loads.deliver(1)
     loads.load()

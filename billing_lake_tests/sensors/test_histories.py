@@ -37,7 +37,6 @@ from billing_lake.domain.schemas import Field
 from billing_lake.domain.sources import Encoded, EncodedFile, PeriodKey
 from billing_lake.domain.types import STRING
 from billing_lake.landing.deliveries import resolve_delivery, verify_unchanged
-from billing_lake.loads.exports import catalog_of
 from billing_lake.sensors.new_reports import MOST_ATTEMPTS, Look, held_by_all, look
 from billing_lake.sensors.runs import run_tags
 from billing_lake.tables.base import TableCatalog
@@ -252,7 +251,7 @@ class History:
         return found
 
     def catalogs(self) -> Iterator[TableCatalog]:
-        return (catalog_of(self.lake, output) for output in self.export.outputs)
+        return (self.lake.catalog(output) for output in self.export.outputs)
 
     def table(self, period: str) -> Rows:
         """Return the rows that a reader of the table finds."""

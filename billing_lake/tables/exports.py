@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Literal, get_args
 
-from billing_lake.deployments.base import Lake
 from billing_lake.domain.errors import ConfigurationError
 from billing_lake.domain.schemas import Field
 from billing_lake.domain.sources import PeriodKey, Source
@@ -160,34 +159,3 @@ class Table:
     def held(self) -> dict[str, str]:
         """Return the identity of the delivery that each billing period holds; see `TableCatalog.held`."""
         return self.catalog.held(self.name, self.export)
-
-
-def tables_of(lake: Lake, export: Export) -> tuple[Table, ...]:
-    """Return the tables that an export is loaded into, in the order in which they are loaded."""
-    return tuple(table_of(lake, export, output) for output in export.outputs)
-
-
-def table_of(lake: Lake, export: Export, output: TableOutput, name: str = "") -> Table:
-    """Return the table of ``output``: the export's, or another one of the same catalog called ``name``."""
-    return Table(
-        output=output,
-        name=name or export.table,
-        export=export.name,
-        catalog=catalog_of(lake, output),
-    )
-
-
-def static_table_of(lake: Lake, export: Export) -> Table:
-    """Return the table of the export's static files."""
-    return table_of(lake, export, "iceberg", export.static_table)
-
-
-def catalog_of(lake: Lake, output: TableOutput) -> TableCatalog:
-    """Return the catalog that holds the tables of ``output``."""
-    match output:
-        case "hive":
-            return lake.hive
-        case "iceberg":
-            return lake.iceberg
-        case "s3_table":
-            return lake.s3_tables

@@ -183,7 +183,7 @@ def test_what_belongs_to_one_run_is_one_message(instance: dg.DagsterInstance) ->
     service = Service()
     load(instance, red="proof")
     watch(instance, policy(service), {})
-    assert service.titles == ["[ERROR] acme: 2 red"]
+    assert service.titles == ["[ERROR] acme: 1 red, 1 warning"]
 
 
 def test_a_failed_run_is_reported_once_until_a_run_succeeds(instance: dg.DagsterInstance) -> None:

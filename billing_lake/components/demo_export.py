@@ -4,8 +4,8 @@ import dagster as dg
 
 from billing_lake.components.alert_policy import AlertPolicy
 from billing_lake.components.alert_settings import NotifierSettings
-from billing_lake.components.bill_limits import BillLimits
 from billing_lake.components.billing_export import BillingExport
+from billing_lake.components.limits import BillLimits
 
 
 def demo_export() -> BillingExport:

@@ -7,7 +7,7 @@ import dagster as dg
 from pydantic import Field, ValidationInfo, field_validator
 
 from billing_lake.assets.export import SAME_CONTENT_UP_TO_MB
-from billing_lake.components.bill_limits import BillLimits
+from billing_lake.components.limits import BillLimits
 from billing_lake.components.setting import setting
 from billing_lake.domain.deliveries import Layout
 from billing_lake.domain.periods import is_period

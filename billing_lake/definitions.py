@@ -10,7 +10,7 @@ from types import ModuleType
 import dagster as dg
 
 import billing_lake.defs
-from billing_lake.assets.export import knowingly
+from billing_lake.assets.export import without_warnings_of
 from billing_lake.components.broken_exports import require_readable
 from billing_lake.components.demo_export import demo_defs
 from billing_lake.deployments import chosen_deployment
@@ -41,7 +41,7 @@ def defs() -> dg.Definitions:
     keep_run_history_open()
     folder = exports_folder(environ)
     tree = dg.ComponentTree.from_module(folder, Path(folder.__path__[0]).parent)
-    with knowingly(dg.BetaWarning, dg.PreviewWarning, DeprecationWarning):
+    with without_warnings_of(dg.BetaWarning, dg.PreviewWarning, DeprecationWarning):
         if chosen_deployment(environ) != "aws" and is_demo(home_folder(environ)):
             found = demo_defs(tree.load_context)
         else:

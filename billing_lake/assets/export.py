@@ -111,7 +111,7 @@ class Export(exports.Export):
         }
 
         def decorate(function: Callable[..., Any]) -> dg.AssetsDefinition:
-            with knowingly(dg.BetaWarning):
+            with without_warnings_of(dg.BetaWarning):
                 made: dg.AssetsDefinition = dg.asset(**common, **settings)(function)
             return made
 
@@ -119,7 +119,7 @@ class Export(exports.Export):
 
 
 @contextmanager
-def knowingly(*categories: type[Warning]) -> Iterator[None]:
+def without_warnings_of(*categories: type[Warning]) -> Iterator[None]:
     """Keep Dagster from warning of an unfinished interface that is used on purpose; the tests watch it instead."""
     with warnings.catch_warnings():
         for category in categories:

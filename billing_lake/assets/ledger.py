@@ -138,13 +138,13 @@ def _services(recorded: Recorded, changed: Iterable[Change]) -> dg.MarkdownMetad
         sums[service or ""] = EXACT.add(sums.get(service or "", Decimal()), one.cost_change)
     count = _SERVICES
     while True:
-        picture = _picture(recorded, moved, count)
+        picture = _markdown_of_changes(recorded, moved, count)
         if len(picture.md_str or "") < _AT_ONCE_CHARACTERS or not count:
             return picture
         count -= 1
 
 
-def _picture(
+def _markdown_of_changes(
     recorded: Recorded, moved: Mapping[str, Mapping[str, Decimal]], count: int
 ) -> dg.MarkdownMetadataValue:
     rows: list[tuple[object, ...]] = []

@@ -70,7 +70,7 @@ def _resolver(storage: Storage, export: Export, *, several: bool) -> Callable[[s
     def findings() -> Findings:
         return find_deliveries(storage, location)
 
-    def unreached() -> str:
+    def outside_of_range() -> str:
         beyond = sorted(findings().deliveries.keys() - set(export.partitions.get_partition_keys()))
         named = ", ".join(beyond[:_NAMED])
         return f". Its deliveries of {named} are not between `start` and `end`" if beyond else ""
@@ -83,12 +83,14 @@ def _resolver(storage: Storage, export: Export, *, several: bool) -> Callable[[s
             and findings().deliveries
             and period not in {**findings().waiting, **findings().broken}
         ):
-            raise NothingToDo(f"Export {export.name} has no delivery for {period}{unreached()}")
+            raise NothingToDo(
+                f"Export {export.name} has no delivery for {period}{outside_of_range()}"
+            )
         try:
             return resolve_delivery(storage, location, period)
         except NoDeliveryError as error:
             if findings().deliveries or findings().waiting:
-                raise NothingToDo(f"{error}{unreached()}") from error
+                raise NothingToDo(f"{error}{outside_of_range()}") from error
             raise
 
     return current

@@ -1,4 +1,4 @@
-"""What a bill deserves to be asked: whether it moved, whether it is whole, whether its figures can be right.
+"""Checks of the bill itself: whether it moved, whether it is whole, whether its figures can be right.
 
 The checks know no column: roles and kinds of charge come from the format. One reading of the table serves all of them.
 """
@@ -33,11 +33,11 @@ _ONE = timedelta(days=1)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Now:
-    """What is judged.
+class Judged:
+    """The billing period of a table that is judged.
 
     Attributes:
-        period: The billing period.
+        period: The period.
         identity: Identity of the delivery that the table holds.
         delivered: When it was delivered, where that is known.
         source: The table's files, with their roles.
@@ -60,7 +60,7 @@ class BillChecks:
         now: What is judged.
     """
 
-    def __init__(self, lake: Lake, export: Export, now: Now) -> None:
+    def __init__(self, lake: Lake, export: Export, now: Judged) -> None:
         self._lake = lake
         self._export = export
         self._now = now
@@ -365,8 +365,8 @@ class BillChecks:
         )
 
 
-def now_of(period: str, identity: str | None, delivery: Any, source: Source) -> Now:
+def judged_now(period: str, identity: str | None, delivery: Any, source: Source) -> Judged:
     """Return what is judged: the delivery is None where it is not known any more."""
     at = datetime.now(timezone.utc)
     delivered = None if delivery is None else delivered_at(delivery)
-    return Now(period=period, identity=identity, delivered=delivered, source=source, at=at)
+    return Judged(period=period, identity=identity, delivered=delivered, source=source, at=at)

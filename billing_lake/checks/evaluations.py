@@ -68,10 +68,10 @@ class Verdict:
         return not self.passed and self.severity == dg.AssetCheckSeverity.ERROR
 
 
-Made = dg.EventLogRecord | None
-"""What a verdict is about: the materialization that this run made of a period, or else the latest one."""
+Materialization = dg.EventLogRecord | None
+"""What a verdict is about: the materialization that this run made of a period, or else the latest one; None where there is none."""
 
-Judge = Callable[[str, Sequence[str], Made], Mapping[str, Verdict]]
+Judge = Callable[[str, Sequence[str], Materialization], Mapping[str, Verdict]]
 """Takes a billing period, names of checks, and what was made of it; gives their verdicts."""
 
 
@@ -149,7 +149,7 @@ class Checks:
         missed = omitted_periods(context, self.export, self.asset) if _periods(context) else {}
         fails = is_failing(context)
         refused: dict[str, Verdict] = {}
-        gates: list[tuple[dg.AssetCheckSpec, str, Verdict, Made]] = []
+        gates: list[tuple[dg.AssetCheckSpec, str, Verdict, Materialization]] = []
         for period in periods:
             if period in missed:
                 if not missed[period].failed:
@@ -192,15 +192,8 @@ class Checks:
             if fails:
                 yield from (nothing_to_check(spec.key, skipped) for spec in selected)
             return
-        storage = context.instance.event_log_storage
         for spec in selected:
-            earlier = storage.get_asset_check_execution_history(
-                spec.key,
-                limit=1,
-                status=COMPLETED_ASSET_CHECK_EXECUTION_RECORD_STATUSES,
-                partition_filter=PartitionKeyFilter(key=period),
-            )
-            known = earlier[0].evaluation if earlier else None
+            known = last_evaluation(context.instance, spec.key, PartitionKeyFilter(key=period))
             if known is not None:
                 yield known
             else:
@@ -214,7 +207,9 @@ def _periods(context: dg.AssetCheckExecutionContext) -> Sequence[str]:
     return run.partition_keys if run.has_partition_key or run.has_partition_key_range else ()
 
 
-def _judged(judge: Judge, period: str, names: Sequence[str], made: Made) -> Mapping[str, Verdict]:
+def _judged(
+    judge: Judge, period: str, names: Sequence[str], made: Materialization
+) -> Mapping[str, Verdict]:
     try:
         return judge(period, names, made)
     except (StorageReadError, StorageWriteError, CredentialsError):
@@ -245,7 +240,7 @@ def evaluation(
     key: dg.AssetCheckKey,
     period: str | None,
     verdict: Verdict,
-    made: Made,
+    made: Materialization,
     *,
     blocking: bool = False,
 ) -> dg.AssetCheckEvaluation:
@@ -267,10 +262,33 @@ def evaluation(
     )
 
 
-def _made(context: dg.AssetCheckExecutionContext, key: dg.AssetKey, period: str | None) -> Made:
-    records = context.instance.fetch_materializations(
-        dg.AssetRecordsFilter(asset_key=key, asset_partitions=None if period is None else [period]),
-        limit=_RECORDS,
-    ).records
+def last_evaluation(
+    instance: dg.DagsterInstance,
+    key: dg.AssetCheckKey,
+    partition: PartitionKeyFilter | None = None,
+) -> dg.AssetCheckEvaluation | None:
+    """Return what a check said last, of one billing period or of any; None where it never did."""
+    earlier = instance.event_log_storage.get_asset_check_execution_history(
+        key,
+        limit=1,
+        status=COMPLETED_ASSET_CHECK_EXECUTION_RECORD_STATUSES,
+        partition_filter=partition,
+    )
+    return earlier[0].evaluation if earlier else None
+
+
+def materializations(
+    instance: dg.DagsterInstance, key: dg.AssetKey, period: str | None, most: int
+) -> Sequence[dg.EventLogRecord]:
+    """Return the latest materializations of an asset, of one billing period or of all, the newest first."""
+    partitions = None if period is None else [period]
+    wanted = dg.AssetRecordsFilter(asset_key=key, asset_partitions=partitions)
+    return instance.fetch_materializations(wanted, limit=most).records
+
+
+def _made(
+    context: dg.AssetCheckExecutionContext, key: dg.AssetKey, period: str | None
+) -> Materialization:
+    records = materializations(context.instance, key, period, _RECORDS)
     of_run = (record for record in records if record.run_id == context.run.run_id)
     return next(of_run, records[0] if records else None)

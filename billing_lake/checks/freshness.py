@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 import dagster as dg
 
 from billing_lake.assets.export import Export
-from billing_lake.checks.evaluations import Verdict, evaluation
+from billing_lake.checks.evaluations import Verdict, evaluation, materializations
 from billing_lake.deployments import Lake
 from billing_lake.domain.bill import Limits
 from billing_lake.domain.column_names import BILLING_PERIOD
@@ -101,10 +101,7 @@ def evaluated(
 ) -> dg.AssetCheckEvaluation:
     """Return what the check says outside of a run."""
     key = export.table_key(export.ledger_output)
-    records = instance.fetch_materializations(
-        dg.AssetRecordsFilter(asset_key=key, asset_partitions=[period]), limit=1
-    ).records
-    made = records[0] if records else None
+    made = next(iter(materializations(instance, key, period, 1)), None)
     # Outside of runs, Dagster stores one evaluation of a partition and no second one: this belongs to none, and names it.
     named = replace(verdict, metadata={**verdict.metadata, BILLING_PERIOD: period})
     return evaluation(dg.AssetCheckKey(key, NAME), None, named, made)

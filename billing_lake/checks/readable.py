@@ -8,15 +8,12 @@ from collections.abc import Collection, Iterator, Mapping
 from datetime import datetime, timedelta
 
 import dagster as dg
-from dagster._core.storage.asset_check_execution_record import (
-    COMPLETED_ASSET_CHECK_EXECUTION_RECORD_STATUSES,
-)
 
 from billing_lake.assets import markdown
 from billing_lake.assets.delivery import NAME as ASSET
 from billing_lake.assets.export import Export
 from billing_lake.assets.periods import named_failures
-from billing_lake.checks.evaluations import Verdict, evaluation
+from billing_lake.checks.evaluations import Verdict, evaluation, last_evaluation
 from billing_lake.checks.reasons import ROWS, named
 from billing_lake.deployments import Lake
 from billing_lake.domain.deliveries import Findings, fingerprint
@@ -169,8 +166,5 @@ def _broken(export: Export, findings: Findings) -> frozenset[str]:
 def _last_said(instance: dg.DagsterInstance, export: Export) -> frozenset[str]:
     """Return what was unreadable when the check was judged last."""
     key = dg.AssetCheckKey(export.key(ASSET), NAME)
-    earlier = instance.event_log_storage.get_asset_check_execution_history(
-        key, limit=1, status=COMPLETED_ASSET_CHECK_EXECUTION_RECORD_STATUSES
-    )
-    said = earlier[0].evaluation if earlier else None
+    said = last_evaluation(instance, key)
     return frozenset() if said is None else unreadable(said)

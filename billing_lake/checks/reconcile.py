@@ -10,7 +10,7 @@ from billing_lake.checks.reasons import named
 from billing_lake.deployments import Lake
 from billing_lake.domain.errors import shown
 from billing_lake.loads.reconcile import PayerMonth, reconciled
-from billing_lake.sql.tables import TableSql, close_to
+from billing_lake.sql.tables import TableSql, did_you_mean
 from billing_lake.tables.exports import Export
 
 HEAD = (
@@ -59,7 +59,7 @@ def reconcile(lake: Lake, sql: TableSql, exports: Sequence[Export]) -> Compariso
             comparison.passed = False
             comparison.texts.append(
                 f"`reconcile` of {one.name} names {shown(one.reconcile)}, which is no other export"
-                f"{close_to(one.reconcile, others)}"
+                f"{did_you_mean(one.reconcile, others)}"
             )
             continue
         months = reconciled(lake, sql, one, other, most=_MOST)

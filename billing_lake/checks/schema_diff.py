@@ -10,8 +10,8 @@ from functools import cache
 import dagster as dg
 
 from billing_lake.assets import markdown
-from billing_lake.assets.export import Export, knowingly
-from billing_lake.checks.evaluations import Checks, Event, Made, Verdict
+from billing_lake.assets.export import Export, without_warnings_of
+from billing_lake.checks.evaluations import Checks, Event, Materialization, Verdict
 from billing_lake.deployments import Lake
 from billing_lake.domain.crawls import Crawl
 from billing_lake.domain.errors import counted, in_words
@@ -30,7 +30,7 @@ _HEAD = ("table", "column", "change", "type in the table", "type in the delivery
 
 def build_schema_diff(export: Export) -> dg.AssetChecksDefinition:
     """Build the check for ``export``."""
-    with knowingly(dg.PreviewWarning):
+    with without_warnings_of(dg.PreviewWarning):
         spec = dg.AssetCheckSpec(
             NAME,
             asset=export.key("crawler_table"),
@@ -49,7 +49,7 @@ def build_schema_diff(export: Export) -> dg.AssetChecksDefinition:
     ) -> Iterator[Event]:
         path = export.key("crawler_table").path
 
-        def judge(period: str, _: Sequence[str], __: Made) -> dict[str, Verdict]:
+        def judge(period: str, _: Sequence[str], __: Materialization) -> dict[str, Verdict]:
             return {
                 NAME: _verdict(billing_lake, export, billing_lake.values.get(path, period, Crawl))
             }

@@ -14,11 +14,11 @@ from typing import Any
 
 import dagster as dg
 
-from billing_lake.assets.export import Export, knowingly
+from billing_lake.assets.export import Export, without_warnings_of
 from billing_lake.assets.metadata import from_figures
 from billing_lake.checks import reasons
-from billing_lake.checks.bills import BillChecks, now_of
-from billing_lake.checks.evaluations import Checks, Event, Made, Verdict
+from billing_lake.checks.bills import BillChecks, judged_now
+from billing_lake.checks.evaluations import Checks, Event, Materialization, Verdict
 from billing_lake.checks.period_proofs import DESCRIPTIONS, Expected, PeriodProofs
 from billing_lake.deployments import Lake
 from billing_lake.domain.crawls import Crawl
@@ -70,7 +70,7 @@ def _build(
     partitions: dg.PartitionsDefinition | None,
     on_bill: Mapping[str, str] = MappingProxyType({}),
 ) -> dg.AssetChecksDefinition:
-    with knowingly(dg.PreviewWarning):
+    with without_warnings_of(dg.PreviewWarning):
         specs = [
             dg.AssetCheckSpec(
                 name, asset=export.key(asset), description=text, partitions_def=partitions
@@ -125,7 +125,9 @@ class _TableProofs:
         self._run_id = run_id
         self._held: Mapping[str, str] | None = None
 
-    def judge(self, period: str, names: Sequence[str], made: Made) -> Mapping[str, Verdict]:
+    def judge(
+        self, period: str, names: Sequence[str], made: Materialization
+    ) -> Mapping[str, Verdict]:
         """Judge one period."""
         if made is not None and made.run_id == self._run_id and made.partition_key == period:
             return self._of_commit(period, names, made)
@@ -154,10 +156,12 @@ class _TableProofs:
             return _unproved(period, names, text)
         return verdicts
 
-    def _of_now(self, period: str, names: Sequence[str], made: Made) -> Mapping[str, Verdict]:
+    def _of_now(
+        self, period: str, names: Sequence[str], made: Materialization
+    ) -> Mapping[str, Verdict]:
         """Judge what the table holds; where it is being replaced under the proof, once more."""
         for _ in range(_LOOKS):
-            says = self._says(period)
+            says = self._held_identity(period)
             expected = self._known(period, says, made)
             if expected is None:
                 text = (
@@ -175,7 +179,7 @@ class _TableProofs:
             if error is None and not any(one.is_red for one in verdicts.values()):
                 return verdicts
             self._held = None
-            if self._says(period) == says and self._table.files(period) == source:
+            if self._held_identity(period) == says and self._table.files(period) == source:
                 if error is not None:
                     raise error
                 return verdicts
@@ -196,7 +200,7 @@ class _TableProofs:
         proofs = PeriodProofs(self._lake.reader, period, expected, table, most, self._verify)
         delivery = None if expected.crawl is None else expected.crawl.delivery
         bill = BillChecks(
-            self._lake, self._export, now_of(period, expected.identity, delivery, table)
+            self._lake, self._export, judged_now(period, expected.identity, delivery, table)
         )
         return {
             name: (bill if name in reasons.DESCRIPTIONS else proofs).judge(name) for name in names
@@ -206,13 +210,13 @@ class _TableProofs:
         if self._table.name == self._export.table:
             verify_unchanged(self._lake.storage, self._export.location, delivery)
 
-    def _says(self, period: str) -> str | None:
+    def _held_identity(self, period: str) -> str | None:
         """Return the identity of the delivery that the table says it holds."""
         if self._held is None:
             self._held = self._table.held()
         return self._held.get(period)
 
-    def _known(self, period: str, says: str | None, made: Made) -> Expected | None:
+    def _known(self, period: str, says: str | None, made: Materialization) -> Expected | None:
         """Return what the delivery with the identity ``says`` adds up to, from whatever knows it."""
         if says is None:
             # Loaded before tables said what they hold, or not at all.

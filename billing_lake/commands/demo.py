@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 import click
 
 from billing_lake.commands.home import own_home, own_landing, require_writable
-from billing_lake.commands.terminal import console, kept_stdout, near, output_into
+from billing_lake.commands.terminal import console, kept_stdout, output_into, typed_path
 from billing_lake.domain.errors import ConfigurationError, LoadError, counted
 
 if TYPE_CHECKING:
@@ -181,7 +181,7 @@ def _load(out: Console, lake: LocalLake, rows: int) -> tuple[Export, list[Loaded
         what = f"{counted(delivery.rows, 'row')}, {counted(files, 'file')}, {tables} tables"
         out.print(f"[green]✓[/] {label}: {what}, {run.seconds:.1f} s")
         story.append(Loaded(chapter=chapter, delivery=delivery, run=run))
-    return export, story, alerts.told()
+    return export, story, alerts.messages()
 
 
 def _date(delivery: SampleDelivery) -> None:
@@ -215,7 +215,7 @@ def _next(out: Console, lake: LocalLake, table: str, log: Path, asked: Mapping[s
     from billing_lake.deployments.local import home_folder
 
     called = Path(sys.argv[0])
-    command = near(called) if called.name == "billing-lake" else "billing-lake"
+    command = typed_path(called) if called.name == "billing-lake" else "billing-lake"
     shell = _needed(asked, lake.home, home_folder(asked))
     heading(out, "Next")
     lines = [
@@ -224,8 +224,8 @@ def _next(out: Console, lake: LocalLake, table: str, log: Path, asked: Mapping[s
         ("", f'{shell}{command} query "SELECT * FROM {table} LIMIT 3"', ""),  # noqa: S608 -- shown, not run
         ("See how months came about", f"{shell}{command} months", ""),
         ("", f"{shell}{command} restatements {_restated()}", ""),
-        ("Dagster's log of this", near(log), ""),
-        ("Be rid of all this", f"rm -r {near(lake.home)}", ""),
+        ("Dagster's log of this", typed_path(log), ""),
+        ("Be rid of all this", f"rm -r {typed_path(lake.home)}", ""),
     ]
     for title, text, then in lines:
         out.print(f"  {title:<33}{text}{then and f', {then}'}", soft_wrap=True, markup=False)
@@ -236,10 +236,11 @@ def _own(out: Console, home: Path, landing: Path, asked: Mapping[str, str]) -> N
     from billing_lake.deployments import HOME_SETTING, local
 
     heading(
-        out, f"Load a report of your own, here called acme, into a lake of your own, {near(home)}"
+        out,
+        f"Load a report of your own, here called acme, into a lake of your own, {typed_path(home)}",
     )
     default = local.own_home({**asked, HOME_SETTING: ""})
-    for line in own_report(near(landing), _needed(asked, home, default)):
+    for line in own_report(typed_path(landing), _needed(asked, home, default)):
         out.print(f"  {line}", soft_wrap=True, markup=False)
 
 
@@ -269,5 +270,5 @@ def _needed(environment: Mapping[str, str], home: Path, found: Path) -> str:
     if (chosen := chosen_deployment(environment)) != "local":
         settings[DEPLOYMENT_SETTING] = chosen
     if found != home:
-        settings[HOME_SETTING] = near(home)
+        settings[HOME_SETTING] = typed_path(home)
     return "".join(f"{name}={shlex.quote(value)} " for name, value in settings.items())

@@ -40,7 +40,7 @@ class DemoAlerts:
             state.held.clear()
             store.save(state)
 
-    def told(self) -> list[str]:
+    def messages(self) -> list[str]:
         """Look once, deliver what is due, and return what the policy's log notifier wrote."""
         with self.project.instance() as instance, _written() as lines:
             watch(instance, self._policy, {}, os.environ.get(UI_SETTING, ""))

@@ -21,8 +21,8 @@ from billing_lake.commands.terminal import (
     EXIT_FAILED,
     console,
     kept_stdout,
-    near,
     output_into,
+    typed_path,
 )
 from billing_lake.domain.errors import (
     BillingLakeError,
@@ -136,13 +136,13 @@ def _load(asked: _Asked, home: Path | None, out: Console) -> list[Result]:
         _require_exports(asked.uri, found, storage)
     with out.status("Starting Dagster …"):
         from billing_lake.commands.loading import faults_of, tasks_of
-        from billing_lake.commands.own_exports import Wish, choose, defs_folder
+        from billing_lake.commands.own_exports import WantedExport, choose, defs_folder
         from billing_lake.deployments import open_lake
 
         lake = open_lake()
         folder = defs_folder(os.environ)
-        wish = Wish(name=asked.name, outputs=asked.outputs)
-        chosen = choose(found.exports, folder, lake, wish)
+        wanted = WantedExport(name=asked.name, outputs=asked.outputs)
+        chosen = choose(found.exports, folder, lake, wanted)
         tasks = [task for pair in chosen for task in tasks_of(lake, *pair, asked.periods)]
         results = [one for pair in chosen for one in faults_of(lake, *pair, asked.periods)]
     _require_periods(asked.periods, tasks, results, chosen)
@@ -155,7 +155,7 @@ def _load(asked: _Asked, home: Path | None, out: Console) -> list[Result]:
     for own in exports:
         if own.text:
             own.write()
-            out.print(f"[green]✓[/] wrote {escape(near(own.file))}", soft_wrap=True)
+            out.print(f"[green]✓[/] wrote {escape(typed_path(own.file))}", soft_wrap=True)
     results += _run(lake, place, exports, tasks, out)
     _define_all_costs(lake, folder, out)
     results.sort(key=lambda one: (one.export.name, one.period))
@@ -278,10 +278,10 @@ def _ask(
     if not new and not months:
         return
     for one in new:
-        out.print(Text(f"\n{near(one.file)}", style="bold"))
+        out.print(Text(f"\n{typed_path(one.file)}", style="bold"))
         out.print(Text(one.text.rstrip()), soft_wrap=True)
     write = f"write {counted(len(new), 'file')} and " if new else ""
-    question = f"\n{write}load {counted(months, 'delivery', 'deliveries')} into {near(home)}?"
+    question = f"\n{write}load {counted(months, 'delivery', 'deliveries')} into {typed_path(home)}?"
     try:
         said_yes = click.confirm(f"\n{question.strip().capitalize()}", err=asked.as_json)
     except click.Abort:
@@ -308,7 +308,7 @@ def _run(
                 one = results[-1]
                 mark = "[green]✓[/]" if one.is_good else "[red]✗[/]"
                 rows = "" if one.rows is None else f", {counted(one.rows, 'row')}"
-                out.print(f"{mark} {number} of {len(tasks)}: {task.label}{rows}, {one.became}")
+                out.print(f"{mark} {number} of {len(tasks)}: {task.label}{rows}, {one.outcome}")
     return results
 
 
@@ -359,7 +359,7 @@ def _next(out: Console, home: Path, folder: Path, exports: Sequence[OwnExport]) 
     from billing_lake.deployments import HOME_SETTING
     from billing_lake.landing.local import LANDING_SETTING
 
-    at = f"{HOME_SETTING}={shlex.quote(near(home))} "
+    at = f"{HOME_SETTING}={shlex.quote(typed_path(home))} "
     landing = os.environ.get(LANDING_SETTING)
     from_ = f"{LANDING_SETTING}={shlex.quote(landing)} " if landing else ""
     table = exports[0].export.table
@@ -368,8 +368,8 @@ def _next(out: Console, home: Path, folder: Path, exports: Sequence[OwnExport]) 
     )
     lines = (
         ("Ask", f'{at}billing-lake query "SELECT * FROM {table} LIMIT 3"'),  # noqa: S608 -- shown, not run
-        ("See", f"{at}{from_}{DEFS_SETTING}={shlex.quote(near(folder))} {dagster}"),
-        ("Log", near(home / LOG)),
+        ("See", f"{at}{from_}{DEFS_SETTING}={shlex.quote(typed_path(folder))} {dagster}"),
+        ("Log", typed_path(home / LOG)),
     )
     for title, text in lines:
         out.print(f"{title}  {text}", soft_wrap=True, markup=False)

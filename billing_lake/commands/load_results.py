@@ -84,7 +84,7 @@ class Result:
         return self.fault is None and sorted(equal) == sorted(self.export.outputs)
 
     @property
-    def became(self) -> str:
+    def outcome(self) -> str:
         """What became of it, in words."""
         if self.fault is not None:
             return "failed"
@@ -126,14 +126,10 @@ class Result:
                 currency: {column: as_text(total) for column, total in sums.items()}
                 for currency, sums in self.totals.items()
             },
-            "tables": {
-                output: {"rows": table.rows, "equal": table.equal}
-                for output, table in self.tables.items()
-            },
+            "tables": {output: asdict(table) for output, table in self.tables.items()},
             "complaints": [asdict(one) for one in self.complaints],
-            "error": None
-            if fault is None
-            else {
+            "error": fault
+            and {
                 "class": fault.kind,
                 "text": fault.text,
                 "file": fault.file,
@@ -155,7 +151,7 @@ def show_results(out: Console, results: Sequence[Result]) -> None:
             "" if one.rows is None else f"{one.rows:,}",
             one.cost,
             one.proofs,
-            one.became,
+            one.outcome,
         )
         for one in results
     ]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import dagster as dg
 
-from billing_lake.assets.export import Export, knowingly
+from billing_lake.assets.export import Export, without_warnings_of
 from billing_lake.commands.load_results import Complaint, Proved, Result
 from billing_lake.commands.own_exports import OwnExport
 from billing_lake.commands.runs import Fault, Project, Run
@@ -106,7 +106,7 @@ class Loading:
 
     def __init__(self, lake: Lake, home: Path, exports: Sequence[OwnExport]) -> None:
         self._lake = lake
-        with knowingly(dg.BetaWarning, dg.PreviewWarning, DeprecationWarning):
+        with without_warnings_of(dg.BetaWarning, dg.PreviewWarning, DeprecationWarning):
             definitions = dg.Definitions.merge(
                 *(one.component.definitions for one in exports),
                 dg.Definitions(resources=lake_resources(), executor=dg.in_process_executor),
@@ -122,7 +122,7 @@ class Loading:
             except BillingLakeError as error:
                 return _result(task, crawl, {}, fault=Fault.of(error))
             return _result(task, crawl, tables)
-        with knowingly(dg.BetaWarning, dg.PreviewWarning, DeprecationWarning):
+        with without_warnings_of(dg.BetaWarning, dg.PreviewWarning, DeprecationWarning):
             run = self._project.run(export, delivery)
         return _result(
             task,

@@ -114,7 +114,7 @@ def _component(attributes: Any, file: Path) -> BillingExport:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wish:
+class WantedExport:
     """What the command was asked for.
 
     Attributes:
@@ -127,25 +127,25 @@ class Wish:
 
 
 def choose(
-    found: Sequence[FoundExport], folder: Path, lake: Lake, wish: Wish
+    found: Sequence[FoundExport], folder: Path, lake: Lake, wanted: WantedExport
 ) -> list[tuple[FoundExport, OwnExport]]:
     """Return each export that was found, with the one that loads it: described already, or by a file that is to be written.
 
     Raises:
-        ConfigurationError: The wish contradicts what is there.
+        ConfigurationError: The wanted contradicts what is there.
     """
-    if wish.name and len(found) > 1:
+    if wanted.name and len(found) > 1:
         names = ", ".join(one.location.name for one in found)
         what = f"{len(found)} exports were found, {names}, and one name was given"
         raise ConfigurationError(what, remedy="Leave out --name, or name the folder of one export")
     own = own_exports(folder)
     chosen = []
     for one in found:
-        there = next((known for known in own if _is_of(known, one, lake, wish.name)), None)
+        there = next((known for known in own if _is_of(known, one, lake, wanted.name)), None)
         if there is None:
-            there = _new(one, folder, own, wish)
+            there = _new(one, folder, own, wanted)
             own.append(there)
-        elif wish.outputs and wish.outputs != there.export.outputs:
+        elif wanted.outputs and wanted.outputs != there.export.outputs:
             what = f"The export {there.export.name} goes into {', '.join(there.export.outputs)}, and --outputs says otherwise"
             remedy = "Change `outputs` in the file, or leave out --outputs"
             raise ConfigurationError(what, file=str(there.file), remedy=remedy)
@@ -180,16 +180,18 @@ def _root(files: Sequence[StoredObject]) -> str:
     return next((one.uri.removesuffix(one.key) for one in files if one.uri.endswith(one.key)), "")
 
 
-def _new(found: FoundExport, folder: Path, own: Sequence[OwnExport], wish: Wish) -> OwnExport:
+def _new(
+    found: FoundExport, folder: Path, own: Sequence[OwnExport], wanted: WantedExport
+) -> OwnExport:
     taken = {one.export.name for one in own}
-    name = wish.name or _free(found.location.name, folder, taken)
+    name = wanted.name or _free(found.location.name, folder, taken)
     file = folder / name / FILE
     if name in taken or file.exists():
         what = f"There is another export with the name {name}"
         raise ConfigurationError(what, file=str(file), remedy="Give another --name")
     settings: dict[str, Any] = {**found.settings, "name": name}
-    if wish.outputs:
-        settings["outputs"] = list(wish.outputs)
+    if wanted.outputs:
+        settings["outputs"] = list(wanted.outputs)
     text = export_yaml(settings)
     component = _component(settings, file)
     return OwnExport(component=component, file=file, text=text)

@@ -11,7 +11,7 @@ import click
 from billing_lake.commands import options
 from billing_lake.commands.terminal import console
 from billing_lake.domain.errors import QueryError
-from billing_lake.sql.named_queries import NAMED_QUERIES, Subject, written
+from billing_lake.sql.named_queries import NAMED_QUERIES, QueryTarget, written
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -101,8 +101,8 @@ def named_sql(
 ) -> str:
     """Return the SQL of a named query."""
     about = lake_sql.table(table)
-    subject = Subject(table=about.identifier, columns=frozenset(about.columns), period=period)
-    return written(named, subject, lake_sql.dialect)
+    target = QueryTarget(table=about.identifier, columns=frozenset(about.columns), period=period)
+    return written(named, target, lake_sql.dialect)
 
 
 def _of_period(lake_sql: TableSql, table: LakeTable, period: str, result: Result) -> Result:

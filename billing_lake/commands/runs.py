@@ -21,7 +21,7 @@ from billing_lake.domain.deliveries import Delivery
 from billing_lake.domain.errors import BillingLakeError, LoadError, SchemaChangeError
 from billing_lake.jobs.load import load_job_name
 from billing_lake.resources.run_history import keep_run_history_open
-from billing_lake.sensors.runs import run_tags
+from billing_lake.sensors.runs import root_cause, run_tags
 from billing_lake.tables.exports import TABLE_ASSETS
 
 _LOCATION = "billing_lake"
@@ -151,8 +151,7 @@ def _of_step(failure: StepFailureData) -> Fault:
         kind = facts.get("error", LoadError.__name__)
         text = raised.description.removeprefix(f"{kind}: ")
         return Fault(kind=kind, text=text, file=facts.get("file"), remedy=facts.get("remedy"))
-    while error is not None and error.cause is not None:
-        error = error.cause
     if error is None:
         return Fault(kind=LoadError.__name__, text="A step failed and does not say why")
-    return Fault(kind=error.cls_name or LoadError.__name__, text=error.message.strip())
+    root = root_cause(error)
+    return Fault(kind=root.cls_name or LoadError.__name__, text=root.message.strip())

@@ -97,7 +97,7 @@ def programs_write_to(file: TextIO) -> Iterator[None]:
             os.close(copy)
 
 
-def near(path: Path) -> str:
+def typed_path(path: Path) -> str:
     """Return a path as one types it in the working directory."""
     here = Path.cwd()
     return str(path.relative_to(here) if path.is_relative_to(here) else path)

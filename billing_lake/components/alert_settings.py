@@ -6,11 +6,12 @@ from typing import Annotated, Any, Literal, get_args
 from zoneinfo import ZoneInfo
 
 import dagster as dg
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from billing_lake.alerts.changes import Severity
 from billing_lake.alerts.notifiers import AppriseNotifier, LogNotifier, Notifier, SnsNotifier
 from billing_lake.alerts.policies import DigestUse
+from billing_lake.components.setting import Positive
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,99}")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -35,6 +36,15 @@ def clock(value: str) -> time:
         msg = f"{value!r} is no time of day; write it HH:MM, in quotes"
         raise ValueError(msg)
     return time.fromisoformat(value)
+
+
+def _require_clock(value: str) -> str:
+    clock(value)
+    return value
+
+
+Clock = Annotated[str, AfterValidator(_require_clock)]
+"""A time of day, `HH:MM`."""
 
 
 class NotifierSettings(dg.Model, dg.Resolvable):
@@ -84,33 +94,21 @@ class NotifierSettings(dg.Model, dg.Resolvable):
 class QuietHoursSettings(dg.Model, dg.Resolvable):
     """Says when messages wait."""
 
-    begin: Annotated[str, _setting("When messages begin to wait, `HH:MM`.", "22:00")]
-    end: Annotated[str, _setting("When they are sent, `HH:MM`.", "07:00")]
+    begin: Annotated[Clock, _setting("When messages begin to wait, `HH:MM`.", "22:00")]
+    end: Annotated[Clock, _setting("When they are sent, `HH:MM`.", "07:00")]
     severities: Annotated[
         list[Severity], _setting("What waits: `WARN`, `ERROR`, or both unless given.", ["WARN"])
     ] = Field(default=["WARN", "ERROR"])
-
-    @field_validator("begin", "end")
-    @classmethod
-    def _is_clock(cls, value: str) -> str:
-        clock(value)
-        return value
 
 
 class DigestSettings(dg.Model, dg.Resolvable):
     """Says when one message of all that happened in a day is sent."""
 
-    at: Annotated[str, _setting("When, `HH:MM`.", "08:00")]
+    at: Annotated[Clock, _setting("When, `HH:MM`.", "08:00")]
     use: Annotated[
         DigestUse,
         _setting("Whether it comes `beside` single messages or `instead` of them.", "instead"),
     ] = "beside"
-
-    @field_validator("at")
-    @classmethod
-    def _is_clock(cls, value: str) -> str:
-        clock(value)
-        return value
 
 
 class AlertSettings(dg.Model, dg.Resolvable):
@@ -152,7 +150,7 @@ class AlertSettings(dg.Model, dg.Resolvable):
     timezone: Annotated[
         str, _setting("Zone of the times of day, by its name in the tz database.", "Europe/Berlin")
     ] = "UTC"
-    interval_seconds: Annotated[int, _setting("Least seconds between two looks.", 30)] = 30
+    interval_seconds: Annotated[Positive, _setting("Least seconds between two looks.", 30)] = 30
     running: Annotated[
         bool, _setting("Whether the sensor runs without being switched on in the UI.")
     ] = True
@@ -193,12 +191,4 @@ class AlertSettings(dg.Model, dg.Resolvable):
         except (ValueError, OSError, KeyError) as error:
             msg = f"{value!r} is no zone of the tz database, such as Europe/Berlin"
             raise ValueError(msg) from error
-        return value
-
-    @field_validator("interval_seconds")
-    @classmethod
-    def _is_positive(cls, value: int) -> int:
-        if value < 1:
-            msg = f"{value} is less than 1"
-            raise ValueError(msg)
         return value

@@ -8,7 +8,7 @@ from pydantic import Field, ValidationInfo, field_validator
 
 from billing_lake.assets.export import SAME_CONTENT_UP_TO_MB
 from billing_lake.components.limits import BillLimits
-from billing_lake.components.setting import setting
+from billing_lake.components.setting import Natural, Positive, setting
 from billing_lake.domain.deliveries import Layout
 from billing_lake.domain.periods import is_period
 from billing_lake.formats.registry import DEFAULT, FORMATS
@@ -17,9 +17,6 @@ from billing_lake.tables.base import Crawler
 from billing_lake.tables.exports import TABLE_OUTPUTS, TableOutput
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,99}")
-
-Positive = Annotated[int, Field(ge=1)]
-Natural = Annotated[int, Field(ge=0)]
 
 
 class ExportSettings(dg.Model, dg.Resolvable):

@@ -1,6 +1,12 @@
 """How a setting of an export is described: for people, and for what checks its YAML."""
 
+from typing import Annotated
+
 import dagster as dg
+from pydantic import Field
+
+Positive = Annotated[int, Field(ge=1)]
+Natural = Annotated[int, Field(ge=0)]
 
 _TEMPLATE = r"\{\{"
 """Begins an expression that Dagster resolves when it loads the YAML; a text with one may stand for any value."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from datetime import datetime, timezone
 
+from billing_lake.domain.errors import ConfigurationError, shown
+
 # Years 1000 to 2999, ASCII digits: anything else is a mistake, and date arithmetic would stumble over it.
 _YEAR = "([12][0-9]{3})"
 _MONTH = "(0[1-9]|1[0-2])"
@@ -28,6 +30,13 @@ _FIRST_INSTANT = re.compile(rf"{_YEAR}-?{_MONTH}-?01(?:[T ]00:?00(?::?00(?:\.0+)
 def is_period(text: str) -> bool:
     """Say whether ``text`` is a billing period, `YYYY-MM`."""
     return _PERIOD.fullmatch(text) is not None
+
+
+def require_period(text: str) -> None:
+    """Raise `ConfigurationError` unless ``text`` is a billing period."""
+    if not is_period(text):
+        what = f"This is no billing period: {shown(text)!r}"
+        raise ConfigurationError(what, remedy="Write it YYYY-MM")
 
 
 def next_period(period: str) -> str:

@@ -13,7 +13,6 @@ from itertools import islice
 from billing_lake.domain.deliveries import Delivery, Findings, StoredObject, require_settled
 from billing_lake.domain.errors import (
     BillingLakeError,
-    ConfigurationError,
     DeliveryChangedError,
     EmptyFileError,
     IncompleteDeliveryError,
@@ -21,7 +20,7 @@ from billing_lake.domain.errors import (
     UnusableFilesError,
     shown,
 )
-from billing_lake.domain.periods import is_period
+from billing_lake.domain.periods import is_period, require_period
 from billing_lake.domain.schemas import Column
 from billing_lake.domain.shared_columns import Merge, merges
 from billing_lake.domain.sources import PeriodRows, Source, SourceFile, union_columns
@@ -36,8 +35,8 @@ from billing_lake.formats.registry import format_named
 from billing_lake.landing.base import Storage
 from billing_lake.landing.errors import naming_errors
 from billing_lake.landing.loose import MAX_IGNORED, look_loose
-from billing_lake.landing.nothing_found import astray, foreign_files, missing_folder
-from billing_lake.landing.pinned_files import Looked, listed, manifest_of
+from billing_lake.landing.nothing_found import foreign_files, misplaced_files, missing_folder
+from billing_lake.landing.pinned_files import LookResult, listed, manifest_of
 from billing_lake.landing.report_headers import columns_of, header_of, promised
 
 _MAX_PERIODS = 24
@@ -63,7 +62,7 @@ def find_deliveries(
         ConfigurationError: ``only`` is no billing period.
     """
     if only is not None:
-        _require_period(only)
+        require_period(only)
     return _findings(_look(storage, export, only))
 
 
@@ -200,7 +199,7 @@ def _source(files: Sequence[SourceFile], columns: Sequence[Column], format_: For
     return format_.source(files, columns, container, compression)
 
 
-def _look(storage: Storage, export: ExportLocation, only: str | None) -> Looked:
+def _look(storage: Storage, export: ExportLocation, only: str | None) -> LookResult:
     rules = export.rules
     if isinstance(rules, Loose):
         looked = look_loose(storage, export, only)
@@ -215,7 +214,7 @@ def _look(storage: Storage, export: ExportLocation, only: str | None) -> Looked:
 
 def _current(storage: Storage, export: ExportLocation, period: str) -> Delivery | None:
     """Return the period's delivery, None where nothing speaks of one, or raise what stands in its way."""
-    _require_period(period)
+    require_period(period)
     looked = _look(storage, export, period)
     if looked.blocked is not None:
         raise looked.blocked
@@ -224,13 +223,7 @@ def _current(storage: Storage, export: ExportLocation, period: str) -> Delivery 
     return looked.deliveries.get(period)
 
 
-def _require_period(text: str) -> None:
-    if not is_period(text):
-        what = f"This is no billing period: {shown(text)!r}"
-        raise ConfigurationError(what, remedy="Write it YYYY-MM")
-
-
-def _findings(looked: Looked) -> Findings:
+def _findings(looked: LookResult) -> Findings:
     waiting: dict[str, str] = {}
     broken: dict[str, str] = {}
     for place, error in looked.errors.items():
@@ -241,8 +234,8 @@ def _findings(looked: Looked) -> Findings:
 
 def _look_manifests(
     storage: Storage, export: ExportLocation, rules: ManifestLayout, only: str | None
-) -> Looked:
-    looked = Looked()
+) -> LookResult:
+    looked = LookResult()
     files = listed(storage, rules, ("",) if only is None else rules.period_folders(only))
     if only is not None and not files:
         # The folder of a period, too, may have a key with an empty part before it.
@@ -266,7 +259,9 @@ def _look_manifests(
             elif found is not None:
                 looked.deliveries[period] = found
     if only is None:
-        looked.errors.update((str(error.file), error) for error in astray(export, rules, files))
+        looked.errors.update(
+            (str(error.file), error) for error in misplaced_files(export, rules, files)
+        )
         if not looked.deliveries and not looked.errors:
             foreign = foreign_files(storage, export, rules, files)
             if foreign is not None:
@@ -335,12 +330,8 @@ def _from_manifest(
         ignored=_beside(key, manifest.keys, files),
         format=export.format.name,
     )
-    require_settled(delivery, export.quiet_seconds, _now())
+    require_settled(delivery, export.quiet_seconds, datetime.now(timezone.utc))
     return delivery
-
-
-def _now() -> datetime:
-    return datetime.now(timezone.utc)
 
 
 def _refuse_other_kinds(format_: Format, period: str, files: Iterable[str]) -> None:

@@ -46,7 +46,7 @@ def _no_folder(
     return NoFolderError(what)
 
 
-def astray(
+def misplaced_files(
     export: ExportLocation, rules: ManifestLayout, files: Sequence[StoredObject]
 ) -> tuple[WrongLayoutError, ...]:
     """Return an error for each kind of tree whose manifests lie in no billing period's folder."""

@@ -32,7 +32,7 @@ _StatedT = TypeVar("_StatedT")
 
 
 @dataclass
-class Looked:
+class LookResult:
     """What a look found.
 
     Attributes:

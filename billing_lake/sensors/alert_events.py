@@ -24,7 +24,7 @@ from billing_lake.assets.export import EXPORT_TAG
 from billing_lake.checks.readable import unreadable
 from billing_lake.domain.column_names import BILLING_PERIOD
 from billing_lake.sensors.new_reports import MOST_ATTEMPTS
-from billing_lake.sensors.runs import asked_times, failure_reasons
+from billing_lake.sensors.runs import asked_times, failure_reasons, root_cause
 
 _LOOK_BACK = timedelta(days=1)
 """How far the first look of a policy goes back."""
@@ -292,16 +292,13 @@ class Events:
         if tick.status is TickStatus.STARTED:
             return None
         at = _moment(tick.timestamp)
-        error = tick.error
-        while error is not None and error.cause is not None:
-            error = error.cause
         change = Change(
             kind="sensor",
             name=name,
             is_red=tick.status is TickStatus.FAILURE and "ERROR" in self.policy.severities,
             severity="ERROR",
             export=export,
-            found="" if error is None else error.message.strip(),
+            found="" if tick.error is None else root_cause(tick.error).message.strip(),
             since=at,
             at=at,
         )

@@ -15,7 +15,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from functools import cache
-from typing import Protocol
 
 import dagster as dg
 from pydantic import AwareDatetime, TypeAdapter, ValidationError
@@ -82,16 +81,6 @@ def _cursors() -> TypeAdapter[Cursor]:
     return TypeAdapter(Cursor)
 
 
-class Known(Protocol):
-    """What is known of runs."""
-
-    def at_work(self) -> set[str]:
-        """Return the billing periods that a run works on or is going to."""
-
-    def attempts(self, delivery: Delivery) -> Sequence[Attempt]:
-        """Return the ended runs that were asked for a delivery, newest first."""
-
-
 @dataclass(kw_only=True)
 class Tick:
     """What one look at an export's folder leads to.
@@ -124,7 +113,7 @@ def decide(
     looks: Mapping[str, Look],
     *,
     held: Mapping[str, str],
-    runs: Known,
+    runs: Runs,
     periods: Sequence[str],
     limit: int,
     quiet_seconds: int,

@@ -15,6 +15,7 @@ from dagster._core.storage.tags import (
     ASSET_PARTITION_RANGE_START_TAG,
     PARTITION_NAME_TAG,
 )
+from dagster_shared.error import SerializableErrorInfo
 
 from billing_lake.assets.export import Export
 from billing_lake.assets.omitted_periods import PASSES
@@ -199,6 +200,10 @@ def _reason(failure: StepFailureData) -> Reason:
         return Reason("", lasts=False)
     # A check that holds back what is downstream judges the delivery, and will judge the same one in the same way.
     is_check = error.cls_name == "DagsterAssetCheckFailedError"
-    while error.cause is not None:
-        error = error.cause
-    return Reason(error.message.strip(), lasts=is_check, is_check=is_check)
+    text = root_cause(error).message.strip()
+    return Reason(text, lasts=is_check, is_check=is_check)
+
+
+def root_cause(error: SerializableErrorInfo) -> SerializableErrorInfo:
+    """Return the error that others were raised from."""
+    return error if error.cause is None else root_cause(error.cause)

@@ -34,7 +34,7 @@ from billing_lake.sql.tables import (
     LakeTable,
     Result,
     choose,
-    close_to,
+    did_you_mean,
     dotted,
     parts,
     quoted,
@@ -235,7 +235,7 @@ class LakeSql:
         found = _NO_TABLE.search(message)
         if found is None:
             return message
-        meant = close_to(found[1], [table.name for table in self.tables]).removeprefix("; d")
+        meant = did_you_mean(found[1], [table.name for table in self.tables]).removeprefix("; d")
         return _SUGGESTION.sub(f"\nD{meant}" if meant else "", message)
 
     def _make_views(self, lake: LocalTables) -> None:

@@ -29,7 +29,7 @@ _PRODUCT_MAP = "product"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Subject:
+class QueryTarget:
     """What a named query is asked of.
 
     Attributes:
@@ -87,38 +87,38 @@ class NamedQuery:
     """
 
     description: str
-    sql: Callable[[Subject], str]
+    sql: Callable[[QueryTarget], str]
 
 
-def service(subject: Subject) -> str:
+def service(target: QueryTarget) -> str:
     """Return the expression of a line's service: the product's name on the marketplace, else its service code."""
-    if not any(map(subject.has, _SERVICE)):
-        subject.require(*_SERVICE)
+    if not any(map(target.has, _SERVICE)):
+        target.require(*_SERVICE)
     code = ", ".join(
-        f"nullif({subject.text(column)}, '')" for column in ("product_servicecode", _PRODUCT)
+        f"nullif({target.text(column)}, '')" for column in ("product_servicecode", _PRODUCT)
     )
-    in_map = subject.has(_PRODUCT_MAP) and not subject.has("product_product_name")
-    text = f"{_PRODUCT_MAP}['product_name']" if in_map else subject.text("product_product_name")
+    in_map = target.has(_PRODUCT_MAP) and not target.has("product_product_name")
+    text = f"{_PRODUCT_MAP}['product_name']" if in_map else target.text("product_product_name")
     name = f"nullif({text}, '')"
-    marketplace = f"{subject.text('bill_billing_entity')} = 'AWS Marketplace'"
+    marketplace = f"{target.text('bill_billing_entity')} = 'AWS Marketplace'"
     return (
         f"CASE WHEN {marketplace} THEN coalesce({name}, {code}) ELSE coalesce({code}, {name}) END"
     )
 
 
-def untagged(subject: Subject) -> str:
+def untagged(target: QueryTarget) -> str:
     """Return the condition of a line that carries none of the user's tags.
 
     Raises:
         QueryError: The table has no column for tags, which says nothing about whether there are tags.
     """
-    tags = sorted(column for column in subject.columns if column.startswith(_USER_TAG))
+    tags = sorted(column for column in target.columns if column.startswith(_USER_TAG))
     if tags:
         return " AND ".join(f"""coalesce("{tag}", '') = ''""" for tag in tags)
-    if subject.has(_TAG_MAP):
+    if target.has(_TAG_MAP):
         users = f"list_filter(map_keys({_TAG_MAP}), tag -> starts_with(tag, 'user_'))"
         return f"coalesce(array_length({users}), 0) = 0"
-    what = f"The query needs a column for each of your tags, and {subject.name} has none"
+    what = f"The query needs a column for each of your tags, and {target.name} has none"
     remedy = (
         "Activate your cost allocation tags in the billing console and have the export include resource tags; "
         "months that are delivered afterwards have them"
@@ -126,32 +126,34 @@ def untagged(subject: Subject) -> str:
     raise QueryError(what, column=f"{_USER_TAG}…", remedy=remedy)
 
 
-def _account(subject: Subject) -> str:
-    subject.require(_ACCOUNT)
+def _account(target: QueryTarget) -> str:
+    target.require(_ACCOUNT)
     return _ACCOUNT
 
 
-def _day(subject: Subject) -> str:
-    subject.require(USAGE_START)
+def _day(target: QueryTarget) -> str:
+    target.require(USAGE_START)
     return f"CAST({USAGE_START} AS DATE)"
 
 
-def _by(heading: str, grouped: Callable[[Subject], str], order: str) -> Callable[[Subject], str]:
-    def sql(subject: Subject) -> str:
-        subject.require(UNBLENDED, CURRENCY)
+def _by(
+    heading: str, grouped: Callable[[QueryTarget], str], order: str
+) -> Callable[[QueryTarget], str]:
+    def sql(target: QueryTarget) -> str:
+        target.require(UNBLENDED, CURRENCY)
         return f"""
-            SELECT {grouped(subject)} AS {heading}, {CURRENCY} AS currency,
-                sum({subject.amount(UNBLENDED)}) AS unblended_cost,
-                sum({costs.amortised_cost(subject.columns)}) AS amortised_cost,
+            SELECT {grouped(target)} AS {heading}, {CURRENCY} AS currency,
+                sum({target.amount(UNBLENDED)}) AS unblended_cost,
+                sum({costs.amortised_cost(target.columns)}) AS amortised_cost,
                 count(*) AS line_items
-            FROM {subject.table} WHERE {subject.where} GROUP BY 1, 2 ORDER BY {order}
+            FROM {target.table} WHERE {target.where} GROUP BY 1, 2 ORDER BY {order}
         """  # noqa: S608 -- the table is quoted, the period checked, the rest is ours
 
     return sql
 
 
-def _untagged_by_service(subject: Subject) -> str:
-    subject.require(UNBLENDED, CURRENCY, _TYPE)
+def _untagged_by_service(target: QueryTarget) -> str:
+    target.require(UNBLENDED, CURRENCY, _TYPE)
     kinds = ", ".join(f"'{kind}'" for kind in _TAGGABLE)
     usage = f"{_TYPE} IN ({kinds})"
     percent = "100 * CAST(untagged_cost AS DOUBLE) / nullif(CAST(cost AS DOUBLE), 0)"
@@ -162,9 +164,9 @@ def _untagged_by_service(subject: Subject) -> str:
             SELECT service, currency,
                 coalesce(sum(cost) FILTER (WHERE untagged), 0) AS untagged_cost, sum(cost) AS cost
             FROM (
-                SELECT {service(subject)} AS service, {CURRENCY} AS currency,
-                    {costs.amortised_cost(subject.columns)} AS cost, {untagged(subject)} AS untagged
-                FROM {subject.table} WHERE {subject.where} AND {usage}
+                SELECT {service(target)} AS service, {CURRENCY} AS currency,
+                    {costs.amortised_cost(target.columns)} AS cost, {untagged(target)} AS untagged
+                FROM {target.table} WHERE {target.where} AND {usage}
             ) AS lines
             GROUP BY service, currency
         ) AS totals
@@ -172,13 +174,13 @@ def _untagged_by_service(subject: Subject) -> str:
     """  # noqa: S608 -- as above
 
 
-def written(named: str, subject: Subject, dialect: Dialect) -> str:
+def written(named: str, target: QueryTarget, dialect: Dialect) -> str:
     """Return the SQL of the query ``named`` in a dialect.
 
     Raises:
         QueryError: The table lacks a column that the query needs.
     """
-    return in_dialect(NAMED_QUERIES[named].sql(subject), dialect)
+    return in_dialect(NAMED_QUERIES[named].sql(target), dialect)
 
 
 def in_dialect(sql: str, dialect: Dialect) -> str:

@@ -176,7 +176,7 @@ def choose(
     raise TableError("The lake has no tables yet", remedy=empty)
 
 
-def close_to(name: str, names: Iterable[str]) -> str:
+def did_you_mean(name: str, names: Iterable[str]) -> str:
     """Return a question for the name among ``names`` that somebody may have meant; empty where none is like it."""
     whole = {one.casefold(): one for one in names}
     # A name is often written without its namespace, or with another one.
@@ -201,7 +201,7 @@ def _named(
             raise TableError(what, remedy="Write its namespace, too")
         if found:
             return found[0]
-    meant = close_to(name, (table_name(*pair) for pair in every))
+    meant = did_you_mean(name, (table_name(*pair) for pair in every))
     raise TableError(f"There is no table {shown(name)}{meant}", remedy=hint())
 
 

@@ -11,7 +11,7 @@ from typing import Literal, Protocol
 from billing_lake.domain.column_names import BILLING_PERIOD, EXPORT_NAME, MAX_NAME, is_column_name
 from billing_lake.domain.crawls import Crawl
 from billing_lake.domain.errors import ConfigurationError, TableError, shown
-from billing_lake.domain.periods import is_period
+from billing_lake.domain.periods import require_period
 from billing_lake.domain.schemas import Column, Field, SchemaPlan
 from billing_lake.domain.sources import Encoded, PeriodKey, Source
 
@@ -318,9 +318,7 @@ def check_table(table: str) -> str:
 def check_key(key: PeriodKey) -> PeriodKey:
     """Return ``key`` if both of its parts may stand in SQL and in a path."""
     check_name(key.export, "an export")
-    if not is_period(key.period):
-        what = f"This is no billing period: {shown(key.period)!r}"
-        raise ConfigurationError(what, remedy="Write it YYYY-MM")
+    require_period(key.period)
     return key
 
 

@@ -134,16 +134,13 @@ class GlueHiveTables:
         """Remove a folder that `new_location` gave, unless a claim or a partition uses it; never raises."""
         try:
             folder = self._tables.folder(check_table(table))
-            parent, _, generation = location.rstrip("/").rpartition("/")
+            of_load = location.rstrip("/")
+            parent, _, generation = of_load.rpartition("/")
             if not generation or parent not in parents(folder, check_key(key)):
-                _LOGGER.warning(
-                    "%s is no generation of %s of table %s", location, key.period, table
-                )
+                _LOGGER.warning("%s is no generation of %s of %s", location, key.period, table)
                 return
             entry = self._tables.find(table)
-            if entry is None or location.rstrip("/") not in self._partitions.used_folders(
-                entry, key
-            ):
+            if entry is None or of_load not in self._partitions.used_folders(entry, key):
                 self._files.remove_folder(location)
         except (BillingLakeError, LookupError, OSError) as error:
             _LOGGER.warning("left %s for the orphan clean-up: %s", location, error)
@@ -316,7 +313,6 @@ class GlueHiveTables:
         The order ensures that an older delivery never replaces a newer one: read the claim, verify the delivery, claim if the
         claim still is the one that was read.
         """
-        conflict = f"Other writers kept switching {claim.period} of table {entry.table}"
 
         def switch() -> dict[PeriodKey, Claim]:
             seen = self._claims.look(entry.folder, entry.id, claim.key)
@@ -324,10 +320,11 @@ class GlueHiveTables:
             now = self._tables.reread(entry)
             check_fields(now.table, now.fields, encoded.fields, by_name=True)
             if not self._claims.swap(entry.folder, after(claim, seen), seen):
-                raise OvertakenError(conflict)
+                raise OvertakenError
             return {} if seen.claim is None else {claim.key: seen.claim}
 
-        return racing(conflict, self._patience)(switch)
+        what = f"Other writers kept switching {claim.period} of table {entry.table}"
+        return racing(what, self._patience)(switch)
 
     def _exchange(
         self,
@@ -342,11 +339,10 @@ class GlueHiveTables:
 
         The columns change first: a load that read them before compares them again after its claim (`replace_period`).
         """
-        wanted = columns_of(fields)
 
         def plan() -> tuple[Entry, SchemaPlan, dict[PeriodKey, Claim]]:
             now = self._tables.reread(entry)
-            planned = plan_anew(now.fields, wanted)
+            planned = plan_anew(now.fields, columns_of(fields))
             check_fields(now.table, planned.fields, fields, by_name=True)
             held = self._claims.all(now.folder, now.id)
             others = {key.export for key, one in held.items() if one.rows} - {export}
@@ -364,7 +360,7 @@ class GlueHiveTables:
                 self._tables.update(now, now.evolved(planned.fields))
             for key, claim in targets.items():
                 if not self._claims.swap(now.folder, after(claim, seen[key]), seen[key]):
-                    raise OvertakenError(conflict)
+                    raise OvertakenError
             self._partitions.catch_up(entry)
             return {key: one.claim for key, one in seen.items() if one.claim is not None}
 

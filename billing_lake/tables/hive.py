@@ -65,20 +65,18 @@ class HiveTables:
 
     Args:
         root: Folder of the tables, one each.
-        database: SQLite file of the local catalog; `hive.db` in ``root`` unless given.
+        database: SQLite file of the local catalog.
         patience: Seconds for which a load tries again while other loads switch its partition.
     """
 
     finds_by_name = True
     is_managed = False
 
-    def __init__(
-        self, root: Path, database: Path | None = None, *, patience: float = 120.0
-    ) -> None:
+    def __init__(self, root: Path, database: Path, *, patience: float = 120.0) -> None:
         self._root = root.absolute()
         self._generations = Generations(self._root.with_name(f"{self._root.name}_generations"))
         self._views = Views(self._root, self._generations.root)
-        self._database = LocalDatabase(database or root / "hive.db")
+        self._database = LocalDatabase(database)
         self._patience = patience
 
     def fields(self, table: str) -> tuple[Field, ...] | None:
@@ -301,7 +299,6 @@ class HiveTables:
         The order ensures that an older delivery never replaces a newer one: read the partition, verify the delivery, switch
         if the partition still is what was read.
         """
-        conflict = f"Other writers kept switching {key.period} of table {table}"
 
         def switch() -> dict[PeriodKey, Partition]:
             with self._database.reading() as db:
@@ -311,11 +308,12 @@ class HiveTables:
                 check_fields(table, require(db, table), encoded.fields, by_name=True)
                 found = partition_of(db, table, key)
                 if found != seen:
-                    raise OvertakenError(conflict)
+                    raise OvertakenError
                 point(db, table, key, encoded, generation, properties, found)
                 return {} if found is None else {key: found}
 
-        return racing(conflict, self._patience)(switch)
+        what = f"Other writers kept switching {key.period} of table {table}"
+        return racing(what, self._patience)(switch)
 
     def _exchange(
         self,
@@ -331,7 +329,6 @@ class HiveTables:
 
         The order is that of `_switch`.
         """
-        conflict = f"Other writers kept switching table {table}"
         keep = f"{table}{BEFORE}{before}"
         fields = next(iter(periods.values())).fields
 
@@ -349,7 +346,7 @@ class HiveTables:
                 others = {key.export for key, one in found.items() if one.rows} - {export}
                 refuse_others(table, others, planned)
                 if found != seen:
-                    raise OvertakenError(conflict)
+                    raise OvertakenError
                 if not is_kept and fields_of(db, keep) is None:
                     copy_table(db, table, keep)
                 set_fields(db, table, planned.fields)
@@ -360,7 +357,7 @@ class HiveTables:
                     remove_partition(db, table, key)
                 return {key: one for key, one in found.items() if key.export == export}
 
-        return racing(conflict, self._patience)(exchange)
+        return racing(f"Other writers kept switching table {table}", self._patience)(exchange)
 
     def _show(self, table: str) -> None:
         """Make the table's folder show the current files, unless it does."""
@@ -379,9 +376,7 @@ class HiveTables:
             with writing(str(self._root)):
                 self._show(table)
         except StorageWriteError as error:
-            log.warning(
-                "the folder of table %s does not show what was loaded last: %s", table, error
-            )
+            log.warning("the folder of table %s does not show the last load: %s", table, error)
 
     def _remove_superseded(
         self, before: Mapping[PeriodKey, Partition], now: Mapping[PeriodKey, Generation]

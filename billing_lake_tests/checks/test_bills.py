@@ -11,7 +11,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from billing_lake.checks.bills import BillChecks, Now
+from billing_lake.checks.bills import BillChecks, Judged
 from billing_lake.checks.reasons import DESCRIPTIONS
 from billing_lake.domain.periods import bounds
 from billing_lake.sample.spec import month_of
@@ -173,7 +173,7 @@ def test_the_open_month_grows_old_and_others_do_not(
 
     def judged(period: str) -> Any:
         source = lake.component.export.format.source((), ())
-        now = Now(period=period, identity=None, delivered=delivered, source=source, at=at)
+        now = Judged(period=period, identity=None, delivered=delivered, source=source, at=at)
         return BillChecks(lake.lake, lake.component.export, now).judge("freshness")
 
     assert judged("2025-02").passed

@@ -13,7 +13,7 @@ from billing_lake.sql.named_queries import (
     NAMED_QUERIES,
     UNBLENDED,
     USAGE_START,
-    Subject,
+    QueryTarget,
     written,
 )
 from billing_lake.sql.tables import Dialect, dotted
@@ -56,8 +56,8 @@ TEXTS = Path(__file__).with_name("named_queries")
 
 
 def text(dialect: Dialect, name: str) -> str:
-    subject = Subject(table=IDENTIFIERS[dialect], columns=EVERY, period="2025-03")
-    return f"{written(name, subject, dialect)}\n"
+    target = QueryTarget(table=IDENTIFIERS[dialect], columns=EVERY, period="2025-03")
+    return f"{written(name, target, dialect)}\n"
 
 
 @pytest.mark.parametrize("dialect", get_args(Dialect))
@@ -73,9 +73,9 @@ def test_a_named_query_refuses_where_a_column_that_it_needs_is_missing(
     name: str, column: str
 ) -> None:
     columns = NEEDED[name]
-    assert written(name, Subject(table='"t"', columns=columns), "duckdb")
+    assert written(name, QueryTarget(table='"t"', columns=columns), "duckdb")
     with pytest.raises(QueryError) as caught:
-        written(name, Subject(table='"t"', columns=columns - {column}), "duckdb")
+        written(name, QueryTarget(table='"t"', columns=columns - {column}), "duckdb")
     assert caught.value.how
     missing = caught.value.column or ""
     assert missing == column or column.startswith(missing.rstrip("…")) or "product" in missing
@@ -87,9 +87,9 @@ def test_every_named_query_has_its_needs_tested() -> None:
 
 def test_tags_and_products_in_maps_are_looked_up_there_as_each_dialect_does_it() -> None:
     columns = (NEEDED["untagged"] - {"resource_tags_user_team"}) | {"resource_tags", "product"}
-    subject = Subject(table="t", columns=columns)
-    assert "product['product_name']" in written("untagged", subject, "duckdb")
-    athena = written("untagged", subject, "athena")
+    target = QueryTarget(table="t", columns=columns)
+    assert "product['product_name']" in written("untagged", target, "duckdb")
+    athena = written("untagged", target, "athena")
     assert "ELEMENT_AT(product, 'product_name')" in athena
     assert "FILTER(MAP_KEYS(resource_tags), tag -> STARTS_WITH(tag, 'user_'))" in athena
 

@@ -71,7 +71,7 @@ def test_an_interrupt_after_the_switch_leaves_the_new_generation(
 def test_a_loader_that_always_comes_second_gives_up_and_leaves_nothing(
     tmp_path: Path, no_pauses: Callable[[str], None]
 ) -> None:
-    tables = HiveTables(tmp_path / "warehouse", patience=0.0)
+    tables = HiveTables(tmp_path / "warehouse", tmp_path / "hive.db", patience=0.0)
     tables.create(TABLE, FIELDS)
     no_pauses("billing_lake.aws.retry")
 

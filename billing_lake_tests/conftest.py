@@ -120,15 +120,28 @@ settings.load_profile("lake")
 
 
 @pytest.fixture(scope="session", autouse=True)
-def no_wait_for_the_disk() -> None:
+def no_wait_for_the_disk() -> Iterator[None]:
     """Let what this process writes into SQLite be the disk's business: no test cuts the power. What tests start waits as ever."""
     from sqlalchemy import event
     from sqlalchemy.engine import Engine
 
-    @event.listens_for(Engine, "connect")
-    def _connected(connection: Any, _record: object) -> None:
+    from billing_lake.tables.local_db import LocalDatabase
+
+    def connected(connection: object, _record: object = None) -> None:
         if isinstance(connection, sqlite3.Connection):
             connection.execute("PRAGMA synchronous=OFF")
+
+    def connect(database: LocalDatabase) -> sqlite3.Connection:
+        connection = as_ever(database)
+        connected(connection)
+        return connection
+
+    as_ever = LocalDatabase._connect
+    event.listen(Engine, "connect", connected)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(LocalDatabase, "_connect", connect)
+        yield
+    event.remove(Engine, "connect", connected)
 
 
 @pytest.fixture

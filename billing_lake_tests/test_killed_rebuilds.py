@@ -84,7 +84,7 @@ class Rebuilds:
 
     def __enter__(self) -> Self:
         self._process = subprocess.Popen(
-            [sys.executable, "-W", "ignore", "-m", __name__, str(self.home)],
+            [sys.executable, "-B", "-W", "ignore", "-m", __name__, str(self.home)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

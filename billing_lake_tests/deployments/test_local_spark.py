@@ -19,7 +19,8 @@ from billing_lake.deployments.local_spark import LocalSparkLake
 from billing_lake.domain.errors import ConfigurationError
 from billing_lake.engines.spark_engine import SparkEngine
 from billing_lake.resources.spark import MASTER, MEMORY, SETTINGS
-from billing_lake_tests.lakes import SampleLake, failed, failure, verdicts
+from billing_lake.sample import write_delivery
+from billing_lake_tests.lakes import SPEC, SampleLake, failed, failure, verdicts
 from billing_lake_tests.servers.spark import LIGHT
 from billing_lake_tests.servers.spark_cluster import spark_cluster
 
@@ -109,32 +110,37 @@ def test_spark_continues_what_polars_began_and_polars_what_spark_began(
     assert all(before != after for before, after in pairwise(totals))
 
 
-def demo(home: Path, **settings: str) -> str:
-    """Run the demo on Spark, in a process of its own; return what it says."""
+def billing_lake(
+    *arguments: str, home: Path, cwd: Path = ROOT, **settings: str
+) -> subprocess.CompletedProcess[str]:
+    """Run the command on Spark, in a process of its own."""
     environment = {DEPLOYMENT_SETTING: "local_spark", HOME_SETTING: str(home), **settings}
     done = subprocess.run(
-        [sys.executable, "-m", "billing_lake.cli", "demo", "--rows", "300"],
+        [sys.executable, "-m", "billing_lake.cli", *arguments],
         env=os.environ | environment,
         capture_output=True,
         text=True,
         check=False,
-        cwd=ROOT,
+        cwd=cwd,
     )
     assert done.returncode == 0, done.stderr
-    assert done.stderr == ""
-    assert len(re.findall(r"300 = 300 rows +✓ (?:all|\d+ of) \d+ passed", done.stdout)) == 9
-    assert "[WARN] cost_and_usage 2025-02: check restatement_size warns" in done.stdout
-    return done.stdout
+    return done
 
 
 def test_the_demo_tells_the_same_and_nothing_of_spark(tmp_path: Path) -> None:
     home = tmp_path / "lake-demo"
-    told = demo(tmp_path / "lake")
+    settings = json.dumps({"spark.driver.extraJavaOptions": LIGHT})
+    done = billing_lake("demo", "--rows", "300", home=tmp_path / "lake", **{SETTINGS: settings})
+    assert done.stderr == ""
+    told = done.stdout
+    assert len(re.findall(r"300 = 300 rows +✓ (?:all|\d+ of) \d+ passed", told)) == 9
+    assert "[WARN] cost_and_usage 2025-02: check restatement_size warns" in told
     assert f"{DEPLOYMENT_SETTING}=local_spark {HOME_SETTING}={home} make dev" in told
     assert "Starting Spark on local[*]" in (home / "demo.log").read_text()
 
 
 def test_the_master_may_be_a_cluster_that_sees_the_lakes_folder(tmp_path: Path) -> None:
+    delivery = write_delivery(tmp_path / "bucket", "2025-03", SPEC)
     with spark_cluster(tmp_path) as master:
         settings = {
             f"spark.{role}.{name}": value
@@ -142,6 +148,10 @@ def test_the_master_may_be_a_cluster_that_sees_the_lakes_folder(tmp_path: Path) 
             for name, value in (("memory", "600m"), ("extraJavaOptions", LIGHT))
         }
         environment = {MASTER: master, SETTINGS: json.dumps(settings)}
-        demo(tmp_path / "lake", SPARK_LOCAL_IP="127.0.0.1", **environment)
-        assert f"Starting Spark on {master}" in (tmp_path / "lake-demo" / "demo.log").read_text()
+        environment["SPARK_LOCAL_IP"] = "127.0.0.1"
+        load = ("load", "bucket", "--yes", "--json")
+        done = billing_lake(*load, home=tmp_path / "lake", cwd=tmp_path, **environment)
         assert "Launching executor" in (tmp_path / "master.log").read_text()
+    (told,) = json.loads(done.stdout)
+    proved = {"rows": delivery.rows, "equal": True}
+    assert told["tables"] == dict.fromkeys(("hive", "iceberg", "s3_table"), proved)

@@ -48,6 +48,14 @@ def build_crawler_table(export: Export) -> dg.AssetsDefinition:
     return crawler_table
 
 
+def _version(crawl: Crawl, format_: Format) -> str | None:
+    """Return which version of the format's specification the report follows, in words; None where there are no versions."""
+    if format_.version_of is None:
+        return None
+    columns = [one.name for one in crawl.source.columns]
+    return crawl.delivery.format_version or format_.version_of(columns) or "not told"
+
+
 def _metadata(crawl: Crawl, format_: Format) -> dict[str, object]:
     profile = crawl.profile
     return present(
@@ -59,6 +67,7 @@ def _metadata(crawl: Crawl, format_: Format) -> dict[str, object]:
             **usage(profile),
         },
         delivery_version=crawl.delivery.version,
+        format_version=_version(crawl, format_),
         files=len(crawl.delivery.files),
         bytes=crawl.delivery.size,
         rows_by_file=markdown.table(

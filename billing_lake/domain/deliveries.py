@@ -59,6 +59,7 @@ class Delivery:
         ignored: Keys beside the delivery that belong to nothing (side files, stale chunks), for the curious.
         format: Name of the export's format.
         bucket: Bucket that it was written to, as the manifest says; where it lies may be a copy. Empty where nothing says.
+        format_version: Version of the format's specification that the manifest states; empty where it states none.
         mixed: Keys of those of its files that hold rows of other billing periods too; of them its own rows alone are read.
     """
 
@@ -72,6 +73,7 @@ class Delivery:
     ignored: tuple[str, ...] = ()
     format: str = FIRST_FORMAT
     bucket: str = ""
+    format_version: str = ""
     mixed: tuple[str, ...] = ()
 
     @property

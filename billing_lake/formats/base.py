@@ -62,6 +62,8 @@ class Format:
         chosen_by_sql: Whether an export's owner chooses its columns by SQL, and may give them other names.
         core: Returns the SQL of each of `CORE_COLUMNS` that a table with the given columns has values for.
         charges: What the kinds of charge mean.
+        version_of: Returns the version of its specification that a report with the given columns follows, empty where they do not
+            tell; None where there are no versions.
         is_tag: Says whether a column holds a tag of the user's own, as text.
         tag_maps: Maps that hold tags, and which of their keys are tags of the user's own. Of several maps the first one counts that
             a report has: the others repeat it.
@@ -93,6 +95,7 @@ class Format:
     core: Callable[[Collection[str]], Mapping[str, str]]
     chosen_by_sql: bool = False
     charges: Charges = field(default_factory=Charges)
+    version_of: Callable[[Collection[str]], str] | None = None
     is_tag: Callable[[str], bool] = lambda _: False
     tag_maps: Mapping[str, TagKeys] = field(default_factory=dict)
     may_be_empty: bool = False

@@ -6,7 +6,7 @@ service, which is the same in all of AWS's formats, and the format's own kind of
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 
 from billing_lake.domain.types import DECIMAL, STRING, TIMESTAMP, Type
 
@@ -34,8 +34,3 @@ CORE_COLUMNS: Mapping[str, Type] = {
     "listcost": DECIMAL,
 }
 """Name to type, in the order in which they stand."""
-
-
-def same_names(columns: Collection[str]) -> dict[str, str]:
-    """Return the core columns that a table with ``columns`` has under their own names."""
-    return {name: name for name in CORE_COLUMNS if name in columns}

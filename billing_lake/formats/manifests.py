@@ -29,6 +29,7 @@ class Manifest:
         bucket: Bucket that the delivery lies in.
         keys: Report files, as plain keys.
         columns: Header cells that it promises; empty where it states none.
+        format_version: Version of the format's specification that it states; empty where it states none.
     """
 
     version: str
@@ -36,6 +37,7 @@ class Manifest:
     bucket: str
     keys: tuple[str, ...]
     columns: tuple[str, ...] = ()
+    format_version: str = ""
 
 
 def require_manifest_size(size: int, key: str) -> None:

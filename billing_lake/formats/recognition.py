@@ -6,11 +6,15 @@ damage an export.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 from billing_lake.domain.errors import ReportFileError
 from billing_lake.formats.base import Format, Kind
 from billing_lake.formats.registry import FORMATS
+
+_DAYS = re.compile(r"\d{8}-\d{8}")
+"""Name of a folder of some days, as Microsoft's exports have one for each month."""
 
 _UNKNOWN_TREE = Kind(
     "an export whose layout is not known",
@@ -68,4 +72,6 @@ def several_deliveries(keys: Iterable[str]) -> tuple[str, ...]:
 
 
 def _is_of_a_period(folder: str) -> bool:
-    return any(one.period_of_folder(folder) is not None for one in FORMATS.values())
+    return _DAYS.fullmatch(folder) is not None or any(
+        one.period_of_folder(folder) is not None for one in FORMATS.values()
+    )

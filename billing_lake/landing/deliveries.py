@@ -326,6 +326,7 @@ def _from_manifest(
         files=tuple(files[one] for one in manifest.keys),
         manifest=pinned,
         columns=manifest.columns,
+        format_version=manifest.format_version,
         bucket=manifest.bucket,
         ignored=_beside(key, manifest.keys, files),
         format=export.format.name,

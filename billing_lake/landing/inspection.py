@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import BinaryIO
 
@@ -29,6 +29,8 @@ from billing_lake.landing.report_headers import header_of
 
 _NO_REPORT = Kind("no report file", "")
 _UNNAMED = "bill"
+_DATES = re.compile(r"(?<=[^/])(?:/\d+|/\d{8}-\d{8}(?:/[^/]+)?)+$")
+"""Folders of a day or a month at the end of a path: `/2025/03/01` as Oracle has them, `/20250301-20250331/<run>` as Microsoft has."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,16 +40,30 @@ class FoundExport:
     Attributes:
         location: Where it is and how it is read; its name is made of the report's.
         findings: Its deliveries, and what stands in the way of others.
+        header: Header cells of one of its files, where no manifest states them.
     """
 
     location: ExportLocation
     findings: Findings
+    header: tuple[str, ...] = ()
 
     @property
     def _places(self) -> tuple[str, ...]:
         """Billing periods of which something is there, and keys of files that cannot be used."""
         findings = self.findings
         return (*findings.deliveries, *findings.waiting, *findings.broken)
+
+    @property
+    def format_version(self) -> str | None:
+        """Version of the format's specification, empty where nothing tells it; None where the format has no versions."""
+        format_ = self.location.format
+        if format_.version_of is None:
+            return None
+        deliveries = self.findings.deliveries
+        newest = deliveries[max(deliveries)] if deliveries else None
+        cells = newest.columns if newest is not None and newest.columns else self.header
+        stated = "" if newest is None else newest.format_version
+        return stated or format_.version_of([format_.name_of(cell) for cell in cells])
 
     @property
     def settings(self) -> dict[str, str]:
@@ -253,9 +269,10 @@ def _loose(
     Where other report files lie in the same folder, the names tell which are the export's.
     """
     formats: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
+    headers: dict[tuple[str, str], tuple[str, ...]] = {}
     for (folder, pattern), keys in _alike(files, unused).items():
         try:
-            format_ = _format_of(listed, keys[0])
+            format_, headers[folder, pattern] = _format_of(listed, keys[0])
             _loose_location(folder, pattern, format_)
         except BillingLakeError as error:
             unused.add(error.what, error.how, *keys)
@@ -266,7 +283,11 @@ def _loose(
         for name, own in patterns.items():
             for pattern in own if len(patterns) > 1 else own and [""]:
                 where = _loose_location(folder, pattern, FORMATS[name])
-                yield FoundExport(location=where, findings=find_deliveries(listed, where))
+                yield FoundExport(
+                    location=where,
+                    findings=find_deliveries(listed, where),
+                    header=headers[folder, pattern or own[0]],
+                )
 
 
 def _loose_location(folder: str, pattern: str, format_: Format) -> ExportLocation:
@@ -282,10 +303,12 @@ def _loose_location(folder: str, pattern: str, format_: Format) -> ExportLocatio
 def _alike(files: Sequence[StoredObject], unused: _Unused) -> dict[tuple[str, str], list[str]]:
     """Return report files by their folder and by a pattern of their names, in which numbers may be any."""
     alike: dict[tuple[str, str], list[str]] = defaultdict(list)
+    reports = (plain(file.key) for file in files if is_report_file(file.key))
+    above = _without_dates({key.rpartition("/")[0] for key in reports})
     for file in files:
         folder, _, name = plain(file.key).rpartition("/")
         if is_report_file(file.key):
-            alike[folder, re.sub(r"\d+", "*", name)].append(file.key)
+            alike[above[folder], re.sub(r"\d+", "*", name)].append(file.key)
         elif not is_manifest(file.key):
             kinds = (one.unread_kind(file.key) for one in FORMATS.values())
             kind = next(filter(None, kinds), _NO_REPORT)
@@ -293,8 +316,19 @@ def _alike(files: Sequence[StoredObject], unused: _Unused) -> dict[tuple[str, st
     return alike
 
 
-def _format_of(listed: _Listed, key: str) -> Format:
-    """Return the format of the file ``key``, by its header.
+def _without_dates(folders: Collection[str]) -> dict[str, str]:
+    """Return for each folder the one that is an export's: above folders of single days or months, if nothing else is below it."""
+    above = {folder: _DATES.sub("", folder) for folder in folders}
+    below: dict[str, set[str]] = defaultdict(set)
+    for folder, top in above.items():
+        parts = folder.split("/")
+        for depth in range(1, len(parts) + 1):
+            below["/".join(parts[:depth])].add(top)
+    return {folder: top if below[top] == {top} else folder for folder, top in above.items()}
+
+
+def _format_of(listed: _Listed, key: str) -> tuple[Format, tuple[str, ...]]:
+    """Return the format of the file ``key``, and the header that tells it.
 
     Raises:
         ReportFileError: It has none that can be read, or that of no export.
@@ -304,7 +338,7 @@ def _format_of(listed: _Listed, key: str) -> Format:
         header = header_of(stream, key, packed)
     for one in FORMATS.values():
         if one.is_header(header):
-            return one
+            return one, header
     what = "Files with the header of no export that is read"
     raise BadHeaderError(what, file=key, remedy="Leave them as they are")
 

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 _MAGIC = b"PAR1"
 _ENTRY_PARTS = 2
+_NESTED = "Have the column left out, or written as JSON text (in BigQuery: TO_JSON_STRING)"
 
 
 def read_parquet_header(stream: BinaryIO, file: str) -> tuple[str, ...]:
@@ -49,8 +50,8 @@ def read_parquet_header(stream: BinaryIO, file: str) -> tuple[str, ...]:
         raise EmptyFileError("The file has no columns", file=file)
     for one in schema if len(schema) <= MAX_COLUMNS else ():
         if not _is_read(one.type):
-            what = f"The column is of the nested type {shown(one.type)}, which no export has"
-            raise BadHeaderError(what, file=file, column=one.name)
+            what = f"The column is of the nested type {shown(one.type)}, and what is read are plain columns and maps of text"
+            raise BadHeaderError(what, file=file, column=one.name, remedy=_NESTED)
     return tuple(schema.names)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from billing_lake.domain.errors import BrokenManifestError, ForeignKeyInManifestError
@@ -12,6 +13,7 @@ from billing_lake.formats.keys import plain
 from billing_lake.formats.manifests import Manifest, load_manifest, refuse_twice, version_of
 
 _SCHEME = "s3://"
+_VERSION = re.compile(r"\d{1,3}(\.\d{1,3}){1,2}(-[a-z]{1,20})?")
 _SET = "Let the export deliver text/csv in gzip, or Parquet, then have the period delivered again"
 
 
@@ -41,7 +43,14 @@ def parse_manifest(data: bytes, key: str, period: str, table: str) -> Manifest:
         bucket=bucket,
         keys=keys,
         columns=columns,
+        format_version=_format_version(value),
     )
+
+
+def _format_version(value: dict[str, Any]) -> str:
+    """Return the version of FOCUS that a manifest states; one that is no version tells nothing."""
+    stated = str(value.get("FocusVersion", ""))
+    return stated if _VERSION.fullmatch(stated) else ""
 
 
 def _files(value: dict[str, Any], key: str) -> tuple[str, tuple[str, ...]]:

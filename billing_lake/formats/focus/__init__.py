@@ -7,9 +7,8 @@ from functools import partial
 from billing_lake.domain.sources import QUOTED_EMPTY
 from billing_lake.formats import containers
 from billing_lake.formats.base import Format
-from billing_lake.formats.core_columns import same_names
 from billing_lake.formats.data_exports import files, layouts, tables
-from billing_lake.formats.focus import columns, descriptions, naming
+from billing_lake.formats.focus import columns, descriptions, naming, versions
 from billing_lake.formats.layouts import Loose
 
 _LAYOUT = partial(layouts.DataExportsLayout, table=tables.FOCUS)
@@ -36,7 +35,8 @@ FOCUS = Format(
     required=columns.REQUIRED,
     preview=columns.PREVIEW,
     headline_costs=columns.HEADLINE_COSTS,
-    core=same_names,
+    core=columns.core,
+    version_of=versions.version_of,
     chosen_by_sql=True,
     may_be_empty=True,
     mixes_periods=True,

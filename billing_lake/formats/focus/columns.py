@@ -8,9 +8,12 @@ has none.
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from billing_lake.domain.bill import Charges, TagKeys
 from billing_lake.domain.sources import Roles
 from billing_lake.domain.types import DECIMAL, STRING, TIMESTAMP, Map, Type
+from billing_lake.formats.core_columns import CORE_COLUMNS
 
 ROLES = Roles(
     period_start="billingperiodstart",
@@ -70,12 +73,21 @@ InvoiceIssuerName ListCost:n ListUnitPrice:n PricingCategory PricingCurrency Pri
 PricingCurrencyEffectiveCost:n PricingCurrencyListUnitPrice:n PricingQuantity:n PricingUnit ProviderName PublisherName RegionId
 RegionName ResourceId ResourceName ResourceType ServiceCategory ServiceName ServiceProviderName ServiceSubcategory SkuId SkuMeter
 SkuPriceDetails:m SkuPriceId SubAccountId SubAccountName SubAccountType Tags:m
+ChargeSubcategory InvoiceIssuer Provider Publisher Region UsageQuantity:n UsageUnit
 x_CostCategories:m x_Discounts:m x_Operation x_ServiceCode x_UsageType
 x_BilledCostInUsd:n x_BilledUnitPrice:n x_BillingExchangeRate:n x_ContractedCostInUsd:n x_EffectiveCostInUsd:n
 x_EffectiveUnitPrice:n x_ListCostInUsd:n x_PricingBlockSize:n
+oci_AttributedCost:n oci_AttributedUsage:n
 """
-"""The specification's columns, those that AWS adds and the numbers that Microsoft adds; `:t` is a moment, `:n` a number, `:m` a map, the
-others are text."""
+"""The specification's columns, those of its preview that Oracle's reports still have, those that AWS adds and the numbers that Microsoft
+and Oracle add; `:t` is a moment, `:n` a number, `:m` a map, the others are text."""
+
+_BEFORE = {
+    "consumedquantity": "usagequantity",
+    "invoiceissuername": "invoiceissuer",
+    "regionid": "region",
+}
+"""Core columns, and what the preview of 1.0 called them."""
 
 _TYPES: dict[str, Type] = {
     "": STRING,
@@ -89,6 +101,16 @@ KNOWN_COLUMNS: dict[str, Type] = {
     for name, _, kind in (one.partition(":") for one in _DICTIONARY.split())
 }
 """Column name to type, for every column whose spelling is fixed."""
+
+
+def core(columns: Collection[str]) -> dict[str, str]:
+    """Return the core columns that a table with ``columns`` has, each by its own name or by that of the preview."""
+    return {
+        name: own
+        for name in CORE_COLUMNS
+        for own in [name if name in columns else _BEFORE.get(name, name)]
+        if own in columns
+    }
 
 
 def type_of(name: str) -> Type:

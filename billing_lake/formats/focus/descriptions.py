@@ -21,6 +21,7 @@ _KNOWN = {
     "chargecategory": "Kind of charge: Usage, Purchase, Tax, Credit or Adjustment.",
     "chargeclass": "Correction where the row corrects a billing period that was invoiced before.",
     "chargedescription": "The charge in words.",
+    "chargesubcategory": "What kind of usage, adjustment or purchase it is; the preview of FOCUS 1.0.",
     "chargefrequency": "How often it is charged: One-Time, Recurring or Usage-Based.",
     "chargeperiodstart": "Start of what is charged for, included, UTC.",
     "chargeperiodend": "End of what is charged for, excluded, UTC.",
@@ -39,6 +40,7 @@ _KNOWN = {
     "effectivecost": "Cost after all discounts, with what was prepaid spread over its use.",
     "hostprovidername": "Provider whose infrastructure the service runs on.",
     "invoiceid": "Number of the invoice; empty until the billing period is invoiced.",
+    "invoiceissuer": "Company that issues the invoice; the preview of FOCUS 1.0.",
     "invoiceissuername": "Company that issues the invoice.",
     "listcost": "Cost by list prices: price times pricing quantity.",
     "listunitprice": "List price of a unit.",
@@ -49,8 +51,11 @@ _KNOWN = {
     "pricingcurrencylistunitprice": "List price of a unit, in the pricing currency.",
     "pricingquantity": "Amount by which the price is multiplied, in the unit of pricingunit.",
     "pricingunit": "Unit of the price.",
+    "provider": "Company that sells the service; the preview of FOCUS 1.0.",
     "providername": "Company that sells the service.",
+    "publisher": "Company that makes the service; the preview of FOCUS 1.0.",
     "publishername": "Company that makes the service.",
+    "region": "Region of the resource; the preview of FOCUS 1.0.",
     "regionid": "Region of the resource, such as eu-central-1.",
     "regionname": "Name of the region.",
     "resourceid": "Id of the resource.",
@@ -68,6 +73,8 @@ _KNOWN = {
     "subaccountname": "Name of the account that used it.",
     "subaccounttype": "What the provider calls that kind of account.",
     "tags": "Tags by key; AWS puts its cost categories here too, from FOCUS 1.2 on.",
+    "usagequantity": "Amount that was used, in the unit of usageunit; the preview of FOCUS 1.0.",
+    "usageunit": "Unit of the amount that was used; the preview of FOCUS 1.0.",
     "x_costcategories": "Cost categories that the organization's rules put the row into, by name; FOCUS 1.0 of AWS.",
     "x_discounts": "Discounts of the row by kind; each amount is exact text.",
     "x_operation": "Operation that was charged, such as RunInstances; AWS.",
@@ -78,5 +85,5 @@ _KNOWN = {
 
 def describe(name: str) -> str | None:
     """Return what the column ``name`` means; None where nothing is known of it."""
-    own = "Column that the provider adds to FOCUS." if name.startswith("x_") else None
+    own = "Column that the provider adds to FOCUS." if name.startswith(("x_", "oci_")) else None
     return _KNOWN.get(name, own)

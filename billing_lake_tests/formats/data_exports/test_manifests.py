@@ -107,3 +107,11 @@ def test_files_of_another_bucket_folder_or_period_are_refused(
 
 def test_a_selection_of_columns_that_tells_no_table_is_believed() -> None:
     assert parsed(columns=[{"name": "my_cost"}]).columns == ("my_cost",)
+
+
+@pytest.mark.parametrize(
+    ("stated", "version"), [("1.2", "1.2"), ("1.0-preview", "1.0-preview"), (1.2, "1.2"), ("x", "")]
+)
+def test_the_version_of_focus_is_believed_where_it_is_one(stated: object, version: str) -> None:
+    assert parsed(FocusVersion=stated).format_version == version
+    assert parsed().format_version == ""

@@ -81,3 +81,18 @@ def test_a_header_of_focus_is_told_from_others() -> None:
 def test_two_spellings_of_one_column_are_one() -> None:
     names = column_names(("Tags", "BilledCost", "billed_cost"), "f", FOCUS)
     assert names == ("tags", "billedcost", "billedcost")
+
+
+@pytest.mark.parametrize(
+    ("columns", "version"),
+    [
+        (("billedcost", "billingaccounttype", "subaccounttype"), ""),
+        (("billedcost", "x_usagetype"), "1.0"),
+        (("billedcost", "servicesubcategory", "skumeter"), "1.1"),
+        (("servicesubcategory", "invoiceid"), "1.2"),
+        (("invoiceid", "pricingcurrency", "hostprovidername"), "1.3"),
+    ],
+)
+def test_columns_tell_the_version_or_nothing_does(columns: tuple[str, ...], version: str) -> None:
+    assert FOCUS.version_of is not None
+    assert FOCUS.version_of(columns) == version

@@ -16,6 +16,7 @@ from billing_lake.components.demo_export import demo_defs
 from billing_lake.deployments import chosen_deployment
 from billing_lake.deployments.local import home_folder, is_demo
 from billing_lake.domain.errors import ConfigurationError, shown
+from billing_lake.landing.export_yaml import DEFS_SETTING
 from billing_lake.resources.run_history import keep_run_history_open
 
 # Dagster warns of what it calls itself: for every project with asset checks, and in every run of a Glue job.
@@ -24,9 +25,6 @@ for category, module in (
     (dg.PreviewWarning, r"dagster\._core\.pipes\.context"),
 ):
     warnings.filterwarnings("ignore", category=category, module=module)
-
-DEFS_SETTING = "BILLING_LAKE_DEFS"
-"""Environment variable with a folder of exports outside of the package; they then stand in place of the package's own."""
 
 _DEFS_MODULE = "billing_lake_exports"
 

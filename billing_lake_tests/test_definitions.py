@@ -15,7 +15,7 @@ import pytest
 import billing_lake
 from billing_lake.components.billing_export import BillingExport
 from billing_lake.components.broken_exports import ExportNotLoadedError
-from billing_lake.definitions import DEFS_SETTING, defs
+from billing_lake.definitions import defs
 from billing_lake.deployments import (
     _LAKES,
     DEPLOYMENT_SETTING,
@@ -26,6 +26,7 @@ from billing_lake.deployments import (
 )
 from billing_lake.deployments.local import DEMO_MARK, demo_home, home_folder
 from billing_lake.domain.errors import ConfigurationError
+from billing_lake.landing.export_yaml import DEFS_SETTING
 
 ROOT = Path(billing_lake.__file__).parent.parent
 EXPORT = "cost_and_usage"

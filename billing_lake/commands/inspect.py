@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -10,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from billing_lake.commands.terminal import console
+from billing_lake.commands.defs_folder import defs_folder
+from billing_lake.commands.terminal import console, typed_path
 from billing_lake.domain.errors import ConfigurationError, shown
 from billing_lake.landing.export_yaml import FILE, export_yaml
 
@@ -100,6 +102,7 @@ def _export_values(one: FoundExport) -> dict[str, Any]:
     return {
         "name": one.location.name,
         "format": one.location.format.name,
+        "format_version": one.format_version or None,
         "layout": one.location.layout,
         "prefix": one.location.prefix,
         "report": one.location.report,
@@ -123,11 +126,12 @@ def _export_values(one: FoundExport) -> dict[str, Any]:
 def _show(uri: str, found: Inspection) -> None:
     from rich.text import Text
 
-    out = console(sys.stdout)
+    out, folder = console(sys.stdout), defs_folder(os.environ)
     out.print(Text(f"{shown(uri, 400)}: {found.files:,} files, {_bytes(found.size)}"))
     show_found(out, found)
     for one in found.exports:
-        out.print(Text(f"\ndefs/{one.location.name}/{FILE}", style="bold"))
+        file = typed_path(folder / one.location.name / FILE)
+        out.print(Text(f"\n{file}", style="bold"))
         out.print(Text(export_yaml(one.settings).rstrip()), soft_wrap=True)
 
 
@@ -190,13 +194,19 @@ def _row(one: FoundExport) -> tuple[str, ...]:
             months = f"{months or 'none'}, {number} {word}"
     return (
         one.location.name,
-        one.location.format.name,
+        _format(one),
         one.location.layout,
         months,
         f"{sum(len(one.files) for one in deliveries.values()):,}",
         _bytes(sum(one.size for one in deliveries.values())),
         shown(one.location.rules.folder or "/", 80),
     )
+
+
+def _format(one: FoundExport) -> str:
+    version = one.format_version
+    name = one.location.format.name
+    return name if version is None else f"{name} {version or '(version not told)'}"
 
 
 def _bytes(size: int) -> str:

@@ -135,8 +135,9 @@ def _load(asked: _Asked, home: Path | None, out: Console) -> list[Result]:
         found = inspect(storage, prefix)
         _require_exports(asked.uri, found, storage)
     with out.status("Starting Dagster …"):
+        from billing_lake.commands.defs_folder import defs_folder
         from billing_lake.commands.loading import faults_of, tasks_of
-        from billing_lake.commands.own_exports import WantedExport, choose, defs_folder
+        from billing_lake.commands.own_exports import WantedExport, choose
         from billing_lake.deployments import open_lake
 
         lake = open_lake()
@@ -355,8 +356,8 @@ def _notes(
 
 
 def _next(out: Console, home: Path, folder: Path, exports: Sequence[OwnExport]) -> None:
-    from billing_lake.definitions import DEFS_SETTING
     from billing_lake.deployments import HOME_SETTING
+    from billing_lake.landing.export_yaml import DEFS_SETTING
     from billing_lake.landing.local import LANDING_SETTING
 
     at = f"{HOME_SETTING}={shlex.quote(typed_path(home))} "

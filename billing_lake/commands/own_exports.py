@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import tomli
 import yaml
 from pydantic import ValidationError
 
 from billing_lake.assets.export import Export
 from billing_lake.components import BillingExport
-from billing_lake.definitions import DEFS_SETTING
 from billing_lake.deployments import Lake
 from billing_lake.domain.deliveries import Delivery, StoredObject
 from billing_lake.domain.errors import BillingLakeError, ConfigurationError, shown
-from billing_lake.landing.export_yaml import COMPONENT, FILE, export_yaml
+from billing_lake.landing.export_yaml import COMPONENT, DEFS_SETTING, FILE, export_yaml
 from billing_lake.landing.inspection import FoundExport
 from billing_lake.tables.exports import TableOutput, refuse_two_formats
 
@@ -55,29 +53,6 @@ class OwnExport:
             what = f"The export's settings cannot be written: {error.strerror or error}"
             remedy = f"Make the folder writable, or set {DEFS_SETTING} to another one"
             raise ConfigurationError(what, file=str(self.file), remedy=remedy) from error
-
-
-def defs_folder(environment: Mapping[str, str]) -> Path:
-    """Return the folder of exports: the one that is set, that of the Dagster project around us, or `defs` in this folder."""
-    if chosen := environment.get(DEFS_SETTING):
-        return Path(chosen).expanduser().absolute()
-    here = Path.cwd()
-    found = (_of_project(folder) for folder in (here, *here.parents))
-    return next((folder for folder in found if folder is not None), here / "defs")
-
-
-def _of_project(folder: Path) -> Path | None:
-    """Return the folder of definitions of the Dagster project in ``folder``; None where there is no project."""
-    try:
-        with (folder / "pyproject.toml").open("rb") as file:
-            settings = tomli.load(file)
-        project = settings["tool"]["dg"]["project"]
-        module = str(project.get("defs_module") or f"{project['root_module']}.defs")
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return None
-    inner = Path(*module.split("."))
-    source = folder / "src"
-    return source / inner if (source / inner.parts[0]).is_dir() else folder / inner
 
 
 def own_exports(folder: Path) -> list[OwnExport]:

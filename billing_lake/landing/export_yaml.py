@@ -8,6 +8,9 @@ from typing import Any
 FILE = "defs.yaml"
 """Name of the file, in a folder of the export's own."""
 
+DEFS_SETTING = "BILLING_LAKE_DEFS"
+"""Environment variable with a folder of exports outside of the package; they then stand in place of the package's own."""
+
 COMPONENT = "billing_lake.components.BillingExport"
 """Type of the component that reads it."""
 

@@ -8,8 +8,9 @@ import pytest
 from click.testing import CliRunner
 
 from billing_lake.cli import main
-from billing_lake.definitions import DEFS_SETTING, defs
+from billing_lake.definitions import defs
 from billing_lake.deployments import HOME_SETTING
+from billing_lake.landing.export_yaml import DEFS_SETTING
 from billing_lake_tests.alerts.services import Webhook
 
 pytestmark = pytest.mark.filterwarnings("ignore:`parse_obj_as` is deprecated")

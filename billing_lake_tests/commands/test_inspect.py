@@ -17,7 +17,8 @@ def test_a_folder_is_shown_as_a_table_with_the_settings_that_load_it(
     deliver(tmp_path, "2025-01")
     deliver(tmp_path, "2025-02", assemblyId="")
     put(tmp_path / "notes.txt", b"hello")
-    result = run("inspect", str(tmp_path), env={"COLUMNS": "100"})
+    env = {"COLUMNS": "100", "BILLING_LAKE_DEFS": str(tmp_path / "mine")}
+    result = run("inspect", str(tmp_path), env=env)
     assert result.exit_code == 0
     lines = result.output.splitlines()
     assert (
@@ -31,7 +32,8 @@ def test_a_folder_is_shown_as_a_table_with_the_settings_that_load_it(
     ]
     assert "cur: 2025-02 is broken: The manifest has no assemblyId" in result.output
     assert "no report file: notes.txt" in result.output
-    settings = yaml.safe_load(result.output.partition("defs/cur/defs.yaml\n")[2])
+    heading = f"\n{tmp_path / 'mine' / 'cur' / 'defs.yaml'}\n"
+    settings = yaml.safe_load(result.output.partition(heading)[2])
     assert settings["type"] == "billing_lake.components.BillingExport"
     export = BillingExport(**settings["attributes"]).export
     assert (export.name, export.location.prefix, export.location.report, export.start) == (
@@ -50,6 +52,7 @@ def test_programs_get_json(run: Runner, tmp_path: Path) -> None:
     (delivery,) = export["deliveries"]
     assert (delivery["period"], delivery["version"], delivery["files"]) == ("2025-01", "v1", 2)
     assert export["buckets"] == ["acme"]
+    assert export["format_version"] is None
     assert yaml.safe_load(export["yaml"])["attributes"]["layout"] == "create-new"
     assert found["unused"][0]["keys"] == ["x.csv"]
 

@@ -15,7 +15,7 @@ import yaml
 from click.testing import CliRunner, Result
 
 from billing_lake.cli import main
-from billing_lake.commands.own_exports import defs_folder
+from billing_lake.commands.defs_folder import defs_folder
 from billing_lake.deployments import LocalLake, open_lake
 from billing_lake.deployments.local import DEMO_MARK
 from billing_lake.domain.sources import PeriodKey

@@ -14,6 +14,7 @@ import yaml
 from billing_lake import definitions as code_location
 from billing_lake.components import BillingExport
 from billing_lake.domain.errors import ConfigurationError
+from billing_lake.landing.export_yaml import DEFS_SETTING
 from billing_lake_tests.lakes import EXPORT, SampleLake
 
 # Dagster itself calls what pydantic deprecates.
@@ -176,7 +177,7 @@ def exports_folder(folder: Path, **exports: str) -> dg.Definitions:
         (folder / name).mkdir(parents=True)
         text = f"type: billing_lake.components.BillingExport\n\nattributes:\n{settings}"
         (folder / name / "defs.yaml").write_text(text)
-    module = code_location.exports_folder({code_location.DEFS_SETTING: str(folder)})
+    module = code_location.exports_folder({DEFS_SETTING: str(folder)})
     tree = dg.ComponentTree.from_module(module, folder.parent)
     return tree.build_defs(tree.defs_module_path)
 

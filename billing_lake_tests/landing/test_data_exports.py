@@ -191,3 +191,32 @@ def test_an_export_that_renamed_required_columns_is_read_once_its_settings_say_s
     source, _ = read_source(storage, resolve_delivery(storage, whole, "2025-03"), format_)
     assert source.columns == CUR2.columns(HEADER)
     assert "line_item_unblended_cost" in source.costs
+
+
+def test_chunks_may_have_their_columns_in_another_order_and_may_not_lack_a_promised_one(
+    root: Path, storage: LocalStorage
+) -> None:
+    first, second, _ = deliver(root)
+    put(second, csv_gz([row()[::-1]], HEADER[::-1]))
+    source, _ = read_source(storage, resolve_delivery(storage, BILL, "2025-03"))
+    assert [one.columns for one in source.files] == [HEADER, HEADER[::-1]]
+    assert {*source.columns} == {*CUR2.columns(HEADER)}
+    put(first, csv_gz([row()[:-1]], HEADER[:-1]))
+    with pytest.raises(ReportFileError, match="product") as caught:
+        read_source(storage, resolve_delivery(storage, BILL, "2025-03"))
+    assert first.name in str(caught.value)
+
+
+def test_an_export_whose_sql_left_out_a_column_that_is_needed_is_told_column_and_role(
+    root: Path, storage: LocalStorage
+) -> None:
+    left_out = "line_item_currency_code"
+    place = HEADER.index(left_out)
+    header = HEADER[:place] + HEADER[place + 1 :]
+    *files, _ = deliver(root, columns=[{"name": name, "type": "string"} for name in header])
+    for file in files:
+        put(file, csv_gz([row()[:place] + row()[place + 1 :]], header))
+    with pytest.raises(MissingColumnError, match=rf"{left_out} \(currency\)") as caught:
+        read_source(storage, resolve_delivery(storage, BILL, "2025-03"))
+    assert files[0].name in str(caught.value)
+    assert caught.value.how

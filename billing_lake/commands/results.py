@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 _CELL_CHARACTERS = 200
 _FOLDED_CHARACTERS = 24
+_WIDEST_CHARACTERS = 400
 _NUMBERS = (
     "DECIMAL", "DOUBLE", "FLOAT", "REAL", "HUGEINT", "BIGINT", "INTEGER", "SMALLINT", "TINYINT"
 )  # fmt: skip
@@ -65,7 +66,7 @@ def write_json(result: Result, out: TextIO) -> None:
 
 
 def print_table(result: Result, out: Console, limit: int, *, cents: bool = False) -> None:
-    """Print the first ``limit`` rows, all for 0, as a table, or row by row where they are too wide for the terminal.
+    """Print the first ``limit`` rows, all for 0, as a table, or row by row where they are too wide for the terminal or a line of a pipe.
 
     Where ``cents``, decimals are rounded to two places.
     """
@@ -76,12 +77,13 @@ def print_table(result: Result, out: Console, limit: int, *, cents: bool = False
         rows = [tuple(map(_in_cents, row)) for row in rows]
     table = rows_table(result.columns, result.types, rows)
     folded = rows_table(result.columns, result.types, rows, fold_at=_FOLDED_CHARACTERS)
+    needed = _needed(table, out)
     if not out.is_terminal:
-        out.width = max(out.width, _needed(table, out))
+        # What reads a pipe takes lines of any length; nobody reads lines of thousands of characters.
+        out.width = max(out.width, _WIDEST_CHARACTERS)
+    if needed <= out.width:
         out.print(table)
-    elif _needed(table, out) <= out.width:
-        out.print(table)
-    elif _needed(folded, out) <= out.width:
+    elif out.is_terminal and _needed(folded, out) <= out.width:
         out.print(folded)
     else:
         for one in _records(result, rows):

@@ -105,6 +105,16 @@ def test_a_table_on_the_terminal_shows_some_rows_and_says_that_there_are_more(ru
     )
 
 
+def test_rows_that_are_too_wide_for_a_line_are_written_column_by_column(run: Runner) -> None:
+    result = run("query", f"SELECT * FROM {TABLE} ORDER BY {UNBLENDED} DESC", "--limit", "2")
+    lines = result.stdout.splitlines()
+    assert max(map(len, lines)) <= 400
+    named = [line.split() for line in lines if line.startswith(UNBLENDED)]
+    assert named == [[UNBLENDED, "96"], [UNBLENDED, "60"]]
+    assert [line.strip() for line in lines if line.startswith("row ")] == ["row 1", "row 2"]
+    assert "the first 2 rows" in result.stdout
+
+
 def test_text_from_a_report_cannot_move_the_cursor(run: Runner) -> None:
     sql = (
         f"SELECT line_item_line_item_description FROM {TABLE} WHERE line_item_currency_code = 'EUR'"

@@ -130,6 +130,12 @@ class Project:
             fault=fault,
         )
 
+    def materialize(self, key: dg.AssetKey) -> None:
+        """Make an asset that has no billing periods, and run its checks."""
+        job = self._definitions.resolve_implicit_global_asset_job_def()
+        with self.instance() as instance:
+            job.execute_in_process(instance=instance, asset_selection=[key], tags=_TAGS)
+
 
 def _fault(checks: Iterable[dg.AssetCheckEvaluation], events: Iterable[dg.DagsterEvent]) -> Fault:
     """Return why a run failed: what the check that held it back says, or else the step that failed first."""

@@ -17,6 +17,7 @@ import dagster as dg
 import pytest
 from click.testing import Result
 
+from billing_lake.assets.all_costs import ALL_COSTS_KEY
 from billing_lake.commands.demo import chapters
 from billing_lake.commands.results import as_text
 from billing_lake.components.demo_export import demo_alerts, demo_export
@@ -212,9 +213,12 @@ def test_every_table_holds_the_latest_delivery_of_each_month(demo: Demo) -> None
 def test_the_instance_that_make_dev_opens_has_the_runs_partitions_and_checks(demo: Demo) -> None:
     with dg.DagsterInstance.from_config(str(demo.home / "dagster")) as instance:
         # The user interface asks for runs by this tag.
-        runs = instance.get_runs(
-            dg.RunsFilter(tags={".dagster/repository": "__repository__@billing_lake"})
-        )
+        ours = dg.RunsFilter(tags={".dagster/repository": "__repository__@billing_lake"})
+        runs = list(instance.get_runs(ours))
+        view = runs.pop(0)
+        assert view.status is dg.DagsterRunStatus.SUCCESS
+        assert instance.get_latest_materialization_event(ALL_COSTS_KEY) is not None
+        assert runs.pop(4).job_name == view.job_name, "one for each time that the demo was run"
         assert len(runs) == 8
         assert {run.tags["dagster/code_location"] for run in runs} == {"billing_lake"}
         assert [run.tags["billing_lake/delivery_version"] for run in reversed(runs)] == [

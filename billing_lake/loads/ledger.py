@@ -297,9 +297,9 @@ class Ledger:
             table = self.lake.table(self.export, output)
             catalog = self.lake.iceberg if output == "iceberg" else self.lake.s3_tables
             opened = catalog.open(table.name)
-            name = closed_tag(
-                row.billing_period, row.export_name if is_shared(opened, row.export_name) else ""
-            )
+            is_own = table.name == f"{self.export.namespace}.{row.export_name}"
+            shared = not is_own or is_shared(opened, row.export_name)
+            name = closed_tag(row.billing_period, row.export_name if shared else "")
             if tag(opened, name, int(place)):
                 self.log(f"{row.billing_period} is closed: {table.asset} has the tag {name}")
 

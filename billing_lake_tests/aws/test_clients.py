@@ -6,7 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from billing_lake.aws.clients import AwsClients
+from billing_lake.aws.clients import AwsClients, clients_for
+from billing_lake_tests.servers.aws import Aws
 
 
 @pytest.fixture(autouse=True)
@@ -67,3 +68,15 @@ def test_no_secret_is_shown() -> None:
     assert repr(clients) == "AwsClients(region='eu-central-1')"
     assert "secret" not in shown
     assert "AKIA" not in shown
+
+
+def test_a_bucket_is_asked_for_in_its_own_region(
+    aws: Aws, aws_environment: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", aws.glue_url)
+    bucket = f"elsewhere-{aws.new_bucket()}"
+    AwsClients("eu-central-1").client("s3").create_bucket(
+        Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": "eu-central-1"}
+    )
+    assert clients_for(bucket).region == "eu-central-1"
+    assert clients_for("no-such-bucket-here").region == "us-east-1"

@@ -338,6 +338,16 @@ def test_a_faulty_defs_yaml_is_named_and_nothing_is_loaded(world: World) -> None
     assert not (world.folder / "lake" / "catalog").exists()
 
 
+def test_a_table_of_another_format_is_refused_before_anything_is_written(world: World) -> None:
+    deliver(world.exports, "2025-01")
+    settings = "{name: mine, format: cur2, layout: loose, prefix: x, table: cur}"
+    text = f"type: billing_lake.components.BillingExport\nattributes: {settings}\n"
+    put(world.folder / "defs" / "mine" / "defs.yaml", text.encode())
+    assert_refused(world.load("--yes"), "go into the same table, billing.cur: cur (legacy_cur)")
+    assert not (world.folder / "lake" / "catalog").exists()
+    assert not world.settings.exists()
+
+
 def test_the_settings_go_into_the_project_around_the_folder(world: World) -> None:
     assert defs_folder({}) == world.folder / "defs"
     put(

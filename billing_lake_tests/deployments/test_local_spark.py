@@ -129,8 +129,8 @@ def billing_lake(
 
 def test_the_demo_tells_the_same_and_nothing_of_spark(tmp_path: Path) -> None:
     home = tmp_path / "lake-demo"
-    settings = json.dumps({"spark.driver.extraJavaOptions": LIGHT})
-    done = billing_lake("demo", "--rows", "300", home=tmp_path / "lake", **{SETTINGS: settings})
+    settings: dict[str, Any] = {SETTINGS: json.dumps({"spark.driver.extraJavaOptions": LIGHT})}
+    done = billing_lake("demo", "--rows", "300", home=tmp_path / "lake", **settings)
     assert done.stderr == ""
     told = done.stdout
     assert len(re.findall(r"300 = 300 rows +✓ (?:all|\d+ of) \d+ passed", told)) == 9

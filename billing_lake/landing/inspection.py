@@ -29,8 +29,9 @@ from billing_lake.landing.report_headers import header_of
 
 _NO_REPORT = Kind("no report file", "")
 _UNNAMED = "bill"
-_DATES = re.compile(r"(?<=[^/])(?:/\d+|/\d{8}-\d{8}(?:/[^/]+)?)+$")
-"""Folders of a day or a month at the end of a path: `/2025/03/01` as Oracle has them, `/20250301-20250331/<run>` as Microsoft has."""
+_DATES = re.compile(r"(?<=[^/])(?:/\d+|/(?:\w+=[\d-]+|\d{8}-\d{8})(?:/(?!\w+=)[^/]+)?)+$")
+"""Folders of a day or a month at the end of a path: `/2025/03/01` as Oracle has them, `/20250301-20250331/<run>` as Microsoft has, and
+partitions such as `/billing_period=2025-03` or `/year=2025/month=3`."""
 
 
 @dataclass(frozen=True, kw_only=True)

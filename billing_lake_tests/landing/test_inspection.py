@@ -79,6 +79,32 @@ def test_loose_files_are_found_however_they_are_packed(
     assert found.unused == ()
 
 
+@pytest.mark.parametrize(
+    ("first", "second", "folder"),
+    [
+        ("mails/2025/02/28", "mails/2025/03/01", "mails"),
+        ("mails/20250201-20250228/run", "mails/20250301-20250331/run", "mails"),
+        ("mails/data/BILLING_PERIOD=2025-02", "mails/data/BILLING_PERIOD=2025-03/x", "mails/data"),
+        ("mails/year=2025/month=2", "mails/year=2025/month=3", "mails"),
+        ("mails/a", "mails/b", None),
+        ("2025-02", "2025-03", None),
+    ],
+)
+def test_folders_of_days_and_months_are_one_export_and_others_are_not(
+    tmp_path: Path, first: str, second: str, folder: str | None
+) -> None:
+    put(tmp_path / first / "bill.csv.gz", csv_gz([row("2025-02")]))
+    put(tmp_path / second / "bill.csv.gz", csv_gz([row("2025-03")]))
+    found = {
+        one.location.prefix: sorted(one.findings.deliveries) for one in looked(tmp_path).exports
+    }
+    apart = {first: ["2025-02"], second: ["2025-03"]}
+    assert found == (apart if folder is None else {folder: ["2025-02", "2025-03"]})
+    put(tmp_path / "mails" / "phones" / "bill.csv.gz", csv_gz([row("2025-02", "another")]))
+    beside = {one.location.prefix for one in looked(tmp_path).exports}
+    assert beside == {"mails/phones", *(apart if folder in (None, "mails") else [folder])}
+
+
 def test_several_formats_below_one_folder_are_told_apart_and_none_is_mixed(tmp_path: Path) -> None:
     deliver(tmp_path)
     data_exports.deliver(tmp_path)

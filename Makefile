@@ -12,7 +12,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test dev check format bench glue-package requirements clean infra-synth infra-check infra-emulated infra-image infra-requirements
+.PHONY: help demo test torture dev check format bench glue-package requirements clean infra-synth infra-check infra-emulated infra-image infra-requirements
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -42,6 +42,9 @@ dev: $(SET) ## Open the Dagster UI on the lake's own instance (PORT=3000)
 
 test: $(DEV) $(if $(findstring --without-infra,$(ARGS)),,$(INFRA)) ## Run the tests (ARGS="-k name" passes anything to pytest, ARGS=--without-infra leaves out those of infra/)
 	@$(BIN)/python -m pytest $(ARGS)
+
+torture: $(DEV) ## Kill, disturb and race loads, rebuilds, maintenance and relocations for MINUTES (15); 1 if anything was wrong
+	@$(BIN)/python -W ignore -m billing_lake_tests.torture --minutes $(or $(MINUTES),15) $(ARGS)
 
 check: $(DEV) ## Check format, lint, types and who imports whom
 	$(BIN)/ruff format --check .

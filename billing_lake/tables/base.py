@@ -114,7 +114,7 @@ class KeptHistory:
         loads: The last so many loads of each billing period, however old.
     """
 
-    days: int
+    days: float
     loads: int
 
 

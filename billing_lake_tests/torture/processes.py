@@ -1,0 +1,133 @@
+"""A process that changes a lake in children of its own, each of which may be killed or have a write refused.
+
+Children are forked, so that imports are paid once; nothing of the lake is open before.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import subprocess
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from billing_lake_tests.torture.writes import Fault, Writes
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+
+@dataclass(frozen=True, kw_only=True)
+class Told:
+    """How a change of a lake ended.
+
+    Attributes:
+        status: 0, or the signal that ended the process, below 0.
+        kills: Writes at which it could have been killed.
+        errors: Writes that could have failed.
+        seconds: How long it took.
+        failed: The write that was refused.
+        said: Messages of what failed.
+    """
+
+    status: int
+    kills: int = 0
+    errors: int = 0
+    seconds: float = 0
+    failed: str = ""
+    said: list[str] = field(default_factory=list)
+
+
+class Changes:
+    """Runs a change of the lake in ``home`` again and again.
+
+    Args:
+        name: Names the change in `billing_lake_tests.torture.changes.ACTIONS`.
+        home: The folder.
+        settings: Settings of the export.
+    """
+
+    def __init__(self, name: str, home: Path, settings: dict[str, Any]) -> None:
+        self._command = [sys.executable, "-W", "ignore", "-m", __name__]
+        self._command += [name, str(home), json.dumps(settings)]
+
+    def __enter__(self) -> Self:
+        self._process = subprocess.Popen(
+            self._command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.communicate()
+        assert self._process.returncode == 0
+
+    def run(self, fault: Fault = Fault()) -> Told:  # noqa: B008 -- it never changes
+        """Run the change once, and say how it ended."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(json.dumps([fault.kind, fault.at]) + "\n")
+        self._process.stdin.flush()
+        return Told(**json.loads(self._process.stdout.readline()))
+
+
+def main() -> None:
+    """Run the change in a child for each fault that is asked for, and print how each child ended."""
+    from billing_lake_tests.torture.changes import ACTIONS
+
+    name, home, settings = sys.argv[1], Path(sys.argv[2]), json.loads(sys.argv[3])
+    for module in ("polars", "pyiceberg.catalog.sql", "pyiceberg.io.pyarrow", "pyarrow.parquet"):
+        __import__(module)
+    action = ACTIONS[name](home, settings)
+    modules: list[str] = []
+    for line in sys.stdin:
+        # What one child had to import, the next ones find.
+        for module in modules:
+            with suppress(Exception):
+                importlib.import_module(module)
+        read, write = os.pipe()
+        began = time.monotonic()
+        child = os.fork()
+        if not child:
+            os.close(read)
+            told = _told(action, Writes(home, Fault(*json.loads(line))))
+            with os.fdopen(write, "w") as stream:
+                json.dump(told, stream)
+            os._exit(0)
+        os.close(write)
+        with os.fdopen(read) as stream:
+            text = stream.read()
+        _, status = os.waitpid(child, 0)
+        told = json.loads(text) if text else {}
+        modules = told.pop("modules", [])
+        ended = {"status": os.waitstatus_to_exitcode(status), "seconds": time.monotonic() - began}
+        print(json.dumps({**told, **ended}), flush=True)
+
+
+def _told(action: Callable[[], list[str]], writes: Writes) -> dict[str, Any]:
+    before = set(sys.modules)
+    try:
+        said = action()
+    except Exception:  # noqa: BLE001 -- told to the test
+        said = [traceback.format_exc()]
+    return {
+        "kills": writes.kills,
+        "errors": writes.errors,
+        "failed": writes.failed,
+        "said": said,
+        "modules": sorted(set(sys.modules) - before),
+    }
+
+
+if __name__ == "__main__":
+    main()

@@ -28,7 +28,7 @@ def build_maintenance_job(export: Export, history: KeptHistory) -> dg.JobDefinit
         """Run config of the job."""
 
         keep_days: int = Field(
-            default=history.days,
+            default=int(history.days),
             ge=1,
             description="Days for which a state of a table can be read again after it was replaced.",
         )

@@ -19,8 +19,7 @@ from billing_lake_tests.torture.changes import Change, Load, Maintenance, Rebuil
 from billing_lake_tests.torture.disturbed import Figures, disturb, every_fault, every_kill
 
 CHANGES: dict[str, type[Change]] = {
-    one.name: one  # type: ignore[misc]
-    for one in (Load, Rebuild, Maintenance, Relocation)
+    one.name: one for one in (Load, Rebuild, Maintenance, Relocation)
 }
 SHARES = {
     "race": 16,

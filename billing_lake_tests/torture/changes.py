@@ -254,7 +254,7 @@ class Rebuild(Change):
     def found(self) -> dict[str, list[int]]:
         """Rows of both periods in each table, for who asks the catalog, and for who reads the Hive table's folder."""
         lake = self.lake.lake
-        rows = {
+        rows: dict[str, list[int]] = {
             output: [
                 count(lake.catalog(output).files(TABLE, PeriodKey(EXPORT, period)))
                 for period in PERIODS

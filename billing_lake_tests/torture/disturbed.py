@@ -142,11 +142,11 @@ def _judge(change: Change, fault: Fault, told: Told, figures: Figures) -> None:
     wrong = change.look()
     if fault.kind in {"kill", "clock"}:
         figures.kills += told.status in _KILLED
-        ended = (0, *_KILLED)
+        ended = {0, *_KILLED}
     else:
         figures.faults += 1
         figures.refused += bool(told.said)
-        ended = (0,)
+        ended = {0}
         # On a disk that takes nothing, Dagster's own files fail first.
         named = (*_NAMED, NO_STEP) if fault.kind == "size" else _NAMED
         wrong += [f"no error of ours: {one}" for one in told.said if not one.startswith(named)]

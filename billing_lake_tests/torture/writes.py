@@ -126,4 +126,4 @@ def _watch_sqlite(writes: Writes) -> None:
         connection.set_trace_callback(state)
         return connection
 
-    sqlite3.connect = sqlite3.dbapi2.connect = connecting  # type: ignore[assignment,misc]
+    sqlite3.connect = sqlite3.dbapi2.connect = connecting  # type: ignore[assignment]

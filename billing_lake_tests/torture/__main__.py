@@ -35,7 +35,7 @@ SHARES = {
 """Parts of the time that each part gets."""
 
 _WHOLE_EVERY = 5
-_SHOWN = 40
+_SHOWN = 20
 
 
 def main() -> None:
@@ -86,13 +86,12 @@ def run_all(options: argparse.Namespace) -> int:
             found = _in_a_process(
                 part, seconds * SHARES[part] / whole, options.seed, Path(folder, part)
             )
-            print(f"{part + ':':<24}{_line(found)}", flush=True)
+            wrong = "".join(f"\nWRONG {one}" for one in found.wrong[:_SHOWN])
+            print(f"{part + ':':<24}{_line(found)}{wrong}", flush=True)
             total.add(found)
 
         list(threads.map(run, parts))
     print(f"{'all:':<24}{_line(total)}")
-    for one in total.wrong[:_SHOWN]:
-        print(f"WRONG {one}")
     tried = total.looks and total.kills + total.faults + total.races
     return 0 if tried and not total.wrong else 1
 

@@ -31,6 +31,9 @@ WORKER_DPUS = {
 }
 """Data processing units (DPUs) of a worker of each type that runs Spark; they are what Glue bills."""
 
+PIPES_FOLDER = "billing-lake-pipes"
+"""Folder of the Pipes bucket in which everything between Dagster and Glue travels; a lifecycle rule may clear it after a week."""
+
 _BUCKET = r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]"
 _FOLDER = rf"s3://{_BUCKET}(?:/(?!\.)[A-Za-z0-9!_.*'()=-]+)*/?"
 _BUCKET_FORM = "a bucket's name, without s3://"

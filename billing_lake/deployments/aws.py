@@ -124,6 +124,14 @@ class AwsLake(Lake):
         """URI of the folder of files that belong to no table yet: `<warehouse>/staging`."""
         return f"{self.settings.warehouse}/staging"
 
+    @property
+    def scratch(self) -> tuple[str, ...]:
+        """See `Lake.scratch`: the messages of Glue runs are in the Pipes bucket."""
+        from billing_lake.aws.settings import PIPES_FOLDER
+
+        bucket = self.settings.pipes_bucket
+        return (self.staging, *([f"s3://{bucket}/{PIPES_FOLDER}"] if bucket else []))
+
     @cached_property
     def reader(self) -> Reader:
         """What reads tables back: Polars in this process, straight from S3."""

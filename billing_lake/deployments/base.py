@@ -66,6 +66,11 @@ class Lake(Protocol):
         """URI of a folder for files that belong to no table yet; whoever makes some removes them."""
 
     @property
+    def scratch(self) -> tuple[str, ...]:
+        """URIs of folders in which each run at work has a folder of its own, `staging` among them."""
+        return (self.staging,)
+
+    @property
     def reader(self) -> Reader:
         """What reads tables back: in this process, whatever the engine."""
 

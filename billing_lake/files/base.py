@@ -28,11 +28,13 @@ class FileInfo:
         uri: Where.
         size: Bytes.
         modified: When it was last written or linked to, in UTC.
+        names: On a file system with hard links, what identifies the file whatever it is called, and how many names it has.
     """
 
     uri: str
     size: int
     modified: datetime
+    names: tuple[tuple[int, int], int] | None = None
 
 
 class Files(Protocol):

@@ -128,7 +128,10 @@ def changed_at(path: Path) -> datetime:
     Raises:
         FileNotFoundError: It is gone.
     """
-    found = path.stat()
+    return _changed(path.stat())
+
+
+def _changed(found: os.stat_result) -> datetime:
     return datetime.fromtimestamp(max(found.st_mtime, found.st_ctime), timezone.utc)
 
 
@@ -190,9 +193,15 @@ def _listed(folder: Path) -> Iterator[FileInfo]:
         if path.name.startswith("."):
             continue
         try:
-            yield FileInfo(uri=str(path), size=path.stat().st_size, modified=changed_at(path))
+            found = path.stat()
         except FileNotFoundError:
             continue  # it vanished since the folder was listed
+        yield FileInfo(
+            uri=str(path),
+            size=found.st_size,
+            modified=_changed(found),
+            names=((found.st_dev, found.st_ino), found.st_nlink),
+        )
 
 
 def _path(uri: str) -> Path:

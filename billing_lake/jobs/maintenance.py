@@ -41,12 +41,15 @@ def build_maintenance_job(export: Export, history: KeptHistory) -> dg.JobDefinit
             default=1, ge=1, description="Younger files may belong to a load at work and stay."
         )
         dry_run: bool = Field(
-            default=False, description="Only list what would be removed; nothing is changed."
+            default=False,
+            description="Only list what would go or be compacted, and the space that comes back; nothing is changed.",
         )
 
     @dg.op(
         name=f"{export.name}_clean_up",
-        description="Remove old history of the tables, and files that no table refers to and no load can be at work on.",
+        description=(
+            "Compact small files, remove old history of the tables, and files that no table refers to and no load can be at work on."
+        ),
     )
     def clean_up(
         context: dg.OpExecutionContext,
@@ -59,12 +62,15 @@ def build_maintenance_job(export: Export, history: KeptHistory) -> dg.JobDefinit
             dry_run=config.dry_run,
         )
         with named_failures():
-            removed = maintain(billing_lake, export, what, progress(context))
-        rows = [(place, uri) for place, uris in removed.items() for uri in uris]
+            done = maintain(billing_lake, export, what, progress(context))
+        rows = [(place, uri) for place, uris in done.removed.items() for uri in uris]
+        compacted = [(place, line) for place, lines in done.compacted.items() for line in lines]
         context.add_output_metadata(
             {
                 "would_be_removed" if config.dry_run else "removed": len(rows),
+                "would_be_freed_bytes" if config.dry_run else "freed_bytes": done.freed_bytes,
                 "files": markdown.table(("of", "file or folder"), rows),
+                "compacted": markdown.table(("table", "what"), compacted),
             }
         )
 
@@ -73,8 +79,8 @@ def build_maintenance_job(export: Export, history: KeptHistory) -> dg.JobDefinit
         executor_def=dg.in_process_executor,
         tags=export.job_tags,
         description=(
-            f"Keep the tables of {export.name} small and fast: remove the history that nobody asked to keep, and what killed "
-            "loads left, at least a day old. What a tag names stays. Safe at any time, beside loads too."
+            f"Keep the tables of {export.name} small and fast: compact small files, remove the history that nobody asked to keep, and "
+            "what killed loads left, at least a day old. What a tag names stays. Safe at any time, beside loads too."
         ),
     )
     def maintenance() -> None:

@@ -9,13 +9,14 @@ from __future__ import annotations
 import json
 import logging
 from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING
 
 from billing_lake.domain.deliveries import fingerprint
 from billing_lake.domain.periods import is_period
 
 if TYPE_CHECKING:
-    from billing_lake.files.base import Files
+    from billing_lake.files.base import FileInfo, Files
 
 REPORT_FILES = "report_files"
 """Name of the folder, beside those of the exports."""
@@ -55,6 +56,31 @@ class Memory:
             self.files.write(self._place(pinned), json.dumps(value, indent=1).encode())
         except OSError as error:
             _log.warning("The billing periods of %s cannot be kept: %s", pinned[0], error)
+
+    def outdated(self, age: timedelta) -> list[FileInfo]:
+        """Return what is kept about files that are gone, or have been written again, if it was kept longer ago than ``age``."""
+        young = datetime.now(timezone.utc) - age
+        by_address: dict[str, list[FileInfo]] = {}
+        for one in self.files.list(self.root):
+            try:
+                address = json.loads(self.files.read(one.uri))["file"][0]
+            except (OSError, ValueError, KeyError, TypeError, IndexError):
+                address = ""
+            by_address.setdefault(str(address), []).append(one)
+        found: list[FileInfo] = []
+        for address, kept in by_address.items():
+            last = max(kept, key=lambda one: one.modified)
+            found += kept if self._is_gone(address) else [one for one in kept if one != last]
+        return [one for one in found if one.modified <= young]
+
+    def _is_gone(self, address: str) -> bool:
+        try:
+            self.files.size(address)
+        except FileNotFoundError:
+            return True
+        except OSError:
+            return False
+        return False
 
     def _place(self, pinned: tuple[str, ...]) -> str:
         return f"{self.root}/{fingerprint(pinned)}.json"

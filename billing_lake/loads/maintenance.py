@@ -1,4 +1,4 @@
-"""Keep an export's tables small and fast: remove old history, and what killed loads left and no table refers to.
+"""Keep an export's tables small and fast: compact small files, remove old history, and what killed loads left.
 
 A load removes after itself what it did not commit, unless it is killed. What stays then costs space and nothing else, so
 nobody has to hurry: only what is too old to belong to a load at work is looked at. History costs time: each snapshot makes
@@ -7,29 +7,72 @@ every later commit dearer.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from datetime import datetime, timezone
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta, timezone
+from typing import TYPE_CHECKING
 
 from billing_lake.deployments.base import Lake
+from billing_lake.domain.content import other_columns
+from billing_lake.domain.errors import TableError
+from billing_lake.domain.sources import Source
 from billing_lake.engines.base import Log
+from billing_lake.files.base import FileInfo
+from billing_lake.landing.memory import REPORT_FILES, Memory
 from billing_lake.sql.tables import LAKE_TABLES
 from billing_lake.tables.base import BEFORE, REBUILT, CleanUp, TableCatalog
 from billing_lake.tables.exports import Export
+from billing_lake.tables.iceberg_compaction import compact
+
+if TYPE_CHECKING:
+    from pyiceberg.table import Table as IcebergTable
 
 
-def maintain(lake: Lake, export: Export, what: CleanUp, log: Log) -> dict[str, list[str]]:
-    """Clean up an export's tables, and remove staged files that nobody works on any more.
+@dataclass(frozen=True, kw_only=True)
+class Maintained:
+    """What maintenance did, or would do.
+
+    Attributes:
+        removed: What went, as URIs or names, by the table or folder that it was of.
+        compacted: Which periods were compacted, in words, by table.
+        freed_bytes: Space that comes back.
+    """
+
+    removed: Mapping[str, Sequence[str]]
+    compacted: Mapping[str, Sequence[str]]
+    freed_bytes: int
+
+
+@dataclass
+class _Space:
+    """Counts the space that removed files give back: one with several names (hard links) does with the last of them."""
+
+    freed_bytes: int = 0
+    left: dict[tuple[int, int], int] = field(default_factory=dict)
+
+    def add(self, files: Sequence[FileInfo]) -> None:
+        for file in files:
+            if file.names is not None:
+                identity, links = file.names
+                self.left[identity] = self.left.get(identity, links) - 1
+                if self.left[identity]:
+                    continue
+            self.freed_bytes += file.size
+
+
+def maintain(lake: Lake, export: Export, what: CleanUp, log: Log) -> Maintained:
+    """Keep an export's tables small, and remove what nobody works on or asks for any more.
 
     Args:
         lake: The lake.
         export: The export.
         what: What goes, and whether it does.
         log: Takes lines about progress.
-
-    Returns:
-        Where something was removed, or would be, by table or folder, and the URIs of what it was.
     """
-    removed: dict[str, list[str]] = {}
+    space = _Space()
+    what = replace(what, listed=space.add)
+    removed: dict[str, Sequence[str]] = {}
+    compacted: dict[str, Sequence[str]] = {}
     done = "would be removed" if what.dry_run else "removed"
     # The table of static files is in the Iceberg catalog, whatever the export is loaded into.
     tables = {table.output: table for table in (*lake.tables(export), lake.static_table(export))}
@@ -38,14 +81,42 @@ def maintain(lake: Lake, export: Export, what: CleanUp, log: Log) -> dict[str, l
             log(f"{table.asset}: the catalog's storage cleans up by its own rules")
             continue
         for name in _names(export, table.catalog):
+            place = f"{table.asset} {name}"
+            # A load of a Hive table writes few files, and nothing adds to them.
+            if table.output != "hive":
+                iceberg = lake.iceberg if table.output == "iceberg" else lake.s3_tables
+                if lines := list(_compact(lake, iceberg.open(name), what, log)):
+                    compacted[place] = lines
             found = table.catalog.remove_orphans(name, what)
-            log(f"{table.asset} {name}: {len(found)} files {done}")
+            log(f"{place}: {len(found)} files {done}")
             if found:
-                removed[f"{table.asset} {name}"] = list(found)
-    if staged := _remove_staged(lake, what):
-        removed[lake.staging] = staged
-    log(f"{lake.staging}: {len(staged)} folders {done}")
-    return removed
+                removed[place] = found
+    for folder in lake.scratch:
+        left = _remove_left(lake, folder, what)
+        log(f"{folder}: {len(left)} folders {done}")
+        if left:
+            removed[folder] = left
+    removed |= {place: gone for place, gone in _remove_forgotten(lake, export, what) if gone}
+    log(f"{space.freed_bytes / 1e6:,.1f} MB {'would come' if what.dry_run else 'came'} back")
+    return Maintained(removed=removed, compacted=compacted, freed_bytes=space.freed_bytes)
+
+
+def _compact(lake: Lake, table: IcebergTable, what: CleanUp, log: Log) -> Iterator[str]:
+    """Compact a table, and prove each period: every cell is in the new files as it was in the old ones."""
+    name = ".".join(table.name())
+
+    def prove(before: Source, after: Source) -> None:
+        old, new = (lake.reader.content(one, one.columns) for one in (before, after))
+        if old != new:
+            names = ", ".join(column for column, _ in other_columns(old, new)) or "whole rows"
+            problem = f"Compaction of {name} would change {names}: nothing was changed"
+            raise TableError(problem)
+
+    for one in compact(table, prove, dry_run=what.dry_run):
+        of = "manifests" if one.key is None else f"{one.key.export} {one.key.period}, files"
+        line = f"{of}: {one.files} become {'fewer' if what.dry_run and not one.key else one.fewer}"
+        log(f"{name}, {line}")
+        yield line
 
 
 def _names(export: Export, catalog: TableCatalog) -> Iterator[str]:
@@ -59,15 +130,41 @@ def _names(export: Export, catalog: TableCatalog) -> Iterator[str]:
             yield table
 
 
-def _remove_staged(lake: Lake, what: CleanUp) -> list[str]:
-    newest: dict[str, datetime] = {}
-    for file in lake.files.list(lake.staging):
-        name, slash, _ = file.uri.removeprefix(f"{lake.staging}/").partition("/")
+def _remove_left(lake: Lake, folder: str, what: CleanUp) -> list[str]:
+    """Remove the folders of runs that were killed."""
+    files: dict[str, list[FileInfo]] = {}
+    for file in lake.files.list(folder):
+        name, slash, _ = file.uri.removeprefix(f"{folder}/").partition("/")
         if slash:
-            folder = f"{lake.staging}/{name}"
-            newest[folder] = max(newest.get(folder, file.modified), file.modified)
+            files.setdefault(f"{folder}/{name}", []).append(file)
     young = datetime.now(timezone.utc) - what.older_than
-    old = sorted(folder for folder, modified in newest.items() if modified <= young)
-    for folder in () if what.dry_run else old:
-        lake.files.remove_folder(folder)
+    old = sorted(
+        one for one, found in files.items() if all(file.modified <= young for file in found)
+    )
+    for one in old:
+        what.listed(files[one])
+        if not what.dry_run:
+            lake.files.remove_folder(one)
     return old
+
+
+def _remove_forgotten(
+    lake: Lake, export: Export, what: CleanUp
+) -> Iterator[tuple[str, Sequence[str]]]:
+    """Remove the crawled tables of loads that failed long ago, and what is known of report files that are gone.
+
+    All other values are one file for each asset and billing period, which the next load writes anew.
+    """
+    if what.kept is None:
+        return
+    age = max(timedelta(days=what.kept.days), what.older_than)
+    crawled = lake.crawled.older_than(export.name, age)
+    for name in () if what.dry_run else crawled:
+        lake.crawled.drop(name)
+    yield "crawled tables", crawled
+    memory = Memory(f"{lake.values.root}/{REPORT_FILES}", lake.files)
+    outdated = memory.outdated(age)
+    what.listed(outdated)
+    for one in () if what.dry_run else outdated:
+        lake.files.remove(one.uri)
+    yield memory.root, [one.uri for one in outdated]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from billing_lake.aws.errors import error_text
-from billing_lake.aws.settings import AwsSettings
+from billing_lake.aws.settings import PIPES_FOLDER, AwsSettings
 from billing_lake.domain.errors import ConfigurationError, GlueJobError
 from billing_lake.engines.base import Log
 from billing_lake.engines.glue_engine import JobAnswer, Launch
@@ -30,9 +30,6 @@ from billing_lake.spark_job.requests import EXTRA, Request
 
 if TYPE_CHECKING:
     from billing_lake.resources.glue_messages import GlueMessages
-
-PREFIX = "billing-lake-pipes"
-"""Below which key of the Pipes bucket everything travels; a lifecycle rule may clear it after a week."""
 
 _PARTITION_TAGS = (
     "dagster/partition",
@@ -104,7 +101,7 @@ class _Launch:
         from billing_lake.resources.glue_messages import GlueMessages
 
         self._stop_forgotten()
-        folder = f"{PREFIX}/{self._step.run.run_id}/{self._id}"
+        folder = f"{PIPES_FOLDER}/{self._step.run.run_id}/{self._id}"
         messages = GlueMessages(self._s3, self._settings.pipes_bucket, folder)
         try:
             failure = self._run(messages)

@@ -14,6 +14,7 @@ from billing_lake.domain.errors import ConfigurationError, TableError, shown
 from billing_lake.domain.periods import require_period
 from billing_lake.domain.schemas import Column, Field, SchemaPlan
 from billing_lake.domain.sources import Encoded, PeriodKey, Source
+from billing_lake.files.base import FileInfo
 
 EXPORT = EXPORT_NAME
 PERIOD = BILLING_PERIOD
@@ -126,11 +127,13 @@ class CleanUp:
         older_than: Age below which a file may belong to a load that is still under way: no load takes a day.
         kept: What stays of the table's history; all of it unless given.
         dry_run: Whether nothing is changed.
+        listed: Called with the files that go, or would, before they do.
     """
 
     older_than: timedelta = timedelta(days=1)
     kept: KeptHistory | None = None
     dry_run: bool = False
+    listed: Callable[[Sequence[FileInfo]], None] = lambda _: None
 
 
 LEFT_BEHIND = CleanUp()
@@ -292,6 +295,9 @@ class CrawledCatalog(Protocol):
 
     def names(self) -> tuple[str, ...]:
         """Return the names of all crawled tables, in order."""
+
+    def older_than(self, export: str, age: timedelta) -> tuple[str, ...]:
+        """Return the crawled tables of an export that were registered longer ago than ``age``, in order."""
 
 
 def check_name(name: str, label: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 from billing_lake.domain.crawls import Crawl
@@ -67,6 +67,13 @@ class CrawledTables:
             return tuple(
                 row["name"] for row in db.execute("SELECT name FROM crawled ORDER BY name")
             )
+
+    def older_than(self, export: str, age: timedelta) -> tuple[str, ...]:
+        """See `CrawledCatalog.older_than`."""
+        young = (datetime.now(timezone.utc) - age).isoformat()
+        query = "SELECT name FROM crawled WHERE export = ? AND registered_at <= ? ORDER BY name"
+        with self._database.reading() as db:
+            return tuple(row["name"] for row in db.execute(query, (export, young)))
 
 
 def require_crawler(crawler: Crawler) -> None:

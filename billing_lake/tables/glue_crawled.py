@@ -12,6 +12,7 @@ import logging
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from billing_lake.domain.crawls import Crawl
@@ -143,6 +144,18 @@ class GlueCrawledTables:
     def names(self) -> tuple[str, ...]:
         """Return the names of all crawled tables, in order."""
         return tuple(sorted(found["Name"] for found in self._all()))
+
+    def older_than(self, export: str, age: timedelta) -> tuple[str, ...]:
+        """See `CrawledCatalog.older_than`."""
+        young = datetime.now(timezone.utc) - age
+        return tuple(
+            sorted(
+                found["Name"]
+                for found in self._all()
+                if found["Parameters"][EXPORT_PROPERTY] == export
+                and found.get("UpdateTime", found["CreateTime"]) <= young
+            )
+        )
 
     @contextmanager
     def _crawled(

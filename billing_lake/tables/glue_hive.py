@@ -301,6 +301,7 @@ class GlueHiveTables:
         old = self._generations.older_than(entry, what.older_than)
         used = self._partitions.used_folders(entry)
         orphans = [folder for folder in old if folder not in used]
+        what.listed([file for one in orphans for file in self._files.list(one)])
         for folder in () if what.dry_run else orphans:
             self._files.remove_folder(folder)
         return tuple(orphans)

@@ -23,7 +23,7 @@ from pathlib import Path
 from billing_lake.domain.errors import BillingLakeError, SnapshotGoneError, StorageWriteError
 from billing_lake.domain.schemas import Column, Field, SchemaPlan, columns_of, plan_anew
 from billing_lake.domain.sources import Encoded, PeriodKey, Source
-from billing_lake.files.local import files_below, link_or_copy, remove_tree
+from billing_lake.files.local import LocalFiles, files_below, link_or_copy, remove_tree
 from billing_lake.tables.attempts import OvertakenError, racing
 from billing_lake.tables.base import (
     BEFORE,
@@ -281,6 +281,7 @@ class HiveTables:
             if generation is not None
         }
         orphans = [folder for folder in old if folder not in kept]
+        what.listed([file for one in orphans for file in LocalFiles().list(str(one))])
         for folder in () if what.dry_run else orphans:
             remove_tree(folder)
         return tuple(map(str, orphans))

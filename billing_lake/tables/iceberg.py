@@ -306,9 +306,10 @@ class IcebergTables:
             # Read in this order, so that a file that is committed in between is among those that are kept.
             young = datetime.now(timezone.utc) - what.older_than
             found = self._files.list(location)
-            old = [file.uri for file in found if file.modified <= young]
             used = {_plain(uri) for uri in referred_files(self.open(table), without=gone)}
-            orphans = sorted(uri for uri in old if uri not in used)
+            old = [one for one in found if one.modified <= young and one.uri not in used]
+            what.listed(old)
+            orphans = sorted(one.uri for one in old)
             for uri in () if what.dry_run else orphans:
                 self._files.remove(uri)
         if orphans and not what.dry_run:

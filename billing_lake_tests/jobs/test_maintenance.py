@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
+from billing_lake.domain.crawls import Crawl
 from billing_lake.domain.schemas import Column, lake_columns, plan
 from billing_lake.domain.sources import PeriodKey
 from billing_lake.domain.types import DOUBLE, STRING
+from billing_lake.files.base import FileInfo
+from billing_lake.landing.memory import REPORT_FILES, Memory
 from billing_lake.loads.maintenance import maintain
-from billing_lake.tables.base import CleanUp
+from billing_lake.tables.base import CleanUp, KeptHistory
+from billing_lake.tables.iceberg_compaction import FEWEST_FILES
 from billing_lake_tests.assets.test_load import op_config
 from billing_lake_tests.aws_lakes import SampleLakeOnAws
 from billing_lake_tests.lakes import EXPORT, SampleLake
+from billing_lake_tests.tables.making import encode
 
 PERIOD = "2025-03"
 # A moment ahead: the clock of a storage need not be ours to the second.
@@ -64,7 +70,7 @@ def test_what_a_killed_load_left_goes_when_it_is_old_and_the_tables_stay_as_they
     assert files(lake) == beside_loads
 
     log: list[str] = []
-    removed = maintain(lake.lake, lake.component.export, ANY, log.append)
+    removed = maintain(lake.lake, lake.component.export, ANY, log.append).removed
     assert sorted(uri for uris in removed.values() for uri in uris) == left
     assert files(lake) == tables
     managed = [line for line in log if "cleans up by its own rules" in line]
@@ -89,7 +95,7 @@ def test_tables_that_are_not_the_exports_are_left_alone(
     for table in (*mine, f"{lake.table}_of_others", "other.costs"):
         lake.lake.iceberg.create(table, fields)
         lake.lake.files.write(f"{lake.lake.iceberg.uri(table)}/data/left.parquet", b"half")
-    removed = maintain(lake.lake, lake.component.export, ANY, print)
+    removed = maintain(lake.lake, lake.component.export, ANY, print).removed
     assert set(removed) == {f"iceberg_table {table}" for table in mine}
 
 
@@ -100,10 +106,97 @@ def test_static_files_are_looked_after_whatever_else_the_export_is_loaded_into(
     static = lake.component.export.static_table
     lake.lake.iceberg.create(static, plan(None, lake_columns([Column("a", STRING)])).fields)
     lake.lake.files.write(f"{lake.lake.iceberg.uri(static)}/data/left.parquet", b"half")
-    removed = maintain(lake.lake, lake.component.export, ANY, print)
+    removed = maintain(lake.lake, lake.component.export, ANY, print).removed
     assert set(removed) == {f"iceberg_table {static}"}
 
 
 def test_a_lake_without_tables_has_no_orphans(make_lake: Callable[..., SampleLake]) -> None:
     lake = make_lake()
-    assert maintain(lake.lake, lake.component.export, ANY, print) == {}
+    assert maintain(lake.lake, lake.component.export, ANY, print).removed == {}
+
+
+def test_small_files_are_compacted_and_the_dry_run_says_so_and_how_much_space_comes_back(
+    lake: SampleLake,
+) -> None:
+    iceberg, key = lake.lake.iceberg, PeriodKey(EXPORT, PERIOD)
+    fields = iceberg.fields(lake.table)
+    assert fields is not None
+    folder = f"{lake.lake.staging}/by-hand"
+    many = encode(folder, key, (3,) * FEWEST_FILES, fields=fields)
+    iceberg.replace_period(lake.table, key, many, properties={}, verify=lambda: None)
+    lake.lake.files.remove_folder(folder)
+    left_by_a_kill(lake)
+    before = files(lake)
+    listed, done = (
+        maintain(lake.lake, lake.component.export, replace(ANY, dry_run=dry), print)
+        for dry in (True, False)
+    )
+    place = f"iceberg_table {lake.table}"
+    assert listed.compacted[place] == [f"{EXPORT} {PERIOD}, files: {FEWEST_FILES} become 1"]
+    assert done.compacted == listed.compacted
+    assert done.removed == listed.removed
+    assert (listed.freed_bytes, done.freed_bytes) == (12, 12), "what kills left: half, three times"
+    assert (
+        set()
+        < set(before) - set(files(lake))
+        <= {
+            uri if "." in uri.rpartition("/")[2] else f"{uri}/part-0.parquet"
+            for uris in done.removed.values()
+            for uri in uris
+        }
+    )
+    source = iceberg.files(lake.table, key)
+    assert len(source.files) == 1
+    assert lake.profile("iceberg", PERIOD).rows == 3 * FEWEST_FILES
+
+
+def test_space_comes_back_with_the_last_name_of_a_file(
+    make_lake: Callable[..., SampleLake],
+) -> None:
+    lake = make_lake()
+    for restatement in range(4):
+        lake.deliver(PERIOD, restatement=restatement)
+        assert lake.load(PERIOD).success
+    what = replace(ANY, kept=KeptHistory(days=0, loads=1))
+    before = sum({one.names: one.size for one in everything(lake)}.values())
+    listed = maintain(lake.lake, lake.component.export, replace(what, dry_run=True), print)
+    done = maintain(lake.lake, lake.component.export, what, print)
+    after = sum({one.names: one.size for one in everything(lake)}.values())
+    names = {file.uri: file.names for file in everything(lake)}
+    assert not {uri for uris in done.removed.values() for uri in uris} & names.keys()
+    # Forgetting snapshots writes metadata anew, which is small.
+    assert before - after <= done.freed_bytes <= before - after + 200_000
+    assert 0 < listed.freed_bytes <= done.freed_bytes
+
+
+def everything(lake: SampleLake) -> list[FileInfo]:
+    return list(lake.lake.files.list(str(lake.home / "warehouse")))
+
+
+def test_crawled_tables_of_loads_that_failed_long_ago_go(lake: SampleLake) -> None:
+    crawled = lake.lake.values.get([EXPORT, "crawler_table"], PERIOD, Crawl)
+    lake.lake.crawled.register(crawled)
+    assert crawled.table in lake.lake.crawled.names()
+    export = lake.component.export
+    for days, there in ((1, True), (0, False)):
+        kept = KeptHistory(days=days, loads=9)
+        done = maintain(lake.lake, export, replace(ANY, kept=kept), print)
+        assert (crawled.table in lake.lake.crawled.names()) is there
+        assert (crawled.table in done.removed.get("crawled tables", ())) is not there
+
+
+def test_what_is_known_of_report_files_goes_with_them(make_lake: Callable[..., SampleLake]) -> None:
+    lake = make_lake()
+    memory = Memory(f"{lake.lake.values.root}/{REPORT_FILES}", lake.lake.files)
+    there = lake.landing / "there.csv"
+    there.parent.mkdir(parents=True)
+    there.write_text("rows")
+    for address, tag in ((there, "old"), (there, "new"), (lake.landing / "gone.csv", "tag")):
+        memory.keep((PERIOD,), str(address), tag)
+    export = lake.component.export
+    maintain(lake.lake, export, replace(ANY, kept=KeptHistory(days=1, loads=1)), print)
+    assert memory.periods(str(there), "old") == (PERIOD,)
+    maintain(lake.lake, export, replace(ANY, kept=KeptHistory(days=0, loads=1)), print)
+    assert memory.periods(str(there), "new") == (PERIOD,)
+    assert memory.periods(str(there), "old") is None
+    assert memory.periods(str(lake.landing / "gone.csv"), "tag") is None

@@ -22,13 +22,13 @@ CHANGES: dict[str, type[Change]] = {
     one.name: one for one in (Load, Rebuild, Maintenance, Relocation)
 }
 SHARES = {
-    "race": 16,
-    "kills of load": 28,
-    "kills of rebuild": 12,
-    "kills of maintenance": 12,
-    "kills of relocation": 10,
-    "faults of load": 10,
-    "faults of rebuild": 5,
+    "race": 12,
+    "kills of load": 24,
+    "kills of rebuild": 8,
+    "kills of maintenance": 18,
+    "kills of relocation": 18,
+    "faults of load": 8,
+    "faults of rebuild": 4,
     "faults of maintenance": 4,
     "faults of relocation": 4,
 }

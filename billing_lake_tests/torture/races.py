@@ -23,7 +23,7 @@ from billing_lake.loads.maintenance import maintain
 from billing_lake.tables.base import CleanUp, KeptHistory
 from billing_lake.tables.exports import TABLE_OUTPUTS
 from billing_lake_tests.assets.test_load import figures
-from billing_lake_tests.lakes import EXPORT, TABLE, SampleLake
+from billing_lake_tests.lakes import EXPORT, SPEC, TABLE, SampleLake
 from billing_lake_tests.torture.changes import PERIODS, failures, quiet
 from billing_lake_tests.torture.disturbed import Figures
 
@@ -99,10 +99,12 @@ class Race:
 
     def deliver(self, lake: SampleLake, period: str, restatement: int) -> None:
         elsewhere = replace(lake, home=self.home / "elsewhere")
-        made = elsewhere.deliver(period, restatement=restatement)
+        # The samples' restatements repeat after some time; rows of another seed never do.
+        spec = replace(SPEC, seed=restatement)
+        made = elsewhere.deliver(period, spec=spec, restatement=restatement)
         with self.made.open("a") as stream:
             stream.write(json.dumps([period, _written(made)]) + "\n")
-        lake.deliver(period, restatement=restatement)
+        lake.deliver(period, spec=spec, restatement=restatement)
 
     def keep_delivering(self, lake: SampleLake, _: Figures) -> None:
         """Restate one month after the other."""

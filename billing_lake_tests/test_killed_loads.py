@@ -20,7 +20,7 @@ def instance() -> Iterator[dg.DagsterInstance]:
 
 @pytest.mark.parametrize(
     ("settings", "number"),
-    [({"format": "legacy_cur"}, 9), ({"format": "cur2", "table": "payers"}, 3)],
+    [({"format": "legacy_cur"}, 6), ({"format": "cur2", "table": "payers"}, 2)],
     ids=["alone", "beside another payer"],
 )
 def test_a_load_killed_at_many_writes_never_mixes_months_and_the_next_one_is_exact(

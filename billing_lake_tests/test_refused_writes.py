@@ -26,7 +26,7 @@ def instance() -> Iterator[dg.DagsterInstance]:
 
 @pytest.mark.parametrize(
     ("plan", "faults"),
-    [(errors_of_the_disk(12), 12), (full_disks, len(SIZES_BYTES))],
+    [(errors_of_the_disk(9), 9), (full_disks, len(SIZES_BYTES))],
     ids=["errors", "full disks"],
 )
 def test_each_refused_write_is_a_named_failure_of_its_step_and_no_table_is_half_loaded(

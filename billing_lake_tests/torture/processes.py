@@ -55,7 +55,8 @@ class Changes:
     """
 
     def __init__(self, name: str, home: Path, settings: dict[str, Any]) -> None:
-        self._command = [sys.executable, "-W", "ignore", "-m", __name__]
+        # Without compiled modules: one that is written is a write that comes once, and where files end at a size it would be cut.
+        self._command = [sys.executable, "-B", "-W", "ignore", "-m", __name__]
         self._command += [name, str(home), json.dumps(settings)]
 
     def __enter__(self) -> Self:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,14 +22,17 @@ if TYPE_CHECKING:
     from billing_lake.landing.base import Storage
     from billing_lake.landing.inspection import FoundExport, Inspection, Unused
 
+    Rows = Mapping[tuple[str, str], int]
+    """Rows of deliveries, by the name of the export and the billing period."""
+
 _SCHEME = "s3://"
 _SHOWN_KEYS = 3
 _SHOWN_REASONS = 20
 
 _HELP = """Say what lies in a folder or a bucket (s3://bucket/folder): exports, months, what is broken, what is no export.
 
-Reads only: one listing, the manifests, and the first lines of files without a manifest. Below the table stand the settings by which
-each export can be loaded.
+Reads only: one listing, the manifests, and the first lines of files without a manifest; with --rows the footers of Parquet files, too.
+Below the table stand the settings by which each export can be loaded.
 
 \b
 Examples:
@@ -40,17 +43,20 @@ Examples:
 
 @click.command(name="inspect", help=_HELP, short_help="Say what lies in a folder or a bucket.")
 @click.argument("uri")
+@click.option("--rows", is_flag=True, help="Count rows, too, by the footer of each Parquet file.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
-def inspect_command(uri: str, *, as_json: bool) -> None:
+def inspect_command(uri: str, *, rows: bool, as_json: bool) -> None:
     """Inspect a storage and print what was found."""
     from billing_lake.landing.inspection import inspect
+    from billing_lake.landing.told_rows import told_rows
 
     storage, prefix = open_storage(uri)
     found = inspect(storage, prefix)
+    told = told_rows(storage, found) if rows else None
     if as_json:
-        click.echo(json.dumps(as_values(uri, found), indent=2, ensure_ascii=False))
+        click.echo(json.dumps(as_values(uri, found, told), indent=2, ensure_ascii=False))
     else:
-        _show(uri, found)
+        _show(uri, found, told)
 
 
 def is_bucket(uri: str) -> bool:
@@ -84,20 +90,20 @@ def open_storage(uri: str) -> tuple[Storage, str]:
     return S3Storage(clients_for(bucket), bucket), prefix
 
 
-def as_values(uri: str, found: Inspection) -> dict[str, Any]:
+def as_values(uri: str, found: Inspection, rows: Rows | None = None) -> dict[str, Any]:
     """Return an inspection as JSON values."""
     return {
         "uri": uri,
         "files": found.files,
         "bytes": found.size,
-        "exports": [_export_values(one) for one in found.exports],
+        "exports": [_export_values(one, rows or {}) for one in found.exports],
         "unused": [
             {"why": one.why, "remedy": one.remedy, "keys": list(one.keys)} for one in found.unused
         ],
     }
 
 
-def _export_values(one: FoundExport) -> dict[str, Any]:
+def _export_values(one: FoundExport, rows: Rows) -> dict[str, Any]:
     deliveries = one.findings.deliveries
     return {
         "name": one.location.name,
@@ -113,6 +119,7 @@ def _export_values(one: FoundExport) -> dict[str, Any]:
                 "version": delivery.version,
                 "files": len(delivery.files),
                 "bytes": delivery.size,
+                "rows": rows.get((one.location.name, period)),
                 "delivered": delivery.delivered_at,
             }
             for period, delivery in sorted(deliveries.items())
@@ -123,42 +130,43 @@ def _export_values(one: FoundExport) -> dict[str, Any]:
     }
 
 
-def _show(uri: str, found: Inspection) -> None:
+def _show(uri: str, found: Inspection, rows: Rows | None) -> None:
     from rich.text import Text
 
     out, folder = console(sys.stdout), defs_folder(os.environ)
     out.print(Text(f"{shown(uri, 400)}: {found.files:,} files, {_bytes(found.size)}"))
-    show_found(out, found)
+    show_found(out, found, rows)
     for one in found.exports:
         file = typed_path(folder / one.location.name / FILE)
         out.print(Text(f"\n{file}", style="bold"))
         out.print(Text(export_yaml(one.settings).rstrip()), soft_wrap=True)
 
 
-def show_found(out: Console, found: Inspection) -> None:
-    """Show a table of the exports that were found, and what stands in the way of others."""
+def show_found(out: Console, found: Inspection, rows: Rows | None = None) -> None:
+    """Show a table of the exports that were found, with ``rows`` where they were counted, and what stands in the way of others."""
     from rich.text import Text
 
     if found.exports:
-        out.print(_table(found.exports))
+        out.print(_table(found.exports, rows))
     else:
         out.print(Text("No export was found here."))
     for text, style in (*_notes(found.exports), *_unused(found.unused)):
         out.print(Text(text, style=style))
 
 
-def _table(exports: Sequence[FoundExport]) -> RenderableType:
+def _table(exports: Sequence[FoundExport], rows: Rows | None) -> RenderableType:
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
-    for title in ("export", "format", "layout", "months", "files", "size", "folder"):
-        right, folds = title in {"files", "size"}, title == "folder"
+    counted = () if rows is None else ("rows",)
+    for title in ("export", "format", "layout", "months", "files", *counted, "size", "folder"):
+        right, folds = title in {"files", "rows", "size"}, title == "folder"
         justify: JustifyMethod = "right" if right else "left"
         table.add_column(title, justify=justify, overflow="fold", no_wrap=not folds)
     for one in exports:
-        table.add_row(*map(Text, _row(one)))
+        table.add_row(*map(Text, _row(one, rows)))
     return table
 
 
@@ -184,7 +192,7 @@ def _unused(groups: Sequence[Unused]) -> Iterator[tuple[str, str]]:
             yield f"    {one.remedy}", "dim"
 
 
-def _row(one: FoundExport) -> tuple[str, ...]:
+def _row(one: FoundExport, rows: Rows | None) -> tuple[str, ...]:
     deliveries = one.findings.deliveries
     periods = sorted(deliveries)
     months = f"{periods[0]} … {periods[-1]} ({len(periods)})" if periods[1:] else "".join(periods)
@@ -198,9 +206,17 @@ def _row(one: FoundExport) -> tuple[str, ...]:
         one.location.layout,
         months,
         f"{sum(len(one.files) for one in deliveries.values()):,}",
+        *([] if rows is None else [_counted(one, rows)]),
         _bytes(sum(one.size for one in deliveries.values())),
         shown(one.location.rules.folder or "/", 80),
     )
+
+
+def _counted(one: FoundExport, rows: Rows) -> str:
+    """Return the rows of all deliveries of an export; "not told" where one does not tell."""
+    told = [rows.get((one.location.name, period)) for period in one.findings.deliveries]
+    numbers = [number for number in told if number is not None]
+    return f"{sum(numbers):,}" if len(numbers) == len(told) else "not told"
 
 
 def _format(one: FoundExport) -> str:

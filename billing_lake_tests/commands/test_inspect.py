@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from billing_lake.components import BillingExport
+from billing_lake.sample import SampleSpec, write_delivery
 from billing_lake_tests.commands.conftest import Runner
 from billing_lake_tests.landing.small_deliveries import csv_gz, deliver, put, row
 
@@ -55,6 +56,27 @@ def test_programs_get_json(run: Runner, tmp_path: Path) -> None:
     assert export["format_version"] is None
     assert yaml.safe_load(export["yaml"])["attributes"]["layout"] == "create-new"
     assert found["unused"][0]["keys"] == ["x.csv"]
+
+
+def test_rows_are_counted_where_files_tell_them_and_only_when_asked(
+    run: Runner, tmp_path: Path
+) -> None:
+    deliver(tmp_path, "2025-01")
+    spec = SampleSpec(format="cur2", container="snappy.parquet", report="new", rows=40, chunks=2)
+    written = write_delivery(tmp_path, "2025-01", spec)
+    env = {"COLUMNS": "120"}
+    shown = run("inspect", str(tmp_path), "--rows", env=env).output.splitlines()
+    counted = {
+        line.split()[0]: line.split()[5:7]
+        for line in shown
+        if " create-new " in line or " overwrite " in line
+    }
+    assert counted == {"cur": ["not", "told"], "new": [f"{written.rows}", counted["new"][1]]}
+    found = json.loads(run("inspect", str(tmp_path), "--rows", "--json").output)
+    rows = {one["name"]: one["deliveries"][0]["rows"] for one in found["exports"]}
+    assert rows == {"cur": None, "new": written.rows}
+    unasked = json.loads(run("inspect", str(tmp_path), "--json").output)
+    assert {one["deliveries"][0]["rows"] for one in unasked["exports"]} == {None}
 
 
 @pytest.mark.parametrize(

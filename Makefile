@@ -12,7 +12,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test torture dev check format bench glue-package requirements clean infra-synth infra-check infra-emulated infra-image infra-requirements
+.PHONY: help demo test test-often torture coverage dev check format bench glue-package requirements clean infra-synth infra-check infra-emulated infra-image infra-requirements
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -45,6 +45,15 @@ test: $(DEV) $(if $(findstring --without-infra,$(ARGS)),,$(INFRA)) ## Run the te
 
 torture: $(DEV) ## Kill, disturb and race loads, rebuilds, maintenance and relocations for MINUTES (15); 1 if anything was wrong
 	@$(BIN)/python -W ignore -m billing_lake_tests.torture --minutes $(or $(MINUTES),15) $(ARGS)
+
+test-often: $(DEV) $(INFRA) ## Run what deals in time, processes or sockets 30 times on a busy machine (ARGS="--times 5 FILE", ARGS="--whole 5")
+	@$(BIN)/python -m billing_lake_tests.often $(ARGS)
+
+# One process: what several share would have to be counted together.
+COVERED := alerts domain engines formats landing sample
+coverage: $(DEV) ## Hold the floor of pyproject.toml under what needs neither server nor JVM to be tested
+	@$(BIN)/python -m coverage run -m pytest -n 0 -q -k "not s3 and not spark and not glue and not aws and not seaweedfs" $(COVERED:%=billing_lake_tests/%)
+	@$(BIN)/python -m coverage report
 
 check: $(DEV) ## Check format, lint, types and who imports whom
 	$(BIN)/ruff format --check .

@@ -1,0 +1,95 @@
+"""`make test-often`: runs tests again and again beside two busy loops, since a test that depends on time fails by chance and elsewhere.
+
+Each file runs `--times` in processes of their own; `--whole` runs the whole suite instead. The first failure ends it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from statistics import median
+
+HERE = Path(__file__).parent
+BUSY_LOOPS = 2
+
+FILES = """
+    alerts/test_notifiers.py alerts/test_outbox.py
+    assets/test_concurrent_runs.py
+    aws/test_clients.py aws/test_retry.py
+    checks/test_table_proofs.py
+    commands/test_alerts.py commands/test_cli.py commands/test_demo.py commands/test_query_athena.py commands/test_terminal.py
+    deployments/test_local_spark.py
+    files/test_s3.py
+    infra/test_deployed.py infra/test_image.py infra/test_recorder.py infra/test_synthesis.py
+    landing/test_local.py landing/test_s3.py
+    loads/test_ledger.py loads/test_without_dagster.py
+    resources/test_glue_jobs.py resources/test_glue_runs.py resources/test_run_history.py resources/test_spark.py
+    sensors/test_alerts.py sensors/test_freshness.py sensors/test_histories.py
+    servers/test_crawlers.py servers/test_job_runs.py servers/test_servers.py
+    spark_job/test_imports.py
+    tables/test_glue_races.py tables/test_iceberg_on_aws.py tables/test_races.py tables/test_relocation.py
+    test_dagster_dev.py test_docs.py test_killed_alerts.py test_killed_loads.py test_killed_rebuilds.py test_makefile.py
+    test_on_aws.py test_operation_docs.py test_own_project.py test_refused_writes.py test_story_of_months.py
+""".split()
+"""Files whose tests deal in time, processes or sockets. One that does is added here."""
+
+
+@contextmanager
+def busy_machine() -> Iterator[None]:
+    """Let two loops compute beside the block."""
+    command = [sys.executable, "-c", "while True: pass"]
+    loops = [subprocess.Popen(command) for _ in range(BUSY_LOOPS)]
+    try:
+        yield
+    finally:
+        for loop in loops:
+            loop.kill()
+            loop.wait()
+
+
+def repeat(arguments: Sequence[str], times: int) -> bool:
+    """Run pytest some times and say how long that took; False where a run failed, whose output is shown."""
+    seconds: list[float] = []
+    for turn in range(1, times + 1):
+        began = time.monotonic()
+        done = subprocess.run(
+            [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+        seconds.append(time.monotonic() - began)
+        if done.returncode:
+            print(f"{done.stdout}\nFailed in run {turn}: {' '.join(arguments)}")
+            return False
+    what = Path(arguments[-1]).relative_to(HERE) if arguments else "the whole suite"
+    print(f"{what}: {times} runs, {median(seconds):.1f} s each, {sum(seconds):.0f} s", flush=True)
+    return True
+
+
+def main() -> None:
+    """Do what the command line asks for."""
+    parser = argparse.ArgumentParser(prog="make test-often", description=__doc__)
+    parser.add_argument("files", nargs="*", help="files of tests; those of the list unless given")
+    parser.add_argument("--times", type=int, default=30, help="runs of each file, 30 unless given")
+    parser.add_argument("--whole", type=int, default=0, help="runs of the whole suite instead")
+    asked = parser.parse_args()
+    files = [Path(one).resolve() for one in asked.files] or [HERE / one for one in FILES]
+    began = time.monotonic()
+    with busy_machine():
+        if asked.whole:
+            well = repeat([], asked.whole)
+        else:
+            well = all(repeat(["-n", "0", str(one)], asked.times) for one in files)
+    print(f"{'None failed' if well else 'One failed'}, after {time.monotonic() - began:.0f} s")
+    sys.exit(not well)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,4 +1,4 @@
-"""What an alert is about: something that fails or warns, or is green again."""
+"""Describes what an alert is about: something that fails or warns, or is green again."""
 
 from __future__ import annotations
 

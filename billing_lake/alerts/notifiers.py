@@ -1,4 +1,4 @@
-"""Where messages are sent to: the log, any service that Apprise knows, and Amazon SNS.
+"""Sends messages to the log, to any service that Apprise knows, and to Amazon SNS.
 
 What addresses a service is a secret (a webhook's URL lets anybody write), so it comes from an environment variable, is read when
 a message is sent, and is taken out of every text that says what went wrong.

@@ -1,4 +1,4 @@
-"""What a policy remembers from tick to tick, as one JSON text: it is written whole, so no part of it can be newer than another.
+"""Keeps what a policy remembers from tick to tick, as one JSON text: it is written whole, so no part of it is newer than another.
 
 Whatever was read from the event log is either delivered or in the outbox of the same text. Of two texts that are written one
 after the other, by a tick and by one that began before it, either may win: alerts are then sent again, and none is lost.
@@ -19,7 +19,7 @@ from billing_lake.alerts.outbox import Outbox, Waiting
 
 @dataclass
 class Position:
-    """How far a kind of events has been read.
+    """The position up to which a kind of events has been read.
 
     Attributes:
         after: Number of an event; all up to it have been read.
@@ -64,7 +64,7 @@ class Digest:
 
 @dataclass
 class State:
-    """What a policy remembers.
+    """The memory of a policy.
 
     Attributes:
         format: Number of the shape that it is written in.

@@ -1,4 +1,4 @@
-"""What a materialisation tells about itself, in the same words for every asset."""
+"""Makes the metadata of materialisations, in the same words for every asset."""
 
 from __future__ import annotations
 

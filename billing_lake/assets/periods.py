@@ -40,7 +40,7 @@ class NothingToDo(Exception):  # noqa: N818  # it is no error
 
 @dataclass(frozen=True)
 class Outcome(Generic[ValueT]):
-    """What became of one billing period.
+    """The result of one billing period.
 
     Attributes:
         value: The value that the asset hands on.

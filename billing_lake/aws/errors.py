@@ -25,7 +25,7 @@ from billing_lake.domain.errors import (
 
 
 class Fault(Enum):
-    """What an error of AWS means for the caller."""
+    """The kind of an error of AWS: what it means for the caller."""
 
     DENIED = "denied"
     """The credentials are good, and have no right to do this."""

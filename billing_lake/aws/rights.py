@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Right:
-    """What a role may do, and why.
+    """Something that a role may do, and why.
 
     Attributes:
         feature: The part of the lake that needs it, such as `Glue job`.

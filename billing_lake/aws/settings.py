@@ -77,7 +77,7 @@ def _setting(
 
 
 class AwsSettings(BaseModel):
-    """Where a lake on AWS is, and what works for it."""
+    """The settings of a lake on AWS: where it is, and what works for it."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", regex_engine="python-re")
 

@@ -45,7 +45,7 @@ _RECORDS = 5
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """What a check found for one billing period.
+    """The result of a check for one billing period.
 
     Attributes:
         passed: Whether it is as it should be.

@@ -1,4 +1,4 @@
-"""Whether the open month is delivered still.
+"""Checks whether the open month is still delivered.
 
 A check that runs with loads cannot tell that none comes any more, so the export's sensor judges it, too, whenever it looks.
 """

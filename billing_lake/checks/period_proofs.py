@@ -1,4 +1,4 @@
-"""What is proved of one billing period of a table, and the verdicts that come of it."""
+"""Proves one billing period of a table, and makes the verdicts."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -48,7 +48,7 @@ _MEGABYTE = 1 << 20
 
 @dataclass(frozen=True, kw_only=True)
 class Expected:
-    """What a period of a table should hold.
+    """The delivery that a period of a table should hold.
 
     Attributes:
         version: Version of the delivery.

@@ -1,4 +1,4 @@
-"""Whether what the provider put down can be read.
+"""Checks whether the provider's files can be read.
 
 A delivery that cannot be read never becomes a run, so no check that runs with loads tells of it: the export's sensor judges the
 folder whenever it looks. The check can be run by itself, too.

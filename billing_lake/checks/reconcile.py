@@ -34,7 +34,7 @@ _MOST = 20
 
 @dataclass
 class Comparison:
-    """What is said of one pair of exports, or of all of them.
+    """The verdict about one pair of exports, or about all of them.
 
     Attributes:
         passed: Whether nothing differs.

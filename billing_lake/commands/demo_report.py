@@ -1,4 +1,4 @@
-"""What the demo shows at its end: what was loaded, the proofs, the changed columns, and what it cost."""
+"""Prints the end of the demo: what was loaded, the proofs, the changed columns, and what it cost."""
 
 from __future__ import annotations
 

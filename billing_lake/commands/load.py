@@ -73,7 +73,7 @@ def _outputs(_: click.Context, __: click.Parameter, value: str) -> tuple[str, ..
 
 @dataclass(frozen=True, kw_only=True)
 class _Asked:
-    """What the command line asks for."""
+    """The arguments of the command."""
 
     uri: str
     periods: tuple[str, ...]

@@ -1,4 +1,4 @@
-"""What `billing-lake load` tells of each delivery: for people as a table, for programs as JSON."""
+"""Shows the result of each delivery that `billing-lake load` loads: a table for people, JSON for programs."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Proved:
 
 @dataclass(frozen=True, kw_only=True)
 class Complaint:
-    """What a check of the bill found in a delivery that was loaded and is proved.
+    """The finding of a check of the bill, in a delivery that was loaded and is proved.
 
     Attributes:
         check: Name of the check.
@@ -51,7 +51,7 @@ class Complaint:
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """What became of a delivery.
+    """The result of loading a delivery.
 
     Attributes:
         export: Its export.

@@ -90,7 +90,7 @@ def _component(attributes: Any, file: Path) -> BillingExport:
 
 @dataclass(frozen=True, kw_only=True)
 class WantedExport:
-    """What the command was asked for.
+    """The name and the tables that the command line gives an export.
 
     Attributes:
         name: Name of the export; as found where it is empty.

@@ -36,7 +36,7 @@ Metadata = Mapping[str, Any]
 
 @dataclass(frozen=True, kw_only=True)
 class Fault:
-    """Why a run failed.
+    """The reason why a run failed.
 
     Attributes:
         kind: Class of the error.

@@ -1,4 +1,4 @@
-"""What is wrong with a `defs.yaml`, in a sentence with file, line, setting and remedy, and what stands for its export.
+"""Says what is wrong with a `defs.yaml`, with file, line, setting and remedy, and makes what stands for its export.
 
 Dagster loads all of a project or nothing: an exception here would take the sensors of every other export with it. So an
 export that cannot be loaded leaves an asset that says why, and a sensor that fails at each tick, for whoever watches
@@ -44,7 +44,7 @@ class ExportNotLoadedError(ConfigurationError, ComponentTreeException):
 
 @dataclass(frozen=True, kw_only=True)
 class Place:
-    """Where an export is described.
+    """The place in a YAML file that describes an export.
 
     Attributes:
         label: Names it among the project's components.
@@ -99,7 +99,7 @@ class Place:
 
 @dataclass(frozen=True)
 class Origin:
-    """Where an export comes from.
+    """The YAML that an export was loaded from.
 
     Attributes:
         place: Its YAML.

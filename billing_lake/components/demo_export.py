@@ -1,4 +1,4 @@
-"""What the demo loads, and who is told of it: written down here, so that nobody edits it."""
+"""Defines the demo's export and its alert policy: in Python, so that nobody edits them."""
 
 import dagster as dg
 

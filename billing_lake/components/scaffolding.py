@@ -1,4 +1,4 @@
-"""What `dg scaffold defs billing_lake.components.BillingExport <name>` writes."""
+"""Writes the files of `dg scaffold defs billing_lake.components.BillingExport <name>`."""
 
 from __future__ import annotations
 

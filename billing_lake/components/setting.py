@@ -1,4 +1,4 @@
-"""How a setting of an export is described: for people, and for what checks its YAML."""
+"""Describes a setting of an export: for people, and for what checks its YAML."""
 
 from typing import Annotated
 

@@ -1,4 +1,4 @@
-"""Whether a lake on AWS is there and open to us: asked once, at the start of a run.
+"""Checks, once at the start of a run, that a lake on AWS is there and that we may use it.
 
 Half an hour into a load is a bad time to learn that the warehouse may not be written to. Each question is one cheap call;
 each answer that is no names the setting behind it, the action that was refused, and what AWS said.

@@ -1,4 +1,4 @@
-"""What a deployment is: everything that a load needs, whatever stands behind it."""
+"""Defines a deployment: everything that a load needs, whatever stands behind it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What goes wrong between a storage and whoever reads a delivery, by name."""
+"""Names the errors between a storage and whoever reads a delivery."""
 
 from __future__ import annotations
 

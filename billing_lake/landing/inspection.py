@@ -1,4 +1,4 @@
-"""What lies in a bucket or a folder: which exports, in which format and layout, and what is none.
+"""Finds the exports in a bucket or a folder, with format and layout, and what is none.
 
 Everything comes from one listing, the manifests, and the headers of files that have none; loose files of a format that has files of
 several billing periods are read to their ends, because nothing else says for which they count. Each export is looked at by the rules by
@@ -98,7 +98,7 @@ class Unused:
 
 @dataclass(frozen=True, kw_only=True)
 class Inspection:
-    """What lies in a storage.
+    """The content of a storage.
 
     Attributes:
         exports: The exports, by their folder.

@@ -1,4 +1,4 @@
-"""What was once found in report files, kept in the lake, so that no process reads a file again to find it.
+"""Keeps in the lake what was found in report files, so that no process reads a file again to find it.
 
 A file that is pinned by its address and its content tag says the same for ever. Nothing depends on what is kept: where it is lost
 or cannot be written, files are read again.

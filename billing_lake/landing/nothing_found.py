@@ -1,4 +1,4 @@
-"""Why nothing is found: an export's folder is not there, or what lies in it is laid out in another way."""
+"""Says why nothing is found: an export's folder is not there, or what lies in it is laid out in another way."""
 
 from __future__ import annotations
 

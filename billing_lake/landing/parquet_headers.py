@@ -128,13 +128,10 @@ def opened_parquet(stream: BinaryIO, file: str) -> Iterator[pq.ParquetFile]:
     try:
         with pq.ParquetFile(stream) as parquet:
             yield parquet
-    except (pa.ArrowException, EOFError) as error:
-        what = f"The Parquet file is damaged or ends early: {shown(error)}"
-        raise TruncatedFileError(what, file=file) from error
-    except OSError as error:
-        if error.errno is not None:
+    except (pa.ArrowException, EOFError, OSError) as error:
+        # Arrow raises an OSError without a number for damage in a file, too.
+        if isinstance(error, OSError) and error.errno is not None:
             raise
-        # Arrow says so of damage in a file, too.
         what = f"The Parquet file is damaged or ends early: {shown(error)}"
         raise TruncatedFileError(what, file=file) from error
 

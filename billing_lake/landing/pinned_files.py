@@ -1,4 +1,4 @@
-"""What a look at an export's folder gathers, and what files say, remembered as long as their content stays."""
+"""Lists an export's folder, and remembers what files say as long as their content stays."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _StatedT = TypeVar("_StatedT")
 
 @dataclass
 class LookResult:
-    """What a look found.
+    """The result of a look at an export's folder.
 
     Attributes:
         deliveries: Deliveries by billing period.

@@ -1,4 +1,4 @@
-"""What the ledger says of months, for people: the state of each, how it came to its total, and what changed between two days."""
+"""Reads months from the ledger, for people: the state of each, how it came to its total, and what changed between two days."""
 
 from __future__ import annotations
 

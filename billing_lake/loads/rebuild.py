@@ -42,7 +42,7 @@ _ATTEMPTS = 5
 
 @dataclass(frozen=True, kw_only=True)
 class Rebuilt:
-    """What a rebuild did.
+    """The result of a rebuild.
 
     Attributes:
         periods: Rows of each billing period.

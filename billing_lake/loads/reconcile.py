@@ -1,4 +1,4 @@
-"""How far two exports of the same payer bill the same."""
+"""Compares what two exports of the same payer bill."""
 
 from __future__ import annotations
 

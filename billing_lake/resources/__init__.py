@@ -1,1 +1,1 @@
-"""What Dagster hands to assets from outside the lake's own code: Spark sessions, Glue jobs, Athena; and what those need."""
+"""Resources that Dagster hands to assets: Spark sessions, Glue jobs, Athena; and what those need."""

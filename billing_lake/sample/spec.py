@@ -1,4 +1,4 @@
-"""What a sample delivery shall look like, and what came of it.
+"""Describes a sample delivery: what it shall look like, and what was made.
 
 Kept free of Polars, NumPy and PyArrow: the command line and the component read a `SampleSpec` without paying for
 the generator.

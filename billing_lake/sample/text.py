@@ -1,4 +1,4 @@
-"""How numbers and ids are spelled in a report.
+"""Spells numbers and ids as a report does.
 
 Amounts are integers with a decimal scale until the last moment: sums stay exact, and each spelling is made once.
 Numbers look as AWS's Java code prints them (`1.0`, `0.0116`, `1.81E-8`): E-notation below one thousandth.

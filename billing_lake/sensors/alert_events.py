@@ -61,7 +61,7 @@ class _Unread:
 
 @dataclass(frozen=True)
 class Events:
-    """What happened, as one policy sees it; the policy's state is changed by reading.
+    """The events that one policy has to report; reading them changes the policy's state.
 
     Attributes:
         instance: Where it is recorded.

@@ -36,7 +36,7 @@ _PLENTY, _SAVE_SHARE = 1_000, 10
 
 @dataclass(kw_only=True)
 class Report:
-    """What a tick did.
+    """The result of a tick.
 
     Attributes:
         queued: Alerts that were found.

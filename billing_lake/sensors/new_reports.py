@@ -55,7 +55,7 @@ class Look:
 
 @dataclass(frozen=True, kw_only=True)
 class Cursor:
-    """What a tick remembers of the one before it; where it is lost, only time and observations are.
+    """The memory of a tick for the next one; losing it costs time and observations only.
 
     Attributes:
         looks: Deliveries that have to be seen again, by billing period.
@@ -83,7 +83,7 @@ def _cursors() -> TypeAdapter[Cursor]:
 
 @dataclass(kw_only=True)
 class Tick:
-    """What one look at an export's folder leads to.
+    """The result of one look at an export's folder.
 
     Attributes:
         found: Deliveries of the export's billing periods that are complete, by period.

@@ -1,4 +1,4 @@
-"""What Dagster knows of an export's runs: who is at work on which billing period, and what became of those before."""
+"""Asks Dagster about an export's runs: which billing periods are being loaded, and how earlier runs ended."""
 
 from __future__ import annotations
 
@@ -170,7 +170,7 @@ def _ended(record: dg.RunRecord) -> datetime:
 
 @dataclass(frozen=True)
 class Reason:
-    """Why a step failed.
+    """The reason why a step failed.
 
     Attributes:
         text: What it says.

@@ -47,7 +47,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class Answer(Result):
-    """What a query in Athena found; further pages are fetched as rows are asked for.
+    """The result of a query in Athena; further pages are fetched as rows are asked for.
 
     Attributes:
         query: Its execution id, by which the console finds it: `3f1e4f2a-…`.

@@ -30,7 +30,7 @@ _PRODUCT_MAP = "product"
 
 @dataclass(frozen=True, kw_only=True)
 class QueryTarget:
-    """What a named query is asked of.
+    """The table, and the billing period, that a named query reads.
 
     Attributes:
         table: The table, as SQL writes it.

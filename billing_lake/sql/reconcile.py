@@ -1,4 +1,4 @@
-"""What two exports of the same payer say a month costs, by account and service, and where they differ.
+"""Compares what a month costs by two exports of the same payer, by account and service.
 
 Formats that keep what is billed in the same column have to be equal to the last digit. Others round each line in a way of their
 own, so a cent of a group is not told of.

@@ -53,7 +53,7 @@ class LakeTable:
 
 @dataclass(frozen=True)
 class Result:
-    """What a query found.
+    """The result of a query.
 
     Attributes:
         columns: Names of the columns.

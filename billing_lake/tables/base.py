@@ -1,4 +1,4 @@
-"""What every catalog of the lake can do, and the names that may reach its SQL and its paths."""
+"""Defines what every catalog of the lake can do, and the names that may reach its SQL and its paths."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class _Replaced(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Commit:
-    """What a load did to a table: one billing period was replaced, or by a rebuild all of an export.
+    """The change that a load made to a table: one billing period was replaced, or by a rebuild all of an export.
 
     Attributes:
         table: The table.
@@ -108,7 +108,7 @@ class Commit:
 
 @dataclass(frozen=True, kw_only=True)
 class KeptHistory:
-    """How much of a table's history is kept, besides what tags and branches name.
+    """The history of a table that is kept, besides what tags and branches name.
 
     Attributes:
         days: States that were current within so many days.
@@ -121,7 +121,7 @@ class KeptHistory:
 
 @dataclass(frozen=True, kw_only=True)
 class CleanUp:
-    """What a clean-up of a table removes.
+    """The extent of a clean-up of a table.
 
     Attributes:
         older_than: Age below which a file may belong to a load that is still under way: no load takes a day.

@@ -133,6 +133,51 @@ class GlueApi:
             except AlreadyThere:
                 return
 
+    def table(self, database: str, name: str) -> dict[str, Any] | None:
+        """Return a table as Glue has it, or None."""
+        try:
+            answer = self.call(
+                "get_table", _subject(database, name), DatabaseName=database, Name=name
+            )
+        except NotThere:
+            return None
+        found: dict[str, Any] = answer["Table"]
+        return found
+
+    def tables(self, database: str) -> Iterator[dict[str, Any]]:
+        """Yield all tables of a database; none where there is no such database."""
+        return self.pages("get_tables", f"database {database}", "TableList", DatabaseName=database)
+
+    def create_table(self, database: str, given: Mapping[str, Any]) -> None:
+        """Create a table; raises `AlreadyThere`, or `NotThere` where the database is gone."""
+        subject = _subject(database, given["Name"])
+        self.call("create_table", subject, DatabaseName=database, TableInput=given)
+
+    def update_table(
+        self, database: str, found: Mapping[str, Any], given: Mapping[str, Any]
+    ) -> None:
+        """Change the table that was ``found``; raises `Changed` where it is another one by now, or `NotThere`."""
+        version = {"VersionId": found["VersionId"]} if "VersionId" in found else {}
+        self.call(
+            "update_table",
+            _subject(database, given["Name"]),
+            DatabaseName=database,
+            TableInput=given,
+            SkipArchive=True,
+            **version,
+        )
+
+    def delete_table(self, database: str, name: str) -> None:
+        """Delete a table, if it is there."""
+        try:
+            self.call("delete_table", _subject(database, name), DatabaseName=database, Name=name)
+        except NotThere:
+            return
+
+
+def _subject(database: str, name: str) -> str:
+    return f"table {database}.{name}"
+
 
 def refusal(error: Exception, verb: str, subject: str) -> BillingLakeError:
     """Return the error for a call that was refused for good.

@@ -23,6 +23,7 @@ from billing_lake.domain.errors import (
     TableError,
 )
 from billing_lake.files.s3 import S3Files
+from billing_lake.tables.attempts import racing
 from billing_lake.tables.base import (
     EXPORT_PROPERTY,
     PERIOD_PROPERTY,
@@ -53,7 +54,7 @@ _CRAWL = "billing-lake.crawl"
 _CRAWL_AT = "billing-lake.crawl-at"
 _FOLDER = "billing-lake.folder"
 _PARTS = "billing-lake.parts"
-_ATTEMPTS = 10
+_PATIENCE_SECONDS = 120.0
 
 
 class GlueCrawledTables:
@@ -121,7 +122,7 @@ class GlueCrawledTables:
 
     def get(self, name: str) -> Crawl | None:
         """Return the crawl that is registered under ``name``, or None."""
-        found = self._find(name)
+        found = self._api.table(self._database, name)
         if found is None or not self._is_ours(found):
             return None
         parameters = found["Parameters"]
@@ -134,10 +135,10 @@ class GlueCrawledTables:
 
     def drop(self, name: str) -> None:
         """Drop a crawled table; the raw files stay. Nothing happens where there is none."""
-        found = self._find(name)
+        found = self._api.table(self._database, name)
         if found is None or not self._is_ours(found):
             return
-        self._delete(name)
+        self._api.delete_table(self._database, name)
         self._drop_parts(found, 1)
         self._remove_folder(found)
 
@@ -231,31 +232,18 @@ class GlueCrawledTables:
 
     def _put(self, given: Mapping[str, Any]) -> dict[str, Any] | None:
         """Create a table or replace the one of its name; return what was there."""
-        name = given["Name"]
-        subject = f"table {self._database}.{name}"
-        for _ in range(_ATTEMPTS):
-            found = self._find(name)
-            try:
-                if found is None:
-                    self._api.call(
-                        "create_table", subject, DatabaseName=self._database, TableInput=given
-                    )
-                else:
-                    self._require_ours(found)
-                    version = {"VersionId": found["VersionId"]} if "VersionId" in found else {}
-                    self._api.call(
-                        "update_table",
-                        subject,
-                        DatabaseName=self._database,
-                        TableInput=given,
-                        SkipArchive=True,
-                        **version,
-                    )
-            except (AlreadyThere, NotThere, Changed) as error:
-                _LOGGER.info("%s was changed by another run, trying again: %s", subject, error)
+
+        def put() -> dict[str, Any] | None:
+            found = self._api.table(self._database, given["Name"])
+            if found is None:
+                self._api.create_table(self._database, given)
             else:
-                return found
-        raise TableError(f"Other runs kept changing {subject}", remedy="Load the period again")
+                self._require_ours(found)
+                self._api.update_table(self._database, found, given)
+            return found
+
+        conflict = f"Other runs kept changing table {self._database}.{given['Name']}"
+        return racing(conflict, _PATIENCE_SECONDS, AlreadyThere, NotThere, Changed)(put)
 
     def _remove_others(self, crawl: Crawl, before: Mapping[str, Any] | None, parts: int) -> None:
         """Remove the tables of earlier crawls of the same export and period, and the files of the table ``before``."""
@@ -277,7 +265,7 @@ class GlueCrawledTables:
         """Log a warning where a reader does not find the table as it was registered; the load does not depend on it."""
         reason = ""
         try:
-            found = self._find(crawl.table)
+            found = self._api.table(self._database, crawl.table)
         except BillingLakeError as error:
             reason = error.what
         else:
@@ -293,33 +281,15 @@ class GlueCrawledTables:
 
     def _drop_parts(self, found: Mapping[str, Any], keep: int) -> None:
         for number in range(max(keep, 1) + 1, int(found["Parameters"].get(_PARTS, 1)) + 1):
-            self._delete(_part_name(found["Name"], number))
+            self._api.delete_table(self._database, _part_name(found["Name"], number))
 
     def _remove_folder(self, found: Mapping[str, Any]) -> None:
         folder = found["Parameters"].get(_FOLDER, "")
         if folder.startswith(f"{self._root}/"):
             self._files.remove_folder(folder)
 
-    def _delete(self, name: str) -> None:
-        subject = f"table {self._database}.{name}"
-        try:
-            self._api.call("delete_table", subject, DatabaseName=self._database, Name=name)
-        except NotThere:
-            return
-
-    def _find(self, name: str) -> dict[str, Any] | None:
-        subject = f"table {self._database}.{name}"
-        try:
-            answer = self._api.call("get_table", subject, DatabaseName=self._database, Name=name)
-        except NotThere:
-            return None
-        found: dict[str, Any] = answer["Table"]
-        return found
-
     def _all(self) -> Iterator[dict[str, Any]]:
-        subject = f"database {self._database}"
-        found = self._api.pages("get_tables", subject, "TableList", DatabaseName=self._database)
-        return (table for table in found if self._is_ours(table))
+        return filter(self._is_ours, self._api.tables(self._database))
 
     def _is_ours(self, found: Mapping[str, Any]) -> bool:
         """Say whether this lake registered a table; it is False for a second part of one, and for another lake's."""

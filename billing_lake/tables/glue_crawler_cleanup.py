@@ -58,9 +58,7 @@ class CrawlerCleanup:
 
     def tables(self) -> list[dict[str, Any]]:
         """Return the tables that the crawler made."""
-        found = self.api.pages(
-            "get_tables", f"database {self.database}", "TableList", DatabaseName=self.database
-        )
+        found = self.api.tables(self.database)
         return [table for table in found if table["Name"].startswith(self.prefix)]
 
     def remove(self) -> None:
@@ -85,8 +83,7 @@ class CrawlerCleanup:
 
     def _remove_tables(self) -> None:
         for table in self.tables():
-            name = table["Name"]
-            self.api.call("delete_table", f"table {name}", DatabaseName=self.database, Name=name)
+            self.api.delete_table(self.database, table["Name"])
 
     def _call(self, verb: str) -> None:
         self.api.call(verb, f"crawler {self.name}", Name=self.name)

@@ -122,13 +122,12 @@ class GlueTables:
             TableError: There is such a table, and it is not this lake's.
         """
         database, name = glue_names(table)
-        try:
-            answer = self._api.call("get_table", f"table {table}", DatabaseName=database, Name=name)
-        except NotThere:
+        found = self._api.table(database, name)
+        if found is None:
             return None
-        entry = self._entry(answer["Table"])
+        entry = self._entry(found)
         if entry is None:
-            location = answer["Table"].get("StorageDescriptor", {}).get("Location", "nowhere")
+            location = found.get("StorageDescriptor", {}).get("Location", "nowhere")
             raise TableError(
                 f"The Glue table {database}.{name} is not this lake's: it lies in {shown(location)}",
                 remedy=f"Remove it, choose another table name, or another warehouse; this one is {self._root}",
@@ -164,12 +163,8 @@ class GlueTables:
         databases = self._api.pages("get_databases", "the catalog", "DatabaseList")
         for name in [one["Name"] for one in databases]:
             if name.endswith(SUFFIX):
-                for found in self._api.pages(
-                    "get_tables", f"database {name}", "TableList", DatabaseName=name
-                ):
-                    entry = self._entry(found)
-                    if entry is not None:
-                        yield entry
+                entries = map(self._entry, self._api.tables(name))
+                yield from (entry for entry in entries if entry is not None)
 
     def create(self, table: str, fields: Sequence[Field]) -> bool:
         """Create an entry; return False where there is one."""
@@ -197,9 +192,7 @@ class GlueTables:
         database, _ = glue_names(table)
         self._api.ensure_database(database)
         try:
-            self._api.call(
-                "create_table", f"table {table}", DatabaseName=database, TableInput=given
-            )
+            self._api.create_table(database, given)
         except AlreadyThere:
             self.find(table)  # raises where it is not this lake's
             return False
@@ -215,23 +208,11 @@ class GlueTables:
             NotThere: It is gone.
         """
         database, _ = glue_names(entry.table)
-        version = {"VersionId": entry.raw["VersionId"]} if "VersionId" in entry.raw else {}
-        self._api.call(
-            "update_table",
-            f"table {entry.table}",
-            DatabaseName=database,
-            TableInput=given,
-            SkipArchive=True,
-            **version,
-        )
+        self._api.update_table(database, entry.raw, given)
 
     def remove(self, entry: Entry) -> None:
         """Remove an entry, its partitions with it."""
-        database, name = glue_names(entry.table)
-        try:
-            self._api.call("delete_table", f"table {entry.table}", DatabaseName=database, Name=name)
-        except NotThere:
-            return
+        self._api.delete_table(*glue_names(entry.table))
 
     def folder(self, table: str) -> str:
         """Return the folder of ``table``, or the one that it would get.

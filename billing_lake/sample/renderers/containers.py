@@ -1,4 +1,4 @@
-"""What rendered lines are written in: CSV, packed or not, and Parquet as providers write it."""
+"""Writes rendered lines as CSV, packed or not, and as Parquet like that of providers."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ class StaticFiles(dg.Config):
     )
 
 
-def build_iceberg_static(export: Export, default: Sequence[str] = ()) -> dg.AssetsDefinition:
+def build_iceberg_static(export: Export, default: Sequence[str]) -> dg.AssetsDefinition:
     """Build the asset for ``export``.
 
     Args:

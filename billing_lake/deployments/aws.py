@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from billing_lake.tables.glue_crawled import GlueCrawledTables
     from billing_lake.tables.glue_hive import GlueHiveTables
     from billing_lake.tables.iceberg import IcebergTables
-    from billing_lake.values import ValueStore
 
 
 def ignore(_: str) -> None:
@@ -45,6 +44,11 @@ class AwsLake(Lake):
     settings: AwsSettings
     waits: GlueWaits | None = None
 
+    @property
+    def root(self) -> str:
+        """URI of the warehouse."""
+        return self.settings.warehouse
+
     @cached_property
     def clients(self) -> AwsClients:
         """The clients of AWS."""
@@ -55,11 +59,9 @@ class AwsLake(Lake):
     @cached_property
     def storage(self) -> S3Storage:
         """Where exports are delivered to: the landing bucket."""
-        from billing_lake.landing.memory import REPORT_FILES, Memory
         from billing_lake.landing.s3 import S3Storage
 
-        memory = Memory(f"{self.values.root}/{REPORT_FILES}", self.files)
-        return S3Storage(self.clients, self.settings.landing_bucket, memory)
+        return S3Storage(self.clients, self.settings.landing_bucket, self.memory)
 
     @cached_property
     def files(self) -> S3Files:
@@ -74,7 +76,7 @@ class AwsLake(Lake):
         from billing_lake.tables.aws_catalogs import glue_catalog_properties
         from billing_lake.tables.iceberg import IcebergTables
 
-        warehouse = f"{self.settings.warehouse}/iceberg"
+        warehouse = f"{self.root}/iceberg"
         return IcebergTables(
             "iceberg", glue_catalog_properties(self.clients, warehouse), files=self.files
         )
@@ -98,7 +100,7 @@ class AwsLake(Lake):
         """The Hive-style tables: `<warehouse>/hive/`, in the Glue Data Catalog."""
         from billing_lake.tables.glue_hive import GlueHiveTables
 
-        return GlueHiveTables(self.files, f"{self.settings.warehouse}/hive")
+        return GlueHiveTables(self.files, f"{self.root}/hive")
 
     @cached_property
     def crawled(self) -> GlueCrawledTables:
@@ -107,22 +109,10 @@ class AwsLake(Lake):
 
         return GlueCrawledTables(
             self.files,
-            f"{self.settings.warehouse}/crawled",
+            f"{self.root}/crawled",
             role=self.settings.crawler_role,
             database=self.settings.crawled_database,
         )
-
-    @cached_property
-    def values(self) -> ValueStore:
-        """The values between assets: `<warehouse>/values/`."""
-        from billing_lake.values import ValueStore
-
-        return ValueStore(f"{self.settings.warehouse}/values", self.files)
-
-    @property
-    def staging(self) -> str:
-        """URI of the folder of files that belong to no table yet: `<warehouse>/staging`."""
-        return f"{self.settings.warehouse}/staging"
 
     @property
     def scratch(self) -> tuple[str, ...]:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from billing_lake.tables.exports import Export, Table, TableOutput
+from billing_lake.tables.exports import Catalogs
 
 if TYPE_CHECKING:
     from billing_lake.engines.base import Engine, Log, Reader
     from billing_lake.files.base import Files
     from billing_lake.landing.base import Storage
+    from billing_lake.landing.memory import Memory
     from billing_lake.sql.tables import TableSql
-    from billing_lake.tables.base import CrawledCatalog, Crawler, TableCatalog
-    from billing_lake.tables.iceberg import IcebergTables
+    from billing_lake.tables.base import CrawledCatalog, Crawler
     from billing_lake.values import ValueStore
 
 Deployment = Literal["local", "local_spark", "aws"]
@@ -30,7 +31,7 @@ LAKE_RESOURCE = "billing_lake"
 """Key of the lake among Dagster's resources: what a project that has other resources too cannot mean by anything else."""
 
 
-class Lake(Protocol):
+class Lake(Catalogs, Protocol):
     """Everything that a load needs, for one deployment."""
 
     @property
@@ -42,28 +43,31 @@ class Lake(Protocol):
         """The lake's own files, by URI."""
 
     @property
-    def iceberg(self) -> IcebergTables:
-        """The Iceberg tables."""
-
-    @property
-    def s3_tables(self) -> IcebergTables:
-        """The S3 Tables."""
-
-    @property
-    def hive(self) -> TableCatalog:
-        """The Hive-style tables."""
-
-    @property
     def crawled(self) -> CrawledCatalog:
         """The tables over raw files."""
 
     @property
+    def root(self) -> str:
+        """Path or URI of the lake's folder."""
+
+    @cached_property
     def values(self) -> ValueStore:
-        """The values between assets."""
+        """The values between assets: `values/`."""
+        from billing_lake.values import ValueStore
+
+        return ValueStore(f"{self.root}/values", self.files)
+
+    @property
+    def memory(self) -> Memory:
+        """The findings about report files that the lake keeps."""
+        from billing_lake.landing.memory import REPORT_FILES, Memory
+
+        return Memory(f"{self.values.root}/{REPORT_FILES}", self.files)
 
     @property
     def staging(self) -> str:
-        """URI of a folder for files that belong to no table yet; whoever makes some removes them."""
+        """URI of the folder for files that belong to no table yet, `staging/`; whoever makes some removes them."""
+        return f"{self.root}/staging"
 
     @property
     def scratch(self) -> tuple[str, ...]:
@@ -83,29 +87,6 @@ class Lake(Protocol):
             progress: Called with a line of text while a query of Athena runs.
             done: Called with a line of text, what it read and costs, when it has run.
         """
-
-    def catalog(self, output: TableOutput) -> TableCatalog:
-        """Return the catalog that holds the tables of ``output``."""
-        match output:
-            case "hive":
-                return self.hive
-            case "iceberg":
-                return self.iceberg
-            case "s3_table":
-                return self.s3_tables
-
-    def tables(self, export: Export) -> tuple[Table, ...]:
-        """Return the tables that an export is loaded into, in the order in which they are loaded."""
-        return tuple(self.table(export, output) for output in export.outputs)
-
-    def table(self, export: Export, output: TableOutput, name: str = "") -> Table:
-        """Return the table of ``output``: the export's, or another one of the same catalog called ``name``."""
-        catalog = self.catalog(output)
-        return Table(output=output, name=name or export.table, export=export.name, catalog=catalog)
-
-    def static_table(self, export: Export) -> Table:
-        """Return the table of the export's static files."""
-        return self.table(export, "iceberg", export.static_table)
 
     def require(self, outputs: Collection[str], crawler: Crawler) -> None:
         """Make sure, before anything is done, that all that an export needs is set, there, and open to us.

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from billing_lake.tables.crawled_tables import CrawledTables
     from billing_lake.tables.hive import HiveTables
     from billing_lake.tables.iceberg import IcebergTables
-    from billing_lake.values import ValueStore
 
 _BUCKET = "s3://"
 
@@ -61,14 +60,12 @@ class LocalLake(Lake):
     def storage(self) -> Storage:
         """Where exports are delivered to: `landing/`, or the folder or bucket that the environment names."""
         from billing_lake.landing.local import LocalStorage
-        from billing_lake.landing.memory import REPORT_FILES, Memory
 
-        memory = Memory(f"{self.values.root}/{REPORT_FILES}", self.files)
         if self.bucket:
             from billing_lake.landing.s3 import S3Storage
 
-            return S3Storage(self._clients, self.bucket, memory)
-        return LocalStorage(self.landing, memory)
+            return S3Storage(self._clients, self.bucket, self.memory)
+        return LocalStorage(self.landing, self.memory)
 
     @cached_property
     def iceberg(self) -> IcebergTables:
@@ -94,17 +91,10 @@ class LocalLake(Lake):
 
         return CrawledTables(self._here / "catalog" / "hive.db")
 
-    @cached_property
-    def values(self) -> ValueStore:
-        """The values between assets: `values/`."""
-        from billing_lake.values import ValueStore
-
-        return ValueStore(str(self.home / "values"), self.files)
-
     @property
-    def staging(self) -> str:
-        """Folder for files that belong to no table yet: `staging/`."""
-        return str(self.home / "staging")
+    def root(self) -> str:
+        """Path of the folder."""
+        return str(self.home)
 
     @cached_property
     def files(self) -> Files:

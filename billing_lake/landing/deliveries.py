@@ -46,24 +46,12 @@ _MANIFESTS_AT_ONCE = 16
 _TRANSIENT = (IncompleteDeliveryError, DeliveryChangedError)
 
 
-def find_deliveries(
-    storage: Storage, export: ExportLocation, *, only: str | None = None
-) -> Findings:
+def find_deliveries(storage: Storage, export: ExportLocation) -> Findings:
     """Look for the current delivery of each billing period.
 
     A period that waits, or whose manifest is broken, stops no other one: the findings say why.
-
-    Args:
-        storage: Where the export delivers to.
-        export: The export.
-        only: Look at this billing period alone, as far as the layout allows.
-
-    Raises:
-        ConfigurationError: ``only`` is no billing period.
     """
-    if only is not None:
-        require_period(only)
-    return _findings(_look(storage, export, only))
+    return _findings(_look(storage, export, None))
 
 
 def resolve_delivery(storage: Storage, export: ExportLocation, period: str) -> Delivery:

@@ -304,6 +304,6 @@ class Ledger:
                 self.log(f"{row.billing_period} is closed: {table.asset} has the tag {name}")
 
 
-def closed_tag(period: str, export: str = "") -> str:
-    """Return the name of the tag of the snapshot in which a month was closed; ``export`` where a table has rows of several."""
+def closed_tag(period: str, export: str) -> str:
+    """Return the name of the tag of the snapshot in which a month was closed; ``export`` is empty where the table has rows of one alone."""
     return "-".join(part for part in ("closed", export, period) if part)

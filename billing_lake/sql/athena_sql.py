@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from billing_lake.domain.errors import BillingLakeError, QueryError, shown
 from billing_lake.sql.all_costs import Part, view_name, view_sql
@@ -28,27 +28,12 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from billing_lake.tables.base import TableCatalog
+    from billing_lake.tables.exports import Catalogs
 
 _GLUE_CATALOG = "AwsDataCatalog"
 _HINT = "`billing-lake query --deployment aws --list` lists the tables, as Athena names them"
 _READING = frozenset(("DESCRIBE", "SELECT", "SHOW", "TABLE", "VALUES", "WITH"))
 _WRITING = frozenset(("DELETE", "INSERT", "MERGE", "UPDATE"))
-
-
-class Catalogs(Protocol):
-    """The three catalogs of a lake."""
-
-    @property
-    def iceberg(self) -> TableCatalog:
-        """The Iceberg tables."""
-
-    @property
-    def s3_tables(self) -> TableCatalog:
-        """The S3 Tables."""
-
-    @property
-    def hive(self) -> TableCatalog:
-        """The Hive-style tables."""
 
 
 class AthenaSql:

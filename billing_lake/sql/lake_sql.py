@@ -39,13 +39,13 @@ from billing_lake.sql.tables import (
     parts,
     quoted,
 )
+from billing_lake.tables.exports import Catalogs
 from billing_lake.tables.iceberg_columns import fields_of
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
     from billing_lake.tables.hive import HiveTables
-    from billing_lake.tables.iceberg import IcebergTables
 
 _TABLE_FUNCTIONS = frozenset(
     "duckdb_columns duckdb_tables duckdb_views generate_series json_each range unnest".split()
@@ -59,20 +59,12 @@ _NO_TABLE = re.compile(r"Table with name (\S+) does not exist!")
 _SUGGESTION = re.compile(r'\nDid you mean "[^"]*"\?')
 
 
-class LocalTables(Protocol):
+class LocalTables(Catalogs, Protocol):
     """A lake on this machine, as far as queries need it."""
 
     @property
     def home(self) -> Path:
         """The folder of the lake."""
-
-    @property
-    def iceberg(self) -> IcebergTables:
-        """The Iceberg tables."""
-
-    @property
-    def s3_tables(self) -> IcebergTables:
-        """The S3 Tables."""
 
     @property
     def hive(self) -> HiveTables:

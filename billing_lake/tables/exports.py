@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, Protocol, get_args
 
 from billing_lake.domain.errors import ConfigurationError
 from billing_lake.domain.schemas import Field
@@ -13,6 +13,9 @@ from billing_lake.domain.sources import PeriodKey, Source
 from billing_lake.formats.base import Format
 from billing_lake.formats.locations import ExportLocation
 from billing_lake.tables.base import Commit, Crawler, TableCatalog
+
+if TYPE_CHECKING:
+    from billing_lake.tables.iceberg import IcebergTables
 
 TableOutput = Literal["hive", "iceberg", "s3_table"]
 """The tables that an export may be loaded into, in the order in which they are loaded."""
@@ -159,3 +162,42 @@ class Table:
     def held(self) -> dict[str, str]:
         """Return the identity of the delivery that each billing period holds; see `TableCatalog.held`."""
         return self.catalog.held(self.name, self.export)
+
+
+class Catalogs(Protocol):
+    """The three catalogs of a lake, and the tables of exports in them."""
+
+    @property
+    def iceberg(self) -> IcebergTables:
+        """The Iceberg tables."""
+
+    @property
+    def s3_tables(self) -> IcebergTables:
+        """The S3 Tables."""
+
+    @property
+    def hive(self) -> TableCatalog:
+        """The Hive-style tables."""
+
+    def catalog(self, output: TableOutput) -> TableCatalog:
+        """Return the catalog that holds the tables of ``output``."""
+        match output:
+            case "hive":
+                return self.hive
+            case "iceberg":
+                return self.iceberg
+            case "s3_table":
+                return self.s3_tables
+
+    def tables(self, export: Export) -> tuple[Table, ...]:
+        """Return the tables that an export is loaded into, in the order in which they are loaded."""
+        return tuple(self.table(export, output) for output in export.outputs)
+
+    def table(self, export: Export, output: TableOutput, name: str = "") -> Table:
+        """Return the table of ``output``: the export's, or another one of the same catalog called ``name``."""
+        catalog = self.catalog(output)
+        return Table(output=output, name=name or export.table, export=export.name, catalog=catalog)
+
+    def static_table(self, export: Export) -> Table:
+        """Return the table of the export's static files."""
+        return self.table(export, "iceberg", export.static_table)

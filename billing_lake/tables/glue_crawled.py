@@ -46,9 +46,6 @@ from billing_lake.tables.glue_schemas import LARGEST_VALUE
 
 _LOGGER = logging.getLogger(__name__)
 
-DATABASE = "billing_lake_crawled"
-"""The database of crawled tables, unless another one is given."""
-
 _LAKE = "billing-lake.lake"
 _CRAWL = "billing-lake.crawl"
 _CRAWL_AT = "billing-lake.crawl-at"
@@ -74,7 +71,7 @@ class GlueCrawledTables:
         root: str,
         *,
         role: str | None = None,
-        database: str = DATABASE,
+        database: str,
         waits: CrawlerWaits | None = None,
     ) -> None:
         self._files = files

@@ -100,7 +100,7 @@ def without_dead_manifests(snapshot: _SnapshotProducer[Any]) -> None:
     vars(snapshot)["_process_manifests"] = live
 
 
-def referred_files(table: Table, without: Collection[int] = ()) -> Iterator[str]:
+def referred_files(table: Table, without: Collection[int]) -> Iterator[str]:
     """Yield the URIs of all files that the table refers to by any snapshot that is not among ``without``; some come twice."""
     yield table.metadata_location
     yield from (entry.metadata_file for entry in table.metadata.metadata_log)

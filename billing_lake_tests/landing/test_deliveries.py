@@ -125,7 +125,7 @@ def test_every_period_is_found_and_one_alone_when_asked(root: Path, storage: Loc
         "2025-01",
         "2025-02",
     ]
-    assert [*find_deliveries(storage, CREATE_NEW, only="2025-01").deliveries] == ["2025-01"]
+    assert resolve_delivery(storage, CREATE_NEW, "2025-01").period == "2025-01"
 
 
 def test_one_period_alone_is_looked_for_in_its_own_folder(root: Path) -> None:
@@ -304,7 +304,7 @@ def test_what_is_no_period_is_refused(storage: LocalStorage) -> None:
     with pytest.raises(ConfigurationError, match="no billing period: '2025-3'"):
         resolve_delivery(storage, CREATE_NEW, "2025-3")
     with pytest.raises(ConfigurationError, match="no billing period"):
-        find_deliveries(storage, CREATE_NEW, only="../x")
+        resolve_delivery(storage, CREATE_NEW, "../x")
 
 
 def test_a_delivery_that_stays_as_it_is_is_unchanged(root: Path, storage: LocalStorage) -> None:

@@ -30,7 +30,7 @@ def nothing(_: Path) -> None:
 
 
 @contextmanager
-def gzip_writer(path: Path, note: Note = nothing) -> Iterator[IO[bytes]]:
+def gzip_writer(path: Path, note: Note) -> Iterator[IO[bytes]]:
     """Open a stream into a gzip that appears when it is complete; it is compressed in another thread."""
     with appearing(path, note) as hidden:
         stream = igzip_threaded.open(hidden, "wb", compresslevel=GZIP_LEVEL, threads=1)  # type: ignore[no-untyped-call]
@@ -39,7 +39,7 @@ def gzip_writer(path: Path, note: Note = nothing) -> Iterator[IO[bytes]]:
 
 
 @contextmanager
-def appearing(path: Path, note: Note = nothing) -> Iterator[Path]:
+def appearing(path: Path, note: Note) -> Iterator[Path]:
     """Name a hidden file that becomes `path` at the end, or goes away when something fails; `note` sees it before."""
     path.parent.mkdir(parents=True, exist_ok=True)
     hidden = path.with_name(f".{path.name}.partial")

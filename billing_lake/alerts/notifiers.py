@@ -42,11 +42,7 @@ class Notifier(Protocol):
 
 @dataclass(frozen=True)
 class LogNotifier:
-    """Writes messages to the log of Python, where Dagster and containers collect it.
-
-    Attributes:
-        name: Its name in the policy.
-    """
+    """Writes messages to the log of Python, where Dagster and containers collect it."""
 
     name: str
 

@@ -51,12 +51,7 @@ class Red:
 
 @dataclass
 class Digest:
-    """The digest that is sent next.
-
-    Attributes:
-        day: Day of the last one.
-        titles: What the next one has.
-    """
+    """The digest that is sent next."""
 
     day: str = ""
     titles: list[str] = field(default_factory=list)

@@ -52,13 +52,7 @@ class Judged:
 
 
 class BillChecks:
-    """The checks of one billing period.
-
-    Args:
-        lake: The lake.
-        export: The export.
-        now: What is judged.
-    """
+    """The checks of one billing period."""
 
     def __init__(self, lake: Lake, export: Export, now: Judged) -> None:
         self._lake = lake

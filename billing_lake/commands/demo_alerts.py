@@ -19,11 +19,7 @@ from billing_lake.sensors.alerts import UI_SETTING, Store, watch
 
 @dataclass(frozen=True)
 class DemoAlerts:
-    """Looks at what failed or warned in the demo's instance.
-
-    Attributes:
-        project: The demo's project.
-    """
+    """Looks at what failed or warned in the demo's instance."""
 
     project: Project
 

@@ -75,12 +75,7 @@ class Run:
 
 
 class Project:
-    """The Dagster instance of the lake at ``home``, and definitions whose runs it records.
-
-    Args:
-        home: Folder of the lake.
-        definitions: The definitions.
-    """
+    """The Dagster instance of the lake at ``home``, and definitions whose runs it records."""
 
     def __init__(self, home: Path, definitions: dg.Definitions) -> None:
         self._folder = prepare_instance(home)

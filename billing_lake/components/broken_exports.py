@@ -99,12 +99,7 @@ class Place:
 
 @dataclass(frozen=True)
 class Origin:
-    """The YAML that an export was loaded from.
-
-    Attributes:
-        place: Its YAML.
-        fault: What is wrong with it.
-    """
+    """The YAML that an export was loaded from."""
 
     place: Place
     fault: ExportNotLoadedError | None

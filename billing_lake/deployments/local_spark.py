@@ -28,11 +28,7 @@ SPARK_RESOURCE = "billing_lake_spark"
 
 @dataclass(frozen=True)
 class LocalSparkLake(LocalLake):
-    """A lake in one folder of this machine, loaded by Spark.
-
-    Attributes:
-        spark: Starts the session.
-    """
+    """A lake in one folder of this machine, loaded by Spark."""
 
     spark: SparkResource = field(default_factory=SparkResource, compare=False)
 

@@ -71,13 +71,7 @@ class Roles:
 
 
 class Lifted(NamedTuple):
-    """A column of text that has the value of one key of a map.
-
-    Attributes:
-        column: The column.
-        map: The column of the map.
-        key: The key.
-    """
+    """A column of text that has the value of one key of a map."""
 
     column: str
     map: str
@@ -236,13 +230,7 @@ class EncodeTarget:
 
 @dataclass(frozen=True, kw_only=True)
 class EncodedFile:
-    """A finished Parquet file.
-
-    Attributes:
-        uri: Where it lies.
-        rows: Its rows.
-        size: Its bytes.
-    """
+    """A finished Parquet file."""
 
     uri: str
     rows: int

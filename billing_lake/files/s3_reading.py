@@ -30,11 +30,6 @@ _GROWTH = 8
 class S3Reader(io.RawIOBase):
     """One object, pinned; wrap it in an `io.BufferedReader`.
 
-    Args:
-        client: boto3's S3 client.
-        bucket: The bucket.
-        key: The object's key.
-
     Raises:
         FileNotFoundError: There is none.
     """

@@ -9,11 +9,7 @@ from billing_lake.files.s3 import S3Files
 
 
 class FilesWithS3(LocalFiles):
-    """`Files` on this machine's disks, which open what is in S3, too; nothing is written there.
-
-    Args:
-        s3: The files in S3.
-    """
+    """`Files` on this machine's disks, which open what is in S3, too; nothing is written there."""
 
     def __init__(self, s3: S3Files) -> None:
         self._s3 = s3

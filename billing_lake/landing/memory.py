@@ -26,12 +26,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Memory:
-    """The billing periods that report files state, in files `<root>/<fingerprint>.json`.
-
-    Attributes:
-        root: URI of the folder.
-        files: Where it lies.
-    """
+    """The billing periods that report files state, in files `<root>/<fingerprint>.json`."""
 
     root: str
     files: Files

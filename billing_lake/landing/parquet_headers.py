@@ -58,11 +58,6 @@ def read_parquet_header(stream: BinaryIO, file: str) -> tuple[str, ...]:
 def parquet_columns(header: tuple[str, ...], file: str, format_: Format) -> tuple[str, ...]:
     """Return the column name of each column of a Parquet file, which are as many.
 
-    Args:
-        header: Its own names.
-        file: Its name, for errors.
-        format_: The format of the report.
-
     Raises:
         BadHeaderError: Two have one column name, or any error of `column_names`.
     """

@@ -31,12 +31,7 @@ _MODE = 0o100644
 
 @dataclass(frozen=True, kw_only=True)
 class GluePackage:
-    """Files that were built.
-
-    Attributes:
-        script: The job's script.
-        library: The zip.
-    """
+    """Files that were built."""
 
     script: Path
     library: Path

@@ -105,9 +105,6 @@ class GlueRuns:
     def start(self, arguments: Mapping[str, str]) -> str:
         """Start a run, once, as soon as there is room for it, and return its id.
 
-        Args:
-            arguments: Of the job's script.
-
         Raises:
             ConfigurationError: There is no such job, or no right to run it, or it cannot be run like this.
             GlueJobError: There was no room for too long, or Glue did not answer.

@@ -66,13 +66,7 @@ def run_tags(export: Export, delivery: Delivery) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Runs:
-    """The runs of an export.
-
-    Attributes:
-        instance: Where they are recorded.
-        export: The export.
-        now: The present.
-    """
+    """The runs of an export."""
 
     instance: dg.DagsterInstance
     export: Export

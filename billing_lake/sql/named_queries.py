@@ -79,12 +79,7 @@ class QueryTarget:
 
 @dataclass(frozen=True)
 class NamedQuery:
-    """A query by name.
-
-    Attributes:
-        description: What it answers.
-        sql: Writes it.
-    """
+    """A query by name."""
 
     description: str
     sql: Callable[[QueryTarget], str]

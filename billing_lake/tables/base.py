@@ -340,11 +340,6 @@ def check_columns(fields: Sequence[Field]) -> None:
 def refuse_others(table: str, exports: Collection[str], planned: SchemaPlan) -> None:
     """Refuse to exchange columns of a table in which other exports than the one that is written anew have rows.
 
-    Args:
-        table: The table.
-        exports: The other exports.
-        planned: What is planned.
-
     Raises:
         TableError: A column is exchanged, and there are others.
     """

@@ -53,11 +53,7 @@ _ANSWERS: Mapping[str, type[LookupError]] = {
 
 
 class GlueApi:
-    """Calls of the Glue Data Catalog.
-
-    Args:
-        clients: Where Glue is.
-    """
+    """Calls of the Glue Data Catalog."""
 
     def __init__(self, clients: AwsClients) -> None:
         self._clients = clients
@@ -180,13 +176,7 @@ def _subject(database: str, name: str) -> str:
 
 
 def refusal(error: Exception, verb: str, subject: str) -> BillingLakeError:
-    """Return the error for a call that was refused for good.
-
-    Args:
-        error: What boto3 raised.
-        verb: Method of boto3's client.
-        subject: What it was done to.
-    """
+    """Return the error for a call that was refused for good."""
     action = f"glue:{''.join(part.capitalize() for part in verb.split('_'))}"
     looking = verb.startswith(("get_", "list_"))
     text = error_text(error)

@@ -27,11 +27,7 @@ GENERATIONS = "_generations"
 
 
 class GenerationFiles:
-    """The files of generations.
-
-    Args:
-        files: The lake's files in S3.
-    """
+    """The files of generations."""
 
     def __init__(self, files: S3Files) -> None:
         self._files = files

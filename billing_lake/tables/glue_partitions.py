@@ -64,13 +64,7 @@ class _Changes:
 
 
 class Partitions:
-    """The partitions of tables.
-
-    Args:
-        api: The catalog.
-        tables: The tables.
-        claims: The claims that partitions follow.
-    """
+    """The partitions of tables."""
 
     def __init__(self, api: GlueApi, tables: GlueTables, claims: Claims) -> None:
         self._api = api

@@ -37,7 +37,6 @@ class Kept:
     """A value as it was kept.
 
     Attributes:
-        value: The value.
         written: When, ISO 8601 in UTC with microseconds: two of them compare as text.
     """
 

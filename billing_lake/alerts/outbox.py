@@ -23,7 +23,6 @@ class Waiting:
     """A message that one notifier has not delivered yet.
 
     Attributes:
-        message: The message.
         notifier: Name of the notifier.
         since: When it was due first.
         due: When it is tried next.

@@ -33,7 +33,6 @@ class OmittedPeriod:
 
     Attributes:
         key: The step's asset.
-        period: The period.
         failed: Whether it failed; otherwise there was nothing to do.
         reason: Why, in words.
         facts: Why, in particulars: class of the error, file, line, remedy.

@@ -40,12 +40,7 @@ class NothingToDo(Exception):  # noqa: N818  # it is no error
 
 @dataclass(frozen=True)
 class Outcome(Generic[ValueT]):
-    """The result of one billing period.
-
-    Attributes:
-        value: The value that the asset hands on.
-        metadata: What its materialisation tells.
-    """
+    """The result of one billing period."""
 
     value: ValueT
     metadata: Mapping[str, Any] = field(default_factory=dict)

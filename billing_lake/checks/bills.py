@@ -37,7 +37,6 @@ class Judged:
     """The billing period of a table that is judged.
 
     Attributes:
-        period: The period.
         identity: Identity of the delivery that the table holds.
         delivered: When it was delivered, where that is known.
         source: The table's files, with their roles.

@@ -83,7 +83,6 @@ class Checks:
     """The checks of one asset, which are one step.
 
     Attributes:
-        export: The export.
         asset: Name of the asset.
         specs: The checks.
         judge: Judges one period.

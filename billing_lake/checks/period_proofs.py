@@ -70,7 +70,6 @@ class PeriodProofs:
 
     Args:
         reader: Reads tables and raw files.
-        period: The period.
         expected: What it should hold.
         source: The table's files.
         most: Bytes of a delivery beyond which no cells are compared; None where they always are.

@@ -34,13 +34,7 @@ _MOST = 20
 
 @dataclass
 class Comparison:
-    """The verdict about one pair of exports, or about all of them.
-
-    Attributes:
-        passed: Whether nothing differs.
-        texts: What was found, in words.
-        rows: Groups that differ, as `HEAD` has it.
-    """
+    """The verdict about one pair of exports, or about all of them."""
 
     passed: bool = True
     texts: list[str] = field(default_factory=list)

@@ -103,9 +103,6 @@ class _TableProofs:
     """The proofs of one table.
 
     Args:
-        lake: The lake.
-        table: The table.
-        export: The export.
         crawls: Key of the asset whose values are the crawled deliveries.
         run_id: The run.
     """

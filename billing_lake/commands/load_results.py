@@ -23,12 +23,7 @@ _COMPLAINTS = 12
 
 @dataclass(frozen=True, kw_only=True)
 class Proved:
-    """A table, read back.
-
-    Attributes:
-        rows: Rows that it holds of the billing period.
-        equal: Whether they equal the delivery.
-    """
+    """A table, read back."""
 
     rows: int
     equal: bool
@@ -54,7 +49,6 @@ class Result:
     """The result of loading a delivery.
 
     Attributes:
-        export: Its export.
         period: Its billing period; what stands for one where none can be told.
         version: Its version; empty where it cannot be read.
         files: Number of its files.

@@ -38,8 +38,6 @@ class Task:
     """A delivery that is to be in the tables.
 
     Attributes:
-        export: Its export.
-        delivery: The delivery.
         crawl: What its files add up to, where the tables hold it already; None where it is to be loaded.
     """
 
@@ -99,9 +97,7 @@ class Loading:
     """Runs that load deliveries.
 
     Args:
-        lake: The lake.
         home: Folder of the Dagster instance that records the runs.
-        exports: The exports.
     """
 
     def __init__(self, lake: Lake, home: Path, exports: Sequence[OwnExport]) -> None:

@@ -26,7 +26,6 @@ class OwnExport:
 
     Attributes:
         component: What the file describes.
-        file: The file.
         text: Its text where it is still to be written; empty where it is there.
     """
 

@@ -77,12 +77,7 @@ class Place:
     def fault(
         self, error: ValidationError | BillingLakeError, model: type[BaseModel]
     ) -> ExportNotLoadedError:
-        """Say what is wrong.
-
-        Args:
-            error: What pydantic or the lake says.
-            model: The settings.
-        """
+        """Say what is wrong."""
         if isinstance(error, ValidationError):
             key, what, remedy = _explain(error, model)
         else:

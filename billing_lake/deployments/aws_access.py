@@ -23,12 +23,6 @@ def require_access(
 ) -> None:
     """Ask for everything that an export needs.
 
-    Args:
-        settings: The lake's settings.
-        clients: What asks.
-        outputs: Tables that the export is loaded into.
-        crawler: What makes its crawled table.
-
     Raises:
         ConfigurationError: Something is not set, not there, or not open to us.
     """

@@ -18,7 +18,6 @@ class Crawl:
 
     Attributes:
         table: Name of the table over the raw files, made from export, period and version.
-        delivery: The delivery.
         source: Its files with their columns, as an engine takes them.
         merged: Header cells that share a column.
         profile: What the raw files add up to.

@@ -155,7 +155,6 @@ class ZipAsGzip(io.RawIOBase):
 
     Args:
         raw: The ZIP, where the member's packed bytes begin.
-        member: The member.
     """
 
     def __init__(self, raw: BinaryIO, member: zipfile.ZipInfo) -> None:

@@ -28,8 +28,6 @@ class Field:
     """A column of a table, with the field id by which Iceberg knows it.
 
     Attributes:
-        name: Its name.
-        type: Its type.
         field_id: Its id, unique within the table and never given twice.
         nested_ids: Ids of a type's parts: of a map its key's, its value's, then those of their own parts.
         description: What it means, for people; fields that differ in nothing else are the same.

@@ -244,7 +244,6 @@ class Encoded:
     Attributes:
         identity: The delivery's content identity.
         version: The delivery's version.
-        files: The files.
         fields: Names, types and ids that the files carry.
         content: What the bytes were that they were made from: `Crawl.content`.
     """

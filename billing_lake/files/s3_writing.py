@@ -32,7 +32,6 @@ class S3Writer(io.RawIOBase):
 
     Args:
         client: boto3's S3 client.
-        bucket: The bucket.
         key: The object's key.
         part: Bytes of a part, 5 MiB at least.
 

@@ -118,7 +118,6 @@ class _Listed:
     """A storage whose files were listed once; all else is asked of it when it is needed.
 
     Attributes:
-        storage: The storage.
         files: Its files, by key.
         kept: Manifests that were read, for as long as the formats of one export are tried.
     """

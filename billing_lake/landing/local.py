@@ -39,10 +39,6 @@ class LocalStorage:
     under two keys; one that leads to where the listing does not come (out of the listed folder, or into a hidden one) is listed
     itself, as `link/`.
 
-    Args:
-        root: The folder; it may come into being later.
-        memory: What was once found in its files.
-
     Raises:
         ConfigurationError: ``root`` is a file.
     """

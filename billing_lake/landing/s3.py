@@ -25,11 +25,6 @@ class S3Storage:
 
     Like in a folder, what lies below a name that begins with a dot is left out. Every listing is whole, in pages of the
     server's choice, and sorted here: servers differ in their order.
-
-    Args:
-        clients: Where S3 is.
-        bucket: Name of the bucket.
-        memory: What was once found in its files.
     """
 
     def __init__(self, clients: AwsClients, bucket: str, memory: Memory | None = None) -> None:

@@ -76,8 +76,6 @@ class Ledger:
     """Tells the deliveries of one export.
 
     Attributes:
-        lake: The lake.
-        export: The export.
         log: Takes lines about progress.
         run_id: Id of the run whose load is recorded.
     """

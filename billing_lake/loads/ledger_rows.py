@@ -35,8 +35,6 @@ class Rows:
     """Makes rows of the ledger for one export.
 
     Attributes:
-        lake: The lake.
-        export: The export.
         run_id: Id of the run whose load is recorded.
     """
 

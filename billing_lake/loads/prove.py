@@ -15,12 +15,6 @@ _SHOWN = 5
 def prove(lake: Lake, export: Export, crawl: Crawl, files: Source) -> None:
     """Make sure that Parquet files of a table hold what the delivery of ``crawl`` holds, to the last digit.
 
-    Args:
-        lake: The lake.
-        export: The export.
-        crawl: The delivery.
-        files: The files, for example those of `Table.files`.
-
     Raises:
         ProofError: A figure differs.
         TableError: A file is missing or unreadable.

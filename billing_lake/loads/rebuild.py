@@ -58,8 +58,6 @@ class Rebuilder:
     """Builds the tables of an export anew.
 
     Attributes:
-        lake: The lake.
-        export: The export.
         run_id: Id of the run.
         engine: What totals and encodes.
         log: Takes lines about progress.

@@ -34,7 +34,6 @@ class StaticLoad:
     """What the table of static files holds now.
 
     Attributes:
-        table: The table.
         crawls: The files of each billing period.
         loaded: What was done for each.
     """

@@ -42,14 +42,7 @@ RunContext = dg.AssetExecutionContext | dg.OpExecutionContext
 
 @dataclass(frozen=True, kw_only=True)
 class GlueJobs:
-    """Runs a Glue job for steps of Dagster runs.
-
-    Attributes:
-        settings: The job.
-        glue: boto3 client of Glue.
-        s3: boto3 client of S3.
-        waits: How long to wait for what.
-    """
+    """Runs a Glue job for steps of Dagster runs."""
 
     settings: AwsSettings
     glue: Any

@@ -65,7 +65,6 @@ class Events:
 
     Attributes:
         instance: Where it is recorded.
-        policy: The policy.
         sensors: The export of each sensor that is watched.
         state: What the policy remembers.
         now: The present.

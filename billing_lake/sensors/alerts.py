@@ -62,7 +62,6 @@ class Store:
     """The state of a policy in a Dagster instance.
 
     Attributes:
-        instance: The instance.
         policy: Name of the policy.
         tick: Names the tick that works with it.
     """
@@ -152,14 +151,7 @@ def _deliver(store: Store, state: State, policy: Policy, report: Report) -> None
 def build_alerts(
     policy: Policy, sensors: Mapping[str, str], *, interval_seconds: int, running: bool
 ) -> dg.SensorDefinition:
-    """Build the sensor of ``policy``.
-
-    Args:
-        policy: The policy.
-        sensors: The export of each sensor that is watched.
-        interval_seconds: Least seconds between two ticks.
-        running: Whether the sensor runs without being switched on.
-    """
+    """Build the sensor of ``policy``."""
 
     @dg.sensor(
         name=f"{policy.name}_alerts",

@@ -42,12 +42,7 @@ _SHOWN = 10
 
 @dataclass(frozen=True)
 class Look:
-    """A delivery as the sensor has seen it.
-
-    Attributes:
-        identity: Which one it was.
-        since: Since when it has been seen unchanged.
-    """
+    """A delivery as the sensor has seen it."""
 
     identity: str
     since: AwareDatetime
@@ -236,14 +231,7 @@ def build_new_reports(
     runs_per_tick: int,
     running: bool,
 ) -> dg.SensorDefinition:
-    """Build the sensor for ``export``.
-
-    Args:
-        export: The export.
-        interval_seconds: Least seconds between two ticks.
-        runs_per_tick: Most runs that one tick asks for.
-        running: Whether the sensor runs without being switched on.
-    """
+    """Build the sensor for ``export``."""
 
     @dg.sensor(
         name=f"{export.name}_new_reports",

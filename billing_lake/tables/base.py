@@ -57,7 +57,6 @@ class Commit:
     """The change that a load made to a table: one billing period was replaced, or by a rebuild all of an export.
 
     Attributes:
-        table: The table.
         rows: Rows that the period holds now.
         files: Number of its files.
         size: Their bytes.

@@ -120,7 +120,6 @@ class Table:
         output: Which of the export's tables it is.
         name: Its full name, for example `billing.cost_and_usage`.
         export: Name of the export; the table may hold rows of others.
-        catalog: The catalog.
     """
 
     output: TableOutput

@@ -52,11 +52,9 @@ class Claim:
     Attributes:
         id: 32 hexadecimal digits, unique to this claim, so that two of the same content differ.
         table_id: Id of the table; a later table in the same folder does not use it.
-        export: The export.
         period: The billing period, `2025-03`.
         generation: Folder of the files, `_generations/billing.cur/billing_period=2025-03/<id>` from the root of the tables.
         previous: Generation that readers may still be reading.
-        files: The files.
         version: Delivery version.
         properties: Properties of the load.
         at: When the claim was made, ISO 8601.

@@ -46,12 +46,7 @@ _LISTED_FILES_FORMAT = "org.apache.hadoop.hive.ql.io.SymlinkTextInputFormat"
 
 @dataclass(frozen=True)
 class RawPart:
-    """Files of one header, and so of one table.
-
-    Attributes:
-        columns: Their columns, in the order of the header.
-        files: The files.
-    """
+    """Files of one header, and so of one table."""
 
     columns: tuple[dict[str, str], ...]
     files: tuple[SourceFile, ...]

@@ -58,7 +58,6 @@ class Entry:
         table: Its full name, `namespace.name`.
         id: Its id since it was created, 32 hexadecimal digits; a later table of its name has another one.
         folder: URI of its folder.
-        fields: Its fields.
         raw: The table as Glue returns it.
     """
 

@@ -52,7 +52,6 @@ class IcebergCommits:
     """Commits of one catalog.
 
     Args:
-        catalog: The catalog.
         files: The files of the storage in which its tables lie.
         patience_seconds: Time for which a commit is tried again while others commit before it.
         is_remote: Whether the catalog may go on with a commit after its answer was lost. A database does not.

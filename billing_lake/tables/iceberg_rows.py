@@ -26,13 +26,7 @@ _PATIENCE_SECONDS = 60.0
 def require_columns(
     catalog: IcebergTables, table: str, columns: Mapping[str, tuple[Column, str]]
 ) -> Table:
-    """Return a table of the lake that has at least ``columns``; it is made, or given what an earlier version left out.
-
-    Args:
-        catalog: The catalog of the table.
-        table: Its name.
-        columns: Its columns, with what they mean.
-    """
+    """Return a table of the lake that has at least ``columns``; it is made, or given what an earlier version left out."""
     wanted = [column for column, _ in columns.values()]
     try:
         opened = catalog.open(table)

@@ -263,16 +263,7 @@ def manifest(
     columns: Sequence[str],
     keys: Sequence[str],
 ) -> dict[str, Any]:
-    """Say what a delivery consists of, in the fields of a legacy manifest.
-
-    Args:
-        month: The billing period.
-        version: The assembly id, such as `20250403T040211Z`.
-        report: The report's name.
-        bucket: The bucket the files are in.
-        columns: Raw column names.
-        keys: Keys of the report files.
-    """
+    """Say what a delivery consists of, in the fields of a legacy manifest."""
     return {
         "assemblyId": version,
         "account": PAYER,

@@ -132,7 +132,7 @@ class _Step(Generic[ValueT]):
         except NothingToDo as nothing:
             self._context.log.warning("%s is skipped: %s", period, nothing)
             self._leave_out(period, str(nothing), failed=False)
-        except Exception as error:  # noqa: BLE001 -- whatever it is, the other periods deserve their turn
+        except Exception as error:  # noqa: BLE001 -- whatever it is, the other periods are worked on
             if _works_soon(error) and not last:
                 self._context.log.warning("%s is tried again: %s", period, describe(error))
                 return False

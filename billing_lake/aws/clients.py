@@ -126,7 +126,7 @@ def clients_for(bucket: str) -> AwsClients:
     try:
         told = clients.client("s3").head_bucket(Bucket=bucket)
     except (BotoCoreError, ClientError) as error:
-        # Whoever lists the bucket says what is wrong; its region is told all the same.
+        # Listing the bucket says what is wrong; the answer has its region all the same.
         told = getattr(error, "response", {})
     headers = told.get("ResponseMetadata", {}).get("HTTPHeaders", {})
     region = headers.get("x-amz-bucket-region") or clients.region

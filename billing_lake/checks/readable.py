@@ -132,7 +132,7 @@ def mark(verdict: Verdict) -> str:
 
 
 def is_over(instance: dg.DagsterInstance, export: Export, unread: Collection[str]) -> bool:
-    """Say whether nothing of what the check said last is so any more, whoever ran it: ``unread`` are months that are not read now."""
+    """Say whether all that the check last complained of is over; ``unread`` are the months that cannot be read now."""
     said = _last_said(instance, export)
     return bool(said) and said.isdisjoint(unread)
 

@@ -95,7 +95,7 @@ def _open(own: Path) -> LocalLake:
 
 
 def _compile_lightly() -> None:
-    """Have the JVM of a demo compile lightly: its months are over before the optimising compiler has earned what it costs."""
+    """Make the JVM of a demo compile lightly: its months are too short for the optimising compiler to save time."""
     from billing_lake.deployments import chosen_deployment
 
     if chosen_deployment(os.environ) == "local_spark":

@@ -1,6 +1,6 @@
 """Deployments: the one place that knows where the lake lives and what moves its data.
 
-An asset asks its `Lake` for a storage, a catalog or an engine and never learns which one it got. Every deployment has
+An asset gets its storage, catalogs and engine from its `Lake`, whatever they are. Every deployment has
 its own entry in `_LAKES` and none is a default branch: a deployment that is forgotten must fail at start, not inherit
 another one's tables.
 

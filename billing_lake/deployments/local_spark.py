@@ -1,6 +1,6 @@
 """The lake of the deployment `local` with Spark in place of Polars: the same folder, the same tables, the same catalogs.
 
-Whoever changes between the two finds everything that the other loaded. The session belongs to a Dagster resource of its
+Each of the two finds everything that the other loaded. The session belongs to a Dagster resource of its
 own, `billing_lake_spark`, so that a run configures it and an asset that needs no engine starts none.
 """
 

@@ -7,7 +7,7 @@ from datetime import datetime, timezone
 
 from billing_lake.domain.errors import ConfigurationError, shown
 
-# Years 1000 to 2999, ASCII digits: anything else is a mistake, and date arithmetic would stumble over it.
+# Years 1000 to 2999, ASCII digits: anything else is a mistake, and date arithmetic would fail on it.
 _YEAR = "([12][0-9]{3})"
 _MONTH = "(0[1-9]|1[0-2])"
 _PERIOD = re.compile(f"{_YEAR}-{_MONTH}")

@@ -21,7 +21,7 @@ def naming_errors(key: str) -> Iterator[None]:
     except FileNotFoundError as error:
         raise DeliveryChangedError("The file is not there any more", file=key) from error
     except gzip.BadGzipFile:
-        raise  # it was read, and whoever unpacks it knows what to call this
+        raise  # it was read, and what unpacks it names the error
     except OSError as error:
         if error.errno == errno.ESTALE:
             raise changed(key) from error

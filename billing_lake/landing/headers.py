@@ -1,6 +1,6 @@
 """The first lines of report files: the header, and the billing period that a loose file states.
 
-Only as much is decompressed as those lines need. The rest of the file is the engine's business, and so are its faults.
+Only as much is decompressed as those lines need. The engine reads the rest of the file, and reports its faults.
 """
 
 from __future__ import annotations

@@ -142,7 +142,7 @@ class _Launch:
                 f"{advice(self._settings, str(self._runs.started))}",
             )
         if failure is not None:
-            # What the job says about a report file is worth more than that it ended badly.
+            # The job's own error about a report file says more than the state in which it ended.
             if reply.error is None:
                 raise failure
             self._step.log.error("%s", failure)

@@ -1,7 +1,7 @@
 """Partitions of Hive-style tables in the Glue Data Catalog, which follow the claims of their periods.
 
 Glue writes a partition whatever it holds, so a late writer may point it at a generation that is no longer the current one. So
-there is one rule: *whoever has written a partition reads claim and partition again, and writes again until they agree.* The
+there is one rule: each writer of a partition reads claim and partition again, and writes again until they agree. The
 last to write has then read the last claim. A writer that is killed in between leaves a partition that the next load, or the
 next reader of its files, corrects.
 

@@ -232,13 +232,15 @@ def overwrite(table: Table, replacement: Replacement) -> Table:
     """
     from pyiceberg.table.update.snapshot import ManageSnapshots
 
+    from billing_lake.tables.iceberg_transactions import LakeTransaction
+
     before = table.current_snapshot()
     replaced = (
         []
         if replacement.keeps
         else [task.file for task in table.scan(row_filter=replacement.replaced()).plan_files()]
     )
-    with table.transaction() as transaction:
+    with LakeTransaction(table) as transaction:
         change_columns(transaction, _column_changes(table, replacement))
         added = _data_files(table, transaction, replacement)
         with transaction.update_snapshot(

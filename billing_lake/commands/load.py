@@ -128,19 +128,20 @@ def _load(asked: _Asked, home: Path | None, out: Console) -> list[Result]:
     from rich.markup import escape
 
     place = _settle(home)
-    storage, prefix = _open(asked.uri, place)
+    prefix = _deliver_from(asked.uri, place)
     with out.status("Looking …"):
+        from billing_lake.deployments import open_lake
         from billing_lake.landing.inspection import inspect
 
-        found = inspect(storage, prefix)
-        _require_exports(asked.uri, found, storage)
+        lake = open_lake()
+        # The lake's own storage remembers what loose files hold: to find it again costs reading them again.
+        found = inspect(lake.storage, prefix)
+        _require_exports(asked.uri, found, lake.storage)
     with out.status("Starting Dagster …"):
         from billing_lake.commands.defs_folder import defs_folder
         from billing_lake.commands.loading import faults_of, tasks_of
         from billing_lake.commands.own_exports import WantedExport, choose
-        from billing_lake.deployments import open_lake
 
-        lake = open_lake()
         folder = defs_folder(os.environ)
         wanted = WantedExport(name=asked.name, outputs=asked.outputs)
         chosen = choose(found.exports, folder, lake, wanted)
@@ -188,38 +189,37 @@ def _settle(home: Path | None) -> Path:
     return place
 
 
-def _open(uri: str, home: Path) -> tuple[Storage, str]:
-    """Return the storage of ``uri`` and the folder in it, and have the lake take its deliveries from there.
+def _deliver_from(uri: str, home: Path) -> str:
+    """Have the lake take its deliveries from ``uri``, and return the folder in its storage that is meant.
 
     Raises:
         ConfigurationError: There is none, or it is no place that the deployment can load from.
     """
     from billing_lake.deployments import chosen_deployment
     from billing_lake.deployments.local import landing_folder
-    from billing_lake.landing.local import LANDING_SETTING, LocalStorage
+    from billing_lake.landing.local import LANDING_SETTING
 
     on_aws = chosen_deployment(os.environ) == "aws"
     if on_aws and not is_bucket(uri):
         what = f"{shown(uri)} is a folder, and the lake is on AWS"
         raise ConfigurationError(what, remedy="Name the bucket as s3://bucket/folder")
-    storage, prefix = open_storage(uri)
-    bucket = uri.split("/")[2] if is_bucket(uri) else ""
+    _, prefix = open_storage(uri)
     if on_aws:
         from billing_lake.aws.settings import AwsSettings
 
-        os.environ[str(AwsSettings.model_fields["landing_bucket"].alias)] = bucket
-        return storage, prefix
+        os.environ[str(AwsSettings.model_fields["landing_bucket"].alias)] = uri.split("/")[2]
+        return prefix
     require_writable(home)
-    if bucket:
-        os.environ[LANDING_SETTING] = f"s3://{bucket}"
-        return storage, prefix
+    if is_bucket(uri):
+        os.environ[LANDING_SETTING] = f"s3://{uri.split('/')[2]}"
+        return prefix
     folder = Path(uri).expanduser().resolve()
     landing = (landing_folder(os.environ) or home / "landing").resolve()
     if folder.is_relative_to(landing):
         inner = folder.relative_to(landing).as_posix()
-        return LocalStorage(landing), "" if inner == "." else f"{inner}/"
+        return "" if inner == "." else f"{inner}/"
     os.environ[LANDING_SETTING] = str(folder)
-    return storage, prefix
+    return prefix
 
 
 def _require_exports(uri: str, found: Inspection, storage: Storage) -> None:

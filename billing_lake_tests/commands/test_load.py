@@ -19,8 +19,10 @@ from billing_lake.commands.defs_folder import defs_folder
 from billing_lake.deployments import LocalLake, open_lake
 from billing_lake.deployments.local import DEMO_MARK
 from billing_lake.domain.sources import PeriodKey
+from billing_lake.landing import pinned_files
 from billing_lake.landing.local import LANDING_SETTING
 from billing_lake.sample import SampleSpec, write_delivery
+from billing_lake_tests.assets.test_focus_of_providers import PROVIDERS
 from billing_lake_tests.landing.small_deliveries import csv_gz, deliver, put, row
 from billing_lake_tests.servers.aws import Aws
 
@@ -336,6 +338,26 @@ def test_a_faulty_defs_yaml_is_named_and_nothing_is_loaded(world: World) -> None
         assert result.exit_code == 2
         assert "defs.yaml" in result.output.replace("\n", "")
     assert not (world.folder / "lake" / "catalog").exists()
+
+
+def test_a_loose_file_of_focus_is_read_once_for_its_months_however_often_load_is_run(
+    world: World,
+) -> None:
+    vendor = PROVIDERS["another"]
+    vendor.write(world.exports)
+    (found,) = world.json("--outputs", "iceberg")
+    assert (found["period"], found["tables"]["iceberg"]["equal"]) == ("2025-03", True)
+    (kept,) = (world.folder / "lake" / "values" / "report_files").iterdir()
+    value = json.loads(kept.read_text())
+    assert value["periods"] == ["2025-03"]
+    # As if the file had said so: what is kept is believed, and the file itself is not asked.
+    kept.write_text(json.dumps({**value, "periods": ["2025-04"]}))
+    pinned_files._stated_periods.cache_clear()
+    again = world.load("--period", "2025-03", "--yes")
+    assert "No export has a delivery for 2025-03 to load; newest are 2025-04" in " ".join(
+        again.output.replace("│", "").split()
+    )
+    pinned_files._stated_periods.cache_clear()
 
 
 def test_a_table_of_another_format_is_refused_before_anything_is_written(world: World) -> None:

@@ -85,6 +85,15 @@ def test_a_landing_folder_that_depends_on_where_one_stands_is_refused(
         opened("local", tmp_path, landing)
 
 
+def test_a_run_gets_the_bucket_of_the_environment_or_another_one(tmp_path: Path) -> None:
+    lake = opened("local", tmp_path, "s3://acme")
+    with dg.build_resources(lake.resources()) as given:
+        assert getattr(given, LAKE_RESOURCE) == lake
+    config = {LAKE_RESOURCE: {"config": {"landing": "s3://other"}}}
+    with dg.build_resources(lake.resources(), resource_config=config) as given:
+        assert getattr(given, LAKE_RESOURCE).bucket == "other"
+
+
 @pytest.mark.parametrize("landing", ["s3://", "s3://acme/finops"])
 def test_a_landing_bucket_is_named_without_a_folder(tmp_path: Path, landing: str) -> None:
     assert opened("local", tmp_path, "s3://acme/").bucket == "acme"

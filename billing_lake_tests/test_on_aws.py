@@ -226,9 +226,6 @@ def test_the_real_crawler_makes_the_crawled_table_with_the_dictionary_s_types(
     before = aws.client("glue").list_crawlers()["CrawlerNames"]
     assert lake.load("2025-03", assets=["raw_reports", "crawler_table"]).success
     (name,) = lake.lake.crawled.names()
-    crawl = lake.lake.crawled.get(name)
-    assert crawl is not None
-    assert crawl.profile.rows == delivery.rows
     entry = aws.client("glue").get_table(DatabaseName=f"{lake.namespace}_crawled", Name=name)
     told = {
         column["Name"]: column.get("Comment", "")

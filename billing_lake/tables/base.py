@@ -286,9 +286,6 @@ class CrawledCatalog(Protocol):
             ConfigurationError: There is no such crawler here.
         """
 
-    def get(self, name: str) -> Crawl | None:
-        """Return the crawl that is registered under ``name``, or None."""
-
     def drop(self, name: str) -> None:
         """Drop a crawled table; the raw files stay. Nothing happens where there is none."""
 

@@ -50,12 +50,6 @@ class CrawledTables:
             )
             db.execute("INSERT OR REPLACE INTO crawled VALUES (?, ?, ?, ?, ?)", row)
 
-    def get(self, name: str) -> Crawl | None:
-        """Return the crawl that is registered under ``name``, or None."""
-        with self._database.reading() as db:
-            row = db.execute("SELECT crawl FROM crawled WHERE name = ?", (name,)).fetchone()
-        return None if row is None else Crawl.from_json(json.loads(row["crawl"]))
-
     def drop(self, name: str) -> None:
         """Drop a crawled table; the raw files stay. Nothing happens where there is none."""
         with self._database.changing() as db:

@@ -2,12 +2,11 @@
 
 The built-in crawler makes the table from what the lake knows of the delivery: a second, no cost. Glue's own crawler reads the
 files as well (`glue_crawler`); its types are guesses, so the dictionary's types replace them. Either way the table has the
-delivery's name, which no other delivery has, and its parameters hold the crawl.
+delivery's name, which no other delivery has, and its parameters say of which export and billing period it is.
 """
 
 from __future__ import annotations
 
-import json
 import logging
 import uuid
 from collections.abc import Callable, Iterator, Mapping
@@ -42,13 +41,10 @@ from billing_lake.tables.glue_raw import (
     raw_parts,
     raw_storage,
 )
-from billing_lake.tables.glue_schemas import LARGEST_VALUE
 
 _LOGGER = logging.getLogger(__name__)
 
 _LAKE = "billing-lake.lake"
-_CRAWL = "billing-lake.crawl"
-_CRAWL_AT = "billing-lake.crawl-at"
 _FOLDER = "billing-lake.folder"
 _PARTS = "billing-lake.parts"
 _PATIENCE_SECONDS = 120.0
@@ -116,19 +112,6 @@ class GlueCrawledTables:
             )
         self._remove_others(crawl, before, len(parts))
         self._read_back(crawl, inputs[0], log)
-
-    def get(self, name: str) -> Crawl | None:
-        """Return the crawl that is registered under ``name``, or None."""
-        found = self._api.table(self._database, name)
-        if found is None or not self._is_ours(found):
-            return None
-        parameters = found["Parameters"]
-        if _CRAWL in parameters:
-            return Crawl.from_json(json.loads(parameters[_CRAWL]))
-        try:
-            return Crawl.from_json(json.loads(self._files.read(parameters[_CRAWL_AT])))
-        except FileNotFoundError:
-            return None  # dropped between the two looks
 
     def drop(self, name: str) -> None:
         """Drop a crawled table; the raw files stay. Nothing happens where there is none."""
@@ -206,7 +189,7 @@ class GlueCrawledTables:
                     **own,
                 }
                 if number == 1:
-                    parameters |= {_PARTS: str(len(parts)), **self._kept(crawl, folder)}
+                    parameters[_PARTS] = str(len(parts))
                 inputs.append(
                     {
                         "Name": crawl.table if number == 1 else _part_name(crawl.table, number),
@@ -218,14 +201,6 @@ class GlueCrawledTables:
                     }
                 )
         return inputs
-
-    def _kept(self, crawl: Crawl, folder: str) -> dict[str, str]:
-        """Return the parameter that holds the crawl, or the URI of its file if it is too large for a parameter."""
-        text = json.dumps(crawl.to_json())
-        if len(text) <= LARGEST_VALUE:
-            return {_CRAWL: text}
-        self._files.write(f"{folder}/crawl.json", text.encode())
-        return {_CRAWL_AT: f"{folder}/crawl.json"}
 
     def _put(self, given: Mapping[str, Any]) -> dict[str, Any] | None:
         """Create a table or replace the one of its name; return what was there."""

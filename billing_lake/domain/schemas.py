@@ -70,11 +70,6 @@ class SchemaDiff:
     widened: tuple[TypeChange, ...] = ()
     incompatible: tuple[TypeChange, ...] = ()
 
-    @property
-    def changes(self) -> bool:
-        """Whether there is anything to tell."""
-        return bool(self.added or self.missing or self.widened or self.incompatible)
-
 
 @dataclass(frozen=True, kw_only=True)
 class SchemaPlan:

@@ -74,7 +74,7 @@ def test_a_policy_is_one_sensor_that_names_what_it_watches(folder: Path) -> None
         ("{name: finance, notifiers: []}", "at least one notifier"),
         ("{name: finance, notifiers: [{kind: apprise}]}", "needs `url_from`"),
         ("{name: finance, notifiers: [{kind: sns, topic: billing}]}", "the ARN of a topic"),
-        ('{name: finance, notifiers: [{kind: log}], digest: {at: "8"}}', "`digest` has a value"),
+        ('{name: finance, notifiers: [{kind: log}], digest: {at: "8"}}', "'8' is no time of day"),
         ("{name: finance, notifiers: [{kind: log}], timezone: Berlin}", "no zone"),
         ("{name: finance, notifiers: [{kind: log}], export: acme}", "Write `exports`"),
     ],

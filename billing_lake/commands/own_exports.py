@@ -106,7 +106,7 @@ def choose(
     """Return each export that was found, with the one that loads it: described already, or by a file that is to be written.
 
     Raises:
-        ConfigurationError: The wanted contradicts what is there.
+        ConfigurationError: What is wanted contradicts what is there.
     """
     if wanted.name and len(found) > 1:
         names = ", ".join(one.location.name for one in found)

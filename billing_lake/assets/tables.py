@@ -33,8 +33,8 @@ _KINDS: Mapping[TableOutput, set[str]] = {
 
 _DESCRIPTIONS: Mapping[TableOutput, str] = {
     "hive": (
-        "The export as typed Parquet in Hive layout. The delivery is encoded here, once; the partition is switched, so "
-        "that a reader sees the old month or the new one."
+        "The export as typed Parquet in Hive layout. The delivery is encoded once for all tables; the partition is switched, "
+        "so that a reader sees the old month or the new one."
     ),
     "iceberg": (
         "The export as an Apache Iceberg table: the billing period is replaced in one snapshot, new columns are added."
@@ -87,7 +87,9 @@ def _metadata(
 ) -> dict[str, object]:
     commit, recorded = loaded.commit, loaded.recorded.get(crawl.delivery.period)
     first = export.first_output(table.output)
-    if loaded.encoded_here or first is None:
+    if loaded.while_crawled:
+        encoded = "in the pass that totalled the delivery, for crawler_table"
+    elif loaded.encoded_here or first is None:
         encoded = "for this table"
     else:
         encoded = f"for {TABLE_ASSETS[first]}, whose files this table shares"

@@ -17,6 +17,7 @@ from billing_lake.domain.crawls import Crawl
 from billing_lake.domain.errors import counted, in_words
 from billing_lake.domain.schemas import SchemaDiff, lake_columns, plan
 from billing_lake.formats.headers import unlisted_columns
+from billing_lake.loads.staging import remove_staged
 
 NAME = "schema_diff"
 
@@ -103,6 +104,7 @@ def _verdict(lake: Lake, export: Export, crawl: Crawl) -> Verdict:
     if new_tables:
         metadata["tables_to_be_made"] = ", ".join(new_tables)
     if refused:
+        remove_staged(lake, export, period)
         return Verdict(
             passed=False, description=_ways_out(export, period, refused), metadata=metadata
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from billing_lake.domain.deliveries import Delivery, fingerprint
@@ -33,13 +33,7 @@ class Crawl:
     def pinned(self) -> Source:
         """The source with the digest of each file's bytes, as far as the profile took them."""
         files = self.profile.files
-        return replace(
-            self.source,
-            files=tuple(
-                replace(file, digest=files[file.name].digest) if file.name in files else file
-                for file in self.source.files
-            ),
-        )
+        return self.source.with_digests({name: file.digest for name, file in files.items()})
 
     @property
     def content(self) -> str:

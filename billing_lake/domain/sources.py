@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal, NamedTuple
 
 from billing_lake.domain.column_names import SOURCE_FILE
@@ -178,6 +178,11 @@ class Source:
     def of_table(self) -> bool:
         """Whether these are a table's files: they, and no report, have the lake's own columns."""
         return self.type_of(SOURCE_FILE) is not None
+
+    def with_digests(self, digests: Mapping[str, str]) -> Source:
+        """Return the source with the digest of each file's bytes, by its name; that of a file that is not named stays."""
+        files = (replace(file, digest=digests.get(file.name, file.digest)) for file in self.files)
+        return replace(self, files=tuple(files))
 
     def to_json(self) -> dict[str, Any]:
         """Return the source as JSON values."""

@@ -46,6 +46,18 @@ class Engine(Protocol):
             StorageWriteError: The target's folder takes no more.
         """
 
+    def convert(
+        self, source: Source, target: EncodeTarget
+    ) -> tuple[Profile, tuple[EncodedFile, ...]] | None:
+        """Do both in one pass over ``source``: return what `profile` and `encode` would.
+
+        None, before anything is done, where that would take this engine as much as the two of them.
+
+        Raises:
+            ReportFileError: As for `profile` and `encode`; nothing that was written stays.
+            StorageWriteError: As for `encode`.
+        """
+
     def facts(self) -> Mapping[str, str | int | float]:
         """Return what people should know about the last call: the run of a job elsewhere, and what it cost."""
 

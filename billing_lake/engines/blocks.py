@@ -102,14 +102,14 @@ def row_blocks(
 
 
 def hashed_blocks(
-    files: Files, file: SourceFile, compression: Compression
+    files: Files, file: SourceFile, compression: Compression, size: int = BLOCK
 ) -> tuple[Iterator[Block], Callable[[], str]]:
     """Return the rows of ``file`` in blocks, and what gives the SHA-256 of its bytes once the last block is taken."""
     if compression == "zip":
         known = local_digest(file, files)
-        return row_blocks(files, file.uri, file.name, compression="zip"), lambda: known
+        return row_blocks(files, file.uri, file.name, size, None, "zip"), lambda: known
     digest = hashlib.sha256()
-    blocks = row_blocks(files, file.uri, file.name, digest=digest, compression=compression)
+    blocks = row_blocks(files, file.uri, file.name, size, digest, compression)
     return blocks, digest.hexdigest
 
 

@@ -79,6 +79,9 @@ class GlueEngine:
             raise _unfitting("encode")
         return reply.files
 
+    def convert(self, source: Source, target: EncodeTarget) -> None:
+        """See `Engine.convert`: the Spark program totals and encodes in two passes."""
+
     def facts(self) -> Facts:
         """See `Engine.facts`: the job's run, its seconds and what they cost."""
         return self._facts

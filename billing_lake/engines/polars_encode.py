@@ -65,7 +65,7 @@ def encode_reports(
             write(files, target, uri, access)
             written.append(EncodedFile(uri=uri, rows=0, size=0))
             require_unchanged(files, access.files)
-            written[-1] = _finished(uri, access.files)
+            written[-1] = finished(uri, access.files)
             done += len(files)
             rows = sum(file.rows for file in written)
             log(f"encode: {done} of {len(source.files)} files, {rows:,} rows")
@@ -104,7 +104,8 @@ def _size(file: SourceFile, source: Source, files: Files) -> int:
     return csv_size(files, file.uri, file.name, source.compression)
 
 
-def _finished(uri: str, files: Files) -> EncodedFile:
+def finished(uri: str, files: Files) -> EncodedFile:
+    """Return a finished Parquet file, as its footer has it."""
     import pyarrow.parquet as pq
 
     with files.open(uri) as stream:
@@ -190,6 +191,11 @@ def _constant(field: Field, file: SourceFile, constants: Mapping[str, str]) -> p
     return None if value is None else pl.lit(value, pl.String()).alias(field.name)
 
 
+def unwritable(error: OSError, folder: str) -> StorageWriteError:
+    """Return the error for what the storage refused to write into ``folder``."""
+    return StorageWriteError(f"The lake cannot be written: {error.strerror or error}", file=folder)
+
+
 def _named(error: Exception, source: Source, target: EncodeTarget, access: Access) -> Exception:
     """Return ``error`` as one of ours: a refused write or read, or the fault in the rows that made the engine stop."""
     names = ", ".join(file.name for file in source.files[:3])
@@ -201,8 +207,7 @@ def _named(error: Exception, source: Source, target: EncodeTarget, access: Acces
             )
         # What Polars cannot read has no number; everything is written through `Files`, whose errors have one.
         if error.errno is not None:
-            what = f"The lake cannot be written: {error.strerror or error}"
-            return StorageWriteError(what, file=target.folder)
+            return unwritable(error, target.folder)
     types = {column.name: column.type for column in source.columns}
     try:
         if source.container == "parquet":

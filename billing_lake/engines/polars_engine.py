@@ -65,6 +65,16 @@ class PolarsEngine:
 
         return encode_reports(source, target, self._access, self.log)
 
+    def convert(
+        self, source: Source, target: EncodeTarget
+    ) -> tuple[Profile, tuple[EncodedFile, ...]] | None:
+        """See `Engine.convert`: CSV is read once."""
+        if source.container != "csv":
+            return None
+        from billing_lake.engines.csv_pass import convert_reports
+
+        return convert_reports(source, target, self._access, self.log)
+
     def facts(self) -> Mapping[str, str | int | float]:
         """See `Engine.facts`: nothing was started and nothing is paid."""
         return {}

@@ -31,10 +31,10 @@ _KEY_OR_VALUE = r'"[^"]*"|[^ \t\n\r{}:,"]+'
 
 def maps(cell: pl.Expr) -> pl.Expr:
     """Return the text ``cell`` as maps of texts; an empty one is NULL. Where one is no map, the query raises."""
-    return cell.map_batches(_Vocabulary().read, return_dtype=_type(), is_elementwise=True)
+    return cell.map_batches(Vocabulary().read, return_dtype=_type(), is_elementwise=True)
 
 
-class _Vocabulary:
+class Vocabulary:
     """The texts of a column that were parsed already: the engine hands out a few hundred cells at a time, in several threads."""
 
     def __init__(self) -> None:

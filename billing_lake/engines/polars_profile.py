@@ -163,7 +163,7 @@ def _profile_block(reader: _Reader, block: Block) -> Profile:
         raise _fault(reader, block, str(error)) from error
     lifted = _lifted_counts(reader, block)
     moments = {name: _cells(reader, block, frame, name) for name in reader.moments}
-    usage = [_moment(cell) for cell in moments.get(reader.roles.usage_start or "", ())]
+    usage = [usage_moment(cell) for cell in moments.get(reader.roles.usage_start or "", ())]
     periods: dict[str, int] = {}
     for cell, count in moments.get(reader.roles.period_start or "", {}).items():
         add_counts(periods, {period_of_text(cell) or cell: count})
@@ -289,7 +289,7 @@ def _cells(reader: _Reader, block: Block, frame: pl.DataFrame, name: str) -> dic
 
 
 @lru_cache(maxsize=1 << 16)
-def _moment(cell: str) -> str:
+def usage_moment(cell: str) -> str:
     """Return a report's moment in ISO 8601, UTC."""
     found = moment_of(cell)
     return "" if found is None else found.isoformat()

@@ -46,6 +46,9 @@ class SparkEngine:
 
         return encode(self.session(), source, target, self.log)
 
+    def convert(self, source: Source, target: EncodeTarget) -> None:
+        """See `Engine.convert`: the Spark program totals and encodes in two passes."""
+
     def facts(self) -> Mapping[str, str | int | float]:
         """See `Engine.facts`: Spark in this process has nothing to tell."""
         return {}

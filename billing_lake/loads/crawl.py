@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
+import uuid
+
 from billing_lake.deployments.base import Lake
+from billing_lake.domain.column_names import BILLING_PERIOD, DELIVERY_VERSION, EXPORT_NAME
 from billing_lake.domain.crawls import Crawl, crawled_table_name
 from billing_lake.domain.deliveries import Delivery
 from billing_lake.domain.errors import MixedPeriodsError, PeriodMismatchError
 from billing_lake.domain.profiles import Profile
+from billing_lake.domain.schemas import Field
+from billing_lake.domain.shared_columns import Merge
+from billing_lake.domain.sources import Encoded, EncodedFile, EncodeTarget, Source
 from billing_lake.engines.base import Engine, Log
 from billing_lake.formats.base import Format
 from billing_lake.landing.deliveries import read_source
 from billing_lake.loads.rows_elsewhere import refuse_rows_elsewhere
+from billing_lake.loads.staging import (
+    fields_to_stage,
+    remove_left,
+    remove_staged,
+    stage,
+    staging_folder,
+)
 from billing_lake.tables.exports import Export
 
 
@@ -19,13 +32,27 @@ def crawl(
 ) -> Crawl:
     """Crawl a delivery of ``export`` and register it in place of earlier crawls of its billing period.
 
+    Where the engine can encode in the pass that totals, it does, and the files wait for the load that follows; see `staging`.
+
     Raises:
         ReportFileError: A file cannot be read, or rows of the period lie in files of another one.
         PeriodMismatchError: Rows state another billing period than the delivery's.
     """
-    found = crawl_delivery(lake, engine, delivery, export.format)
-    refuse_rows_elsewhere(lake, engine, export.location, delivery, log)
-    lake.crawled.register(found, export.crawler, log)
+    remove_staged(lake, export, delivery.period)
+    remove_left(lake, lake.staging)
+    source, merged = read_source(lake.storage, delivery, export.format)
+    with staging_folder(lake) as folder:
+        fields = fields_to_stage(lake, export, source)
+        target = None if fields is None else encode_target(delivery, fields, folder)
+        converted = None if target is None else engine.convert(source, target)
+        profile, files = converted or (engine.profile(source), ())
+        found = _understood(delivery, source, merged, profile)
+        refuse_rows_elsewhere(lake, engine, export.location, delivery, log)
+        lake.crawled.register(found, export.crawler, log)
+        if converted and not files:
+            lake.files.remove_folder(folder)
+        if files:
+            stage(lake, export, delivery.period, encoded_as(found, fields or (), files))
     return found
 
 
@@ -45,7 +72,35 @@ def crawl_delivery(
         PeriodMismatchError: Rows state another billing period than the delivery's.
     """
     source, merged = read_source(lake.storage, delivery, format_)
-    profile = engine.profile(source)
+    return _understood(delivery, source, merged, engine.profile(source))
+
+
+def encode_target(delivery: Delivery, fields: tuple[Field, ...], folder: str) -> EncodeTarget:
+    """Return what files of ``delivery`` are to be: its rows, with the names, types and ids of ``fields``."""
+    constants = {
+        EXPORT_NAME: delivery.export,
+        BILLING_PERIOD: delivery.period,
+        DELIVERY_VERSION: delivery.version,
+    }
+    return EncodeTarget(
+        fields=fields, constants=constants, folder=folder, stem=uuid.uuid4().hex[:12]
+    )
+
+
+def encoded_as(crawl: Crawl, fields: tuple[Field, ...], files: tuple[EncodedFile, ...]) -> Encoded:
+    """Return the delivery of ``crawl`` as ``files``, which carry ``fields``."""
+    return Encoded(
+        identity=crawl.delivery.identity,
+        version=crawl.delivery.version,
+        files=files,
+        fields=fields,
+        content=crawl.content,
+    )
+
+
+def _understood(
+    delivery: Delivery, source: Source, merged: tuple[Merge, ...], profile: Profile
+) -> Crawl:
     require_period(profile, delivery.period)
     return Crawl(
         table=crawled_table_name(delivery.export, delivery.period, delivery.version),

@@ -5,11 +5,10 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 
 from billing_lake.deployments.base import Lake
-from billing_lake.domain.column_names import BILLING_PERIOD, DELIVERY_VERSION, EXPORT_NAME
 from billing_lake.domain.crawls import Crawl
 from billing_lake.domain.deliveries import Delivery
 from billing_lake.domain.errors import (
@@ -23,11 +22,13 @@ from billing_lake.domain.errors import (
     TableError,
 )
 from billing_lake.domain.schemas import Field, SchemaPlan, lake_columns, plan
-from billing_lake.domain.sources import Encoded, EncodedFile, EncodeTarget
+from billing_lake.domain.sources import Encoded, EncodedFile
 from billing_lake.engines.base import Engine, Log, facts_of
 from billing_lake.landing.deliveries import verify_unchanged
+from billing_lake.loads.crawl import encode_target, encoded_as
 from billing_lake.loads.ledger import Ledger, Recorded
 from billing_lake.loads.ledger_rows import delivery_properties
+from billing_lake.loads.staging import shared_fields, staged
 from billing_lake.tables.base import BEFORE, RUN_PROPERTY, VERSION_PROPERTY, Commit
 from billing_lake.tables.exports import TABLE_ASSETS, Export, Table, TableOutput
 
@@ -42,6 +43,7 @@ class Loaded:
         fields: The table's fields.
         seconds: How long it took.
         encoded_here: Whether the files were encoded for this table, not taken over.
+        while_crawled: Whether the crawl encoded them, in the pass that totalled the delivery.
         facts: Which engine encoded it, and what it says about that.
         recorded: What the ledger got, by billing period: this delivery, where all tables of the export hold it now, and any that it
             lacked.
@@ -52,6 +54,7 @@ class Loaded:
     fields: tuple[Field, ...]
     seconds: float
     encoded_here: bool
+    while_crawled: bool = False
     facts: Mapping[str, str | int | float] = field(default_factory=dict)
     recorded: Mapping[str, Recorded] = field(default_factory=dict)
 
@@ -102,26 +105,52 @@ class Loader:
     def _load(self, table: Table, crawl: Crawl, encoded: Encoded | None) -> Loaded:
         started = time.monotonic()
         if encoded is not None and self._is_of(encoded, crawl, table):
-            try:
-                commit, fields = self._commit(table, crawl, encoded)
-            except (CommitConflictError, CommitUnknownError, StorageWriteError):
-                raise
-            except LoadError as error:
-                self.log(f"{table.name}: encoding again for this table: {error.what}")
-            else:
-                return Loaded(
-                    encoded=encoded,
-                    commit=commit,
-                    fields=fields,
-                    seconds=time.monotonic() - started,
-                    encoded_here=False,
-                )
+            loaded = self._take_over(table, crawl, encoded, started)
+            if loaded is not None:
+                return loaded
+        shared = shared_fields(self.lake, self.export, table)
+        wanted = plan(shared, lake_columns(crawl.source.columns))
+        _refuse(table, wanted)
+        with self._staged(table, crawl, wanted.fields) as waiting:
+            loaded = None if waiting is None else self._take_over(table, crawl, waiting, started)
+            if loaded is not None:
+                placed = _placed(table, crawl.delivery.period, loaded.commit, loaded.encoded)
+                encoded = replace(loaded.encoded, files=placed)
+                facts = {"engine": self.engine.name}
+                return replace(loaded, encoded=encoded, while_crawled=True, facts=facts)
         try:
-            return self._encode_and_commit(table, self._shared_fields(table), crawl, started)
+            return self._encode_and_commit(table, shared, crawl, started)
         except FieldIdMismatchError as error:
             # The ids that the tables were to share are not this table's: its own are never wrong.
             self.log(f"{table.name}: encoding with the table's own field ids: {error.what}")
             return self._encode_and_commit(table, table.fields(), crawl, started)
+
+    def _staged(
+        self, table: Table, crawl: Crawl, fields: tuple[Field, ...]
+    ) -> AbstractContextManager[Encoded | None]:
+        """Give what the crawl encoded; it encodes for the export's own tables alone."""
+        if table.name != self.export.table:
+            return nullcontext()
+        return staged(self.lake, self.export, crawl, fields)
+
+    def _take_over(
+        self, table: Table, crawl: Crawl, encoded: Encoded, started: float
+    ) -> Loaded | None:
+        """Commit files that are there already; None where they do not fit this table, or are gone."""
+        try:
+            commit, fields = self._commit(table, crawl, encoded)
+        except (CommitConflictError, CommitUnknownError, StorageWriteError):
+            raise
+        except LoadError as error:
+            self.log(f"{table.name}: encoding again for this table: {error.what}")
+            return None
+        return Loaded(
+            encoded=encoded,
+            commit=commit,
+            fields=fields,
+            seconds=time.monotonic() - started,
+            encoded_here=False,
+        )
 
     def _is_of(self, encoded: Encoded, crawl: Crawl, table: Table) -> bool:
         wanted = (crawl.delivery.identity, crawl.content)
@@ -198,23 +227,6 @@ class Loader:
         else:
             verify_unchanged(self.lake.storage, self.export.location, delivery)
 
-    def _shared_fields(self, table: Table) -> tuple[Field, ...] | None:
-        """Return the fields whose ids the files should carry: those of the first Iceberg table that exists.
-
-        Files for a table that finds columns by name may carry the ids of the tables that take them over; a table that does not
-        exist yet is made like its sister.
-        """
-        have, alone = table.fields(), table.name != self.export.table
-        if alone or (have is not None and not table.catalog.finds_by_name):
-            return have
-        for output in self.export.outputs:
-            other = self.lake.table(self.export, output)
-            if output != table.output and not other.catalog.finds_by_name:
-                fields = other.fields()
-                if fields is not None:
-                    return fields
-        return have
-
 
 def encoded_files(
     lake: Lake, export: Export, output: TableOutput | None, period: str
@@ -248,27 +260,8 @@ def drop_crawled_table(lake: Lake, export: Export, output: TableOutput, crawl: C
 
 def encode(engine: Engine, crawl: Crawl, fields: tuple[Field, ...], folder: str) -> Encoded:
     """Write a delivery as Parquet with the names, types and ids of ``fields`` into ``folder``."""
-    delivery = crawl.delivery
-    files = engine.encode(
-        crawl.pinned,
-        EncodeTarget(
-            fields=fields,
-            constants={
-                EXPORT_NAME: delivery.export,
-                BILLING_PERIOD: delivery.period,
-                DELIVERY_VERSION: delivery.version,
-            },
-            folder=folder,
-            stem=uuid.uuid4().hex[:12],
-        ),
-    )
-    return Encoded(
-        identity=delivery.identity,
-        version=delivery.version,
-        files=files,
-        fields=fields,
-        content=crawl.content,
-    )
+    files = engine.encode(crawl.pinned, encode_target(crawl.delivery, fields, folder))
+    return encoded_as(crawl, fields, files)
 
 
 def commit_properties(delivery: Delivery, run_id: str) -> dict[str, str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta, timezone
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from billing_lake.deployments.base import Lake
@@ -19,6 +19,7 @@ from billing_lake.domain.sources import Source
 from billing_lake.engines.base import Log
 from billing_lake.files.base import FileInfo
 from billing_lake.landing.memory import REPORT_FILES, Memory
+from billing_lake.loads.staging import remove_left
 from billing_lake.sql.tables import LAKE_TABLES
 from billing_lake.tables.base import BEFORE, REBUILT, CleanUp, TableCatalog
 from billing_lake.tables.exports import Export
@@ -92,7 +93,7 @@ def maintain(lake: Lake, export: Export, what: CleanUp, log: Log) -> Maintained:
             if found:
                 removed[place] = found
     for folder in lake.scratch:
-        left = _remove_left(lake, folder, what)
+        left = remove_left(lake, folder, what)
         log(f"{folder}: {len(left)} folders {done}")
         if left:
             removed[folder] = left
@@ -128,24 +129,6 @@ def _names(export: Export, catalog: TableCatalog) -> Iterator[str]:
     for table in catalog.tables():
         if table in own | story or table.startswith(beside):
             yield table
-
-
-def _remove_left(lake: Lake, folder: str, what: CleanUp) -> list[str]:
-    """Remove the folders of runs that were killed."""
-    files: dict[str, list[FileInfo]] = {}
-    for file in lake.files.list(folder):
-        name, slash, _ = file.uri.removeprefix(f"{folder}/").partition("/")
-        if slash:
-            files.setdefault(f"{folder}/{name}", []).append(file)
-    young = datetime.now(timezone.utc) - what.older_than
-    old = sorted(
-        one for one, found in files.items() if all(file.modified <= young for file in found)
-    )
-    for one in old:
-        what.listed(files[one])
-        if not what.dry_run:
-            lake.files.remove_folder(one)
-    return old
 
 
 def _remove_forgotten(

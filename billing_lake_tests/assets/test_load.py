@@ -107,7 +107,9 @@ def assert_bytes_are_shared(lake: SampleLake, result: dg.ExecuteInProcessResult)
         for file in catalog.files(TABLE, key).files
     }
     assert len(inodes) == 1
-    assert metadata(result, "hive_table")["encoded"] == "for this table"
+    assert "in the pass that totalled" in str(metadata(result, "hive_table")["encoded"])
+    assert metadata(result, "hive_table")["bytes_read"] == 0
+    assert not [*Path(lake.lake.staging).iterdir()]
     assert metadata(result, "hive_table")["engine"] == "polars"
     assert metadata(result, "crawler_table")["engine"] == "polars"
     assert (

@@ -44,7 +44,12 @@ def source_of(*paths: Path, header: Sequence[str] = MINIMAL_HEADER) -> Source:
 
 def encode(engine: Engine, source: Source, folder: Path) -> tuple[EncodedFile, ...]:
     """Encode ``source`` into ``folder`` for a table that does not exist yet."""
-    target = EncodeTarget(
+    return engine.encode(source, target_of(source, folder))
+
+
+def target_of(source: Source, folder: Path | str) -> EncodeTarget:
+    """Return what is to be encoded for a table that does not exist yet."""
+    return EncodeTarget(
         fields=plan(None, lake_columns(source.columns)).fields,
         constants={
             "export_name": "acme",
@@ -54,7 +59,6 @@ def encode(engine: Engine, source: Source, folder: Path) -> tuple[EncodedFile, .
         folder=str(folder),
         stem="load",
     )
-    return engine.encode(source, target)
 
 
 def table_of(source: Source, files: Sequence[EncodedFile]) -> Source:

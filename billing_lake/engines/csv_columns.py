@@ -1,0 +1,404 @@
+"""A block of a CSV report as typed Arrow columns, and what its rows add up to: the work of `csv_pass`.
+
+pyarrow parses and Arrow's columns are written as they are; Polars' would be made anew. But pyarrow's own reading of decimals lets blanks,
+`1E+-5` and `1E0x5` through, and a number of 22 digits becomes another one without a word. So numbers are read as text, and only texts that
+cannot be misread are left to it; all others are read by the expressions that the careful engine uses. Whatever a block holds beyond
+that is not judged here: see `UnexplainedError`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from billing_lake.domain.periods import period_of_text
+from billing_lake.domain.profiles import NO_CURRENCY, Profile, add_counts
+from billing_lake.domain.shared_columns import origins
+from billing_lake.domain.sources import QUOTED_EMPTY
+from billing_lake.domain.text_values import fits
+from billing_lake.domain.types import STRING, TIMESTAMP, Decimal, Map
+from billing_lake.engines.polars_maps import Vocabulary
+from billing_lake.engines.polars_parsing import cell_names, decimal, filled, moment, text
+from billing_lake.engines.polars_profile import usage_moment
+from billing_lake.engines.polars_rounding import rounded
+from billing_lake.engines.polars_sums import Sums
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow as pa
+    from numpy.typing import NDArray
+
+    from billing_lake.domain.sources import EncodeTarget, Source, SourceFile
+    from billing_lake.engines.blocks import Block
+
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_PLUS, _MINUS, _NINE, _SMALL_E, _SMALL = b"+-9e "
+_MANY_TEXTS = 100_000
+"""Texts of moments after which those that are known are forgotten: a column of a bill has some hundred."""
+
+_KEPT_MILLISECONDS = 10_000
+
+_SAFE_HIGH_WORD = 1 << 62
+"""What the high words of decimals of 128 bits must add up to less than, so that no sum has more than 38 digits."""
+
+
+class UnexplainedError(Exception):
+    """A block is not what this pass reads: the careful way reads the files again, and finds and names the fault, if it is one."""
+
+
+def is_for_one_pass(source: Source, target: EncodeTarget) -> bool:
+    """Say whether the report files of ``source`` are of a kind that `Rows` reads."""
+    types = {column.name: column.type for column in source.columns}
+    fields = {field.name: field.type for field in target.fields}
+    return (
+        source.container == "csv"
+        and (set(source.nulls) == {""} or QUOTED_EMPTY in source.nulls)
+        and all(fields.get(name) == type_ and _is_read(type_) for name, type_ in types.items())
+        and all(len(file.columns) > 1 for file in source.files)
+    )
+
+
+def _is_read(type_: object) -> bool:
+    return type_ in (STRING, TIMESTAMP, Map(STRING, STRING)) or isinstance(type_, Decimal)
+
+
+class Known:
+    """Texts of moments and maps that were parsed already, for all files and threads of a pass."""
+
+    def __init__(self) -> None:
+        self._moments: dict[str, int | None] = {"": None}
+        self._maps: dict[str, Vocabulary] = {}
+
+    def moments(self, texts: list[str]) -> list[int | None]:
+        """Return ``texts`` as microseconds since 1970 in UTC; an empty one is NULL.
+
+        Raises:
+            UnexplainedError: One is no moment.
+        """
+        import polars as pl
+
+        known = self._moments
+        new = [one for one in texts if one not in known]
+        if not new:
+            return [known[one] for one in texts]
+        if not all(fits(one, TIMESTAMP) for one in new):
+            raise UnexplainedError
+        found = pl.Series("text", new, pl.String()).to_frame().select(moment(pl.col("text")))
+        grown = {**known, **dict(zip(new, found.to_series().to_physical(), strict=True))}
+        self._moments = {"": None} if len(grown) > _MANY_TEXTS else grown
+        return [grown[one] for one in texts]
+
+    def vocabulary(self, column: str) -> Vocabulary:
+        """Return the maps of a column."""
+        return self._maps.setdefault(column, Vocabulary())
+
+
+class Rows:
+    """The rows of one file; several threads read blocks of it.
+
+    Args:
+        file: The file.
+        source: What it is a part of.
+        known: Texts that were parsed already.
+    """
+
+    def __init__(self, file: SourceFile, source: Source, known: Known) -> None:
+        self._known = known
+        self.file = file
+        self._names = cell_names(file.columns)
+        self._cells = origins(file.columns)
+        self._types = {
+            column.name: column.type for column in source.columns if column.name in self._cells
+        }
+        self._roles = source.roles
+        self._costs = source.costs
+        self._options = _reading(self._names, self._repeating, source.nulls)
+        self._merged = [name for name, origin in self._cells.items() if len(origin.cells) > 1]
+
+    @property
+    def _repeating(self) -> set[str]:
+        """Cells whose distinct texts are few, and are looked at instead of each cell."""
+        return {
+            f"cell {origin.cells[0]}"
+            for name, origin in self._cells.items()
+            if self._is_repeating(name)
+        }
+
+    def _is_repeating(self, name: str) -> bool:
+        return name == self._roles.currency or self._types[name] in (
+            TIMESTAMP,
+            Map(STRING, STRING),
+        )
+
+    def read(self, block: Block) -> tuple[pa.RecordBatch, Profile]:
+        """Return the columns of the rows of ``block`` that count, and what they add up to.
+
+        Raises:
+            UnexplainedError: Something in it is for the careful way to judge; `pyarrow.ArrowException` and
+                `polars.exceptions.PolarsError` say the same.
+        """
+        import pyarrow as pa
+
+        texts = self._counted(self._texts(self._parsed(block)))
+        columns: dict[str, pa.Array] = {}
+        lost: dict[str, int] = {}
+        counts: dict[str, Mapping[str | None, int]] = {}
+        for name, cells in zip(texts.schema.names, texts.columns, strict=True):
+            type_ = self._types[name]
+            if self._is_repeating(name):
+                counts[name] = _counts(cells)
+            if isinstance(type_, Decimal):
+                columns[name], lost[name] = _numbers(cells, type_)
+            elif type_ == TIMESTAMP:
+                columns[name] = self._moments(cells)
+            elif isinstance(type_, Map):
+                columns |= self._maps(name, cells)
+            else:
+                columns[name] = _plain_text(cells)
+        rows = pa.RecordBatch.from_pydict(columns)
+        return rows, self._profile(rows, counts, lost)
+
+    def _parsed(self, block: Block) -> pa.RecordBatch:
+        """Return every cell of ``block`` as text."""
+        import pyarrow as pa
+        from pyarrow import csv
+
+        data = block.data
+        if block.is_broken or data.startswith(_BYTE_ORDER_MARK):
+            raise UnexplainedError
+        if b"\r" in data and data.count(b"\r") != data.count(b"\r\n"):
+            # To pyarrow it ends a row, to the others it is part of a cell.
+            raise UnexplainedError
+        parse, convert = self._options
+        read = csv.ReadOptions(
+            column_names=self._names, use_threads=False, block_size=len(data) + 1
+        )
+        table = csv.read_csv(pa.py_buffer(data), read, parse, convert)
+        if block.separators != table.num_rows * (len(self._names) - 1):
+            raise UnexplainedError
+        (batch,) = table.combine_chunks().to_batches()
+        return batch
+
+    def _texts(self, cells: pa.RecordBatch) -> pa.RecordBatch:
+        """Return the text of each column: of several cells where they share it."""
+        import polars as pl
+        import pyarrow as pa
+
+        found = {
+            name: cells[f"cell {origin.cells[0]}"]
+            for name, origin in self._cells.items()
+            if name not in self._merged
+        }
+        if self._merged:
+            needed = sorted({cell for name in self._merged for cell in self._cells[name].cells})
+            frame = pl.DataFrame(
+                [_as_series(f"cell {n}", _plain_text(cells[f"cell {n}"])) for n in needed]
+            ).select(text(name, self.file.columns).alias(name) for name in self._merged)
+            for one in frame:
+                merged = one.to_arrow().cast(pa.string())
+                found[one.name] = (
+                    merged.dictionary_encode() if self._is_repeating(one.name) else merged
+                )
+        return pa.RecordBatch.from_pydict(found)
+
+    def _counted(self, texts: pa.RecordBatch) -> pa.RecordBatch:
+        """Return the rows that count: of a file of several months, those of one."""
+        import pyarrow.compute as pc
+
+        if (only := self.file.only) is None:
+            return texts
+        stated = texts[only.column]
+        begins = pc.starts_with(stated.dictionary, pattern=f"{only.period}-")
+        return texts.filter(begins.take(stated.indices))
+
+    def _moments(self, cells: pa.DictionaryArray) -> pa.Array:
+        import pyarrow as pa
+
+        values = self._known.moments(cells.dictionary.to_pylist())
+        typed = pa.array(values, pa.int64()).view(pa.timestamp("us", "UTC"))
+        return typed.take(cells.indices)
+
+    def _maps(self, name: str, cells: pa.DictionaryArray) -> dict[str, pa.Array]:
+        """Return the maps of a column, and the columns that their keys are made."""
+        import polars as pl
+        import pyarrow as pa
+
+        maps = self._known.vocabulary(name).read(pl.Series(cells.dictionary))
+        at = pl.Series(cells.indices)
+        found = {name: maps.gather(at).to_arrow()}
+        for one in self.file.lifted:
+            if one.map == name:
+                value = maps.to_frame("map").select(pl.first().map.get(pl.lit(one.key)))
+                found[one.column] = value.to_series().gather(at).to_arrow().cast(pa.string())
+        return found
+
+    def _profile(
+        self,
+        rows: pa.RecordBatch,
+        counts: Mapping[str, Mapping[str | None, int]],
+        lost: Mapping[str, int],
+    ) -> Profile:
+        if not rows.num_rows:
+            return Profile()
+        currencies = counts.get(self._roles.currency or "", {None: rows.num_rows})
+        usage = [usage_moment(one) for one in counts.get(self._roles.usage_start or "", ()) if one]
+        periods: dict[str, int] = {}
+        for cell, count in counts.get(self._roles.period_start or "", {}).items():
+            add_counts(periods, {period_of_text(cell) or cell: count} if cell else {})
+        return Profile(
+            rows=rows.num_rows,
+            **self._sums(rows, currencies),
+            filled={
+                name: rows.num_rows - cells.null_count
+                for name, cells in zip(rows.schema.names, rows.columns, strict=True)
+            },
+            first_usage=min(usage, default=None),
+            last_usage=max(usage, default=None),
+            periods=periods,
+            rounded={name: count for name, count in lost.items() if count},
+        )
+
+    def _sums(self, rows: pa.RecordBatch, currencies: Mapping[str | None, int]) -> dict[str, Any]:
+        """Return ``totals`` and ``sums`` of a `Profile`."""
+        import polars as pl
+        import pyarrow.compute as pc
+
+        numbers = [name for name, type_ in self._types.items() if isinstance(type_, Decimal)]
+        kinds = {currency or NO_CURRENCY for currency in currencies}
+        if len(kinds) > 1 or not all(_adds_up_safely(rows[name]) for name in numbers):
+            name = self._roles.currency if self._roles.currency in rows.schema.names else None
+            frame = pl.DataFrame(
+                [_as_series(one, rows[one]) for one in (*numbers, *([name] if name else []))]
+            )
+            cells = {one: pl.col(one) for one in numbers}
+            adding = Sums(cells, self._costs, name)
+            return adding.of(frame.lazy(), currencies, engine="in-memory")
+        added = {name: pc.sum(rows[name], min_count=0).as_py() for name in numbers}
+        costs = {name: total for name, total in added.items() if name in self._costs}
+        return {
+            "totals": {kinds.pop(): costs},
+            "sums": {name: total for name, total in added.items() if name not in costs},
+        }
+
+
+@contextmanager
+def lasting_pages() -> Iterator[None]:
+    """Let Arrow keep its memory until the block ends.
+
+    The kernel clears each page that a pool gives back and takes again, which is a tenth of the time of a pass; jemalloc keeps its pages
+    for as long as it is told to. Not every build of pyarrow has it.
+    """
+    import pyarrow as pa
+
+    before = pa.default_memory_pool()
+    try:
+        pa.jemalloc_set_decay_ms(_KEPT_MILLISECONDS)
+    except NotImplementedError:
+        yield
+        return
+    pool = pa.jemalloc_memory_pool()
+    pa.set_memory_pool(pool)
+    try:
+        yield
+    finally:
+        pa.set_memory_pool(before)
+        pool.release_unused()
+
+
+def _reading(names: list[str], repeating: set[str], nulls: tuple[str, ...]) -> tuple[Any, Any]:
+    import pyarrow as pa
+    from pyarrow import csv
+
+    distinct = pa.dictionary(pa.int32(), pa.string())
+    return (
+        csv.ParseOptions(newlines_in_values=True, ignore_empty_lines=False),
+        csv.ConvertOptions(
+            column_types={name: distinct if name in repeating else pa.string() for name in names},
+            null_values=[one for one in nulls if one != QUOTED_EMPTY],
+            strings_can_be_null=True,
+            quoted_strings_can_be_null=QUOTED_EMPTY in nulls,
+        ),
+    )
+
+
+def _numbers(cells: pa.StringArray, type_: Decimal) -> tuple[pa.Array, int]:
+    """Return texts as decimals, and how many of them are rounded.
+
+    Raises:
+        polars.exceptions.PolarsError: One is no number, or too large.
+    """
+    import polars as pl
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    wanted = pa.decimal128(type_.precision, type_.scale)
+    if cells.null_count == len(cells):
+        return pa.nulls(len(cells), wanted), 0
+    if _cannot_be_misread(cells, type_):
+        try:
+            return pc.cast(cells, wanted), 0
+        except pa.ArrowInvalid:
+            pass  # it has more decimals than are kept, is an empty text in quotes, or no number
+    number = filled(pl.col("cell"))
+    frame = _as_series("cell", cells).to_frame().lazy()
+    read = frame.select(decimal(number, type_)).collect(engine="in-memory").to_series()
+    lost = frame.select(rounded(number, type_.scale)).collect(engine="in-memory").item()
+    return read.to_arrow(), int(lost)
+
+
+def _cannot_be_misread(cells: pa.StringArray, type_: Decimal) -> bool:
+    """Say whether pyarrow reads all of ``cells`` rightly, or refuses them.
+
+    None of them has more characters than the type has digits before its point, and beside digits, points and signs there is but
+    an `E` before a minus: such a number neither outgrows the type nor is anything but a number.
+    """
+    import numpy as np
+
+    ends = np.frombuffer(cells.buffers()[1], np.int32, len(cells) + 1, 4 * cells.offset)
+    if int(np.diff(ends).max()) > type_.precision - type_.scale:
+        return False
+    letters = np.frombuffer(cells.buffers()[2], np.uint8, int(ends[-1] - ends[0]), int(ends[0]))
+    if not len(letters):
+        return False
+    if (letters < _PLUS).any():
+        return False
+    at = np.flatnonzero(letters > _NINE)
+    if not len(at):
+        return True
+    behind = letters[np.minimum(at + 1, len(letters) - 1)]
+    return bool(((letters[at] | _SMALL) == _SMALL_E).all() and (behind == _MINUS).all())
+
+
+def _adds_up_safely(numbers: pa.Decimal128Array) -> bool:
+    """Say whether no sum of some of ``numbers`` has more digits than pyarrow keeps, which takes no notice."""
+    import numpy as np
+
+    buffer = numbers.buffers()[1]
+    if buffer is None or numbers.null_count == len(numbers):
+        return True
+    words: NDArray[np.int64] = np.frombuffer(buffer, np.int64)
+    high = words[2 * numbers.offset + 1 : 2 * (numbers.offset + len(numbers)) : 2]
+    largest = max(abs(int(high.max())), abs(int(high.min()))) + 1
+    return largest * len(numbers) < _SAFE_HIGH_WORD
+
+
+def _counts(cells: pa.DictionaryArray) -> dict[str | None, int]:
+    """Return how often each text occurs, and NULL under None."""
+    import numpy as np
+
+    indices = cells.indices.drop_null().to_numpy()
+    each = np.bincount(indices, minlength=len(cells.dictionary))
+    texts = cells.dictionary.to_pylist()
+    found = {one: int(n) for one, n in zip(texts, each, strict=True) if n}
+    return {**found, **({None: cells.null_count} if cells.null_count else {})}
+
+
+def _plain_text(cells: pa.Array) -> pa.StringArray:
+    return cells.dictionary.take(cells.indices) if hasattr(cells, "dictionary") else cells
+
+
+def _as_series(name: str, cells: pa.Array) -> Any:
+    import polars as pl
+
+    return pl.Series(name, cells)

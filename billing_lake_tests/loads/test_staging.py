@@ -1,0 +1,161 @@
+"""What a crawl encodes goes to the load that follows, or goes away."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from billing_lake.domain.column_names import DELIVERY_VERSION
+from billing_lake.domain.crawls import Crawl
+from billing_lake.domain.errors import DeliveryChangedError, PeriodMismatchError, ReportFileError
+from billing_lake.domain.schemas import Column, lake_columns, plan
+from billing_lake.domain.types import STRING
+from billing_lake.engines.polars_engine import PolarsEngine
+from billing_lake.landing.deliveries import resolve_delivery
+from billing_lake.loads.crawl import crawl
+from billing_lake.loads.load import Loaded, Loader
+from billing_lake.loads.prove import prove
+from billing_lake.loads.staging import remove_left
+from billing_lake.tables.base import CleanUp
+from billing_lake_tests.lakes import SampleLake
+
+PERIOD = "2025-03"
+
+
+@pytest.fixture
+def lake(make_lake: Callable[..., SampleLake]) -> SampleLake:
+    """A lake of three tables with a delivery that nothing has read."""
+    lake = make_lake()
+    lake.deliver(PERIOD)
+    return lake
+
+
+def crawled(lake: SampleLake) -> Crawl:
+    export = lake.component.export
+    delivery = resolve_delivery(lake.lake.storage, export.location, PERIOD)
+    return crawl(lake.lake, export, PolarsEngine(), delivery)
+
+
+def loaded(lake: SampleLake, found: Crawl) -> Loaded:
+    """Load the first table, and prove it."""
+    export = lake.component.export
+    table = lake.lake.table(export, "hive")
+    done = Loader(lake=lake.lake, export=export, run_id="run", engine=PolarsEngine()).load(
+        table, found
+    )
+    prove(lake.lake, export, found, table.files(PERIOD, done.commit))
+    return done
+
+
+def staged_files(lake: SampleLake) -> list[Path]:
+    return sorted(file for file in Path(lake.lake.staging).rglob("*") if file.is_file())
+
+
+def nothing_waits(lake: SampleLake) -> bool:
+    value = Path(lake.home, "values", *lake.component.export.path("staged"), f"{PERIOD}.json")
+    return not [*Path(lake.lake.staging).glob("*")] and not value.exists()
+
+
+def test_the_first_load_takes_over_what_the_crawl_encoded(lake: SampleLake) -> None:
+    found = crawled(lake)
+    (file,) = staged_files(lake)
+    inode = file.stat().st_ino
+    done = loaded(lake, found)
+    assert (done.while_crawled, done.encoded_here) == (True, False)
+    assert [Path(one.uri).stat().st_ino for one in done.encoded.files] == [inode]
+    assert nothing_waits(lake)
+    again = loaded(lake, found)
+    assert again.encoded_here, "what was staged is used once"
+
+
+def test_a_new_crawl_takes_the_place_of_what_waits(lake: SampleLake) -> None:
+    crawled(lake)
+    before = staged_files(lake)
+    lake.deliver(PERIOD, restatement=1)
+    found = crawled(lake)
+    assert len(staged_files(lake)) == len(before)
+    assert not {*staged_files(lake)} & {*before}
+    assert loaded(lake, found).while_crawled
+
+
+def test_files_of_another_delivery_are_not_taken(lake: SampleLake) -> None:
+    found = crawled(lake)
+    export = lake.component.export
+    table = lake.lake.table(export, "hive")
+    other = replace(found, delivery=replace(found.delivery, version="v2"))
+    loader = Loader(
+        lake=lake.lake, export=export, run_id="run", engine=PolarsEngine(), verify=lambda _: None
+    )
+    assert loader.load(table, other).encoded_here
+    assert nothing_waits(lake)
+    rows = lake.lake.reader.preview(table.files(PERIOD), [DELIVERY_VERSION], 5)
+    assert {row[DELIVERY_VERSION] for row in rows} == {"v2"}
+
+
+def test_files_that_do_not_fit_a_table_that_changed_meanwhile_are_encoded_again(
+    lake: SampleLake,
+) -> None:
+    found = crawled(lake)
+    columns = lake_columns([Column("of_somebody_else", STRING), *found.source.columns])
+    lake.lake.iceberg.create(lake.table, plan(None, columns).fields)
+    done = loaded(lake, found)
+    assert done.encoded_here
+    assert nothing_waits(lake)
+
+
+def test_files_that_are_gone_or_cut_off_are_encoded_again(lake: SampleLake) -> None:
+    for spoil in (Path.unlink, lambda file: os.truncate(file, 100)):
+        found = crawled(lake)
+        (file,) = staged_files(lake)
+        spoil(file)
+        assert loaded(lake, found).encoded_here
+        assert nothing_waits(lake)
+
+
+def test_a_report_that_was_rewritten_after_the_crawl_is_not_loaded(lake: SampleLake) -> None:
+    found = crawled(lake)
+    (path, *_) = (Path(file.uri) for file in found.source.files)
+    before = path.stat()
+    data = bytearray(path.read_bytes())
+    data[4] ^= 1  # the time in a gzip's header: other bytes, the same rows
+    path.write_bytes(data)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    with pytest.raises(DeliveryChangedError, match="rewritten while it was loaded"):
+        loaded(lake, found)
+    assert nothing_waits(lake)
+
+
+def test_a_crawl_that_fails_leaves_nothing(lake: SampleLake) -> None:
+    export = lake.component.export
+    delivery = resolve_delivery(lake.lake.storage, export.location, PERIOD)
+    with pytest.raises(PeriodMismatchError):
+        crawl(lake.lake, export, PolarsEngine(), replace(delivery, period="2025-04"))
+    assert nothing_waits(lake)
+    path = Path(delivery.files[-1].uri)
+    path.write_bytes(path.read_bytes()[:-40])
+    with pytest.raises(ReportFileError):
+        crawl(lake.lake, export, PolarsEngine(), delivery)
+    assert nothing_waits(lake)
+
+
+def test_nothing_is_encoded_for_a_gate_that_will_not_open(lake: SampleLake) -> None:
+    fields = plan(None, lake_columns([Column("line_item_unblended_cost", STRING)])).fields
+    lake.lake.iceberg.create(lake.table, fields)
+    crawled(lake)
+    assert nothing_waits(lake)
+
+
+def test_what_no_load_came_for_is_swept_when_it_is_old(lake: SampleLake) -> None:
+    crawled(lake)
+    staging, now = lake.lake.staging, timedelta(seconds=-2)
+    assert remove_left(lake.lake, staging) == []
+    (folder,) = remove_left(lake.lake, staging, CleanUp(older_than=now, dry_run=True))
+    assert staged_files(lake)
+    assert remove_left(lake.lake, staging, CleanUp(older_than=now)) == [folder]
+    assert staged_files(lake) == []
+    assert loaded(lake, crawled(lake)).while_crawled

@@ -34,8 +34,13 @@ _NO_CSV = ("test_parquet_sources",)
 """Files of cases that read no CSV, of which the third verb makes no use."""
 
 
+ON_GLUE = {"test_maps.py", "test_parquet_sources.py", "test_values.py"}
+"""Files of this folder of which one case runs on Glue: cells, maps and Parquet. `test_requests.py` sends there and back whatever else a
+request may say."""
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Run one case of each file on Glue unless all are asked for: the program is Spark's, Glue adds the way there and back.
+    """Run one case of a file on Glue unless all are asked for: the program is Spark's, Glue adds the way there and back.
 
     Cases that hypothesis makes never go there: each would be many runs of the job.
     """
@@ -48,10 +53,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         if item.callspec.params.get("engine") == ONE_PASS and item.path.stem in _NO_CSV:
             left_out.append(item)
             continue
+        if item.callspec.params.get("engine") != "glue":
+            continue
         generated = hasattr(item.obj, "hypothesis")
-        if item.callspec.params.get("engine") == "glue" and (
-            generated or (not every and kept.setdefault(item.path, item) is not item)
-        ):
+        elsewhere = item.path.parent != Path(__file__).parent
+        goes_there = elsewhere or item.path.name in ON_GLUE
+        is_first = goes_there and kept.setdefault(item.path, item) is item
+        if generated or not (every or is_first):
             left_out.append(item)
     if left_out:
         config.hook.pytest_deselected(items=left_out)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from dataclasses import MISSING, fields
+from dataclasses import Field as Attribute
 from decimal import Decimal
 
 import pytest
@@ -10,8 +12,16 @@ import pytest
 from billing_lake.domain import errors
 from billing_lake.domain.profiles import FileProfile, Profile
 from billing_lake.domain.schemas import Column, Field
-from billing_lake.domain.sources import EncodedFile, EncodeTarget, Source, SourceFile
-from billing_lake.domain.types import DECIMAL, STRING
+from billing_lake.domain.sources import (
+    EncodedFile,
+    EncodeTarget,
+    Lifted,
+    PeriodRows,
+    Roles,
+    Source,
+    SourceFile,
+)
+from billing_lake.domain.types import DECIMAL, STRING, Map
 from billing_lake.spark_job.requests import Reply, Request
 
 SOURCE = Source(
@@ -20,6 +30,25 @@ SOURCE = Source(
     files=(SourceFile(uri="s3://b/k.csv.gz", name="k.csv.gz", columns=("a", "a", "b")),),
     columns=(Column("a", STRING), Column("b", DECIMAL)),
 )
+FILE = SourceFile(
+    uri="s3://b/ä k+1.parquet",
+    name="ä k+1.parquet",
+    columns=("a", "m"),
+    lifted=(Lifted("a", "m", 'x"y'),),
+    only=PeriodRows("start", "2025-03"),
+    digest="0a",
+)
+EVERYTHING = Source(
+    container="csv",
+    compression="zip",
+    files=(FILE, FILE),
+    columns=(Column("a", STRING), Column("m", Map(STRING, DECIMAL))),
+    roles=Roles(**{one.name: f"column of {one.name}" for one in fields(Roles)}),
+    costs=("a", "b"),
+    nulls=("", "NULL"),
+)
+"""A source that states everything that there is to state."""
+
 TARGET = EncodeTarget(
     fields=(Field("a", STRING, 1),), constants={"x": "y"}, folder="s3://b/out", stem="load"
 )
@@ -36,10 +65,25 @@ PROFILE = Profile(
 
 @pytest.mark.parametrize(
     "request_",
-    [Request(verb="profile", source=SOURCE), Request(verb="encode", source=SOURCE, target=TARGET)],
+    [
+        Request(verb="profile", source=SOURCE),
+        Request(verb="profile", source=EVERYTHING),
+        Request(verb="encode", source=SOURCE, target=TARGET),
+    ],
 )
 def test_a_request_arrives_as_it_was_sent(request_: Request) -> None:
     assert Request.from_json(json.loads(json.dumps(request_.to_json()))) == request_
+
+
+def default(attribute: Attribute[object]) -> object:
+    factory = attribute.default_factory
+    return attribute.default if factory is MISSING else factory()
+
+
+def test_nothing_that_a_source_may_state_is_left_out_above() -> None:
+    for stated in (EVERYTHING, FILE, EVERYTHING.roles):
+        for attribute in fields(stated):
+            assert getattr(stated, attribute.name) != default(attribute), attribute.name
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ import click
 
 from billing_lake.commands.defs_folder import defs_folder
 from billing_lake.commands.terminal import console, typed_path
-from billing_lake.domain.errors import ConfigurationError, shown
+from billing_lake.domain.errors import ConfigurationError, in_words, shown
 from billing_lake.landing.export_yaml import FILE, export_yaml
 
 if TYPE_CHECKING:
@@ -185,9 +185,7 @@ def _unused(groups: Sequence[Unused]) -> Iterator[tuple[str, str]]:
     if groups:
         yield "\nPart of no export:", "bold"
     for one in groups:
-        more = len(one.keys) - _SHOWN_KEYS
-        rest = f" and {more:,} more" if more > 0 else ""
-        yield f"  {one.why}: {', '.join(map(shown, one.keys[:_SHOWN_KEYS]))}{rest}", ""
+        yield f"  {one.why}: {in_words(map(shown, one.keys), _SHOWN_KEYS)}", ""
         if one.remedy:
             yield f"    {one.remedy}", "dim"
 

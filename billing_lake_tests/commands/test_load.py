@@ -254,9 +254,9 @@ def assert_refused(result: Result, reason: str) -> None:
 
 
 def in_bucket(aws: Aws, folder: Path) -> str:
-    """Put what lies in a folder into a new bucket, below `finops/`, and return its name."""
+    """Put what lies in a folder into a new bucket, below `finops/`, manifests last as providers do, and return its name."""
     bucket = aws.new_bucket()
-    for file in folder.rglob("*.*"):
+    for file in sorted(folder.rglob("*.*"), key=lambda file: file.suffix == ".json"):
         if file.is_file():
             aws.put(bucket, f"finops/{file.relative_to(folder)}", file.read_bytes())
     return bucket

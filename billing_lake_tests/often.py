@@ -6,6 +6,7 @@ Each file runs `--times` in processes of their own; `--whole` runs the whole sui
 from __future__ import annotations
 
 import argparse
+import resource
 import subprocess
 import sys
 import time
@@ -82,6 +83,9 @@ def main() -> None:
     asked = parser.parse_args()
     files = [Path(one).resolve() for one in asked.files] or [HERE / one for one in FILES]
     began = time.monotonic()
+    # A native library that crashes leaves a file `core`, which says in which of its threads.
+    most = resource.getrlimit(resource.RLIMIT_CORE)[1]
+    resource.setrlimit(resource.RLIMIT_CORE, (most, most))
     with busy_machine():
         if asked.whole:
             well = repeat([], asked.whole)

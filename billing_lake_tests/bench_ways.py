@@ -45,10 +45,11 @@ def measured(
 ) -> dict[str, Any]:
     """Return what it took to do what ``prepare`` prepares."""
     work = prepare(home, format_)
-    started = time.monotonic()
+    started, before = time.monotonic(), time.process_time()
     work()
     return {
         "seconds": time.monotonic() - started,
+        "cpu_seconds": time.process_time() - before,
         "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10,
     }
 
@@ -95,16 +96,7 @@ def source_of(home: Path, format_: str = "legacy_cur") -> Any:
     return lake, location, delivery, replace(source, files=files)
 
 
-def _profile(home: Path, format_: str) -> Callable[[], None]:
-    lake, _, _, source = source_of(home, format_)
-
-    def work() -> None:
-        lake.engine(_silent).profile(source)
-
-    return work
-
-
-def _encode(home: Path, format_: str) -> Callable[[], None]:
+def _convert(home: Path, format_: str) -> Callable[[], None]:
     from billing_lake.domain.schemas import lake_columns, plan
     from billing_lake.domain.sources import Encoded, EncodeTarget, PeriodKey
 
@@ -123,7 +115,9 @@ def _encode(home: Path, format_: str) -> Callable[[], None]:
             folder=str(lake.hive.new_location(table, key)),
             stem="bench",
         )
-        files = lake.engine(_silent).encode(source, target)
+        profile, files = lake.engine(_silent).convert(source, target)
+        if profile.rows != sum(file.rows for file in files):
+            raise AssertionError(profile.rows)
         encoded = Encoded(
             identity=delivery.identity, version=delivery.version, files=files, fields=fields
         )
@@ -214,8 +208,7 @@ def _silent_verify() -> None:
 
 CHILDREN: dict[str, Callable[[Path, str], Callable[[], None]]] = {
     "baseline": _baseline,
-    "encode": _encode,
-    "profile": _profile,
+    "convert": _convert,
     "month": _month,
     "content": _content,
     "bill": _bill,

@@ -1,4 +1,4 @@
-"""Whatever the machine refuses while a month is loaded is a named error of a step, and no table changes."""
+"""Whatever the machine refuses while a month is loaded or a lake relocated is a named error, and no table changes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from billing_lake_tests.torture.changes import Load
+from billing_lake_tests.torture.changes import Load, Relocation
 from billing_lake_tests.torture.disturbed import (
     SIZES_BYTES,
     Plan,
@@ -36,3 +36,14 @@ def test_each_refused_write_is_a_named_failure_of_its_step_and_no_table_is_half_
     assert found.wrong == []
     assert found.faults == faults
     assert found.refused >= faults // 2
+
+
+def test_each_refused_write_of_a_relocation_is_named_and_leaves_a_copy_that_can_be_relocated(
+    tmp_path: Path, instance: dg.DagsterInstance
+) -> None:
+    relocation = Relocation(tmp_path, instance)
+    found = disturb(relocation, errors_of_the_disk(6), whole_every=2)
+    assert found.wrong == []
+    assert (found.faults, found.wholes) == (6, 4)
+    assert found.refused >= 3
+    assert relocation.states == {"refused"}

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from billing_lake.domain.errors import CommitConflictError, ConfigurationError, TableError, shown
 from billing_lake.files.local import LocalFiles, local_path
+from billing_lake.tables.data_files import writing
 from billing_lake.tables.local_place import CATALOGS, home_of, note_home, other_homes
 
 if TYPE_CHECKING:
@@ -49,7 +50,13 @@ def relocate(home: Path, log: Callable[[str], None]) -> frozenset[str]:
         ConfigurationError: It shares catalogs or tables with the folder that it was made in.
         TableError: A file is missing that a table consists of, or a table cannot be relocated.
         CommitConflictError: Something else changed the catalog meanwhile.
+        StorageWriteError: The disk is full or read-only, or refuses a write.
     """
+    with writing(str(home)):
+        return _relocate(home, log)
+
+
+def _relocate(home: Path, log: Callable[[str], None]) -> frozenset[str]:
     move = _Move(home, frozenset(other_homes(home)))
     if not move.origins:
         return move.origins

@@ -76,6 +76,13 @@ RIGHTS = (
         _BUCKETS,
         "read and write their files, and commit",
     ),
+    _right(
+        "S3 Tables",
+        "s3tables",
+        "PutTableMaintenanceConfiguration",
+        _BUCKETS,
+        "say how long AWS keeps the history of a table (`s3_table_create`)",
+    ),
     _right("Glue job", "glue", "GetJob", "job/<Glue job>", "see that it is there"),
     _right(
         "Glue job",

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from billing_lake.landing.s3 import S3Storage
     from billing_lake.resources.glue_runs import GlueWaits
     from billing_lake.sql.tables import TableSql
-    from billing_lake.tables.base import Crawler
+    from billing_lake.tables.base import Crawler, KeptHistory
     from billing_lake.tables.glue_crawled import GlueCrawledTables
     from billing_lake.tables.glue_hive import GlueHiveTables
     from billing_lake.tables.iceberg import IcebergTables
@@ -144,6 +144,12 @@ class AwsLake(Lake):
         arn = self.settings.table_bucket_arn
         bucket = arn.rpartition("/")[-1] if arn else None
         return AthenaSql(self, queries, table_bucket=bucket, progress=progress, done=done)
+
+    def keep_history(self, table: str, kept: KeptHistory) -> None:
+        """See `Lake.keep_history`: S3 Tables maintains its tables."""
+        from billing_lake.tables.s3_table_settings import keep_history
+
+        keep_history(self.clients, require_table_bucket(self.settings), table, kept)
 
     def require(self, outputs: Collection[str], crawler: Crawler) -> None:
         """See `Lake.require`: buckets, catalog, job and rights are asked for."""

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from billing_lake.landing.base import Storage
     from billing_lake.landing.memory import Memory
     from billing_lake.sql.tables import TableSql
-    from billing_lake.tables.base import CrawledCatalog, Crawler
+    from billing_lake.tables.base import CrawledCatalog, Crawler, KeptHistory
     from billing_lake.values import ValueStore
 
 Deployment = Literal["local", "local_spark", "aws"]
@@ -87,6 +87,9 @@ class Lake(Catalogs, Protocol):
             progress: Called with a line of text while a query of Athena runs.
             done: Called with a line of text, what it read and costs, when it has run.
         """
+
+    def keep_history(self, table: str, kept: KeptHistory) -> None:
+        """Say how much history a table of `s3_tables` keeps, where its storage maintains it by itself."""
 
     def require(self, outputs: Collection[str], crawler: Crawler) -> None:
         """Make sure, before anything is done, that all that an export needs is set, there, and open to us.

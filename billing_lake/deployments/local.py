@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from billing_lake.files.base import Files
     from billing_lake.landing.base import Storage
     from billing_lake.sql.tables import TableSql
-    from billing_lake.tables.base import Crawler
+    from billing_lake.tables.base import Crawler, KeptHistory
     from billing_lake.tables.crawled_tables import CrawledTables
     from billing_lake.tables.hive import HiveTables
     from billing_lake.tables.iceberg import IcebergTables
@@ -122,6 +122,9 @@ class LocalLake(Lake):
 
         require_crawler(crawler)
         require_made_here(self.home)
+
+    def keep_history(self, table: str, kept: KeptHistory) -> None:
+        """See `Lake.keep_history`: maintenance of this machine's tables is told each time."""
 
     def engine(self, log: Log, context: Any = None) -> Engine:  # noqa: ARG002  # needs no run
         """Return Polars in this process."""

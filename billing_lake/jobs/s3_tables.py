@@ -7,7 +7,8 @@ from billing_lake.assets import markdown
 from billing_lake.assets.periods import named_failures
 from billing_lake.deployments import Lake
 from billing_lake.formats.registry import DEFAULT, FORMATS, format_named
-from billing_lake.loads.s3_tables import create_table, defined_schema, delete_table
+from billing_lake.loads.s3_tables import KEPT, create_table, defined_schema, delete_table
+from billing_lake.tables.base import KeptHistory
 from billing_lake.tables.exports import TABLE_ASSETS
 
 
@@ -20,6 +21,16 @@ class CreateTable(dg.Config):
     format: str = Field(
         default=DEFAULT.name,
         description=f"Format of the export that is loaded into it, as in its defs.yaml: one of {', '.join(FORMATS)}.",
+    )
+    keep_days: int = Field(
+        default=int(KEPT.days),
+        ge=1,
+        description="Days for which AWS keeps the table's snapshots; it maintains S3 tables by itself. Give others by running the job again.",
+    )
+    keep_snapshots: int = Field(
+        default=KEPT.loads,
+        ge=1,
+        description="Snapshots of the table that AWS keeps, however old they are.",
     )
 
 
@@ -40,7 +51,8 @@ def create_s3_table(
     """Make the S3 table of the run config."""
     with named_failures():
         format_ = format_named(config.format)
-        done = create_table(billing_lake, config.table, format_)
+        kept = KeptHistory(days=config.keep_days, loads=config.keep_snapshots)
+        done = create_table(billing_lake, config.table, format_, kept)
     context.log.info("%s", done)
     head = ("column", "type")
     context.add_output_metadata(

@@ -13,6 +13,10 @@ from billing_lake.domain.errors import (
 from billing_lake.domain.schemas import Column, Field, lake_columns, plan
 from billing_lake.formats.base import Format
 from billing_lake.formats.registry import DEFAULT
+from billing_lake.tables.base import KeptHistory
+
+KEPT = KeptHistory(days=90, loads=3)
+"""The history that an S3 table keeps unless told otherwise: as much as maintenance leaves to the others."""
 
 _SHOWN = 5
 
@@ -23,8 +27,18 @@ def defined_schema(format_: Format = DEFAULT) -> tuple[Field, ...]:
     return DEFAULT.described(plan(None, lake_columns(columns)).fields)
 
 
-def create_table(lake: Lake, table: str, format_: Format = DEFAULT) -> str:
+def create_table(
+    lake: Lake, table: str, format_: Format = DEFAULT, kept: KeptHistory = KEPT
+) -> str:
     """Make an empty S3 table with the defined schema of a format, and its namespace; return what was done, in words.
+
+    Where it exists with that schema, only its settings are given again.
+
+    Args:
+        lake: The lake.
+        table: Full name of the table.
+        format_: Whose columns it gets.
+        kept: The history that its storage keeps, where the storage maintains it.
 
     Raises:
         ConfigurationError: The name has no namespace.
@@ -33,6 +47,16 @@ def create_table(lake: Lake, table: str, format_: Format = DEFAULT) -> str:
     if "." not in table:
         what = f"{shown(table)!r} has no namespace"
         raise ConfigurationError(what, remedy=f"Write billing.{shown(table)}")
+    done = _create(lake, table, format_)
+    lake.keep_history(table, kept)
+    if not lake.s3_tables.is_managed:
+        return done
+    return (
+        f"{done}; AWS keeps its snapshots for {kept.days:g} days, the last {kept.loads} however old"
+    )
+
+
+def _create(lake: Lake, table: str, format_: Format) -> str:
     fields = defined_schema(format_)
     if lake.s3_tables.create(table, fields):
         return f"Made {table} with {len(fields)} columns"

@@ -6,13 +6,18 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import dagster as dg
+import pytest
+from pyiceberg.table.update.snapshot import ExpireSnapshots
 
 from billing_lake.domain.column_names import LAKE_COLUMNS
 from billing_lake.domain.schemas import Column, lake_columns, plan
 from billing_lake.domain.types import DOUBLE
 from billing_lake.loads.s3_tables import defined_schema
-from billing_lake_tests.assets.test_load import op_config
-from billing_lake_tests.lakes import EXPORT, SPEC, TABLE, SampleLake, failure
+from billing_lake.tables import iceberg_compaction
+from billing_lake.tables.iceberg_compaction import compact
+from billing_lake_tests.assets.test_load import figures, op_config
+from billing_lake_tests.aws_lakes import SampleLakeOnAws
+from billing_lake_tests.lakes import EXPORT, SPEC, TABLE, SampleLake, failed, failure, verdicts
 
 Make = Callable[..., SampleLake]
 
@@ -101,3 +106,57 @@ def test_after_a_table_was_deleted_its_asset_is_as_before_and_its_checks_say_wha
     result = lake.run("__ASSET_JOB", assets=["s3_table"], partition_key="2025-03")
     assert result.success
     assert lake.profile("s3_table", "2025-03").rows > 0
+
+
+def settings_of(lake: SampleLakeOnAws) -> dict[str, object]:
+    """Return how AWS maintains the S3 table."""
+    arn = lake.lake.settings.table_bucket_arn
+    found = lake.aws.client("s3tables").get_table_maintenance_configuration(
+        tableBucketARN=arn, namespace=lake.namespace, name=lake.name
+    )
+    return {
+        kind: value["settings"][kind]
+        for kind, value in found["configuration"].items()
+        if value["status"] == "enabled" and "settings" in value
+    }
+
+
+def test_the_history_of_a_table_that_aws_maintains_is_set_and_can_be_set_again(
+    make_aws_lake: Callable[..., SampleLakeOnAws],
+) -> None:
+    lake = make_aws_lake(outputs=["s3_table"])
+    made = message(lake, "s3_table_create", table=lake.table)
+    assert made.endswith("AWS keeps its snapshots for 90 days, the last 3 however old")
+    assert settings_of(lake) == {
+        "icebergSnapshotManagement": {"maxSnapshotAgeHours": 2160, "minSnapshotsToKeep": 3},
+        "icebergCompaction": {"targetFileSizeMB": 512},
+    }
+    again = message(lake, "s3_table_create", table=lake.table, keep_days=7, keep_snapshots=1)
+    assert "nothing was done; AWS keeps its snapshots for 7 days" in again
+    snapshots = settings_of(lake)["icebergSnapshotManagement"]
+    assert snapshots == {"maxSnapshotAgeHours": 168, "minSnapshotsToKeep": 1}
+
+
+def test_loads_go_on_where_aws_has_compacted_the_table_and_forgotten_its_snapshots(
+    make_aws_lake: Callable[..., SampleLakeOnAws], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lake = make_aws_lake(outputs=["s3_table"])
+    message(lake, "s3_table_create", table=lake.table)
+    lake.deliver("2025-03")
+    assert lake.load("2025-03").success
+    held = lake.lake.s3_tables.held(lake.table, lake.name)
+
+    monkeypatch.setattr(iceberg_compaction, "FEWEST_FILES", 1)
+    table = lake.lake.s3_tables.open(lake.table)
+    before = [one.snapshot_id for one in table.snapshots()]
+    assert len(list(compact(table, lambda _, __: None, dry_run=False))) == 1
+    with lake.lake.s3_tables.open(lake.table).transaction() as transaction:
+        ExpireSnapshots(transaction).by_ids(before).commit()
+    assert len(lake.lake.s3_tables.open(lake.table).snapshots()) == 1
+    assert lake.lake.s3_tables.held(lake.table, lake.name) == held
+
+    delivery = lake.deliver("2025-03", restatement=1)
+    result = lake.load("2025-03")
+    assert result.success
+    assert failed(verdicts(result)) == []
+    assert figures(lake.profile("s3_table", "2025-03")) == figures(delivery)

@@ -18,7 +18,6 @@ from billing_lake.domain.errors import TableError
 from billing_lake.domain.sources import Source
 from billing_lake.engines.base import Log
 from billing_lake.files.base import FileInfo
-from billing_lake.landing.memory import REPORT_FILES, Memory
 from billing_lake.loads.staging import remove_left
 from billing_lake.sql.tables import LAKE_TABLES
 from billing_lake.tables.base import BEFORE, REBUILT, CleanUp, TableCatalog
@@ -145,9 +144,8 @@ def _remove_forgotten(
     for name in () if what.dry_run else crawled:
         lake.crawled.drop(name)
     yield "crawled tables", crawled
-    memory = Memory(f"{lake.values.root}/{REPORT_FILES}", lake.files)
-    outdated = memory.outdated(age)
+    outdated = lake.memory.outdated(age)
     what.listed(outdated)
     for one in () if what.dry_run else outdated:
         lake.files.remove(one.uri)
-    yield memory.root, [one.uri for one in outdated]
+    yield lake.memory.root, [one.uri for one in outdated]

@@ -70,6 +70,13 @@ def main() -> None:
         "--inspect-months", type=int, default=24, help="months of each; the limit is for 120"
     )
     parser.add_argument(
+        "--years",
+        type=int,
+        default=0,
+        metavar="DELIVERIES",
+        help="only measure commits and plans after so many deliveries of two years: 1000, say",
+    )
+    parser.add_argument(
         "--child", choices=sorted([*CHILDREN, SPARK, STORY, INSPECT]), help=argparse.SUPPRESS
     )
     parser.add_argument("--home", type=Path, help=argparse.SUPPRESS)
@@ -90,6 +97,9 @@ def main() -> None:
         print(json.dumps(measured(CHILDREN[options.child], options.home, options.format)))
         return
     with tempfile.TemporaryDirectory(prefix="billing-lake-bench-") as folder:
+        if options.years:
+            _report_years(Path(folder), options.years)
+            return
         _run(Path(folder), options)
 
 
@@ -220,6 +230,14 @@ def _report_spark(folder: Path, options: argparse.Namespace) -> None:
         "     the replaced system's infer, cache, count, append on warm Spark takes "
         f"{factor:.1f} x the whole month on Polars, proofs included"
     )
+
+
+def _report_years(folder: Path, deliveries: int) -> None:
+    from billing_lake_tests.bench_years import LIMIT, report
+
+    for what, ratio, is_limited in report(folder, deliveries):
+        kept, limit = (ratio <= LIMIT, f"{LIMIT} x") if is_limited else (True, "any")
+        _line(what, f"{ratio:.2f} x the first ones", kept, limit)
 
 
 def _line(what: str, found: str, kept: bool, limit: str) -> None:  # noqa: FBT001 - a row of a table

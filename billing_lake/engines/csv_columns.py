@@ -8,8 +8,7 @@ that is not judged here: see `UnexplainedError`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from billing_lake.domain.periods import period_of_text
@@ -36,8 +35,6 @@ _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _PLUS, _MINUS, _NINE, _SMALL_E, _SMALL = b"+-9e "
 _MANY_TEXTS = 100_000
 """Texts of moments after which those that are known are forgotten: a column of a bill has some hundred."""
-
-_KEPT_MILLISECONDS = 10_000
 
 _SAFE_HIGH_WORD = 1 << 62
 """What the high words of decimals of 128 bits must add up to less than, so that no sum has more than 38 digits."""
@@ -280,30 +277,6 @@ class Rows:
             "totals": {kinds.pop(): costs},
             "sums": {name: total for name, total in added.items() if name not in costs},
         }
-
-
-@contextmanager
-def lasting_pages() -> Iterator[None]:
-    """Let Arrow keep its memory until the block ends.
-
-    The kernel clears each page that a pool gives back and takes again, which is a tenth of the time of a pass; jemalloc keeps its pages
-    for as long as it is told to. Not every build of pyarrow has it.
-    """
-    import pyarrow as pa
-
-    before = pa.default_memory_pool()
-    try:
-        pa.jemalloc_set_decay_ms(_KEPT_MILLISECONDS)
-    except NotImplementedError:
-        yield
-        return
-    pool = pa.jemalloc_memory_pool()
-    pa.set_memory_pool(pool)
-    try:
-        yield
-    finally:
-        pa.set_memory_pool(before)
-        pool.release_unused()
 
 
 def _reading(names: list[str], repeating: set[str], nulls: tuple[str, ...]) -> tuple[Any, Any]:

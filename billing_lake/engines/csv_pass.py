@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from threading import Lock
 from typing import TYPE_CHECKING
 
@@ -27,7 +27,6 @@ from billing_lake.engines.csv_columns import (
     Rows,
     UnexplainedError,
     is_for_one_pass,
-    lasting_pages,
 )
 from billing_lake.engines.polars_encode import encode_reports, finished, unwritable
 from billing_lake.engines.polars_profile import profile_reports
@@ -58,6 +57,9 @@ _FILE_BYTES = 1 << 30
 _DICTIONARY_BYTES = 8 << 20
 """Size of a column's dictionary in a row group: a line-item id comes back for every hour of its resource."""
 
+_KEPT_MILLISECONDS = 10_000
+"""How long jemalloc keeps pages that nothing uses."""
+
 
 def convert_reports(
     source: Source, target: EncodeTarget, access: Access, log: Log
@@ -83,7 +85,7 @@ def _one_pass(
     size = _RUNS_BYTES // max(workers, 2)
     parts: list[Profile] = []
     pending: set[Future[Profile]] = set()
-    with lasting_pages(), _Writers(target, source.roles, access.files) as writers:
+    with _lasting_pages(), _Writers(target, source.roles, access.files) as writers:
         with ThreadPoolExecutor(workers) as pool:
             try:
                 for run in _runs(_blocks(source, access, parts, log), size):
@@ -141,6 +143,30 @@ def _convert(run: list[tuple[Rows, Block]], writers: _Writers) -> Profile:
         batches.append((rows.file, batch))
     writers.write(batches, size)
     return merge(found)
+
+
+@contextmanager
+def _lasting_pages() -> Iterator[None]:
+    """Let Arrow keep its memory until the block ends.
+
+    The kernel clears each page that a pool gives back and takes again, which is a tenth of the time of a pass; jemalloc keeps its pages
+    for as long as it is told to. Not every build of pyarrow has it.
+    """
+    import pyarrow as pa
+
+    before = pa.default_memory_pool()
+    try:
+        pa.jemalloc_set_decay_ms(_KEPT_MILLISECONDS)
+    except NotImplementedError:
+        yield
+        return
+    pool = pa.jemalloc_memory_pool()
+    pa.set_memory_pool(pool)
+    try:
+        yield
+    finally:
+        pa.set_memory_pool(before)
+        pool.release_unused()
 
 
 class _Writers:

@@ -10,8 +10,7 @@ The files lie beside the table's folder, because S3 cannot exchange several obje
 a month twice. Readers use the catalog, whose partitions say where their files are.
 
 A table is partitioned by billing period and export, since that is what a load replaces; to SQL both are columns like others.
-A query that was planned before a switch goes on reading the generation of its plan: that one stays until the next switch. An
-empty period has no partition.
+A query planned before a switch reads the generation of its plan, which stays until the next switch. An empty period has no partition.
 """
 
 from __future__ import annotations

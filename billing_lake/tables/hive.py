@@ -8,8 +8,7 @@ from one generation to the next in one SQLite transaction. Nothing is ever edite
 A reader that read the catalog before a switch goes on reading the generation that it found there. That one stays on disk
 until the *next* switch of its partition: at most two generations of a period exist, the current and the previous one. A
 reader of the table's folder `warehouse/hive/<table>`, which does not use the catalog, sees the current files (`hive_views`).
-That folder is updated after each switch, under the lock of the catalog; where the process died in between, the next access
-to the table updates it.
+That folder is updated after each switch, under the lock of the catalog, or by the next access where the process died in between.
 
 Earlier versions had the generations in the table's folder itself; the next access to the table moves them.
 """

@@ -141,6 +141,10 @@ def _control_plane_checks(request: Request) -> Checks:
     parts = [unquote(one) for one in request.path.strip("/").split("/")]
     if (request.method, len(parts), parts[0]) == ("GET", 2, "buckets"):
         return [("s3tables:GetTableBucket", parts[1])]
+    match request.method, parts:
+        case "PUT", ["tables", bucket, namespace, name, "maintenance", _]:
+            table = f"{bucket}/table/{namespace}.{name}"
+            return [("s3tables:PutTableMaintenanceConfiguration", table)]
     raise UnknownRequestError(str(request))
 
 

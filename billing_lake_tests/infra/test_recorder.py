@@ -69,6 +69,12 @@ def request(
             request("GET", "/buckets/arn%3Aaws%3As3tables", service="s3tables"),
             [("s3tables:GetTableBucket", "arn:aws:s3tables")],
         ),
+        (
+            request(
+                "PUT", "/tables/a%3Ab%2Fc/n/t/maintenance/icebergCompaction", service="s3tables"
+            ),
+            [("s3tables:PutTableMaintenanceConfiguration", "a:b/c/table/n.t")],
+        ),
     ],
 )
 def test_a_request_to_s3_is_checked_for_these_actions(

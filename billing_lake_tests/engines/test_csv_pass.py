@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from billing_lake.domain.errors import BadValueError, ReportFileError, StorageWriteError
 from billing_lake.domain.profiles import EXACT, Profile, compare
 from billing_lake.domain.sources import QUOTED_EMPTY, EncodedFile, Source
-from billing_lake.engines import csv_pass
+from billing_lake.engines import csv_pass, one_pass
 from billing_lake.engines.polars_engine import PolarsEngine
 from billing_lake_tests.engines.report_files import csv_text, report, source_of, table_of, target_of
 from billing_lake_tests.reports import MINIMAL_HEADER, minimal_row
@@ -128,8 +128,8 @@ def test_runs_and_files_are_cut_and_the_rows_stay_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(csv_pass, "_BLOCK_BYTES", 600)
-    monkeypatch.setattr(csv_pass, "_RUNS_BYTES", 2_000)
-    monkeypatch.setattr(csv_pass, "_FILE_BYTES", 4_000)
+    monkeypatch.setattr(one_pass, "_RUNS_BYTES", 2_000)
+    monkeypatch.setattr(one_pass, "_FILE_BYTES", 4_000)
     paths = [
         report(
             tmp_path / f"{n}.csv.gz",
@@ -157,7 +157,7 @@ def test_a_fault_in_the_last_of_many_blocks_leaves_no_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(csv_pass, "_BLOCK_BYTES", 600)
-    monkeypatch.setattr(csv_pass, "_RUNS_BYTES", 2_000)
+    monkeypatch.setattr(one_pass, "_RUNS_BYTES", 2_000)
     rows = [minimal_row(cost=f"{n}") for n in range(200)]
     path = report(tmp_path / "bad.csv.gz", csv_text([*rows, minimal_row(cost="ten")]))
     with pytest.raises(BadValueError) as caught:

@@ -3,12 +3,14 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import dagster as dg
 
 from billing_lake.assets import markdown
 from billing_lake.assets.metadata import present
 from billing_lake.checks.evaluations import Verdict
+from billing_lake.checks.run_readings import Reading, RunReader
 from billing_lake.checks.same_content import (
     DESCRIPTION,
     SAME_CONTENT,
@@ -21,7 +23,6 @@ from billing_lake.domain.errors import DeliveryChangedError, counted, in_words, 
 from billing_lake.domain.profiles import Profile, compare
 from billing_lake.domain.quality import Quality
 from billing_lake.domain.sources import Source
-from billing_lake.engines.base import Reader
 
 EQUALS_DELIVERY = "equals_delivery"
 ONE_VERSION = "one_delivery_version"
@@ -69,7 +70,7 @@ class PeriodProofs:
     """The proofs of one period of one table.
 
     Args:
-        reader: Reads tables and raw files.
+        reader: Reads the table, and raw files.
         expected: What it should hold.
         source: The table's files.
         most: Bytes of a delivery beyond which no cells are compared; None where they always are.
@@ -78,7 +79,7 @@ class PeriodProofs:
 
     def __init__(
         self,
-        reader: Reader,
+        reader: RunReader,
         period: str,
         expected: Expected,
         source: Source,
@@ -93,7 +94,7 @@ class PeriodProofs:
         self.source = source
 
     @cached_property
-    def _quality(self) -> Quality:
+    def _quality(self) -> Reading[Quality]:
         return self.reader.quality(self.source, self.period)
 
     def judge(self, name: str) -> Verdict:
@@ -108,8 +109,8 @@ class PeriodProofs:
         return judges[name]()
 
     def _equals_delivery(self) -> Verdict:
-        found = self.reader.profile(self.source)
-        expected = self.expected.profile
+        reading = self.reader.profile(self.source)
+        found, expected = reading.figures, self.expected.profile
         differences = compare(expected, found)
         totals = sum(map(len, expected.totals.values()))
         sums, filled = len(expected.sums or ()), len(expected.filled or ())
@@ -127,7 +128,7 @@ class PeriodProofs:
                 else f"{expected.rows:,} rows and {totals} totals of costs equal those of the raw files. The other columns were not "
                 "compared: an earlier release read this delivery. Load the period again to have them compared"
             )
-            return self._verdict(text, metadata, passed=True)
+            return self._verdict(text, metadata, reading, passed=True)
         texts = (
             f"{one.figure}: expected {number(one.expected)}, found {number(one.found)}, "
             f"difference {number(one.difference, '+')}"
@@ -141,7 +142,7 @@ class PeriodProofs:
             ("figure", "expected", "found", "difference"),
             ((one.figure, one.expected, one.found, one.difference) for one in differences),
         )
-        return self._verdict(text, {**metadata, "differences": table}, passed=False)
+        return self._verdict(text, {**metadata, "differences": table}, reading, passed=False)
 
     def _same_content(self) -> Verdict:
         crawl = self.expected.crawl
@@ -166,45 +167,54 @@ class PeriodProofs:
         return verdict
 
     def _one_version(self) -> Verdict:
-        versions = self._quality.versions
+        versions = self._quality.figures.versions
         expected = self.expected.version
         metadata = {
             "delivery_version": expected,
             "versions": markdown.table(("delivery version", "rows"), versions.items()),
         }
         if set(versions) <= {expected}:
-            return self._verdict(f"All rows are of delivery {expected}", metadata, passed=True)
+            text = f"All rows are of delivery {expected}"
+            return self._verdict(text, metadata, self._quality, passed=True)
         found = ", ".join(f"{version} ({rows:,} rows)" for version, rows in versions.items())
         text = f"the table holds {found}, the delivery that was loaded is {expected}. Load the period again"
-        return self._verdict(text, metadata, passed=False)
+        return self._verdict(text, metadata, self._quality, passed=False)
 
     def _usage_dates(self) -> Verdict:
-        outside = self._quality.outside
+        outside = self._quality.figures.outside
         rows = sum(outside.values())
         if not rows:
             text = "All usage starts within the billing period"
-            return self._verdict(text, {"rows_outside": 0}, passed=True, warns=True)
+            facts = {"rows_outside": 0}
+            return self._verdict(text, facts, self._quality, passed=True, warns=True)
         days = counted(len(outside), "day")
         text = f"{counted(rows, 'row')} on {days} outside the billing period"
         metadata = {"rows_outside": rows, "days": markdown.table(("day", "rows"), outside.items())}
-        return self._verdict(text, metadata, passed=False, warns=True)
+        return self._verdict(text, metadata, self._quality, passed=False, warns=True)
 
     def _unique_items(self) -> Verdict:
-        count = self._quality.duplicates
+        count = self._quality.figures.duplicates
         text = (
             f"{counted(count, 'row repeats', 'rows repeat')} the line item id and time interval of another row"
             if count
             else "Line item id and time interval are unique"
         )
-        return self._verdict(text, {"duplicates": count}, passed=not count, warns=True)
+        facts = {"duplicates": count}
+        return self._verdict(text, facts, self._quality, passed=not count, warns=True)
 
     def _verdict(
-        self, text: str, metadata: Mapping[str, object], *, passed: bool, warns: bool = False
+        self,
+        text: str,
+        metadata: Mapping[str, object],
+        reading: Reading[Any],
+        *,
+        passed: bool,
+        warns: bool = False,
     ) -> Verdict:
         severity = dg.AssetCheckSeverity
         return Verdict(
             passed=passed,
-            description=f"{self.period}: {text}{self.expected.note if passed else ''}",
+            description=f"{self.period}: {text}{self.expected.note if passed else ''}{self.reader.shared(reading)}",
             metadata=present(**metadata),
             severity=severity.WARN if warns else severity.ERROR,
         )

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
 import dagster as dg
 
 from billing_lake.assets import markdown
 from billing_lake.checks.evaluations import Verdict
+from billing_lake.checks.run_readings import RunReader
 from billing_lake.domain.column_names import LAKE_COLUMNS, SOURCE_FILE
 from billing_lake.domain.content import Content, other_columns
 from billing_lake.domain.crawls import Crawl
@@ -31,7 +32,7 @@ _DELIVERIES = 256
 """Raw contents that are remembered in a process, some 10 kB each: the tables of a run are compared with the same one."""
 
 
-def compare_content(reader: Reader, period: str, crawl: Crawl, table: Source) -> Verdict:
+def compare_content(reader: RunReader, period: str, crawl: Crawl, table: Source) -> Verdict:
     """Compare the files of a table's billing period with the raw files of ``crawl``.
 
     Raises:
@@ -41,13 +42,14 @@ def compare_content(reader: Reader, period: str, crawl: Crawl, table: Source) ->
         one for one in table.columns if one.name == SOURCE_FILE or one.name not in LAKE_COLUMNS
     )
     try:
-        expected = _raw_content(_Raw(crawl.delivery.identity, crawl.pinned, columns, reader))
+        expected = _raw_content(_Raw(crawl.delivery.identity, crawl.pinned, columns, reader.reader))
     except (DeliveryChangedError, ReportFileError) as error:
         text = f"The raw files cannot be read any more as they were loaded, so nothing was compared. {error}"
         return not_compared(period, text)
-    found = reader.content(table, columns)
+    reading = reader.content(table, columns)
     lacking = [one.name for one in crawl.source.columns if table.type_of(one.name) is None]
-    return _verdict(period, expected, found, lacking)
+    verdict = _verdict(period, expected, reading.figures, lacking)
+    return replace(verdict, description=f"{verdict.description}{reader.shared(reading)}")
 
 
 def not_compared(period: str, text: str) -> Verdict:

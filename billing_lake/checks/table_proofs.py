@@ -3,7 +3,8 @@
 In a run that loaded the period, what is proved is the commit of that load, whatever other loads have done since. Elsewhere it is
 what the table holds now, against the delivery that the table says it holds.
 
-All checks of a table are one step, so that its files are read once.
+All checks of a table are one step, so that its files are read once; tables that hold the same bytes are proved by one reading in a run, and
+by what each catalog names (`run_readings`).
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,6 +21,7 @@ from billing_lake.checks import reasons
 from billing_lake.checks.bills import BillChecks, judged_now
 from billing_lake.checks.evaluations import Checks, Event, Materialization, Verdict
 from billing_lake.checks.period_proofs import DESCRIPTIONS, Expected, PeriodProofs
+from billing_lake.checks.run_readings import RunReader
 from billing_lake.deployments import Lake
 from billing_lake.domain.crawls import Crawl
 from billing_lake.domain.deliveries import Delivery
@@ -84,7 +86,7 @@ def _build(
     ) -> Iterator[Event]:
         path = export.key(expected).path
         table = table_in(billing_lake)
-        proofs = _TableProofs(billing_lake, table, export, path, context.run.run_id)
+        proofs = _TableProofs(billing_lake, table, export, path, context.run.run_id, asset)
         held = cache(table.periods)
         checks = Checks(
             export=export,
@@ -105,6 +107,7 @@ class _TableProofs:
     Args:
         crawls: Key of the asset whose values are the crawled deliveries.
         run_id: The run.
+        asset: The table's asset.
     """
 
     def __init__(
@@ -114,12 +117,14 @@ class _TableProofs:
         export: Export,
         crawls: Sequence[str],
         run_id: str,
+        asset: str,
     ) -> None:
         self._lake = lake
         self._table = table
         self._export = export
         self._crawls = crawls
         self._run_id = run_id
+        self._asset = asset
         self._held: Mapping[str, str] | None = None
 
     def judge(
@@ -194,7 +199,9 @@ class _TableProofs:
     ) -> Mapping[str, Verdict]:
         table = self._export.format.with_roles(source)
         most = self._export.same_content_up_to_mb * _MEGABYTE if in_load else None
-        proofs = PeriodProofs(self._lake.reader, period, expected, table, most, self._verify)
+        lake, run_id, asset = self._lake, self._run_id, self._asset
+        reader = RunReader(reader=lake.reader, files=lake.files, run_id=run_id, asset=asset)
+        proofs = PeriodProofs(reader, period, expected, table, most, self._verify)
         delivery = None if expected.crawl is None else expected.crawl.delivery
         bill = BillChecks(
             self._lake, self._export, judged_now(period, expected.identity, delivery, table)

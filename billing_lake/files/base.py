@@ -12,6 +12,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import BinaryIO, Protocol
 
+Identity = tuple[str | int, ...]
+"""What all names and copies of the same bytes have in common in one storage, and no others; to be compared, not read."""
+
 Progress = Callable[[int], object]
 """Called with the number of bytes that have arrived since the last call, from any thread."""
 
@@ -49,6 +52,15 @@ class Files(Protocol):
 
     def size(self, uri: str) -> int:
         """Return a file's bytes.
+
+        Raises:
+            FileNotFoundError: There is none.
+        """
+
+    def identity(self, uri: str) -> Identity:
+        """Return what a file has in common with other names or copies of its bytes, as far as the storage knows without reading them.
+
+        A file that is written to gets another one.
 
         Raises:
             FileNotFoundError: There is none.

@@ -17,7 +17,7 @@ from typing import Any, BinaryIO, cast
 
 from billing_lake.aws.clients import AwsClients
 from billing_lake.aws.errors import s3_errors
-from billing_lake.files.base import FileInfo, Progress, ignore
+from billing_lake.files.base import FileInfo, Identity, Progress, ignore
 from billing_lake.files.local import LocalFiles
 from billing_lake.files.s3_reading import S3Reader
 from billing_lake.files.s3_writing import PART, S3Writer
@@ -66,9 +66,12 @@ class S3Files:
 
     def size(self, uri: str) -> int:
         """See `Files.size`."""
-        bucket, key = split_uri(uri)
-        with s3_errors(uri):
-            return int(self._client.head_object(Bucket=bucket, Key=key)["ContentLength"])
+        return int(self._head(uri)["ContentLength"])
+
+    def identity(self, uri: str) -> Identity:
+        """See `Files.identity`: the tag of the content. One that is encrypted by KMS has a tag of its own for each object."""
+        found = self._head(uri)
+        return str(found["ETag"]), int(found["ContentLength"])
 
     def read(self, uri: str) -> bytes:
         """See `Files.read`."""
@@ -184,6 +187,11 @@ class S3Files:
             return
         except OSError as error:
             log.warning("could not remove %s: %s", uri, error)
+
+    def _head(self, uri: str) -> Any:
+        bucket, key = split_uri(uri)
+        with s3_errors(uri):
+            return self._client.head_object(Bucket=bucket, Key=key)
 
     def _all(self, bucket: str, prefix: str) -> Iterator[dict[str, Any]]:
         pages = self._client.get_paginator("list_objects_v2")

@@ -14,6 +14,24 @@ from billing_lake.files.local import LocalFiles, changed_at, link_or_copy, local
 FILES = LocalFiles()
 
 
+def test_links_have_one_identity_and_copies_and_what_is_written_to_another_one(
+    tmp_path: Path,
+) -> None:
+    first, link, copy = (str(tmp_path / name) for name in ("first", "link", "copy"))
+    FILES.write(first, b"12345")
+    before = FILES.identity(first)
+    FILES.copy(first, link)
+    Path(copy).write_bytes(b"12345")
+    assert FILES.identity(link) == FILES.identity(f"file://{first}") == before
+    assert FILES.identity(copy) != before
+    with Path(link).open("r+b") as stream:
+        stream.write(b"2")
+    os.utime(link, ns=(0, 1))
+    assert FILES.identity(first) != before
+    with pytest.raises(FileNotFoundError):
+        FILES.identity(f"{tmp_path}/none")
+
+
 @pytest.mark.parametrize(
     ("uri", "path"),
     [

@@ -69,6 +69,20 @@ def test_a_look_at_a_parquet_footer_costs_two_small_requests(files: S3Files, buc
     assert int(end) - int(start) < 200_000
 
 
+def test_copies_have_one_identity_and_other_bytes_of_the_same_size_another_one(
+    files: S3Files, bucket: str
+) -> None:
+    first, copy, other = (f"s3://{bucket}/{name}" for name in ("first", "copy", "other"))
+    files.write(first, b"12345")
+    files.copy(first, copy)
+    files.write(other, b"12346")
+    assert files.identity(copy) == files.identity(first) != files.identity(other)
+    files.write(copy, b"12346")
+    assert files.identity(copy) == files.identity(other)
+    with pytest.raises(FileNotFoundError):
+        files.identity(f"s3://{bucket}/none")
+
+
 def test_any_part_of_a_file_can_be_read(files: S3Files, bucket: str) -> None:
     data = os.urandom(300_000)
     uri = f"s3://{bucket}/some"

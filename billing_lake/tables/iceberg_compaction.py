@@ -162,15 +162,16 @@ def _write(table: Table, tasks: Sequence[FileScanTask], uri: str) -> None:
         table.io.new_output(uri).create() as stream,
         pq.ParquetWriter(stream, schema, compression="zstd", store_schema=False) as writer,
     ):
-        held: list[pa.RecordBatch] = []
+        held: list[pa.Table] = []
         for batch in _batches(table, tasks):
-            held.append(batch)
+            # Each by itself: the files that pyiceberg wrote have long strings, those of other writers have not.
+            held.append(pa.Table.from_batches([batch]).cast(schema))
             rows += batch.num_rows
-            if sum(one.num_rows for one in held) >= _ROWS_IN_A_GROUP:
-                writer.write_table(pa.Table.from_batches(held).cast(schema))
+            if sum(map(len, held)) >= _ROWS_IN_A_GROUP:
+                writer.write_table(pa.concat_tables(held))
                 held = []
         if held:
-            writer.write_table(pa.Table.from_batches(held).cast(schema))
+            writer.write_table(pa.concat_tables(held))
     expected = sum(task.file.record_count for task in tasks)
     if rows != expected:
         what = f"{rows:,} rows were read where the table has {expected:,}"

@@ -20,6 +20,7 @@ from billing_lake.loads.s3_tables import KEPT, defined_schema
 from billing_lake.tables import iceberg as module
 from billing_lake.tables.base import CleanUp
 from billing_lake.tables.iceberg import IcebergTables
+from billing_lake.tables.iceberg_compaction import compact
 from billing_lake.tables.iceberg_replacements import of_period
 from billing_lake_tests.tables.making import TABLE, encode, iceberg, load
 
@@ -58,6 +59,7 @@ def measure(folder: Path, deliveries: int, *, maintained: bool) -> Curve:
             _commit(tables, folder, key, fields, number, curve)
             if maintained and day - cleaned >= 7:
                 cleaned = day
+                list(compact(tables.open(TABLE), lambda old, new: None, dry_run=False))
                 tables.remove_orphans(TABLE, CleanUp(kept=KEPT))
     return curve
 

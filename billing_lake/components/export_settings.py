@@ -201,10 +201,10 @@ class ExportSettings(dg.Model, dg.Resolvable):
             "Days for which a state of an Iceberg table can be read again after a load replaced it; maintenance removes older "
             "history, but for the last loads of each billing period and what a tag names. Of exports that share a table, the longest "
             "holds.",
-            90,
+            30,
             minimum=1,
         ),
-    ] = 90
+    ] = 30
 
     keep_loads: Annotated[
         Positive,

@@ -15,7 +15,7 @@ from billing_lake.formats.base import Format
 from billing_lake.formats.registry import DEFAULT
 from billing_lake.tables.base import KeptHistory
 
-KEPT = KeptHistory(days=90, loads=3)
+KEPT = KeptHistory(days=30, loads=3)
 """The history that an S3 table keeps unless told otherwise: as much as maintenance leaves to the others."""
 
 _SHOWN = 5

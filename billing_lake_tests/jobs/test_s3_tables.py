@@ -126,9 +126,9 @@ def test_the_history_of_a_table_that_aws_maintains_is_set_and_can_be_set_again(
 ) -> None:
     lake = make_aws_lake(outputs=["s3_table"])
     made = message(lake, "s3_table_create", table=lake.table)
-    assert made.endswith("AWS keeps its snapshots for 90 days, the last 3 however old")
+    assert made.endswith("AWS keeps its snapshots for 30 days, the last 3 however old")
     assert settings_of(lake) == {
-        "icebergSnapshotManagement": {"maxSnapshotAgeHours": 2160, "minSnapshotsToKeep": 3},
+        "icebergSnapshotManagement": {"maxSnapshotAgeHours": 720, "minSnapshotsToKeep": 3},
         "icebergCompaction": {"targetFileSizeMB": 512},
     }
     again = message(lake, "s3_table_create", table=lake.table, keep_days=7, keep_snapshots=1)

@@ -113,11 +113,14 @@ class Writers:
         target: What is written.
         roles: Which of its columns is for what.
         files: Where.
+        text: Arrow's type of the texts that come, those in maps included; unless given, columns are `string`, and maps hold `large_string`.
     """
 
-    def __init__(self, target: EncodeTarget, roles: Roles, files: Files) -> None:
+    def __init__(
+        self, target: EncodeTarget, roles: Roles, files: Files, text: pa.DataType | None = None
+    ) -> None:
         self._target, self._files = target, files
-        self._schema = _schema(target)
+        self._schema = _schema(target, text)
         self._pruned = _pruned(target, roles)
         self._lock = Lock()
         self._idle: list[_Writer] = []
@@ -148,7 +151,9 @@ class Writers:
         if isinstance(error, OSError):
             raise unwritable(error, self._target.folder) from error
 
-    def write(self, batches: Sequence[tuple[SourceFile, pa.RecordBatch]], size: int) -> None:
+    def write(
+        self, batches: Sequence[tuple[SourceFile, pa.RecordBatch | pa.Table]], size: int
+    ) -> None:
         """Write rows of files, which ``size`` bytes of text held, as a row group of their own."""
         import pyarrow as pa
 
@@ -170,7 +175,7 @@ class Writers:
         self._stack.close()
         return tuple(finished(uri, self._files) for uri in sorted(self._uris))
 
-    def _table(self, file: SourceFile, rows: pa.RecordBatch) -> pa.Table:
+    def _table(self, file: SourceFile, rows: pa.RecordBatch | pa.Table) -> pa.Table:
         """Return ``rows`` of ``file`` as they are written: with constants, and with NULL in columns that the file lacks."""
         import numpy as np
         import pyarrow as pa
@@ -243,7 +248,7 @@ def _pruned(target: EncodeTarget, roles: Roles) -> list[str]:
     return [one.name for one in target.fields if one.name in chosen or one.type not in typed]
 
 
-def _schema(target: EncodeTarget) -> pa.Schema:
+def _schema(target: EncodeTarget, text: pa.DataType | None) -> pa.Schema:
     """Return the columns of the files: those with one value for all rows of a report file as dictionaries."""
     import pyarrow as pa
 
@@ -251,9 +256,20 @@ def _schema(target: EncodeTarget) -> pa.Schema:
     fields = [
         field.with_type(constant)
         if field.name in (*target.constants, SOURCE_FILE)
-        else field.with_type(pa.string())
-        if field.type == pa.large_string()
-        else field
+        else _with_text(field, text or pa.string(), in_maps=text is not None)
         for field in arrow_schema(target.fields)
     ]
     return pa.schema(fields)
+
+
+def _with_text(field: pa.Field, text: pa.DataType, *, in_maps: bool) -> pa.Field:
+    """Return ``field`` with the type ``text`` for text."""
+    import pyarrow as pa
+
+    if field.type == pa.large_string():
+        return field.with_type(text)
+    if in_maps and pa.types.is_map(field.type):
+        parts = (field.type.key_field, field.type.item_field)
+        key, item = (_with_text(one, text, in_maps=True) for one in parts)
+        return field.with_type(pa.map_(key, item))
+    return field

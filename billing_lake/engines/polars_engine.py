@@ -68,12 +68,12 @@ class PolarsEngine:
     def convert(
         self, source: Source, target: EncodeTarget
     ) -> tuple[Profile, tuple[EncodedFile, ...]] | None:
-        """See `Engine.convert`: CSV is read once."""
-        if source.container != "csv":
-            return None
+        """See `Engine.convert`."""
         from billing_lake.engines.csv_pass import convert_reports
+        from billing_lake.engines.parquet_pass import convert_parquet
 
-        return convert_reports(source, target, self._access, self.log)
+        convert = convert_parquet if source.container == "parquet" else convert_reports
+        return convert(source, target, self._access, self.log)
 
     def facts(self) -> Mapping[str, str | int | float]:
         """See `Engine.facts`: nothing was started and nothing is paid."""

@@ -31,6 +31,7 @@ from billing_lake.domain.types import (
 from billing_lake.engines.polars_access import error_text
 from billing_lake.engines.polars_maps import maps
 from billing_lake.engines.polars_parsing import decimal, filled, moment
+from billing_lake.engines.polars_rounding import long_doubles
 from billing_lake.engines.polars_types import polars_type
 
 if TYPE_CHECKING:
@@ -88,14 +89,17 @@ class ParquetReport:
             raise BadValueError(what, file=self.file.name, column=name)
         return value.alias(name)
 
-    def text(self, name: str) -> pl.Expr | None:
-        """Return numbers as the text that `column` reads them from; None where they are no text and no floating-point ones."""
+    def to_round(self, name: str) -> pl.Expr | None:
+        """Return those numbers, as the text that `column` reads them from, that may have more decimals than a table keeps.
+
+        None where all have few: they are no text and no floating-point ones.
+        """
         import polars as pl
 
-        found = self.types.get(name, pl.Null())
+        found, cell = self.types.get(name, pl.Null()), pl.col(name)
         if found == pl.String():
-            return filled(pl.col(name))
-        return pl.col(name).cast(pl.String) if found.is_float() else None
+            return filled(cell)
+        return long_doubles(cell) if found.is_float() else None
 
     def check(self, types: Mapping[str, Type]) -> None:
         """Look at every cell of the columns ``types``.
@@ -113,7 +117,7 @@ class ParquetReport:
                 lost = ~cell.map_elements(partial(fits, type_=types[name]), pl.Boolean)
             else:
                 lost = self.column(name, types[name], strict=False).is_null() & cell.is_not_null()
-            with _readable(self.file):
+            with readable(self.file):
                 wrong = self.rows.filter(lost).select(name).head(1).collect(engine="streaming")
             if wrong.height:
                 what = f"The value is no {types[name]}"
@@ -129,7 +133,7 @@ def open_reports(files: Sequence[SourceFile], access: Access) -> list[ParquetRep
     """
     reports = []
     for file in files:
-        with _readable(file):
+        with readable(file):
             rows = access.scan_parquet(file.uri)
             types = dict(rows.collect_schema())
         names = file.renamed([*types])
@@ -152,7 +156,12 @@ def _rows_to_read(report: ParquetReport) -> ParquetReport:
 
 
 @contextmanager
-def _readable(file: SourceFile) -> Iterator[None]:
+def readable(file: SourceFile) -> Iterator[None]:
+    """Name ``file`` in what Polars says of it.
+
+    Raises:
+        ReportFileError: It is missing, damaged, or no Parquet.
+    """
     import polars as pl
 
     try:

@@ -5,7 +5,7 @@ Both sides of a proof then add up the same numbers, whatever types the provider 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from billing_lake.aws.errors import credentials_error
 from billing_lake.domain.profiles import Profile, add_counts, merge, require_totals
@@ -18,7 +18,12 @@ from billing_lake.engines.polars_rounding import rounded
 from billing_lake.engines.polars_sums import Sums, numbers
 
 if TYPE_CHECKING:
-    from billing_lake.domain.sources import Source
+    from collections.abc import Collection, Mapping
+
+    import polars as pl
+
+    from billing_lake.domain.sources import Roles, Source
+    from billing_lake.domain.types import Type
     from billing_lake.engines.base import Log
     from billing_lake.engines.polars_access import Access
 
@@ -43,44 +48,59 @@ def profile_parquet(source: Source, access: Access, log: Log) -> Profile:
     return require_totals(merge(profiles))
 
 
-def _profile_file(report: ParquetReport, source: Source) -> Profile:
+def columns_to_total(report: ParquetReport, source: Source) -> list[pl.Expr]:
+    """Return the columns of ``report`` in their types, and beside them those that have a role."""
+    return [
+        *(report.column(name, type_) for name, type_ in _present(report, source).items()),
+        *(
+            report.column(name or "", type_).alias(role)
+            for role, (name, type_) in _roles(source.roles).items()
+        ),
+    ]
+
+
+def totals(
+    report: ParquetReport,
+    source: Source,
+    rows: pl.LazyFrame,
+    engine: Literal["streaming", "in-memory"],
+    exact: Collection[str] = (),
+) -> Profile:
+    """Return what rows of ``report`` add up to.
+
+    Args:
+        report: The file, with all of its rows or some of them.
+        source: What it is a part of.
+        rows: The `columns_to_total` of these rows.
+        engine: How Polars is to go through them.
+        exact: Columns of numbers that are known to have no more decimals than are kept.
+
+    Raises:
+        polars.exceptions.PolarsError: A value does not fit.
+    """
     import polars as pl
 
-    present = {one.name: one.type for one in source.columns if one.name in report.names}
+    present = _present(report, source)
     rounding = [
         rounded(text, type_.scale).alias(name)
         for name, type_ in present.items()
-        if isinstance(type_, Decimal) and (text := report.text(name)) is not None
+        if isinstance(type_, Decimal)
+        and name not in exact
+        and (text := report.to_round(name)) is not None
     ]
-    roles = {
-        _CURRENCY: (source.roles.currency, STRING),
-        _USAGE: (source.roles.usage_start, TIMESTAMP),
-        _PERIOD: (source.roles.period_start, TIMESTAMP),
-    }
-    rows = report.rows.select(
-        *(report.column(name, type_) for name, type_ in present.items()),
-        *(report.column(name or "", type_).alias(role) for role, (name, type_) in roles.items()),
-    )
     usage = pl.col(_USAGE)
     ends = [pl.len().alias("rows"), usage.min().alias("first"), usage.max().alias("last")]
-    period = pl.col(_PERIOD).dt.strftime("%Y-%m").alias("period")
-    losses = report.rows.select(rounding)
+    # Months are few; to write each row's as text first would take most of the time of all of this.
+    month = pl.col(_PERIOD).dt.truncate("1mo").alias("period")
+    groups_of_rows = rows.group_by(_CURRENCY, month).agg(ends)
+    found = [
+        groups_of_rows.with_columns(pl.col("period").dt.strftime("%Y-%m")),
+        rows.select(pl.col(name).count() for name in present),
+        report.rows.select(rounding),
+    ]
+    groups, filled, lost = (frame.to_dicts() for frame in pl.collect_all(found, engine=engine))
     sums = Sums(numbers(present), source.costs, _CURRENCY)
-    try:
-        found = [
-            rows.group_by(_CURRENCY, period).agg(ends),
-            rows.select(pl.col(name).count() for name in present),
-            losses,
-        ]
-        groups, filled, lost = (
-            frame.to_dicts() for frame in pl.collect_all(found, engine="streaming")
-        )
-        added = sums.of(rows, [group[_CURRENCY] for group in groups], engine="streaming")
-    except (pl.exceptions.PolarsError, OSError) as error:
-        report.check(present | {name: type_ for name, type_ in roles.values() if name})
-        raise credentials_error(error, error_text(error)) or unexplained(
-            report.file.name, error_text(error)
-        ) from error
+    added = sums.of(rows, [group[_CURRENCY] for group in groups], engine=engine)
     moments = [
         group[end].isoformat() for group in groups for end in ("first", "last") if group[end]
     ]
@@ -96,3 +116,30 @@ def _profile_file(report: ParquetReport, source: Source) -> Profile:
         periods=periods,
         rounded={name: count for name, count in lost[0].items() if count} if lost else {},
     )
+
+
+def _profile_file(report: ParquetReport, source: Source) -> Profile:
+    import polars as pl
+
+    rows = report.rows.select(columns_to_total(report, source))
+    try:
+        return totals(report, source, rows, "streaming")
+    except (pl.exceptions.PolarsError, OSError) as error:
+        roles = {name: type_ for name, type_ in _roles(source.roles).values() if name}
+        report.check(_present(report, source) | roles)
+        raise credentials_error(error, error_text(error)) or unexplained(
+            report.file.name, error_text(error)
+        ) from error
+
+
+def _present(report: ParquetReport, source: Source) -> dict[str, Type]:
+    return {one.name: one.type for one in source.columns if one.name in report.names}
+
+
+def _roles(roles: Roles) -> Mapping[str, tuple[str | None, Type]]:
+    """Return the columns by which rows are grouped, and what they have to be."""
+    return {
+        _CURRENCY: (roles.currency, STRING),
+        _USAGE: (roles.usage_start, TIMESTAMP),
+        _PERIOD: (roles.period_start, TIMESTAMP),
+    }

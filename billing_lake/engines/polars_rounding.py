@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from billing_lake.domain.types import MAX_PRECISION
+from billing_lake.domain.types import DECIMAL, MAX_PRECISION
 
 if TYPE_CHECKING:
     import polars as pl
@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 _FURTHER = 10
 """How many more decimals than the type's are looked at. A difference beyond them is not counted, nor is any in a number
 of more than ten digits before the point, which leaves no room for them."""
+
+_LEAST_OF_17_DIGITS = 0.01
+"""A double of this size or more has no more decimals than a table keeps: its text has 17 digits at most."""
 
 
 def rounded(cell: pl.Expr, scale: int) -> pl.Expr:
@@ -29,6 +32,32 @@ def rounded(cell: pl.Expr, scale: int) -> pl.Expr:
     fine = pl.Decimal(MAX_PRECISION, scale + _FURTHER)
     kept = doubtful.cast(pl.Decimal(MAX_PRECISION, scale), strict=False).cast(fine, strict=False)
     return (kept != doubtful.cast(fine, strict=False)).sum()
+
+
+def long_doubles(cell: pl.Expr) -> pl.Expr:
+    """Return those floating-point numbers, as text, that may have more decimals than a table keeps; the others are not made text."""
+    import polars as pl
+
+    is_long = cell.drop_nulls().map_batches(
+        long_ones, return_dtype=pl.Boolean(), is_elementwise=True
+    )
+    return cell.drop_nulls().filter(is_long).cast(pl.String)
+
+
+def long_ones(cells: pl.Series) -> pl.Series:
+    """Say which floating-point numbers, none of them NULL, may have more decimals than a table keeps.
+
+    Dividing a whole number by a power of ten up to 10**22 gives the double that is nearest to the quotient, so where it gives the one at
+    hand, that one has a text of no more decimals. NumPy divides; Polars would multiply by the inverse, which is another number.
+    """
+    import numpy as np
+    import polars as pl
+
+    values = cells.cast(pl.Float64).to_numpy()
+    unit = 10.0**DECIMAL.scale
+    with np.errstate(over="ignore", invalid="ignore"):
+        is_long = np.rint(values * unit) / unit != values
+    return pl.Series(is_long & (np.abs(values) < _LEAST_OF_17_DIGITS))
 
 
 def _may_round(cell: pl.Expr, scale: int) -> pl.Expr:

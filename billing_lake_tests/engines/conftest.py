@@ -30,10 +30,6 @@ SPARK = pytest.param(
 )
 
 
-_NO_CSV = ("test_parquet_sources",)
-"""Files of cases that read no CSV, of which the third verb makes no use."""
-
-
 ON_GLUE = {"test_maps.py", "test_parquet_sources.py", "test_values.py"}
 """Files of this folder of which one case runs on Glue: cells, maps and Parquet. `test_requests.py` sends there and back whatever else a
 request may say."""
@@ -49,9 +45,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     left_out = []
     for item in items:
         if not isinstance(item, pytest.Function) or not hasattr(item, "callspec"):
-            continue
-        if item.callspec.params.get("engine") == ONE_PASS and item.path.stem in _NO_CSV:
-            left_out.append(item)
             continue
         if item.callspec.params.get("engine") != "glue":
             continue

@@ -6,6 +6,7 @@ import gzip
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from billing_lake.domain.profiles import Profile, compare
 from billing_lake.domain.schemas import lake_columns, plan
 from billing_lake.domain.sources import (
     EncodedFile,
@@ -15,9 +16,12 @@ from billing_lake.domain.sources import (
     union_columns,
 )
 from billing_lake.engines.base import Engine
+from billing_lake.engines.polars_engine import PolarsEngine
 from billing_lake.formats.headers import column_names
 from billing_lake.formats.legacy_cur import LEGACY_CUR
 from billing_lake_tests.reports import MINIMAL_HEADER
+
+AGAIN = "convert: the files are read again, carefully"
 
 
 def report(path: Path, content: bytes | str) -> Path:
@@ -70,3 +74,25 @@ def table_of(source: Source, files: Sequence[EncodedFile]) -> Source:
             columns=lake_columns(source.columns),
         )
     )
+
+
+def converted(source: Source, folder: Path) -> tuple[Profile, tuple[EncodedFile, ...], bool]:
+    """Return what the third verb gives, and whether one pass was enough for it."""
+    lines: list[str] = []
+    found = PolarsEngine(log=lines.append).convert(source, target_of(source, folder))
+    assert found is not None
+    return *found, AGAIN not in lines
+
+
+def assert_same(source: Source, folder: Path) -> bool:
+    """Compare what one pass over ``source`` makes, profile and every cell, with what two make; say whether one was enough."""
+    engine = PolarsEngine()
+    profile, files, once = converted(source, folder / "once")
+    careful = engine.profile(source)
+    assert profile == careful
+    table = table_of(source, files)
+    columns = [one for one in table.columns if one.name != "delivery_version"]
+    twice = table_of(source, engine.encode(source, target_of(source, folder / "twice")))
+    assert engine.content(table, columns) == engine.content(twice, columns)
+    assert compare(careful, engine.profile(table)) == []
+    return once

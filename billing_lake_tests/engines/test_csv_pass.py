@@ -14,38 +14,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from billing_lake.domain.errors import BadValueError, ReportFileError, StorageWriteError
-from billing_lake.domain.profiles import EXACT, Profile, compare
-from billing_lake.domain.sources import QUOTED_EMPTY, EncodedFile, Source
+from billing_lake.domain.profiles import EXACT
+from billing_lake.domain.sources import QUOTED_EMPTY
 from billing_lake.engines import csv_pass, one_pass
 from billing_lake.engines.polars_engine import PolarsEngine
-from billing_lake_tests.engines.report_files import csv_text, report, source_of, table_of, target_of
+from billing_lake_tests.engines.report_files import (
+    assert_same,
+    converted,
+    csv_text,
+    report,
+    source_of,
+    target_of,
+)
 from billing_lake_tests.reports import MINIMAL_HEADER, minimal_row
 
 COST = "line_item_unblended_cost"
 HEADER = (*MINIMAL_HEADER, "resourceTags/user:a b", "resourceTags/user:a-b")
-AGAIN = "convert: the files are read again, carefully"
-
-
-def converted(source: Source, folder: Path) -> tuple[Profile, tuple[EncodedFile, ...], bool]:
-    """Return what the third verb gives, and whether one pass was enough for it."""
-    lines: list[str] = []
-    found = PolarsEngine(log=lines.append).convert(source, target_of(source, folder))
-    assert found is not None
-    return *found, AGAIN not in lines
-
-
-def assert_same(source: Source, folder: Path) -> bool:
-    """Compare profile and every cell with those of the two careful verbs; say whether one pass was enough."""
-    engine = PolarsEngine()
-    profile, files, once = converted(source, folder / "once")
-    careful = engine.profile(source)
-    assert profile == careful
-    table = table_of(source, files)
-    columns = [one for one in table.columns if one.name != "delivery_version"]
-    twice = table_of(source, engine.encode(source, target_of(source, folder / "twice")))
-    assert engine.content(table, columns) == engine.content(twice, columns)
-    assert compare(careful, engine.profile(table)) == []
-    return once
 
 
 USUAL = [

@@ -22,7 +22,7 @@ from billing_lake.engines import polars_encode
 from billing_lake.engines.polars_engine import PolarsEngine
 from billing_lake.files.s3 import S3Files
 from billing_lake_tests.engines import report_files
-from billing_lake_tests.engines.report_files import csv_text, report, source_of, table_of
+from billing_lake_tests.engines.report_files import csv_text, report, source_of, table_of, target_of
 from billing_lake_tests.engines.test_parquet_sources import source_of as parquet_source
 from billing_lake_tests.reports import minimal_row
 from billing_lake_tests.servers.aws import Aws
@@ -127,6 +127,10 @@ def test_parquet_reports_are_read_from_s3(
         "None",
         "7.000000000000000000",
     ]
+    once = engine.convert(source, target_of(source, f"s3://{bucket}/once"))
+    assert once is not None
+    assert once[0] == engine.profile(source)
+    assert table(engine, once[1]).to_pylist() == table(engine, files).to_pylist()
 
 
 def compare_totals(engine: PolarsEngine, source: Source, files: tuple[EncodedFile, ...]) -> bool:

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from billing_lake.engines.polars_rounding import rounded
+from billing_lake.domain.types import DECIMAL
+from billing_lake.engines.polars_rounding import long_ones, rounded
 
 WIDE = Context(prec=100)
 
@@ -55,3 +56,22 @@ def test_a_number_counts_exactly_where_rounding_changes_it(text: str, scale: int
 def test_the_shortest_number_that_a_scale_rounds_is_counted(text: str, scale: int) -> None:
     assert found(text, scale) == 1
     assert found(text, scale + 1) == 0
+
+
+@given(
+    st.one_of(
+        st.floats(allow_nan=False, allow_infinity=False),
+        st.floats(-0.1, 0.1),
+        st.builds(
+            lambda n, places: n / 10.0**places, st.integers(-(10**17), 10**17), st.integers(0, 30)
+        ),
+    ),
+    st.sampled_from([pl.Float32(), pl.Float64()]),
+)
+def test_a_double_with_more_decimals_than_are_kept_is_looked_at(
+    number: float, type_: pl.DataType
+) -> None:
+    cells = pl.Series([number], dtype=pl.Float64()).cast(type_)
+    exact = WIDE.scaleb(Decimal(cells.cast(pl.String).item()), DECIMAL.scale)
+    if exact.is_finite() and exact != WIDE.to_integral_value(exact):
+        assert long_ones(cells).item()

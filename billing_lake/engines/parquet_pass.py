@@ -1,0 +1,134 @@
+"""One pass over Parquet reports: each file is read and decoded once; the same cells are totalled and encoded.
+
+Polars reads and hands out batches of rows, file after file; whichever worker is free turns a batch's columns into the lake's types,
+totals them and writes them, as one row group. Values and totals come from the expressions of the careful way, profile and encoding one
+after the other, so they cannot differ. What does not fit is left to that way, which refuses it with file and column.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+from billing_lake.domain.errors import ReportFileError
+from billing_lake.domain.profiles import Profile, merge
+from billing_lake.engines.digests import local_digest
+from billing_lake.engines.one_pass import Writers, in_parallel, lasting_pages, run_bytes
+from billing_lake.engines.polars_encode import encode_reports
+from billing_lake.engines.polars_parquet import open_reports, readable
+from billing_lake.engines.polars_parquet_profile import (
+    columns_to_total,
+    profile_parquet,
+    totals,
+)
+from billing_lake.engines.polars_rounding import long_ones
+
+if TYPE_CHECKING:
+    import polars as pl
+    import pyarrow as pa
+
+    from billing_lake.domain.sources import EncodedFile, EncodeTarget, Source, SourceFile
+    from billing_lake.engines.base import Log
+    from billing_lake.engines.polars_access import Access
+    from billing_lake.engines.polars_parquet import ParquetReport
+
+_RUN_ROWS = 50_000
+_RUN_CELLS = 10_000_000
+"""Rows and cells of a run, whichever are reached first: what each of the workers holds, as it comes and as it is written."""
+
+
+def convert_parquet(
+    source: Source, target: EncodeTarget, access: Access, log: Log
+) -> tuple[Profile, tuple[EncodedFile, ...]]:
+    """Total and write the Parquet report files of ``source``; see `Engine.convert`."""
+    import polars as pl
+    import pyarrow as pa
+
+    fields = {field.name: field.type for field in target.fields}
+    if all(fields.get(column.name) == column.type for column in source.columns):
+        try:
+            return _one_pass(source, target, access, log)
+        except (ReportFileError, pa.ArrowException, pl.exceptions.PolarsError):
+            log("convert: the files are read again, carefully")
+    profile = profile_parquet(source, access, log)
+    digests = {name: file.digest for name, file in profile.files.items()}
+    return profile, encode_reports(source.with_digests(digests), target, access, log)
+
+
+def _one_pass(
+    source: Source, target: EncodeTarget, access: Access, log: Log
+) -> tuple[Profile, tuple[EncodedFile, ...]]:
+    import pyarrow as pa
+
+    parts: list[Profile] = []
+    size = max(1, min(_RUN_ROWS, _RUN_CELLS // max(1, len(source.columns))))
+    text = pa.string_view()  # what Polars has its text in, so that none is copied
+    with lasting_pages(), Writers(target, source.roles, access.files, text) as writers:
+        runs = _runs(_batches(source, access, size, parts, log), size)
+        convert = partial(_convert, source=source, size=size, writers=writers)
+        profile = in_parallel(runs, convert, parts)
+        return profile, writers.finish()
+
+
+def _batches(
+    source: Source, access: Access, size: int, parts: list[Profile], log: Log
+) -> Iterator[tuple[ParquetReport, pl.DataFrame]]:
+    """Yield the rows of all files, of each at least a batch; add to ``parts`` the digest of each file."""
+    import polars as pl
+
+    for number, report in enumerate(open_reports(source.files, access), start=1):
+        digest = local_digest(report.file, access.files)
+        wanted = {one.name for one in source.columns} | {one.map for one in report.file.lifted}
+        types = {name: report.types[name] for name in report.types if name in wanted}
+        yield report, pl.DataFrame(schema=types)
+        with readable(report.file):
+            for rows in report.rows.select(*types).collect_batches(chunk_size=size):
+                yield report, rows
+        parts.append(Profile().in_file(report.file.name, digest))
+        done = sum(part.rows for part in parts)
+        log(f"convert: {number} of {len(source.files)} files are read, {done:,} rows are written")
+
+
+def _runs(
+    batches: Iterator[tuple[ParquetReport, pl.DataFrame]], size: int
+) -> Iterator[list[tuple[ParquetReport, pl.DataFrame]]]:
+    """Yield consecutive batches, together some ``size`` rows."""
+    run: list[tuple[ParquetReport, pl.DataFrame]] = []
+    held = 0
+    for report, rows in batches:
+        run.append((report, rows))
+        held += rows.height
+        if held >= size:
+            yield run
+            run, held = [], 0
+    if run:
+        yield run
+
+
+def _convert(
+    run: list[tuple[ParquetReport, pl.DataFrame]], source: Source, size: int, writers: Writers
+) -> Profile:
+    """Write the rows of a run, and return what they add up to."""
+    import polars as pl
+
+    found: list[Profile] = []
+    tables: list[tuple[SourceFile, pa.Table]] = []
+    held = sum(rows.height for _, rows in run)
+    run.reverse()
+    while run:  # each batch is forgotten before the next one is converted
+        report, rows = run.pop()
+        some = replace(report, rows=rows.lazy())
+        typed = some.rows.select(columns_to_total(some, source)).collect(engine="in-memory")
+        exact = [one.name for one in rows if _is_exact(one)]
+        profile = totals(some, source, typed.lazy(), "in-memory", exact)
+        found.append(profile.in_file(report.file.name))
+        tables.append((report.file, typed.to_arrow(compat_level=pl.CompatLevel.newest())))
+    writers.write(tables, run_bytes() * held // size)
+    return merge(found)
+
+
+def _is_exact(cells: pl.Series) -> bool:
+    """Say whether none of floating-point numbers is rounded; to ask the engine costs more than to look."""
+    return cells.dtype.is_float() and not long_ones(cells.drop_nulls()).any()

@@ -32,9 +32,12 @@ WHAT = {
     "month": "the whole month, five assets, all proofs",
     "content": "same_content: every cell, raw and one table",
     "bill": "the checks of the bill, one reading of the table",
+    "parquet-pass": "profile + encode",
 }
 CUR2_LIMITS = {"convert": 2.3, "bill": 0.3}
 """Limits for CUR 2.0, whose maps the baseline leaves as text."""
+PARQUET_LIMITS = {"parquet-pass": 1.3}
+"""Limit for CUR 2.0 in Parquet; the baseline is `scan_parquet(...).sink_parquet(zstd)`."""
 MEMORY_LIMIT_MB = 1_500
 GROWTH_LIMIT = 1.2
 STORY_LIMIT = 0.15
@@ -140,6 +143,7 @@ def _run(folder: Path, options: argparse.Namespace) -> None:
     _line("peak memory of the whole month", f"{peak:,} MB", peak <= MEMORY_LIMIT_MB, "1,500 MB")
     if options.cur2_rows:
         _report_cur2(folder / "cur2", options)
+        _report_parquet(folder / "cur2-parquet", options)
     _report_story(folder / "story", options)
     _report_validate(folder, options.rounds)
     _report_inspect(folder, options.inspect_exports, options.inspect_months)
@@ -164,6 +168,17 @@ def _report_cur2(home: Path, options: argparse.Namespace) -> None:
         for name in CUR2_LIMITS:
             ratios.add(name, _child(name, home, "--format", "cur2"), base)
     ratios.report("CUR 2.0: ")
+
+
+def _report_parquet(home: Path, options: argparse.Namespace) -> None:
+    deliver(home, options.cur2_rows, options.chunks, "cur2", container="snappy.parquet")
+    ratios = _Ratios(PARQUET_LIMITS)
+    for _ in range(options.rounds):
+        base = _child("parquet-baseline", home)
+        found = _child("parquet-pass", home, "--format", "cur2")
+        ratios.add("parquet-pass", found, base)
+        print(f"  parquet: {found['seconds']:.2f} s, {found['peak_mb']:,} MB", flush=True)
+    ratios.report("CUR 2.0 Parquet: ")
 
 
 def _report_story(home: Path, options: argparse.Namespace) -> None:

@@ -13,11 +13,18 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import dagster as dg
 
+    from billing_lake.domain.sources import EncodeTarget, Source
+
 PERIOD = "2025-03"
 
 
 def deliver(
-    home: Path, rows: int, chunks: int, format_: str = "legacy_cur", restatement: int = 0
+    home: Path,
+    rows: int,
+    chunks: int,
+    format_: str = "legacy_cur",
+    restatement: int = 0,
+    container: str = "csv.gz",
 ) -> None:
     """Write a sample delivery, and say how large it is."""
     from billing_lake.sample import SampleSpec, write_delivery
@@ -29,12 +36,13 @@ def deliver(
         report="daily",
         rows=rows,
         chunks=chunks,
+        container=container,
     )
     started = time.monotonic()
     delivery = write_delivery(home / "landing", PERIOD, spec, restatement=restatement)
     size = sum(file.stat().st_size for file in delivery.files) >> 20
     print(
-        f"sample: {rows:,} rows in {len(delivery.files)} files, {size:,} MB gzipped, "
+        f"sample: {rows:,} rows in {len(delivery.files)} files, {size:,} MB of {container}, "
         f"{rows / (time.monotonic() - started):,.0f} rows/s",
         flush=True,
     )
@@ -70,6 +78,32 @@ def _baseline(home: Path, _: str) -> Callable[[], None]:
     return work
 
 
+def _parquet_baseline(home: Path, _: str) -> Callable[[], None]:
+    import polars as pl
+
+    files = sorted((home / "landing").rglob("*.parquet"))
+
+    def work() -> None:
+        out = home / "baseline.parquet"
+        pl.scan_parquet(files).sink_parquet(out, compression="zstd")
+        out.unlink()
+
+    return work
+
+
+def _parquet_pass(home: Path, format_: str) -> Callable[[], None]:
+    lake, _, _, source = source_of(home, format_)
+    target = _target(source, str(home / "passed"))
+
+    def work() -> None:
+        profile, files = lake.engine(_silent).convert(source, target)
+        if profile.rows != sum(file.rows for file in files):
+            raise AssertionError(profile.rows)
+        lake.files.remove_folder(target.folder)
+
+    return work
+
+
 def source_of(home: Path, format_: str = "legacy_cur") -> Any:
     """Return the lake, and the export, the delivery and the report files that lie in its landing folder."""
     import polars  # noqa: F401, ICN001 - imported before the clock starts
@@ -97,24 +131,14 @@ def source_of(home: Path, format_: str = "legacy_cur") -> Any:
 
 
 def _convert(home: Path, format_: str) -> Callable[[], None]:
-    from billing_lake.domain.schemas import lake_columns, plan
-    from billing_lake.domain.sources import Encoded, EncodeTarget, PeriodKey
+    from billing_lake.domain.sources import Encoded, PeriodKey
 
     lake, _, delivery, source = source_of(home, format_)
     table, key = "bench.encode", PeriodKey("bench", PERIOD)
 
     def work() -> None:
-        fields = plan(None, lake_columns(source.columns)).fields
-        target = EncodeTarget(
-            fields=fields,
-            constants={
-                "export_name": "bench",
-                "billing_period": PERIOD,
-                "delivery_version": delivery.version,
-            },
-            folder=str(lake.hive.new_location(table, key)),
-            stem="bench",
-        )
+        target = _target(source, str(lake.hive.new_location(table, key)))
+        fields = target.fields
         profile, files = lake.engine(_silent).convert(source, target)
         if profile.rows != sum(file.rows for file in files):
             raise AssertionError(profile.rows)
@@ -126,6 +150,18 @@ def _convert(home: Path, format_: str) -> Callable[[], None]:
             catalog.replace_period(table, key, encoded, properties={}, verify=_silent_verify)
 
     return work
+
+
+def _target(source: Source, folder: str) -> EncodeTarget:
+    from billing_lake.domain.schemas import lake_columns, plan
+    from billing_lake.domain.sources import EncodeTarget
+
+    return EncodeTarget(
+        fields=plan(None, lake_columns(source.columns)).fields,
+        constants={"export_name": "bench", "billing_period": PERIOD, "delivery_version": "1"},
+        folder=folder,
+        stem="bench",
+    )
 
 
 def _content(home: Path, format_: str) -> Callable[[], None]:
@@ -208,6 +244,8 @@ def _silent_verify() -> None:
 
 CHILDREN: dict[str, Callable[[Path, str], Callable[[], None]]] = {
     "baseline": _baseline,
+    "parquet-baseline": _parquet_baseline,
+    "parquet-pass": _parquet_pass,
     "convert": _convert,
     "month": _month,
     "content": _content,

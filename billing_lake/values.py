@@ -69,8 +69,7 @@ class ValueStore:
                 "kind": type(value).__name__,
                 "written": datetime.now(timezone.utc).isoformat(timespec="microseconds"),
                 "value": value.to_json(),
-            },
-            indent=1,
+            }
         )
         try:
             self.files.write(uri, text.encode())

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from enum import Enum
+from functools import lru_cache
 from typing import Final, NoReturn, TypeAlias
 
 from billing_lake.domain.errors import SchemaChangeError
@@ -89,7 +90,10 @@ BOOLEAN: Final = Primitive.BOOLEAN
 DECIMAL: Final = Decimal(MAX_PRECISION, 18)
 """Money, rates and quantities: totals are exact, and equal in every engine."""
 
+_PRIMITIVES: Final = {str(one): one for one in Primitive}
 
+
+@lru_cache(maxsize=256)
 def parse(text: str) -> Type:
     """Return the type that is written as ``text``."""
     decimal = _DECIMAL.fullmatch(text)
@@ -98,8 +102,7 @@ def parse(text: str) -> Type:
     entries = _MAP.fullmatch(text)
     if entries is not None:
         return Map(parse(entries[1]), parse(entries[2]))
-    known = {str(one): one for one in Primitive}
-    return known.get(text) or Foreign(text)
+    return _PRIMITIVES.get(text) or Foreign(text)
 
 
 def is_written(type_: Type) -> bool:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
+import sqlalchemy
 from sqlalchemy import create_engine, text
 from sqlalchemy.pool import NullPool
 
@@ -85,6 +86,34 @@ def test_files_elsewhere_are_left_alone(home: Path, tmp_path: Path) -> None:
     for _ in range(2):
         write(tmp_path / "catalog.db")
     assert not log_of(tmp_path / "catalog.db").exists()
+
+
+def test_a_run_makes_one_engine_for_each_file_and_not_one_for_each_event(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = []
+    make = sqlalchemy.create_engine
+
+    def counting(url: str, **how: object) -> sqlalchemy.Engine:
+        made.append(url)
+        return make(url, **how)
+
+    @dg.op
+    def work() -> None:
+        """Do nothing."""
+
+    @dg.job(executor_def=dg.in_process_executor)
+    def working() -> None:
+        for number in range(5):
+            work.alias(f"work_{number}")()
+
+    monkeypatch.setattr(sqlalchemy, "create_engine", counting)
+    with dg.DagsterInstance.get() as instance:
+        run_id = working.execute_in_process(instance=instance).run_id
+        assert len(instance.all_logs(run_id)) > 20
+    assert len(made) == len({*made}), "one for each"
+    assert any(run_id in url for url in made)
+    assert home
 
 
 def test_no_more_files_stay_open_than_are_worth_it(home: Path) -> None:

@@ -42,10 +42,15 @@ def open_catalog(name: str, properties: Mapping[str, str]) -> Catalog:
 
         # pyiceberg signs with what boto3 finds, and fails on an attribute of None where that is nothing.
         require_credentials()
-    if not properties.get("uri", "").startswith("sqlite:"):
-        return _with_time_outs(load_catalog(name, **properties))
-    with writing(properties["uri"]):
-        return _open_sqlite(name, {**properties, "uri": _patient(properties["uri"])})
+    from billing_lake.tables.iceberg_metadata import read_metadata_once
+
+    if properties.get("uri", "").startswith("sqlite:"):
+        with writing(properties["uri"]):
+            catalog = _open_sqlite(name, {**properties, "uri": _patient(properties["uri"])})
+    else:
+        catalog = _with_time_outs(load_catalog(name, **properties))
+    read_metadata_once(catalog)
+    return catalog
 
 
 def open_table(catalog: Catalog, table: str) -> Table:

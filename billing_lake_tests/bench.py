@@ -49,6 +49,16 @@ INSPECT_LIMIT_SECONDS = 10
 INSPECT_LIMIT = 2.0
 INSPECT = "inspect"
 """The child that looks at a bucket of a real S3 server."""
+SMALL_MONTH_ROWS = 20_000
+SMALL_MONTH_LIMIT_SECONDS = 1.5
+BACKFILL_ROWS = 1_000
+BACKFILL_LIMIT_SECONDS = 1.0
+BACKFILL_GROWTH_LIMIT = 1.2
+BACKFILL = "backfill"
+"""The child that loads small months in one run."""
+TICKS_LIMIT_SECONDS = 5
+TICKS = "ticks"
+"""The child in which sensors look at that bucket."""
 SPARK = "spark"
 """The child that measures several ways in one Spark session."""
 
@@ -67,10 +77,13 @@ def main() -> None:
         "--cur2-rows", type=int, default=400_000, help="rows of CUR 2.0, 0 for none"
     )
     parser.add_argument(
-        "--inspect-exports", type=int, default=4, help="exports of a bucket; the limit is for 10"
+        "--exports", type=int, default=4, help="exports of a bucket; the limits are for 10"
     )
     parser.add_argument(
-        "--inspect-months", type=int, default=24, help="months of each; the limit is for 120"
+        "--months",
+        type=int,
+        default=24,
+        help="months of each, and of a backfill; the limits are for 120",
     )
     parser.add_argument(
         "--years",
@@ -80,30 +93,45 @@ def main() -> None:
         help="only measure commits and plans after so many deliveries of two years: 1000, say",
     )
     parser.add_argument(
-        "--child", choices=sorted([*CHILDREN, SPARK, STORY, INSPECT]), help=argparse.SUPPRESS
+        "--only-months",
+        action="store_true",
+        help="only measure small months and what looks at a bucket",
     )
+    children = [*CHILDREN, SPARK, STORY, INSPECT, BACKFILL, TICKS]
+    parser.add_argument("--child", choices=sorted(children), help=argparse.SUPPRESS)
     parser.add_argument("--home", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--format", default="legacy_cur", help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.child == SPARK:
-        print(json.dumps(_spark_seconds(options.home, options.rounds)))
-        return
-    if options.child == INSPECT:
-        from billing_lake_tests.bench_inspect import measure
-
-        print(json.dumps(measure(options.inspect_exports, options.inspect_months)))
-        return
-    if options.child == STORY:
-        print(json.dumps(_story_share(options.home)))
-        return
     if options.child:
-        print(json.dumps(measured(CHILDREN[options.child], options.home, options.format)))
+        print(json.dumps(_measured(options)))
         return
     with tempfile.TemporaryDirectory(prefix="billing-lake-bench-") as folder:
         if options.years:
             _report_years(Path(folder), options.years)
             return
+        if options.only_months:
+            _report_months(Path(folder), options)
+            return
         _run(Path(folder), options)
+
+
+def _measured(options: argparse.Namespace) -> Mapping[str, Any]:
+    """Return what the child that ``options`` choose has measured."""
+    # Imported in the child: what one measurement needs, another one shall not have in memory.
+    if options.child in (INSPECT, BACKFILL, TICKS):
+        from billing_lake_tests import bench_inspect, bench_months
+
+        home, exports, months = options.home, options.exports, options.months
+        if options.child == BACKFILL:
+            return bench_months.measure_backfill(home, options.rows, months)
+        if options.child == TICKS:
+            return bench_months.measure_ticks(home, exports, months)
+        return bench_inspect.measure(exports, months)
+    if options.child == SPARK:
+        return _spark_seconds(options.home, options.rounds)
+    if options.child == STORY:
+        return _story_share(options.home)
+    return measured(CHILDREN[options.child], options.home, options.format)
 
 
 class _Ratios:
@@ -146,7 +174,7 @@ def _run(folder: Path, options: argparse.Namespace) -> None:
         _report_parquet(folder / "cur2-parquet", options)
     _report_story(folder / "story", options)
     _report_validate(folder, options.rounds)
-    _report_inspect(folder, options.inspect_exports, options.inspect_months)
+    _report_months(folder, options)
     if options.spark_rows:
         _report_spark(folder, options)
     if options.growth:
@@ -291,8 +319,61 @@ def _report_validate(folder: Path, rounds: int) -> None:
     )
 
 
+def _report_months(folder: Path, options: argparse.Namespace) -> None:
+    """Report what small months cost, and what looks at a bucket of many months."""
+    months = options.months
+    small = [_backfill(folder, SMALL_MONTH_ROWS, 1) for _ in range(options.rounds)]
+    middle = statistics.median(one["seconds"] for one in small)
+    cpu = statistics.median(one["cpu_seconds"] for one in small)
+    _line(
+        f"a month of {SMALL_MONTH_ROWS:,} rows in one Dagster run",
+        f"{middle:.2f} s (CPU {cpu:.2f} s)",
+        middle <= SMALL_MONTH_LIMIT_SECONDS,
+        f"{SMALL_MONTH_LIMIT_SECONDS} s",
+    )
+    half, whole = (_backfill(folder, BACKFILL_ROWS, number) for number in (months // 2, months))
+    each = whole["seconds"] / months
+    _line(
+        f"{months} months of {BACKFILL_ROWS:,} rows in one run, each",
+        f"{each:.2f} s (CPU {whole['cpu_seconds'] / months:.2f} s)",
+        each <= BACKFILL_LIMIT_SECONDS,
+        f"{BACKFILL_LIMIT_SECONDS} s",
+    )
+    growth = whole["cpu_seconds"] / half["cpu_seconds"] * (months // 2) / months
+    _line(
+        f"CPU of each of {months} months / of each of {months // 2}",
+        f"{growth:.2f} x",
+        growth <= BACKFILL_GROWTH_LIMIT,
+        f"{BACKFILL_GROWTH_LIMIT} x",
+    )
+    _report_ticks(folder, options.exports, months)
+    _report_inspect(folder, options.exports, months)
+
+
+def _backfill(folder: Path, rows: int, months: int) -> dict[str, Any]:
+    home = Path(tempfile.mkdtemp(dir=folder))
+    found = _child(BACKFILL, home, "--rows", str(rows), "--months", str(months))
+    print(f"  {months} months of {rows:,} rows: {json.dumps(found)}", flush=True)
+    return found
+
+
+def _report_ticks(folder: Path, exports: int, months: int) -> None:
+    home = Path(tempfile.mkdtemp(dir=folder))
+    found = _child(TICKS, home, "--exports", str(exports), "--months", str(months))
+    print(f"  ticks: {json.dumps(found)}", flush=True)
+    for which, manifests in (("first", exports * months), ("next", 0)):
+        look = found[which]
+        read = look["requests"].get("GetObject", 0)
+        _line(
+            f"{which} tick of {exports} sensors, {months} months each, on S3",
+            f"{look['seconds']:.1f} s, {read:,} manifests",
+            look["seconds"] <= TICKS_LIMIT_SECONDS and read == manifests,
+            f"{TICKS_LIMIT_SECONDS} s, {manifests:,}",
+        )
+
+
 def _report_inspect(folder: Path, exports: int, months: int) -> None:
-    size = ("--inspect-exports", str(exports), "--inspect-months", str(months))
+    size = ("--exports", str(exports), "--months", str(months))
     found = _child(INSPECT, folder, *size)
     seconds, ratio = found["seconds"], found["seconds"] / found["bare"]
     print(f"  inspect: {json.dumps(found)}", flush=True)

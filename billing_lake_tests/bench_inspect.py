@@ -6,7 +6,9 @@ import json
 import os
 import time
 from collections import Counter
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any
 
 from billing_lake.aws.clients import AwsClients
@@ -24,14 +26,8 @@ _AT_ONCE = 16
 
 def measure(exports: int, months: int) -> dict[str, Any]:
     """Return what `inspect` takes, and what it takes boto3 to list the bucket and read each manifest, one after the other."""
-    with SeaweedFS(keys=(Account.key,), secret=Account.secret, account=Account.account) as server:
-        account = Account(server)
-        account.glue_url = server.s3_url
-        os.environ.update(account.environment())
-        bucket = account.new_bucket()
-        clients = AwsClients(account.region)
+    with bucket_of(exports, months) as (clients, bucket):
         s3 = clients.client("s3")
-        _fill(s3, bucket, exports, months)
         bare = _bare(s3, bucket)
         with recorded(s3) as requests:
             started = time.monotonic()
@@ -41,6 +37,18 @@ def measure(exports: int, months: int) -> dict[str, Any]:
     if deliveries != exports * months:
         raise AssertionError(found)
     return {"seconds": seconds, "bare": bare, "requests": Counter(requests)}
+
+
+@contextmanager
+def bucket_of(exports: int, months: int) -> Iterator[tuple[AwsClients, str]]:
+    """Give a bucket of a real server with so many exports, `export0` and so on, and the clients that lead to it."""
+    with SeaweedFS(keys=(Account.key,), secret=Account.secret, account=Account.account) as server:
+        account = Account(server)
+        account.glue_url = server.s3_url
+        os.environ.update(account.environment())
+        clients, bucket = AwsClients(account.region), account.new_bucket()
+        _fill(clients.client("s3"), bucket, exports, months)
+        yield clients, bucket
 
 
 def _bare(s3: Any, bucket: str) -> float:

@@ -36,7 +36,7 @@ _PERIODS_PROPERTY = "billing-lake.periods"
 _COMMIT_PROPERTY = "billing-lake.commit"
 """Property of a snapshot that holds the replacement's token."""
 
-_HELD = "billing-lake.held."
+HELD = "billing-lake.held."
 """Start of the names of a table's properties about its periods, such as `billing-lake.held.costs.2025-03`.
 
 The value is the delivery's identity and the replacement's token. Snapshots record both too, but old snapshots expire.
@@ -121,7 +121,7 @@ class Replacement:
     def table_properties(self) -> dict[str, str]:
         """Return the table's properties about each period: the delivery's identity, and the replacement's token."""
         return {
-            f"{_HELD}{self.export}.{period}": f"{encoded.identity} {self.token}"
+            f"{HELD}{self.export}.{period}": f"{encoded.identity} {self.token}"
             for period, encoded in self.periods.items()
         }
 
@@ -129,14 +129,14 @@ class Replacement:
         """Return the names of the table's properties about periods that the replacement empties."""
         if not self.whole:
             return []
-        start, new = f"{_HELD}{self.export}.", self.table_properties()
+        start, new = f"{HELD}{self.export}.", self.table_properties()
         return [name for name in table.properties if name.startswith(start) and name not in new]
 
 
 def held(table: Table, export: str) -> dict[str, str]:
     """Return the identity of the delivery that each period of ``export`` was last replaced by, rollbacks included."""
     taken_back = {_summary(one).get(_COMMIT_PROPERTY) for one in undone(table.metadata)}
-    start = f"{_HELD}{export}."
+    start = f"{HELD}{export}."
     recorded = {
         name.removeprefix(start): value.partition(" ")
         for name, value in table.properties.items()
@@ -151,13 +151,13 @@ def held(table: Table, export: str) -> dict[str, str]:
 
 def mark_of(table: Table, key: PeriodKey) -> str | None:
     """Return what the table says of the last replacement of a period; another one gives another text."""
-    return table.properties.get(f"{_HELD}{key.export}.{key.period}")
+    return table.properties.get(f"{HELD}{key.export}.{key.period}")
 
 
 def is_shared(table: Table, export: str) -> bool:
     """Say whether another export than ``export`` has had rows in the table."""
-    own = f"{_HELD}{export}."
-    return any(name.startswith(_HELD) and not name.startswith(own) for name in table.properties)
+    own = f"{HELD}{export}."
+    return any(name.startswith(HELD) and not name.startswith(own) for name in table.properties)
 
 
 def last_replacement(table: Table, key: PeriodKey, identity: str) -> Snapshot | None:

@@ -88,8 +88,9 @@ def test_files_elsewhere_are_left_alone(home: Path, tmp_path: Path) -> None:
     assert not log_of(tmp_path / "catalog.db").exists()
 
 
+@pytest.mark.usefixtures("home")
 def test_a_run_makes_one_engine_for_each_file_and_not_one_for_each_event(
-    home: Path, monkeypatch: pytest.MonkeyPatch
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     made = []
     make = sqlalchemy.create_engine
@@ -113,7 +114,6 @@ def test_a_run_makes_one_engine_for_each_file_and_not_one_for_each_event(
         assert len(instance.all_logs(run_id)) > 20
     assert len(made) == len({*made}), "one for each"
     assert any(run_id in url for url in made)
-    assert home
 
 
 def test_no_more_files_stay_open_than_are_worth_it(home: Path) -> None:

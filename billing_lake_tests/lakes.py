@@ -38,6 +38,15 @@ NO_CAPTURE = {
     }
 }
 
+RUNS_IN_PROCESS = {
+    "run_launcher": {
+        "module": "dagster._core.launcher.sync_in_memory_run_launcher",
+        "class": "SyncInMemoryRunLauncher",
+    },
+    **NO_CAPTURE,
+}
+"""An instance whose runs work in the process that asks for them, one after the other."""
+
 
 @dataclass(frozen=True)
 class SampleLake:

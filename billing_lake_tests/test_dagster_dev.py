@@ -5,7 +5,9 @@ Everything else that tests look at happens in the process of the tests, where no
 
 from __future__ import annotations
 
+import itertools
 import json
+import logging
 import os
 import shutil
 import signal
@@ -22,6 +24,11 @@ from typing import Any
 import dagster as dg
 import pytest
 from dagster._core.execution.backfill import BULK_ACTION_TERMINAL_STATUSES
+from dagster._core.test_utils import create_test_daemon_workspace_context
+from dagster._core.workspace.load_target import WorkspaceFileTarget
+from dagster._daemon.backfill import execute_backfill_iteration
+from dagster._daemon.run_coordinator.queued_run_coordinator_daemon import QueuedRunCoordinatorDaemon
+from dagster_graphql.cli import execute_query
 
 from billing_lake.deployments import LocalLake
 from billing_lake.domain.sources import PeriodKey
@@ -29,11 +36,12 @@ from billing_lake.formats.legacy_cur import LEGACY_CUR
 from billing_lake.sample import write_delivery
 from billing_lake_tests.assets.test_load import figures
 from billing_lake_tests.aws_lakes import SampleLakeOnAws
-from billing_lake_tests.lakes import SPEC
+from billing_lake_tests.lakes import RUNS_IN_PROCESS, SPEC
 from billing_lake_tests.patience import PATIENCE_SECONDS
 from billing_lake_tests.servers.aws import Aws
 
 ROOT = Path(__file__).parents[1]
+WORKSPACE = ROOT / "workspace.yaml"
 EXPORT = "cost_and_usage"
 TABLE = f"billing.{EXPORT}"
 
@@ -69,10 +77,8 @@ class Dev:
 
 
 @contextmanager
-def dagster_dev(
-    home: Path, variables: dict[str, str], *, sensor: str | None = None
-) -> Iterator[Dev]:
-    """Run `dagster dev` as `make dev` does, with ``sensor`` switched on."""
+def dagster_dev(home: Path, variables: dict[str, str]) -> Iterator[Dev]:
+    """Run `dagster dev` as `make dev` does."""
     home.mkdir()
     shutil.copy(ROOT / "billing_lake" / "commands" / "dagster.yaml", home)
     with socket.socket() as free:
@@ -84,18 +90,10 @@ def dagster_dev(
         "DAGSTER_HOME": str(home),
         "PYTHONWARNINGS": "ignore:Function `dev_command` is superseded",
     }
-    dagster = [sys.executable, "-m", "dagster"]
-    workspace = ["-w", str(ROOT / "workspace.yaml")]
-    if sensor is not None:
-        subprocess.run(
-            [*dagster, "sensor", "start", sensor, *workspace],
-            check=True,
-            env=environment,
-            stdout=subprocess.DEVNULL,
-        )
+    dagster = [sys.executable, "-m", "dagster", "dev", "-w", str(WORKSPACE)]
     with (home / "dev.log").open("w") as log:
         process = subprocess.Popen(
-            [*dagster, "dev", *workspace, "-h", "127.0.0.1", "-p", str(port)],
+            [*dagster, "-h", "127.0.0.1", "-p", str(port)],
             env=environment,
             stdout=log,
             stderr=log,
@@ -135,7 +133,10 @@ def test_a_delivery_is_loaded_by_the_daemon_and_cancelling_its_run_stops_the_glu
 
     aws.glue.runs.hold(glue_job)
     sensor = f"{EXPORT}_new_reports"
-    with dagster_dev(tmp_path / "dagster", lake.variables, sensor=sensor) as dev:
+    with dagster_dev(tmp_path / "dagster", lake.variables) as dev:
+        selector = {**REPOSITORY, "sensorName": sensor}
+        answer = dev.client._execute(START_SENSOR, {"selector": selector})["startSensor"]
+        assert answer["__typename"] == "Sensor", answer
         dev.wait(lambda: glue_runs() == ["RUNNING"], "the sensor's run starts a Glue run")
         cancelled = dev.run()
         assert cancelled.tags["dagster/partition"] == "2025-03"
@@ -161,6 +162,15 @@ def test_a_delivery_is_loaded_by_the_daemon_and_cancelling_its_run_stops_the_glu
         assert figures(lake.lake.reader.profile(LEGACY_CUR.with_roles(source))) == figures(delivery)
 
 
+START_SENSOR = """mutation($selector: SensorSelector!) {
+  startSensor(sensorSelector: $selector) { __typename ... on PythonError { message } }
+}"""
+
+REPOSITORY = {
+    "repositoryLocationName": "billing_lake",
+    "repositoryName": "__repository__",
+}
+
 BACKFILL = """mutation($params: LaunchBackfillParams!) {
   launchPartitionBackfill(backfillParams: $params) {
     __typename
@@ -176,10 +186,12 @@ STATUS = """query($key: AssetKeyInput!) {
 }"""
 
 
-@pytest.mark.filterwarnings("ignore:Using variable_values:DeprecationWarning")
+# Dagster, of a function of its own.
+@pytest.mark.filterwarnings("ignore:Function `AssetSelection.sources`:DeprecationWarning")
 def test_backfills_over_a_month_without_a_delivery_load_the_others_in_one_run_and_in_many(
-    tmp_path: Path,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Ask as the user interface does, and do what the daemon does; that one would pause for half a minute between its looks."""
     periods = ("2025-01", "2025-02", "2025-03")
     home, exports = tmp_path / "lake", ("in_one", "in_many")
     for period in (periods[0], periods[2]):
@@ -199,29 +211,45 @@ def test_backfills_over_a_month_without_a_delivery_load_the_others_in_one_run_an
         file.parent.mkdir(parents=True)
         component = {"type": "billing_lake.components.BillingExport", "attributes": settings}
         file.write_text(json.dumps(component), encoding="utf-8")
-    variables = {"BILLING_LAKE_HOME": str(home), "BILLING_LAKE_DEFS": str(tmp_path / "exports")}
+    monkeypatch.setenv("BILLING_LAKE_HOME", str(home))
+    monkeypatch.setenv("BILLING_LAKE_DEFS", str(tmp_path / "exports"))
     assets = ("raw_reports", "crawler_table", "hive_table")
-    with dagster_dev(tmp_path / "dagster", variables) as dev:
+    target = WorkspaceFileTarget([str(WORKSPACE)])
+    with (
+        dg.instance_for_test(RUNS_IN_PROCESS, temp_dir=str(tmp_path)) as instance,
+        create_test_daemon_workspace_context(target, instance) as workspace,
+    ):
+
+        def ask(query: str, **variables: object) -> dict[str, Any]:
+            answer = execute_query(workspace, query, variables)
+            assert "errors" not in answer, answer
+            (found,) = answer["data"].values()
+            return dict(found)
+
         backfills = {}
         for name in exports:
             selection = [{"path": [name, asset]} for asset in assets]
             params = {"assetSelection": selection, "partitionNames": list(periods)}
-            answer = dev.client._execute(BACKFILL, {"params": params})["launchPartitionBackfill"]
+            answer = ask(BACKFILL, params=params)
             assert answer["__typename"] == "LaunchBackfillSuccess", answer
             backfills[name] = answer["backfillId"]
+
+        def are_over() -> bool:
+            found = [instance.get_backfill(one) for one in backfills.values()]
+            return all(one and one.status in BULK_ACTION_TERMINAL_STATUSES for one in found)
+
+        looks = itertools.takewhile(lambda _look: not are_over(), range(10))
+        for _look in looks:
+            backfilled = execute_backfill_iteration(workspace, logging.getLogger(__name__))
+            dequeued = QueuedRunCoordinatorDaemon(interval_seconds=1).run_iteration(workspace)
+            assert [one for one in (*backfilled, *dequeued) if one is not None] == []
+        assert are_over()
         for name, backfill_id in backfills.items():
-
-            def is_over(backfill_id: str = backfill_id) -> bool:
-                backfill = dev.instance.get_backfill(backfill_id)
-                return backfill is not None and backfill.status in BULK_ACTION_TERMINAL_STATUSES
-
-            dev.wait(is_over, f"the backfill of {name} is over")
-            runs = dev.instance.get_runs(dg.RunsFilter(tags={"dagster/backfill": backfill_id}))
+            runs = instance.get_runs(dg.RunsFilter(tags={"dagster/backfill": backfill_id}))
             assert {run.status for run in runs} == {dg.DagsterRunStatus.SUCCESS}
             assert len(runs) == (1 if name == "in_one" else len(periods))
             for asset in assets:
-                answer = dev.client._execute(STATUS, {"key": {"path": [name, asset]}})
-                status = answer["assetNodeOrError"]["partitionStats"]
+                status = ask(STATUS, key={"path": [name, asset]})["partitionStats"]
                 assert status == {"numPartitions": 3, "numMaterialized": 2, "numFailed": 0}, asset
     held = LocalLake(home).hive
     for name in exports:

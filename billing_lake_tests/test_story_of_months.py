@@ -33,7 +33,7 @@ from billing_lake.loads.ledger import Ledger
 from billing_lake.loads.months import net, restatements
 from billing_lake_tests.alerts.services import UI, Webhook
 from billing_lake_tests.daemons import Machine
-from billing_lake_tests.lakes import NO_CAPTURE
+from billing_lake_tests.lakes import RUNS_IN_PROCESS
 from billing_lake_tests.reports import MINIMAL_HEADER, minimal_row, write_report
 
 MONTHS = ("2025-01", "2025-02", "2025-03")
@@ -41,10 +41,6 @@ HOSTILE = 'resourceTags/user:x"; DROP TABLE billing.costs; --<script>'
 LATE_DAY = 10
 COST = MINIMAL_HEADER.index("lineItem/UnblendedCost")
 
-IN_DAEMON = {
-    "module": "dagster._core.launcher.sync_in_memory_run_launcher",
-    "class": "SyncInMemoryRunLauncher",
-}
 SERVICE = {"kind": "apprise", "name": "service", "url_from": "ALERTS_SERVICE", "style": "text"}
 
 
@@ -200,7 +196,7 @@ def test_the_story_of_three_months_of_two_payers_is_kept_and_told(tmp_path: Path
             home=tmp_path,
             exports={one.name: one.settings for one in (*payers, stopped)},
             policies={"night": {"interval_seconds": 4, "notifiers": [SERVICE]}},
-            instance={"run_launcher": IN_DAEMON, **NO_CAPTURE},
+            instance=RUNS_IN_PROCESS,
             variables={"ALERTS_SERVICE": webhook.url, "BILLING_LAKE_UI_URL": UI},
         )
         with machine.installed() as instance, machine.daemon():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sqlite3
 import sys
@@ -21,6 +22,25 @@ from hypothesis import HealthCheck, settings
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
 
+WITH_SPARK = {
+    "glue": (
+        "resources/test_glue_jobs.py",
+        "servers/test_job_runs.py",
+        "test_dagster_dev.py",
+        "test_engines_share_tables.py",
+        "test_on_aws.py",
+    ),
+    "spark": (
+        "spark_job/test_bad_cells.py",
+        "spark_job/test_sql.py",
+        "tables/test_spark_reads_iceberg.py",
+    ),
+}
+"""Files whose tests use a Spark of the tests' without naming it among their parameters."""
+
+OWN_SPARK = "infra/test_deployed.py"
+"""A file that names one among its parameters and has one of its own."""
+
 INFRA_TESTS = Path(__file__).parent / "infra"
 
 pytest_plugins = [
@@ -34,12 +54,12 @@ pytest_plugins = [
 
 # Files of few and long tests, which would otherwise be left to one process at the end.
 LONGEST = (
-    "test_deployed.py",
     "test_on_aws.py",
+    "test_values.py",
+    "test_deployed.py",
     "test_dagster_dev.py",
     "test_story_of_months.py",
     "test_local_spark.py",
-    "test_values.py",
     "test_public_reports.py",
     "test_rebuild.py",
     "test_killed_loads.py",
@@ -87,10 +107,32 @@ def pytest_configure() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def shared_spark(nodeid: str) -> str | None:
+    """Return which Spark a test uses, that of the Glue jobs or that of its own process; None for a test without one.
+
+    Each takes half a minute of a core until it has started and compiled what all tests ask of it.
+    """
+    file, _, test = nodeid.partition("::")
+    case = re.search(r"\b(glue|spark)\b", test.partition("[")[2])
+    if case is not None and not file.endswith(OWN_SPARK):
+        return case.group()
+    return next((name for name, files in WITH_SPARK.items() if file.endswith(files)), None)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Give the tests of a file to one process, and those that share a Spark to one process as well."""
+    from xdist.scheduler import LoadFileScheduling
+
+    scheduling = LoadFileScheduling(config, log)
+    scheduling._split_scope = lambda nodeid: shared_spark(nodeid) or nodeid.partition("::")[0]
+    return scheduling
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
-    """Run one process more than there are cores: each waits a third of its time for servers and for what it started."""
-    return (os.cpu_count() or 1) + 1
+    """Run two processes more than there are cores: each waits half of its time for servers and for what it started."""
+    return (os.cpu_count() or 1) + 2
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:

@@ -68,7 +68,13 @@ def materializations(
     """Return what to say of the assets for what a load recorded."""
     for one in recorded:
         yield _delivery(export, one)
-        if one.changed is not None:
+        if one.before is None:
+            # A month that nobody restated is whole in the UI, too.
+            text = f"{one.row.delivery_version} is the first delivery of {one.row.billing_period}: nothing changed"
+            yield dg.AssetMaterialization(
+                export.key(RESTATEMENTS), partition=one.row.billing_period, description=text
+            )
+        elif one.changed is not None:
             yield _restatement(export, one, one.changed)
 
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from billing_lake.commands.home import own_home, own_landing, require_writable
+from billing_lake.commands.home import own_home, require_writable
 from billing_lake.commands.terminal import console, kept_stdout, output_into, typed_path
 from billing_lake.domain.errors import ConfigurationError, LoadError, counted
 
@@ -52,7 +52,7 @@ def demo(rows: int) -> None:
         out = console(stream)
         out.print("[bold]Billing Lake[/]: three months of sample deliveries, loaded and proved")
         with out.status("Starting Dagster …"):
-            asked, own, landing = dict(os.environ), own_home(), own_landing()
+            asked, own = dict(os.environ), own_home()
             _compile_lightly()
             lake = _open(own)
         log = lake.home / LOG
@@ -64,7 +64,7 @@ def demo(rows: int) -> None:
             raise type(error)(error.what, remedy=remedy, file=error.file) from error
         _report(out, lake, export, story, told)
         _next(out, lake, export.table, log, asked)
-        _own(out, own, landing, asked)
+        _own(out, own, asked)
 
 
 def _open(own: Path) -> LocalLake:
@@ -218,8 +218,7 @@ def _next(out: Console, lake: LocalLake, table: str, log: Path, asked: Mapping[s
     from billing_lake.commands.demo_report import heading
     from billing_lake.deployments.local import home_folder
 
-    called = Path(sys.argv[0])
-    command = typed_path(called) if called.name == "billing-lake" else "billing-lake"
+    command = _command()
     shell = _needed(asked, lake.home, home_folder(asked))
     heading(out, "Next")
     lines = [
@@ -235,35 +234,24 @@ def _next(out: Console, lake: LocalLake, table: str, log: Path, asked: Mapping[s
         out.print(f"  {title:<33}{text}{then and f', {then}'}", soft_wrap=True, markup=False)
 
 
-def _own(out: Console, home: Path, landing: Path, asked: Mapping[str, str]) -> None:
+def _own(out: Console, home: Path, asked: Mapping[str, str]) -> None:
     from billing_lake.commands.demo_report import heading
     from billing_lake.deployments import HOME_SETTING, local
 
-    heading(
-        out,
-        f"Load a report of your own, here called acme, into a lake of your own, {typed_path(home)}",
-    )
-    default = local.own_home({**asked, HOME_SETTING: ""})
-    for line in own_report(typed_path(landing), _needed(asked, home, default)):
-        out.print(f"  {line}", soft_wrap=True, markup=False)
+    heading(out, f"Load reports of your own, into a lake of your own, {typed_path(home)}")
+    shell = _needed(asked, home, local.own_home({**asked, HOME_SETTING: ""}))
+    lines = [
+        (f"{shell}{_command()} load FOLDER_OR_BUCKET", "a copy of a bucket, or s3://bucket/folder"),
+        (f"{shell}make dev", "then http://localhost:3000"),
+    ]
+    for text, note in lines:
+        out.print(f"  {text}    # {note}", soft_wrap=True, markup=False)
 
 
-def own_report(landing: str, shell: str) -> tuple[str, ...]:
-    """Return the commands that lead from the demo to a report of one's own.
-
-    Args:
-        landing: Folder that it is put into.
-        shell: The settings that must stand before a command so that it works on the lake of one's own.
-    """
-    attributes = '{name: acme, layout: loose, prefix: acme, start: "2024-01"}'
-    export = f"{{type: billing_lake.components.BillingExport, attributes: {attributes}}}"
-    bill, folder = f"{landing}/acme", "billing_lake/defs/acme"
-    return (
-        f"mkdir -p {bill} {folder}",
-        f"cp YOUR_FILES.csv.gz {bill}",
-        f"echo '{export}' > {folder}/defs.yaml",
-        f"{shell}make dev    # Jobs, acme_load, months from `start` on; with manifests: docs/operation.md",
-    )
+def _command() -> str:
+    """Return how `billing-lake` was called."""
+    called = Path(sys.argv[0])
+    return typed_path(called) if called.name == "billing-lake" else "billing-lake"
 
 
 def _needed(environment: Mapping[str, str], home: Path, found: Path) -> str:

@@ -71,15 +71,17 @@ def test_assets_are_described_owned_and_grouped() -> None:
                 assert spec.tags["billing_lake/export"] == EXPORT
 
 
-def test_jobs_and_the_sensor_of_an_export_are_described_and_tagged() -> None:
+def test_jobs_and_what_asks_for_them_are_described_and_tagged() -> None:
     repository = defs().get_repository_def()
     jobs = [job for job in repository.get_all_jobs() if job.name.startswith(EXPORT)]
     sensor = repository.get_sensor_def(f"{EXPORT}_new_reports")
-    everything: list[Any] = [*jobs, sensor]
+    # Dagster warns of owners of jobs and schedules in every process that loads some.
+    assert sensor.owners == ["team:finops"]
+    everything: list[Any] = [*jobs, sensor, *repository.schedule_defs]
     for one in everything:
         assert one.description
         assert one.tags["billing_lake/export"] == EXPORT
-    assert len(everything) == 4
+    assert len(everything) == 5
 
 
 def test_the_jobs_of_an_export_have_the_tags_that_size_their_runs() -> None:

@@ -152,7 +152,9 @@ class BillingExport(YamlComponent, ExportSettings):
                 *([build_static_proofs(export)] if static else []),
             ],
             jobs=[build_load_job(export), build_rebuild_job(export), maintenance],
-            schedules=[build_maintenance_schedule(maintenance, running=self.maintenance_running)],
+            schedules=[
+                build_maintenance_schedule(export, maintenance, running=self.maintenance_running)
+            ],
             sensors=[
                 build_new_reports(
                     export,

@@ -89,8 +89,10 @@ def build_maintenance_job(export: Export, history: KeptHistory) -> dg.JobDefinit
     return maintenance
 
 
-def build_maintenance_schedule(job: dg.JobDefinition, *, running: bool) -> dg.ScheduleDefinition:
-    """Build the schedule that starts the job every Sunday at 3:00 UTC."""
+def build_maintenance_schedule(
+    export: Export, job: dg.JobDefinition, *, running: bool
+) -> dg.ScheduleDefinition:
+    """Build the schedule that starts the job of ``export`` every Sunday at 3:00 UTC."""
     status = dg.DefaultScheduleStatus
     return dg.ScheduleDefinition(
         name=f"{job.name}_weekly",
@@ -99,4 +101,5 @@ def build_maintenance_schedule(job: dg.JobDefinition, *, running: bool) -> dg.Sc
         execution_timezone="UTC",
         default_status=status.RUNNING if running else status.STOPPED,
         description=job.description,
+        tags=export.tags,
     )

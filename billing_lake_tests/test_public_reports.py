@@ -47,12 +47,12 @@ def make(request: pytest.FixtureRequest) -> Callable[..., SampleLake]:
     if request.param == "polars":
         return cast("Callable[..., SampleLake]", make_lake)
 
-    def spark_world(**settings: Any) -> SampleLake:
+    def on_spark(**settings: Any) -> SampleLake:
         lake: SampleLake = make_lake(**settings)
         session = request.getfixturevalue("spark")
         return SampleLakeOnSpark(lake.home, lake.settings, lake.instance, session=session)
 
-    return spark_world
+    return on_spark
 
 
 def check(lake: SampleLake, period: str, rows: int, cost: str) -> None:

@@ -50,14 +50,14 @@ class Change:
 
     @property
     def subject(self) -> str:
-        """What changed, in words."""
+        """Return what changed, in words."""
         if self.kind == "check":
             return f"check {self.name} of {self.asset}"
         return f"{self.kind} of {self.name}" if self.kind == "run" else f"sensor {self.name}"
 
     @property
     def remedy(self) -> str:
-        """What to do about it."""
+        """Return what to do about it."""
         if not self.is_red:
             return "Nothing: it is as it should be again."
         if self.kind == "sensor":

@@ -1,4 +1,4 @@
-"""Which changes a policy reports, to whom, and when."""
+"""Decides which changes a policy reports, to whom, and when."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class QuietHours:
 
 @dataclass(frozen=True, kw_only=True)
 class Policy:
-    """Which changes are reported, to whom, and when.
+    """Decides which changes are reported, to whom, and when.
 
     Attributes:
         name: Names it.

@@ -59,7 +59,7 @@ class Export(exports.Export):
 
     @property
     def freshness(self) -> dg.FreshnessPolicy | None:
-        """How old its tables may become; None for an export that is delivered no longer.
+        """Return how old its tables may become; None for an export that is delivered no longer.
 
         Dagster looks at the latest load, whichever billing period that was of.
         """

@@ -9,7 +9,7 @@ import dagster as dg
 
 from billing_lake.domain.errors import number, shown
 
-_CELL = 120
+_CELL_CHARACTERS = 120
 _ROWS = 200
 
 
@@ -17,7 +17,7 @@ def table(
     head: Sequence[str],
     rows: Iterable[Sequence[object]],
     *,
-    cell_characters: int = _CELL,
+    cell_characters: int = _CELL_CHARACTERS,
     most: int = _ROWS,
     others: str = "more rows",
 ) -> dg.MarkdownMetadataValue:
@@ -30,7 +30,7 @@ def table(
         most: Rows that are shown.
         others: What the others are called.
     """
-    lines = [_line(head, _CELL), "|" + " --- |" * len(head)]
+    lines = [_line(head, _CELL_CHARACTERS), "|" + " --- |" * len(head)]
     total = 0
     for total, row in enumerate(rows, start=1):
         if total <= most:

@@ -22,7 +22,7 @@ PREVIEW_ROWS = 5
 
 _FIGURES = ("rows", "totals", "sums", "filled")
 _PLOTTED_CURRENCIES = 5
-_PREVIEW_CELL = 40
+_PREVIEW_CELL_CHARACTERS = 40
 _DECIMAL = re.compile(r"-?\d+\.\d+")
 
 
@@ -121,9 +121,9 @@ def _cell(text: str) -> str:
     """Return a cell shortened, a decimal without the zeros that its type has behind it."""
     if _DECIMAL.fullmatch(text):
         return text.rstrip("0").rstrip(".")
-    return shown(text, _PREVIEW_CELL)
+    return shown(text, _PREVIEW_CELL_CHARACTERS)
 
 
 def _word(currency: str) -> str:
     """Return a currency as a part of a name: `usd`."""
-    return "_".join(re.findall(r"[a-z0-9]+", shown(currency, _PREVIEW_CELL).lower()))
+    return "_".join(re.findall(r"[a-z0-9]+", shown(currency, _PREVIEW_CELL_CHARACTERS).lower()))

@@ -22,7 +22,7 @@ from billing_lake.domain.errors import NoDeliveryError
 from billing_lake.landing.base import Storage
 from billing_lake.landing.deliveries import find_deliveries, resolve_delivery
 
-_NAMED = 5
+_NAMED_FILES = 5
 
 
 def build_raw_reports(export: Export) -> dg.AssetsDefinition:
@@ -72,7 +72,7 @@ def _resolver(storage: Storage, export: Export, *, several: bool) -> Callable[[s
 
     def outside_of_range() -> str:
         beyond = sorted(findings().deliveries.keys() - set(export.partitions.get_partition_keys()))
-        named = ", ".join(beyond[:_NAMED])
+        named = ", ".join(beyond[:_NAMED_FILES])
         return f". Its deliveries of {named} are not between `start` and `end`" if beyond else ""
 
     def current(period: str) -> Delivery:

@@ -1,1 +1,1 @@
-"""What the lake knows of AWS as a whole: the kinds of its errors, retries, settings, rights and clients."""
+"""Holds what the lake knows of AWS as a whole: the kinds of its errors, retries, settings, rights and clients."""

@@ -61,7 +61,7 @@ class AwsClients:
 
     @property
     def s3_endpoint(self) -> str | None:
-        """Where the environment leads S3; None where it is AWS itself."""
+        """Return where the environment leads S3; None where it is AWS itself."""
         return self.endpoint("s3")
 
     def pyiceberg_s3_properties(self) -> dict[str, str]:

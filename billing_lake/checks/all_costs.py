@@ -11,14 +11,14 @@ from billing_lake.assets.periods import named_failures
 from billing_lake.checks.reconcile import HEAD, reconcile
 from billing_lake.deployments import Lake
 from billing_lake.loads.all_costs import counted_parts, counted_twice, view_and_tables
-from billing_lake.sql.all_costs import Part
+from billing_lake.sql.all_costs import ViewPart
 from billing_lake.sql.tables import TableSql
 
 EQUALS_TABLES = "equals_tables"
 COUNTED_ONCE = "counted_once"
 RECONCILE = "reconcile"
 
-_SHOWN = 20
+_SHOWN_ROWS = 20
 
 
 def build_all_costs_checks(exports: Sequence[Export]) -> dg.AssetChecksDefinition:
@@ -69,7 +69,7 @@ def build_all_costs_checks(exports: Sequence[Export]) -> dg.AssetChecksDefinitio
     return all_costs_checks
 
 
-def _equals_tables(sql: TableSql, view: str, parts: Sequence[Part]) -> dg.AssetCheckResult:
+def _equals_tables(sql: TableSql, view: str, parts: Sequence[ViewPart]) -> dg.AssetCheckResult:
     found, expected = view_and_tables(sql, view, parts)
     differences = [
         (
@@ -128,7 +128,7 @@ def _result(
     rows: Sequence[Sequence[object]] = (),
     warns: bool = False,
 ) -> dg.AssetCheckResult:
-    table = markdown.table(head, rows, most=_SHOWN) if rows else None
+    table = markdown.table(head, rows, most=_SHOWN_ROWS) if rows else None
     return dg.AssetCheckResult(
         asset_key=ALL_COSTS_KEY,
         check_name=name,

@@ -39,7 +39,7 @@ from billing_lake.domain.errors import (
     StorageWriteError,
 )
 
-_RECORDS = 5
+_LATEST_MATERIALIZATIONS = 5
 """Materializations of a period that are looked at for that of the run: more loads of it than ever run at once."""
 
 
@@ -64,7 +64,7 @@ class Verdict:
 
     @property
     def is_red(self) -> bool:
-        """Whether it fails the check, and does not only warn."""
+        """Say whether it fails the check, and does not only warn."""
         return not self.passed and self.severity == dg.AssetCheckSeverity.ERROR
 
 
@@ -288,6 +288,6 @@ def materializations(
 def _made(
     context: dg.AssetCheckExecutionContext, key: dg.AssetKey, period: str | None
 ) -> Materialization:
-    records = materializations(context.instance, key, period, _RECORDS)
+    records = materializations(context.instance, key, period, _LATEST_MATERIALIZATIONS)
     of_run = (record for record in records if record.run_id == context.run.run_id)
     return next(of_run, records[0] if records else None)

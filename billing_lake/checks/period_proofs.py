@@ -43,8 +43,8 @@ DESCRIPTIONS = {
     UNIQUE_ITEMS: "Line item id and time interval are unique within the delivery; this warns, with a count.",
 }
 
-_SHOWN = 5
-_MEGABYTE = 1 << 20
+_SHOWN_DIFFERENCES = 5
+_MEGABYTE_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,7 +135,7 @@ class PeriodProofs:
             for one in differences
         )
         text = (
-            f"the table does not equal the delivery. {in_words(texts, _SHOWN, '; ')}. Load the period again; if this "
+            f"the table does not equal the delivery. {in_words(texts, _SHOWN_DIFFERENCES, '; ')}. Load the period again; if this "
             "stays, compare the files in the metadata of the table's last materialisation with the table"
         )
         table = markdown.table(
@@ -152,7 +152,7 @@ class PeriodProofs:
         size = crawl.delivery.size
         if self.most is not None and size > self.most:
             text = (
-                f"No cell was compared: the delivery has {size // _MEGABYTE:,} MB, more than `same_content_up_to_mb`. Run "
+                f"No cell was compared: the delivery has {size // _MEGABYTE_BYTES:,} MB, more than `same_content_up_to_mb`. Run "
                 f"{SAME_CONTENT} by itself to compare them"
             )
             return replace(not_compared(self.period, text), is_omitted=True)

@@ -28,7 +28,7 @@ HEAD = (
 Row = tuple[str, str, str, str, str, str, Decimal, Decimal, Decimal]
 
 _NOBODY = "no payer"
-_MOST = 20
+_MOST_DIFFERENCES = 20
 """Differences of a payer's month that are fetched, which are all that can be shown of one."""
 
 
@@ -56,7 +56,7 @@ def reconcile(lake: Lake, sql: TableSql, exports: Sequence[Export]) -> Compariso
                 f"{did_you_mean(one.reconcile, others)}"
             )
             continue
-        months = reconciled(lake, sql, one, other, most=_MOST)
+        months = reconciled(lake, sql, one, other, most=_MOST_DIFFERENCES)
         if months is None:
             comparison.texts.append(f"{one.name} and {other.name} are not both loaded yet")
         else:

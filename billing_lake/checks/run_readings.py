@@ -1,4 +1,4 @@
-"""What a run has read of the files of one table, kept for its other tables that hold the same bytes.
+"""Keeps what a run has read of the files of one table, for its other tables that hold the same bytes.
 
 The tables of an export share the files of a load: as links on a disk, as copies in S3. What a file has in common with the others of the
 same bytes (`Files.identity`) is asked for each file that a catalog names, every time; only bytes that this run has not read yet
@@ -29,7 +29,7 @@ _READINGS = 1024
 
 @dataclass(frozen=True)
 class Reading(Generic[FiguresT]):
-    """What was read.
+    """Holds what was read.
 
     Attributes:
         figures: What it adds up to.

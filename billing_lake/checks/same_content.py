@@ -27,8 +27,8 @@ DESCRIPTION = (
     "export's `same_content_up_to_mb` leave it out: run it by itself for those."
 )
 
-_NAMED = 5
-_DELIVERIES = 256
+_NAMED_COLUMNS = 5
+_KEPT_DELIVERIES = 256
 """Raw contents that are remembered in a process, some 10 kB each: the tables of a run are compared with the same one."""
 
 
@@ -69,7 +69,7 @@ class _Raw:
     reader: Reader = field(compare=False)
 
 
-@lru_cache(maxsize=_DELIVERIES)
+@lru_cache(maxsize=_KEPT_DELIVERIES)
 def _raw_content(raw: _Raw) -> Content:
     return raw.reader.content(raw.source, raw.columns)
 
@@ -98,7 +98,9 @@ def _verdict(period: str, expected: Content, found: Content, lacking: Sequence[s
         text = "every column holds the right cells, but some have changed places between rows"
     if rows:
         metadata["differences"] = markdown.table(("column", "what is there"), rows)
-        text = f"{text}: {in_words((f'{name} {what}' for name, what in rows), _NAMED, '; ')}"
+        text = (
+            f"{text}: {in_words((f'{name} {what}' for name, what in rows), _NAMED_COLUMNS, '; ')}"
+        )
     return Verdict(
         passed=False,
         description=(

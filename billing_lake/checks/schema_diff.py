@@ -23,8 +23,8 @@ NAME = "schema_diff"
 
 Row = tuple[str, str, str, str, str, str]
 
-_SHOWN = 5
-_NAMED = 100
+_SHOWN_CHANGES = 5
+_NAMED_COLUMNS = 100
 
 _HEAD = ("table", "column", "change", "type in the table", "type in the delivery", "effect")
 
@@ -98,7 +98,7 @@ def _verdict(lake: Lake, export: Export, crawl: Crawl) -> Verdict:
         "changes": len(rows),
     }
     if unlisted:
-        metadata["not_in_manifest"] = ", ".join(unlisted[:_NAMED])
+        metadata["not_in_manifest"] = ", ".join(unlisted[:_NAMED_COLUMNS])
     if rows:
         metadata["schema_diff"] = markdown.table(_HEAD, rows)
     if new_tables:
@@ -113,12 +113,12 @@ def _verdict(lake: Lake, export: Export, crawl: Crawl) -> Verdict:
     if changed:
         described = (
             f"{counted(len(changed), 'changed column')}, which the tables follow: "
-            f"{', '.join(changed[:_SHOWN])}{', …' if len(changed) > _SHOWN else ''}"
+            f"{', '.join(changed[:_SHOWN_CHANGES])}{', …' if len(changed) > _SHOWN_CHANGES else ''}"
         )
     if unlisted:
         described += (
             f"; columns that the manifest does not list, and that are loaded ({len(unlisted)}): "
-            f"{', '.join(unlisted[:_SHOWN])}"
+            f"{', '.join(unlisted[:_SHOWN_CHANGES])}"
         )
     return Verdict(
         passed=not unlisted,
@@ -143,7 +143,7 @@ def _ways_out(export: Export, period: str, refused: Sequence[Row]) -> str:
         for table, column, _, old, new, _ in refused
     )
     return (
-        f"{period}: no table was changed, because these columns changed in a way that no table can follow: {in_words(columns, _SHOWN, '; ')}. "
+        f"{period}: no table was changed, because these columns changed in a way that no table can follow: {in_words(columns, _SHOWN_CHANGES, '; ')}. "
         "Ways out: if the delivery is wrong, have it delivered again; if the column dictionary is wrong, correct "
         "that of the format, in `billing_lake/formats`; if the new type is right, run the job "
         f"`{export.name}_rebuild_tables`, which builds the tables anew from all deliveries and keeps the old rows."

@@ -35,8 +35,8 @@ from billing_lake.loads.static_files import STATIC
 from billing_lake.tables.base import Commit
 from billing_lake.tables.exports import TABLE_ASSETS, Table, TableOutput
 
-_MEGABYTE = 1 << 20
-_LOOKS = 3
+_MEGABYTE_BYTES = 1 << 20
+_ATTEMPTS = 3
 
 
 def build_table_proofs(export: Export, output: TableOutput) -> dg.AssetChecksDefinition:
@@ -162,7 +162,7 @@ class _TableProofs:
         self, period: str, names: Sequence[str], made: Materialization
     ) -> Mapping[str, Verdict]:
         """Judge what the table holds; where it is being replaced under the proof, once more."""
-        for _ in range(_LOOKS):
+        for _ in range(_ATTEMPTS):
             says = self._held_identity(period)
             expected = self._known(period, says, made)
             if expected is None:
@@ -198,7 +198,7 @@ class _TableProofs:
         in_load: bool,
     ) -> Mapping[str, Verdict]:
         table = self._export.format.with_roles(source)
-        most = self._export.same_content_up_to_mb * _MEGABYTE if in_load else None
+        most = self._export.same_content_up_to_mb * _MEGABYTE_BYTES if in_load else None
         lake, run_id, asset = self._lake, self._run_id, self._asset
         reader = RunReader(reader=lake.reader, files=lake.files, run_id=run_id, asset=asset)
         proofs = PeriodProofs(reader, period, expected, table, most, self._verify)

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 _CATALOGS = {"hive_table": "hive", "iceberg_table": "iceberg", "s3_table": "s3tables"}
 """The catalog in which SQL finds the table of an asset."""
 
-_TOP = 8
-_CHANGES = 4
+_SHOWN_SERVICES = 8
+_SHOWN_CHANGES = 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,7 +127,7 @@ def print_schema_diff(out: Console, loaded: Loaded) -> None:
 def print_services(out: Console, lake_sql: LakeSql, table: str) -> None:
     """Show the services that cost most."""
     heading(out, "Top services by cost (rounded to cents here; `query` gives every digit)")
-    sql = f"{named_sql(lake_sql, 'cost-by-service', table=table)} LIMIT {_TOP}"
+    sql = f"{named_sql(lake_sql, 'cost-by-service', table=table)} LIMIT {_SHOWN_SERVICES}"
     print_table(lake_sql.ask(sql), out, 0, cents=True)
 
 
@@ -145,7 +145,7 @@ def print_story(out: Console, lake: Lake, period: str) -> None:
     last = month.last.delivery_identity
     changed = [one for one in restatements(lake, period) if one["after_identity"] == last]
     shown = ("account", "service", "charge_type", "currency", "cost_change")
-    rows = [tuple(as_text(one[name]) for name in shown) for one in changed[:_CHANGES]]
+    rows = [tuple(as_text(one[name]) for name in shown) for one in changed[:_SHOWN_CHANGES]]
     out.print(f"  {len(changed)} groups of costs changed with the last delivery; the largest:")
     out.print(rows_table(shown, ("", "", "", "", "DECIMAL"), rows))
 

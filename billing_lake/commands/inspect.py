@@ -48,11 +48,11 @@ Examples:
 def inspect_command(uri: str, *, rows: bool, as_json: bool) -> None:
     """Inspect a storage and print what was found."""
     from billing_lake.landing.inspection import inspect
-    from billing_lake.landing.told_rows import told_rows
+    from billing_lake.landing.row_counts import stated_rows
 
     storage, prefix = open_storage(uri)
     found = inspect(storage, prefix)
-    told = told_rows(storage, found) if rows else None
+    told = stated_rows(storage, found) if rows else None
     if as_json:
         click.echo(json.dumps(as_values(uri, found, told), indent=2, ensure_ascii=False))
     else:

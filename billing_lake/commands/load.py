@@ -35,7 +35,7 @@ from billing_lake.domain.errors import (
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from billing_lake.commands.load_results import Result
+    from billing_lake.commands.load_results import LoadResult
     from billing_lake.commands.loading import Task
     from billing_lake.commands.own_exports import OwnExport
     from billing_lake.deployments import Lake
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
 LOG = "load.log"
 
-_MOST_NAMED = 12
+_NAMED_EXPORTS = 12
 _OUTPUTS = ("hive", "iceberg", "s3_table")
 
 _HELP = """Load what lies in a folder or a bucket (s3://bucket/folder) into tables that equal it.
@@ -124,7 +124,7 @@ def _kept_environment() -> Iterator[None]:
         os.environ.update(kept)
 
 
-def _load(asked: _Asked, home: Path | None, out: Console) -> list[Result]:
+def _load(asked: _Asked, home: Path | None, out: Console) -> list[LoadResult]:
     from rich.markup import escape
 
     place = _settle(home)
@@ -232,7 +232,7 @@ def _require_exports(uri: str, found: Inspection, storage: Storage) -> None:
         return
     if not found.files:
         what = f"Nothing lies in {shown(uri)}"
-        names = [shown(one) for one in (storage.names("") or ())[:_MOST_NAMED]]
+        names = [shown(one) for one in (storage.names("") or ())[:_NAMED_EXPORTS]]
         remedy = "Name a folder with the files of an export"
         if is_bucket(uri) and names:
             remedy = f"{remedy}; in the bucket are {', '.join(names)}"
@@ -247,7 +247,7 @@ def _require_exports(uri: str, found: Inspection, storage: Storage) -> None:
 def _require_periods(
     periods: Sequence[str],
     tasks: Sequence[Task],
-    results: Sequence[Result],
+    results: Sequence[LoadResult],
     chosen: Sequence[tuple[FoundExport, OwnExport]],
 ) -> None:
     """Refuse billing periods that nothing was delivered for.
@@ -259,7 +259,7 @@ def _require_periods(
     missing = [one for one in periods if one not in known]
     if missing:
         there = sorted({period for found, _ in chosen for period in found.findings.deliveries})
-        have = f"; newest are {', '.join(there[-_MOST_NAMED:])}" if there else ""
+        have = f"; newest are {', '.join(there[-_NAMED_EXPORTS:])}" if there else ""
         what = f"No export has a delivery for {', '.join(missing)} to load{have}"
         raise NoDeliveryError(what, remedy="Leave out --period to load all")
 
@@ -294,7 +294,7 @@ def _ask(
 
 def _run(
     lake: Lake, home: Path, exports: Sequence[OwnExport], tasks: Sequence[Task], out: Console
-) -> list[Result]:
+) -> list[LoadResult]:
     from billing_lake.commands.loading import Loading
 
     require_writable(home)
@@ -346,7 +346,7 @@ def _notes(
             period for period in one.findings.deliveries if not own.export.has_period(period)
         ]
         if outside:
-            text = f"{own.export.name}: {', '.join(sorted(outside)[:_MOST_NAMED])}: not between the export's first month and the open one; left alone"
+            text = f"{own.export.name}: {', '.join(sorted(outside)[:_NAMED_EXPORTS])}: not between the export's first month and the open one; left alone"
             out.print(Text(text, style="dim"), soft_wrap=True)
     for group in found.unused:
         text = (

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from billing_lake.assets.export import Export
-    from billing_lake.commands.runs import Fault
+    from billing_lake.commands.runs import RunFault
     from billing_lake.domain.profiles import Totals
 
 _VERSION_CHARACTERS = 12
@@ -45,7 +45,7 @@ class Complaint:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Result:
+class LoadResult:
     """The result of loading a delivery.
 
     Attributes:
@@ -68,18 +68,18 @@ class Result:
     totals: Totals = field(default_factory=dict)
     tables: Mapping[str, Proved] = field(default_factory=dict)
     complaints: Sequence[Complaint] = ()
-    fault: Fault | None = None
+    fault: RunFault | None = None
     seconds: float | None = None
 
     @property
     def is_good(self) -> bool:
-        """Whether every table holds the delivery, and equals it."""
+        """Say whether every table holds the delivery, and equals it."""
         equal = [output for output, table in self.tables.items() if table.equal]
         return self.fault is None and sorted(equal) == sorted(self.export.outputs)
 
     @property
     def outcome(self) -> str:
-        """What became of it, in words."""
+        """Return what became of it, in words."""
         if self.fault is not None:
             return "failed"
         if not self.is_good:
@@ -99,7 +99,7 @@ class Result:
 
     @property
     def proofs(self) -> str:
-        """How many of its tables equal it: `3 of 3 equal`, or which do not."""
+        """Return how many of its tables equal it: `3 of 3 equal`, or which do not."""
         unequal = [output for output, table in self.tables.items() if not table.equal]
         if unequal:
             return f"≠ {', '.join(unequal)}"
@@ -132,7 +132,7 @@ class Result:
         }
 
 
-def show_results(out: Console, results: Sequence[Result]) -> None:
+def show_results(out: Console, results: Sequence[LoadResult]) -> None:
     """Show a table of all deliveries, and below it what their checks found, and why some are not loaded."""
     from rich.text import Text
 

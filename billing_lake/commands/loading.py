@@ -9,9 +9,9 @@ from pathlib import Path
 import dagster as dg
 
 from billing_lake.assets.export import Export, without_warnings_of
-from billing_lake.commands.load_results import Complaint, Proved, Result
+from billing_lake.commands.load_results import Complaint, LoadResult, Proved
 from billing_lake.commands.own_exports import OwnExport
-from billing_lake.commands.runs import Fault, Project, Run
+from billing_lake.commands.runs import Project, Run, RunFault
 from billing_lake.components.lake import lake_resources
 from billing_lake.deployments import Lake, LocalLake
 from billing_lake.domain.crawls import Crawl
@@ -68,11 +68,11 @@ def tasks_of(
 
 def faults_of(
     lake: Lake, found: FoundExport, own: OwnExport, periods: Collection[str]
-) -> list[Result]:
+) -> list[LoadResult]:
     """Return the deliveries of an export that cannot be loaded, with the reasons."""
     findings = found.findings
     return [
-        Result(export=own.export, period=place, fault=_reason(lake, own.export, place, text, kind))
+        LoadResult(export=own.export, period=place, fault=_reason(lake, own.export, place, text, kind))
         for places, kind in (
             (findings.waiting, IncompleteDeliveryError.__name__),
             (findings.broken, DeliveryError.__name__),
@@ -82,15 +82,15 @@ def faults_of(
     ]  # fmt: skip
 
 
-def _reason(lake: Lake, export: Export, place: str, text: str, kind: str) -> Fault:
+def _reason(lake: Lake, export: Export, place: str, text: str, kind: str) -> RunFault:
     """Return why a delivery cannot be loaded: in particulars where its billing period is known."""
     if not is_period(place):
-        return Fault(kind=kind, text=text, file=place)
+        return RunFault(kind=kind, text=text, file=place)
     try:
         resolve_delivery(lake.storage, export.location, place)
     except BillingLakeError as error:
-        return Fault.of(error)
-    return Fault(kind=kind, text=text)
+        return RunFault.of(error)
+    return RunFault(kind=kind, text=text)
 
 
 class Loading:
@@ -109,14 +109,14 @@ class Loading:
             )
         self._project = Project(home, definitions)
 
-    def do(self, task: Task) -> Result:
+    def do(self, task: Task) -> LoadResult:
         """Load a delivery and prove it, or prove what the tables hold of it already."""
         export, delivery, crawl = task.export, task.delivery, task.crawl
         if crawl is not None:
             try:
                 tables = dict(self._prove(export, crawl))
             except BillingLakeError as error:
-                return _result(task, crawl, {}, fault=Fault.of(error))
+                return _result(task, crawl, {}, fault=RunFault.of(error))
             return _result(task, crawl, tables)
         with without_warnings_of(dg.BetaWarning, dg.PreviewWarning, DeprecationWarning):
             run = self._project.run(export, delivery)
@@ -171,10 +171,10 @@ def _result(
     tables: dict[str, Proved],
     *,
     complaints: Sequence[Complaint] = (),
-    fault: Fault | None = None,
+    fault: RunFault | None = None,
     seconds: float | None = None,
-) -> Result:
-    return Result(
+) -> LoadResult:
+    return LoadResult(
         export=task.export,
         period=task.delivery.period,
         version=task.delivery.version,

@@ -121,11 +121,11 @@ def _of_change(row: Mapping[str, Any], *, net: bool) -> Mapping[str, Any]:
 
 def _write(rows: Sequence[Mapping[str, Any]], format_: str, limit: int) -> None:
     from billing_lake.commands.results import write
-    from billing_lake.sql.tables import Result
+    from billing_lake.sql.tables import QueryResult
 
     columns = tuple(rows[0]) if rows else ()
     types = tuple(_type(name) for name in columns)
-    result = Result(columns, types, iter([[tuple(row.values()) for row in rows]]))
+    result = QueryResult(columns, types, iter([[tuple(row.values()) for row in rows]]))
     if format_ == "table" and not rows:
         click.echo("No cost changed")
     else:

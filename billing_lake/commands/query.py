@@ -16,7 +16,7 @@ from billing_lake.sql.named_queries import NAMED_QUERIES, QueryTarget, written
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from billing_lake.sql.tables import LakeTable, Result, TableSql
+    from billing_lake.sql.tables import LakeTable, QueryResult, TableSql
 
 _MAX_PERIODS = 24
 
@@ -105,7 +105,9 @@ def named_sql(
     return written(named, target, lake_sql.dialect)
 
 
-def _of_period(lake_sql: TableSql, table: LakeTable, period: str, result: Result) -> Result:
+def _of_period(
+    lake_sql: TableSql, table: LakeTable, period: str, result: QueryResult
+) -> QueryResult:
     """Return ``result``, which may be empty only where the table holds the billing period.
 
     Raises:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
     from rich.text import Text
 
-    from billing_lake.sql.tables import Result
+    from billing_lake.sql.tables import QueryResult
 
 _CELL_CHARACTERS = 200
 _FOLDED_CHARACTERS = 24
@@ -34,7 +34,7 @@ _NUMBERS = (
 )  # fmt: skip
 
 
-def write(result: Result, format_: str, limit: int, *, cents: bool = False) -> None:
+def write(result: QueryResult, format_: str, limit: int, *, cents: bool = False) -> None:
     """Write a result to standard output as CSV, as JSON, or as a table of ``limit`` rows, whose decimals are rounded where ``cents``."""
     if format_ == "csv":
         write_csv(result, sys.stdout)
@@ -46,7 +46,7 @@ def write(result: Result, format_: str, limit: int, *, cents: bool = False) -> N
             click.echo("Rounded to cents; --format csv and json give every digit.", err=True)
 
 
-def write_csv(result: Result, out: TextIO) -> None:
+def write_csv(result: QueryResult, out: TextIO) -> None:
     """Write all rows as CSV with a header; NULL is an empty cell."""
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(result.columns)
@@ -54,7 +54,7 @@ def write_csv(result: Result, out: TextIO) -> None:
         writer.writerow(["" if value is None else as_text(value) for value in row])
 
 
-def write_json(result: Result, out: TextIO) -> None:
+def write_json(result: QueryResult, out: TextIO) -> None:
     """Write all rows as a JSON array, an object a line; a column name that comes again gets a number."""
     names = _distinct(result.columns)
     before = "[\n"
@@ -65,7 +65,7 @@ def write_json(result: Result, out: TextIO) -> None:
     out.write("[]\n" if before == "[\n" else "\n]\n")
 
 
-def print_table(result: Result, out: Console, limit: int, *, cents: bool = False) -> None:
+def print_table(result: QueryResult, out: Console, limit: int, *, cents: bool = False) -> None:
     """Print the first ``limit`` rows, all for 0, as a table, or row by row where they are too wide for the terminal or a line of a pipe.
 
     Where ``cents``, decimals are rounded to two places.
@@ -165,7 +165,7 @@ def _cell(value: Any) -> Text:
     )
 
 
-def _records(result: Result, rows: Sequence[Sequence[Any]]) -> Iterator[RenderableType]:
+def _records(result: QueryResult, rows: Sequence[Sequence[Any]]) -> Iterator[RenderableType]:
     from rich.table import Table
 
     for number, row in enumerate(rows, start=1):

@@ -35,7 +35,7 @@ Metadata = Mapping[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Fault:
+class RunFault:
     """The reason why a run failed.
 
     Attributes:
@@ -51,7 +51,7 @@ class Fault:
     remedy: str | None = None
 
     @classmethod
-    def of(cls, error: BillingLakeError) -> Fault:
+    def of(cls, error: BillingLakeError) -> RunFault:
         """Return the fault that an error of the lake is."""
         kind, remedy = type(error).__name__, error.how or None
         return cls(kind=kind, text=str(error), file=error.file, remedy=remedy)
@@ -71,7 +71,7 @@ class Run:
     tables: Mapping[str, Metadata]
     checks: tuple[dg.AssetCheckEvaluation, ...]
     seconds: float
-    fault: Fault | None = None
+    fault: RunFault | None = None
 
 
 class Project:
@@ -132,27 +132,29 @@ class Project:
             job.execute_in_process(instance=instance, asset_selection=[key], tags=_TAGS)
 
 
-def _fault(checks: Iterable[dg.AssetCheckEvaluation], events: Iterable[dg.DagsterEvent]) -> Fault:
+def _fault(
+    checks: Iterable[dg.AssetCheckEvaluation], events: Iterable[dg.DagsterEvent]
+) -> RunFault:
     """Return why a run failed: what the check that held it back says, or else the step that failed first."""
     for check in checks:
         if not check.passed and check.blocking:
             text = check.description or check.check_name
-            return Fault(kind=SchemaChangeError.__name__, text=text)
+            return RunFault(kind=SchemaChangeError.__name__, text=text)
     for event in events:
         if event.is_step_failure:
             return _of_step(event.step_failure_data)
     text = next((event.message or "" for event in events if event.is_failure), "")
-    return Fault(kind=LoadError.__name__, text=text)
+    return RunFault(kind=LoadError.__name__, text=text)
 
 
-def _of_step(failure: StepFailureData) -> Fault:
+def _of_step(failure: StepFailureData) -> RunFault:
     raised, error = failure.user_failure_data, failure.error
     if raised is not None and raised.description:
         facts = {name: str(value.value) for name, value in raised.metadata.items()}
         kind = facts.get("error", LoadError.__name__)
         text = raised.description.removeprefix(f"{kind}: ")
-        return Fault(kind=kind, text=text, file=facts.get("file"), remedy=facts.get("remedy"))
+        return RunFault(kind=kind, text=text, file=facts.get("file"), remedy=facts.get("remedy"))
     if error is None:
-        return Fault(kind=LoadError.__name__, text="A step failed and does not say why")
+        return RunFault(kind=LoadError.__name__, text="A step failed and does not say why")
     root = root_cause(error)
-    return Fault(kind=root.cls_name or LoadError.__name__, text=root.message.strip())
+    return RunFault(kind=root.cls_name or LoadError.__name__, text=root.message.strip())

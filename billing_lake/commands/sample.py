@@ -14,7 +14,7 @@ from billing_lake.commands.terminal import console
 from billing_lake.domain.deliveries import Layout
 from billing_lake.domain.periods import is_period, next_period
 from billing_lake.formats.locations import ExportLocation
-from billing_lake.sample.own import OwnSamples
+from billing_lake.sample.own_samples import OwnSamples
 from billing_lake.sample.spec import CONTAINERS, FORMATS, SampleSpec
 from billing_lake.sql.named_queries import UNBLENDED
 

@@ -10,8 +10,8 @@ from billing_lake.components.alert_settings import AlertSettings, clock
 from billing_lake.components.billing_export import BillingExport
 from billing_lake.components.broken_exports import (
     ExportNotLoadedError,
-    Place,
     YamlComponent,
+    YamlPlace,
     not_loaded,
     not_loaded_sensor,
 )
@@ -21,7 +21,7 @@ from billing_lake.sensors.alerts import build_alerts
 
 @dg.scaffold_with(AlertPolicyScaffolder)
 class AlertPolicy(YamlComponent, AlertSettings):
-    """Who is told, and how, when a check turns red or green again, a load fails, or a sensor does.
+    """Tells people, in the way that they chose, when a check turns red or green again, a load fails, or a sensor does.
 
     Makes the sensor `<name>_alerts`. Several policies stand side by side: each has notifiers, quiet hours and a memory of its own.
     """
@@ -80,7 +80,7 @@ class AlertPolicy(YamlComponent, AlertSettings):
         )
 
     def _conflict(
-        self, place: Place, known: set[str], context: dg.ComponentLoadContext
+        self, place: YamlPlace, known: set[str], context: dg.ComponentLoadContext
     ) -> ExportNotLoadedError | None:
         """Say what is wrong with the policy among the project's other components."""
         others = context.component_tree.get_all_components(AlertPolicy)

@@ -43,7 +43,7 @@ class ExportNotLoadedError(ConfigurationError, ComponentTreeException):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Place:
+class YamlPlace:
     """The place in a YAML file that describes an export.
 
     Attributes:
@@ -59,15 +59,15 @@ class Place:
     lines: Mapping[str, int]
 
     @staticmethod
-    def of(context: dg.ComponentLoadContext) -> Place:
+    def of(context: dg.ComponentLoadContext) -> YamlPlace:
         """Return the place that ``context`` loads."""
         key = context.component_loc.get_display_key(context.defs_module_path).removesuffix("[0]")
         label = re.sub(r"\W+", "_", key).strip("_") or "export"
         tree = context.resolution_context.source_position_tree
         if tree is None:
-            return Place(label=label, file=None, line=None, lines={})
+            return YamlPlace(label=label, file=None, line=None, lines={})
         tree = tree.children.get("attributes", tree)
-        return Place(
+        return YamlPlace(
             label=label,
             file=tree.position.filename,
             line=tree.position.start.line,
@@ -93,17 +93,17 @@ class Place:
 
 
 @dataclass(frozen=True)
-class Origin:
+class YamlOrigin:
     """The YAML that an export was loaded from."""
 
-    place: Place
+    place: YamlPlace
     fault: ExportNotLoadedError | None
 
 
 class YamlComponent(dg.Component, dg.Model, dg.Resolvable):
     """A component of ours, loaded from YAML: settings that are wrong are kept for its `build_defs` to say."""
 
-    _origin: Origin | None = PrivateAttr(default=None)
+    _origin: YamlOrigin | None = PrivateAttr(default=None)
 
     @classmethod
     def get_model_cls(cls) -> type[BaseModel]:
@@ -113,7 +113,7 @@ class YamlComponent(dg.Component, dg.Model, dg.Resolvable):
     @classmethod
     def load(cls, attributes: BaseModel | None, context: dg.ComponentLoadContext) -> Self:
         """Load what YAML describes."""
-        place = Place.of(context)
+        place = YamlPlace.of(context)
         fault = None
         try:
             if (kept := kept_fault(attributes)) is not None:
@@ -131,17 +131,17 @@ class YamlComponent(dg.Component, dg.Model, dg.Resolvable):
             made = cls.model_construct()
             remedy = "Settings are in docs/operation.md, those of alerts in docs/alerts.md"
             fault = ExportNotLoadedError(what, file=place.file, line=place.line, remedy=remedy)
-        made._origin = Origin(place, fault)  # noqa: SLF001 -- its own
+        made._origin = YamlOrigin(place, fault)  # noqa: SLF001 -- its own
         return made
 
     @property
-    def origin(self) -> Origin | None:
+    def origin(self) -> YamlOrigin | None:
         """The YAML that it was loaded from, and what is wrong with that; None where it was made in Python."""
         return self._origin
 
     @property
     def fault(self) -> ExportNotLoadedError | None:
-        """What is wrong with the YAML that it was loaded from."""
+        """Return what is wrong with the YAML that it was loaded from."""
         return None if self._origin is None else self._origin.fault
 
     def require_sound(self) -> None:
@@ -242,7 +242,9 @@ def kept_fault(model: BaseModel | None) -> ValidationError | None:
     return fault
 
 
-def not_loaded(fault: ExportNotLoadedError, place: Place, what: str = "export") -> dg.Definitions:
+def not_loaded(
+    fault: ExportNotLoadedError, place: YamlPlace, what: str = "export"
+) -> dg.Definitions:
     """Return what stands for an export, or another component of ours, that cannot be loaded.
 
     Raises:
@@ -270,6 +272,6 @@ def not_loaded(fault: ExportNotLoadedError, place: Place, what: str = "export") 
     return dg.Definitions(assets=[asset], sensors=[says_why])
 
 
-def not_loaded_sensor(place: Place) -> str:
+def not_loaded_sensor(place: YamlPlace) -> str:
     """Return the name of the sensor that stands for what cannot be loaded."""
     return f"{place.label}_not_loaded"

@@ -1,1 +1,1 @@
-"""What this project instantiates; Dagster loads this folder."""
+"""Holds what this project instantiates; Dagster loads this folder."""

@@ -58,7 +58,7 @@ class AwsLake(Lake):
 
     @cached_property
     def storage(self) -> S3Storage:
-        """Where exports are delivered to: the landing bucket."""
+        """Return where exports are delivered to: the landing bucket."""
         from billing_lake.landing.s3 import S3Storage
 
         return S3Storage(self.clients, self.settings.landing_bucket, self.memory)
@@ -124,7 +124,7 @@ class AwsLake(Lake):
 
     @cached_property
     def reader(self) -> Reader:
-        """What reads tables back: Polars in this process, straight from S3."""
+        """Return what reads tables back: Polars in this process, straight from S3."""
         from billing_lake.engines.polars_engine import PolarsEngine
 
         return PolarsEngine(files=self.files, options=self.clients.polars_options())

@@ -36,7 +36,7 @@ class Lake(Catalogs, Protocol):
 
     @property
     def storage(self) -> Storage:
-        """Where exports are delivered to."""
+        """Return where exports are delivered to."""
 
     @property
     def files(self) -> Files:
@@ -76,7 +76,7 @@ class Lake(Catalogs, Protocol):
 
     @property
     def reader(self) -> Reader:
-        """What reads tables back: in this process, whatever the engine."""
+        """Return what reads tables back: in this process, whatever the engine."""
 
     def sql(
         self, progress: Callable[[str], None] = ..., done: Callable[[str], None] = ...

@@ -58,7 +58,7 @@ class LocalLake(Lake):
 
     @cached_property
     def storage(self) -> Storage:
-        """Where exports are delivered to: `landing/`, or the folder or bucket that the environment names."""
+        """Return where exports are delivered to: `landing/`, or the folder or bucket that the environment names."""
         from billing_lake.landing.local import LocalStorage
 
         if self.bucket:
@@ -74,7 +74,7 @@ class LocalLake(Lake):
 
     @cached_property
     def s3_tables(self) -> IcebergTables:
-        """What stands for an S3 Tables bucket here: `warehouse/s3tables/`, with a catalog of its own."""
+        """Return what stands for an S3 Tables bucket here: `warehouse/s3tables/`, with a catalog of its own."""
         return self._iceberg_tables("s3tables")
 
     @cached_property
@@ -105,7 +105,7 @@ class LocalLake(Lake):
 
     @cached_property
     def reader(self) -> Reader:
-        """What reads tables and report files: Polars."""
+        """Return what reads tables and report files: Polars."""
         from billing_lake.engines.polars_engine import PolarsEngine
 
         return PolarsEngine(**self._access)
@@ -141,7 +141,7 @@ class LocalLake(Lake):
 
     @property
     def _access(self) -> dict[str, Any]:
-        """How Polars gets at report files that are not on this machine."""
+        """Return how Polars gets at report files that are not on this machine."""
         if not self.bucket:
             return {}
         from billing_lake.files.s3 import S3Files

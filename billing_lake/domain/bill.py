@@ -1,4 +1,4 @@
-"""What a bill looks like from above: the figures that the checks of a bill are judged by, and their limits."""
+"""Describes a bill from above: the figures that the checks of a bill are judged by, and their limits."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ FIGURES = tuple(one.name for one in fields(Bill))
 
 @dataclass(frozen=True, kw_only=True)
 class TagKeys:
-    """Which keys of a map are tags of the user's own.
+    """Tells which keys of a map are tags of the user's own.
 
     Attributes:
         begin: What such a key begins with.
@@ -85,7 +85,7 @@ class TagKeys:
 
 @dataclass(frozen=True, kw_only=True)
 class Charges:
-    """What the kinds of charge of a format mean; empty where the format says nothing about it.
+    """Holds what the kinds of charge of a format mean; empty where the format says nothing about it.
 
     Attributes:
         known: The kinds that there are.

@@ -16,7 +16,7 @@ LAKE_COLUMNS = {
 }
 """Columns that every table of the lake carries besides the report's own, with what they mean."""
 
-MAX_NAME = 255
+MAX_NAME_BYTES = 255
 """Longest column name of the Glue Data Catalog and Athena, in bytes of UTF-8."""
 
 
@@ -26,7 +26,7 @@ def is_column_name(name: str) -> bool:
         name[:1].isalnum()
         and name == name.lower()
         and all(c == "_" or c.isalnum() or is_mark(c) for c in name)
-        and len(name.encode()) <= MAX_NAME
+        and len(name.encode()) <= MAX_NAME_BYTES
     )
 
 

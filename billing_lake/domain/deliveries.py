@@ -83,7 +83,7 @@ class Delivery:
 
     @property
     def delivered_at(self) -> str:
-        """When its last file or its manifest was written, ISO 8601 in UTC; empty where it has neither."""
+        """Return when its last file or its manifest was written, ISO 8601 in UTC; empty where it has neither."""
         pinned = (*self.files, *((self.manifest,) if self.manifest else ()))
         return max((one.modified for one in pinned), default="")
 
@@ -101,7 +101,7 @@ class Delivery:
 
     @property
     def is_committed(self) -> bool:
-        """Whether its files say that it is finished: they have keys of their own, and the manifest came last.
+        """Say whether its files say that it is finished: they have keys of their own, and the manifest came last.
 
         Where keys are written again, a manifest also lists the files of the delivery before, and AWS does not say in which
         order it writes. Loose files have nothing that says that they are all there.
@@ -130,7 +130,7 @@ class Delivery:
 
 @dataclass(frozen=True, kw_only=True)
 class Findings:
-    """What a look at an export's folder found.
+    """Holds what a look at an export's folder found.
 
     Attributes:
         deliveries: The current delivery of each billing period that has a complete one.
@@ -144,7 +144,7 @@ class Findings:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What stands in the way of deliveries, a line for each reason with all that it holds up."""
+        """Return what stands in the way of deliveries, a line for each reason with all that it holds up."""
         return (
             *_grouped(self.waiting, "waits", "wait"),
             *_grouped(self.broken, "is broken", "are broken"),

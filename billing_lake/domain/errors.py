@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from decimal import Decimal
 from typing import ClassVar
 
-_SHOWN = 120
+_SHOWN_CHARACTERS = 120
 
 
 def number(value: Decimal | int, sign: str = "") -> str:
@@ -31,7 +31,7 @@ def in_words(items: Iterable[object], most: int, between: str = ", ") -> str:
     return between.join(map(str, known[:most])) + more
 
 
-def shown(value: object, limit: int = _SHOWN) -> str:
+def shown(value: object, limit: int = _SHOWN_CHARACTERS) -> str:
     """Return ``value`` as printable text of at most ``limit`` characters, safe for a log or a web page."""
     text = str(value)
     cut = text if len(text) <= limit else f"{text[:limit]}… ({len(text):,} characters)"

@@ -129,7 +129,7 @@ class LedgerRow:
 
     @property
     def at(self) -> datetime:
-        """When it was delivered, as far as that is known, or else loaded."""
+        """Return when it was delivered, as far as that is known, or else loaded."""
         return self.delivered_at or self.loaded_at
 
     def state_at(self, moment: datetime) -> MonthState:
@@ -155,7 +155,7 @@ def in_order(rows: Iterable[LedgerRow]) -> list[LedgerRow]:
     return sorted(rows, key=lambda one: one.loaded_at)
 
 
-def with_one(rows: Iterable[LedgerRow], new: LedgerRow) -> list[LedgerRow]:
+def with_delivery(rows: Iterable[LedgerRow], new: LedgerRow) -> list[LedgerRow]:
     """Return deliveries of a month in order, with ``new`` in place of an earlier row of the same delivery."""
     rest = (one for one in rows if one.delivery_identity != new.delivery_identity)
     return in_order((*rest, new))
@@ -167,7 +167,7 @@ Group = tuple[str | None, str | None, str | None, str | None]
 
 @dataclass(frozen=True)
 class Amount:
-    """What a group of rows adds up to."""
+    """Holds what a group of rows adds up to."""
 
     items: int = 0
     cost: Decimal = Decimal()
@@ -187,7 +187,7 @@ class Change:
 
     @property
     def kind(self) -> Kind:
-        """What became of the group."""
+        """Return what became of the group."""
         if self.before is None:
             return "new"
         return "gone" if self.after is None else "changed"

@@ -1,4 +1,4 @@
-"""How report files are packed: gzip, ZIP, or not at all; and a ZIP's one file as the gzip that it nearly is.
+"""Unpacks report files: gzip, ZIP, or not at all; and a ZIP's one file as the gzip that it nearly is.
 
 A ZIP and a gzip hold the same deflated bytes between other headers, so a ZIP becomes a gzip by copying. Every reader of gzip,
 fast or slow, then reads ZIP as well, as a stream, and nothing is unpacked on the way.

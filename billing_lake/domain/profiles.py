@@ -29,7 +29,7 @@ _LIMIT = Decimal(10) ** 20
 
 @dataclass(frozen=True, kw_only=True)
 class Profile:
-    """What a set of rows adds up to.
+    """Holds what a set of rows adds up to.
 
     Attributes:
         rows: Number of rows.
@@ -57,7 +57,7 @@ class Profile:
 
     @property
     def is_whole(self) -> bool:
-        """Whether it knows every column: one that an earlier release took knows the costs alone."""
+        """Say whether it knows every column: one that an earlier release took knows the costs alone."""
         return self.sums is not None and self.filled is not None
 
     def in_file(self, name: str, digest: str = "") -> Profile:

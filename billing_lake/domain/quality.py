@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, kw_only=True)
 class Quality:
-    """What a look at a period's rows found.
+    """Holds what a look at a period's rows found.
 
     Attributes:
         versions: Delivery versions with their number of rows; exactly one is right.

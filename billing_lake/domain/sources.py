@@ -1,4 +1,4 @@
-"""What engines are given and what they give back: files, columns, and counts of what was done with them."""
+"""Defines what engines are given and what they give back: files, columns, and counts of what was done with them."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _OLDER_FORMATS: Mapping[str, tuple[Container, Compression]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Roles:
-    """Which column is for what, whatever its name is in a format; None where the format has no such column.
+    """States which column is for what, whatever its name is in a format; None where the format has no such column.
 
     Attributes:
         period_start: Start of the row's billing period.
@@ -176,7 +176,7 @@ class Source:
 
     @property
     def of_table(self) -> bool:
-        """Whether these are a table's files: they, and no report, have the lake's own columns."""
+        """Say whether these are a table's files: they, and no report, have the lake's own columns."""
         return self.type_of(SOURCE_FILE) is not None
 
     def with_digests(self, digests: Mapping[str, str]) -> Source:
@@ -218,7 +218,7 @@ class Source:
 
 @dataclass(frozen=True, kw_only=True)
 class EncodeTarget:
-    """What `encode` is to write.
+    """Holds what `encode` is to write.
 
     Attributes:
         fields: Every field of the files, in order, with the ids they carry.
@@ -287,7 +287,7 @@ class Encoded:
 
 @dataclass(frozen=True)
 class PeriodKey:
-    """What a load replaces: one billing period of one export."""
+    """Names what a load replaces: one billing period of one export."""
 
     export: str
     period: str

@@ -1,4 +1,4 @@
-"""What a cell of each type may look like, and the search for the one that does not.
+"""Says what a cell of each type may look like, and searches for the one that does not.
 
 An engine only learns that something in millions of cells is wrong. This reads the rows again, slowly, to say which.
 """

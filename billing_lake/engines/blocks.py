@@ -40,15 +40,15 @@ if TYPE_CHECKING:
     from billing_lake.domain.sources import SourceFile
     from billing_lake.files.base import Files
 
-BLOCK = 16 << 20
+BLOCK_BYTES = 16 << 20
 """Bytes of a block: large enough to hide the cost of a query, small enough to forget."""
 
-LONGEST_ROW = 128 << 20
+LONGEST_ROW_BYTES = 128 << 20
 """Bytes after which a row is taken for a quote that never closes."""
 
-_CHUNK = 1 << 20
+_CHUNK_BYTES = 1 << 20
 _TAIL_BYTES = 4
-_SLICE = 1 << 20
+_SLICE_BYTES = 1 << 20
 """Bytes that are looked at together: whole words of 64 bits, which stay in the cache of a core."""
 _COMMA, _QUOTE = b',"'
 _LINE_FEED, _CARRIAGE_RETURN = b"\n\r"
@@ -79,7 +79,7 @@ def row_blocks(
     files: Files,
     uri: str,
     name: str,
-    size: int = BLOCK,
+    size: int = BLOCK_BYTES,
     digest: _Hash | None = None,
     compression: Compression = "gzip",
 ) -> Iterator[Block]:
@@ -102,7 +102,7 @@ def row_blocks(
 
 
 def hashed_blocks(
-    files: Files, file: SourceFile, compression: Compression, size: int = BLOCK
+    files: Files, file: SourceFile, compression: Compression, size: int = BLOCK_BYTES
 ) -> tuple[Iterator[Block], Callable[[], str]]:
     """Return the rows of ``file`` in blocks, and what gives the SHA-256 of its bytes once the last block is taken."""
     if compression == "zip":
@@ -119,7 +119,7 @@ def line_at(
     """Return the line of the file, counted from 1, that the decompressed byte ``offset`` stands on."""
     line = 1
     with _decompressed(files, uri, name, None, compression) as (_, text):
-        while offset > 0 and (data := text.read(min(_CHUNK, offset))):
+        while offset > 0 and (data := text.read(min(_CHUNK_BYTES, offset))):
             line += data.count(b"\n")
             offset -= len(data)
     return line
@@ -167,7 +167,7 @@ def zip_as_gzip(files: Files, uri: str, name: str) -> bytes:
 
 
 class Scan(NamedTuple):
-    """What the commas and quotes of CSV text that begins with a row say.
+    """Holds what the commas and quotes of CSV text that begins with a row say.
 
     Attributes:
         separators: Commas outside quotes.
@@ -193,8 +193,8 @@ def scan(data: bytes | memoryview, *, returns: bool = True) -> Scan:
     cells = np.frombuffer(data, np.uint8)
     outside, quoted, broken = 0, False, False
     ends = [np.zeros(0, np.uint64)]
-    for start in range(0, len(cells), _SLICE):
-        part = cells[start : start + _SLICE]
+    for start in range(0, len(cells), _SLICE_BYTES):
+        part = cells[start : start + _SLICE_BYTES]
         commas = bits(part == _COMMA)
         quotes = bits(part == _QUOTE)
         inside = quotes.copy()
@@ -307,7 +307,7 @@ def _blocks(text: BinaryIO, name: str, size: int) -> Iterator[Block]:
         filled = _fill(text, buffer, held)
         ended = filled < len(buffer)
         cut, found = _rows(buffer, filled, ended=ended)
-        endless = not cut and len(buffer) >= LONGEST_ROW
+        endless = not cut and len(buffer) >= LONGEST_ROW_BYTES
         if endless:
             cut, ended = filled, True
         if cut:
@@ -335,7 +335,7 @@ def _skip_header(text: BinaryIO, buffer: bytearray, name: str) -> int:
             buffer[:held] = buffer[end:filled] if end else b""
             return held
         if filled == len(buffer):
-            if filled >= LONGEST_ROW:
+            if filled >= LONGEST_ROW_BYTES:
                 raise UnclosedQuoteError("The header does not end", file=name, line=1)
             buffer.extend(bytes(filled))
 

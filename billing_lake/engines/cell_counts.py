@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _CARRIAGE_RETURN = ord("\r")
 _QUOTE = ord('"')
-_FEW = 255
+_ROWS_IN_A_BYTE = 255
 """Rows that a byte can count."""
 
 
@@ -53,8 +53,13 @@ def column_counts(rows: NDArray[np.bool_]) -> list[int]:
     """Return how many rows are true in each column."""
     import numpy as np
 
-    whole = len(rows) // _FEW * _FEW
-    few = rows[:whole].view(np.uint8).reshape(-1, _FEW, rows.shape[1]).sum(axis=1, dtype=np.uint8)
+    whole = len(rows) // _ROWS_IN_A_BYTE * _ROWS_IN_A_BYTE
+    few = (
+        rows[:whole]
+        .view(np.uint8)
+        .reshape(-1, _ROWS_IN_A_BYTE, rows.shape[1])
+        .sum(axis=1, dtype=np.uint8)
+    )
     counts = few.sum(axis=0, dtype=np.int64) + rows[whole:].sum(axis=0, dtype=np.int64)
     return [int(count) for count in counts]
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from billing_lake.domain.sources import SourceFile
     from billing_lake.files.base import Files
 
-_BLOCK = 1 << 20
+_BLOCK_BYTES = 1 << 20
 
 
 class HashedStream(io.RawIOBase):
@@ -71,7 +71,7 @@ def local_digest(source: SourceFile, files: Files) -> str:
     digest = hashlib.sha256()
     try:
         with files.open(source.uri) as raw:
-            while block := raw.read(_BLOCK):
+            while block := raw.read(_BLOCK_BYTES):
                 digest.update(block)
     except FileNotFoundError as error:
         raise DeliveryChangedError("The file is not there any more", file=source.name) from error

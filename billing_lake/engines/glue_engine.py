@@ -24,7 +24,7 @@ Facts = Mapping[str, str | int | float]
 
 @dataclass(frozen=True, kw_only=True)
 class JobAnswer:
-    """What a run of the job brought.
+    """Holds what a run of the job brought.
 
     Attributes:
         reply: What the job reported.

@@ -1,4 +1,4 @@
-"""What the passes that total and encode at once have in common: their threads, and the Parquet files that they write.
+"""Holds what the passes that total and encode at once have in common: their threads, and the Parquet files that they write.
 
 Each thread writes a file of its own, one row group a run. Memory holds as many runs as there are threads, and two more.
 """

@@ -1,4 +1,4 @@
-"""How Polars gets at files, here and in S3, and what its refusals say in the words of the lake.
+"""Lets Polars get at files, here and in S3, and puts its refusals into the words of the lake.
 
 Polars reads `s3://` by itself, gzipped CSV too, streamed and without a copy on disk; it only has to be told which S3. What
 it writes goes through `Files.create`, for the reason given there.

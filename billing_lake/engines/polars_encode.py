@@ -40,10 +40,10 @@ if TYPE_CHECKING:
     from billing_lake.engines.polars_parquet import ParquetReport
     from billing_lake.files.base import Files
 
-INPUT_PER_FILE = 256 << 20
+INPUT_PER_FILE_BYTES = 256 << 20
 """Compressed bytes that go into one Parquet file, which comes out at about 100 MB; a report file is never divided."""
 
-ROW_GROUP = 150_000
+ROW_GROUP_ROWS = 150_000
 """Rows of a row group: large enough for dictionaries to pay, small enough for memory."""
 
 
@@ -89,7 +89,7 @@ def _batches(source: Source, files: Files) -> Iterator[list[SourceFile]]:
     size = 0
     for file in source.files:
         more = _size(file, source, files)
-        if batch and size + more > INPUT_PER_FILE:
+        if batch and size + more > INPUT_PER_FILE_BYTES:
             yield batch
             batch, size = [], 0
         batch.append(file)
@@ -166,7 +166,7 @@ def _sink(rows: Sequence[pl.LazyFrame], target: EncodeTarget, uri: str, access: 
         pl.concat(rows).sink_parquet(
             stream,
             compression="zstd",
-            row_group_size=ROW_GROUP,
+            row_group_size=ROW_GROUP_ROWS,
             arrow_schema=arrow_schema(target.fields),
         )
 

@@ -1,4 +1,4 @@
-"""What groups of a table's rows add up to, streamed: memory grows with the groups, not with the rows."""
+"""Adds up groups of a table's rows, streamed: memory grows with the groups, not with the rows."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from billing_lake.domain.map_texts import BadMapError, map_of
 if TYPE_CHECKING:
     import polars as pl
 
-_ENOUGH = 10_000
+_KEPT_TEXTS = 10_000
 """Texts after which those are forgotten that do not come again."""
 
 _BLANK = r"[ \t\n\r]*"
@@ -68,7 +68,7 @@ class Vocabulary:
         import polars as pl
 
         with self._lock:
-            forgets = len(self._places) > _ENOUGH and 2 * len(new) > len(texts)
+            forgets = len(self._places) > _KEPT_TEXTS and 2 * len(new) > len(texts)
             if self._maps is None or forgets:
                 # Most texts are new ones: what is known does not come again.
                 self._places, self._maps = {}, found.clear()

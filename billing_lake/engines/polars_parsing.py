@@ -35,7 +35,7 @@ _USUAL = (
 """Spellings in which whole columns are written, likeliest first, as chrono patterns."""
 
 
-_SAMPLE = 1_000
+_SAMPLE_ROWS = 1_000
 """Rows by which the spelling of a column's moments is guessed."""
 
 
@@ -157,7 +157,9 @@ def spellings(
     """Return the pattern of each column of moments that its first cells in ``rows``, cells as text, all fit."""
     present = origins(columns)
     names = [one.name for one in wanted if one.type == TIMESTAMP and one.name in present]
-    cells = rows.head(_SAMPLE).select(text(name, columns).alias(name) for name in names).collect()
+    cells = (
+        rows.head(_SAMPLE_ROWS).select(text(name, columns).alias(name) for name in names).collect()
+    )
     return {column.name: pattern for column in cells if (pattern := spelling_of(column))}
 
 

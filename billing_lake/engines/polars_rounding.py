@@ -12,7 +12,7 @@ from billing_lake.domain.types import DECIMAL, MAX_PRECISION
 if TYPE_CHECKING:
     import polars as pl
 
-_FURTHER = 10
+_FURTHER_DIGITS = 10
 """How many more decimals than the type's are looked at. A difference beyond them is not counted, nor is any in a number
 of more than ten digits before the point, which leaves no room for them."""
 
@@ -29,7 +29,7 @@ def rounded(cell: pl.Expr, scale: int) -> pl.Expr:
     import polars as pl
 
     doubtful = cell.filter(_may_round(cell, scale))
-    fine = pl.Decimal(MAX_PRECISION, scale + _FURTHER)
+    fine = pl.Decimal(MAX_PRECISION, scale + _FURTHER_DIGITS)
     kept = doubtful.cast(pl.Decimal(MAX_PRECISION, scale), strict=False).cast(fine, strict=False)
     return (kept != doubtful.cast(fine, strict=False)).sum()
 

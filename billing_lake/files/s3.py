@@ -20,7 +20,7 @@ from billing_lake.aws.errors import s3_errors
 from billing_lake.files.base import FileInfo, Identity, Progress, ignore
 from billing_lake.files.local import LocalFiles
 from billing_lake.files.s3_reading import S3Reader
-from billing_lake.files.s3_writing import PART, S3Writer
+from billing_lake.files.s3_writing import PART_BYTES, S3Writer
 
 log = logging.getLogger(__name__)
 
@@ -89,7 +89,7 @@ class S3Files:
     @contextmanager
     def create(self, uri: str) -> Iterator[BinaryIO]:
         """See `Files.create`."""
-        writer = S3Writer(self._client, *split_uri(uri), part=PART)
+        writer = S3Writer(self._client, *split_uri(uri), part=PART_BYTES)
         try:
             yield cast("BinaryIO", writer)
             writer.finish()

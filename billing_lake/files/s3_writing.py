@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-PART = 16 << 20
+PART_BYTES = 16 << 20
 """Bytes of a part; S3 takes 10,000 of them, which makes 160 GB a file."""
 
-_UPLOADS = 2
+_PARTS_AT_ONCE = 2
 """Parts that are uploaded at a time; a faster writer waits."""
 
 
@@ -50,7 +50,7 @@ class S3Writer(io.RawIOBase):
         self._written = 0
         self._upload: str | None = None
         self._parts: list[Future[str]] = []
-        self._pool = ThreadPoolExecutor(max_workers=_UPLOADS, thread_name_prefix="s3-upload")
+        self._pool = ThreadPoolExecutor(max_workers=_PARTS_AT_ONCE, thread_name_prefix="s3-upload")
         self._ended = False
         # A library whose query failed may still be writing from another thread while this one gives up.
         self._lock = threading.Lock()
@@ -123,8 +123,8 @@ class S3Writer(io.RawIOBase):
             with s3_errors(self.name):
                 self._upload = self._client.create_multipart_upload(**self._where)["UploadId"]
         number = len(self._parts) + 1
-        if number > _UPLOADS:
-            self._parts[-_UPLOADS].result()
+        if number > _PARTS_AT_ONCE:
+            self._parts[-_PARTS_AT_ONCE].result()
         body = bytes(memoryview(self._buffer)[: self._part])
         del self._buffer[: self._part]
         self._parts.append(self._pool.submit(self._send_part, number, body))

@@ -1,4 +1,4 @@
-"""What a format is: the names, types and meaning of a report's columns, and the files that reports come in."""
+"""Defines a format: the names, types and meaning of a report's columns, and the files that reports come in."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from billing_lake.domain.sources import Container, Lifted, Roles, Source, Source
 from billing_lake.domain.types import Type
 from billing_lake.formats.layouts import KeyRules
 
-_MAX_NAMED = 3
+_NAMED_COLUMNS = 3
 
 
 @dataclass(frozen=True)
 class Kind:
-    """What a file or a tree of files is, and what to do about it.
+    """States what a file or a tree of files is, and what to do about it.
 
     Attributes:
         name: The kind, in words.
@@ -130,8 +130,8 @@ class Format:
     def named(self, keys: Iterable[str]) -> str:
         """Return some of ``keys`` for a message, those of a kind that is not read with it."""
         keys = tuple(keys)
-        more = f" and {len(keys) - _MAX_NAMED:,} more" if len(keys) > _MAX_NAMED else ""
-        return ", ".join(map(self._named, keys[:_MAX_NAMED])) + more
+        more = f" and {len(keys) - _NAMED_COLUMNS:,} more" if len(keys) > _NAMED_COLUMNS else ""
+        return ", ".join(map(self._named, keys[:_NAMED_COLUMNS])) + more
 
     def _named(self, key: str) -> str:
         kind = self.unread_kind(key)

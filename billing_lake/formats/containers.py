@@ -1,4 +1,4 @@
-"""How the files of every format are named and packed, and files that may hold rows of a bill and are not read.
+"""Tells report files of every format by their names, and files that may hold rows of a bill and are not read.
 
 Whoever meets one of the last says what it is and what to do: "nothing is there" would be no answer to somebody who sees it there, and
 advice that fits another kind would damage an export.

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from hashlib import sha256
 
-from billing_lake.domain.column_names import LAKE_COLUMNS, MAX_NAME
+from billing_lake.domain.column_names import LAKE_COLUMNS, MAX_NAME_BYTES
 from billing_lake.domain.errors import (
     BadHeaderError,
     DuplicateHeaderError,
@@ -28,7 +28,7 @@ _NOT_LIFTED = (
     "Take the key from `map_keys` in the export's defs.yaml, or the column from the export's SQL"
 )
 _DIGEST_CHARACTERS = 8
-_LONGEST_BYTES = MAX_NAME - len("__999")
+_LONGEST_BYTES = MAX_NAME_BYTES - len("__999")
 
 
 def column_names(header: Sequence[str], file: str, format_: Format) -> tuple[str, ...]:
@@ -63,8 +63,8 @@ def column_names(header: Sequence[str], file: str, format_: Format) -> tuple[str
                 f"Header cell {position} has no letter or digit that a column name could be made of"
             )
             raise BadHeaderError(what, file=file, line=1, value=raw)
-        if len(name) > MAX_NAME:
-            what = f"Header cell {position} has {len(raw):,} characters; a column name has at most {MAX_NAME}"
+        if len(name) > MAX_NAME_BYTES:
+            what = f"Header cell {position} has {len(raw):,} characters; a column name has at most {MAX_NAME_BYTES}"
             raise BadHeaderError(what, file=file, line=1, value=shown(raw, 40))
         if name in LAKE_COLUMNS:
             what = f"Header cell {position} takes the name of a column that the lake adds itself"
@@ -135,7 +135,7 @@ def unlisted_columns(
 
 
 def _shortened(name: str) -> str:
-    """Return ``name`` with room for a number: a tag of 128 letters of a script with long letters is longer than `MAX_NAME`.
+    """Return ``name`` with room for a number: a tag of 128 letters of a script with long letters is longer than `MAX_NAME_BYTES`.
 
     What is cut off is in the digest at the end, so two long names stay two.
     """

@@ -20,11 +20,11 @@ class ManifestLayout(Hashable, Protocol):
 
     @property
     def folders(self) -> tuple[str, ...]:
-        """What keys may begin with: `folder`, and what a provider makes of a prefix that is empty or ends with a slash."""
+        """Return what keys may begin with: `folder`, and what a provider makes of a prefix that is empty or ends with a slash."""
 
     @property
     def hidden(self) -> bool:
-        """Whether the report's files have names that begin with a dot, as those of copies at work do elsewhere."""
+        """Say whether the report's files have names that begin with a dot, as those of copies at work do elsewhere."""
 
     def period_folders(self, period: str) -> tuple[str, ...]:
         """Return the folders, below `folder`, that hold what belongs to a billing period; each with a slash at its end."""

@@ -1,4 +1,4 @@
-"""Where an export delivers to: its format, its layout and the folders of a bucket; and what a manifest may say of it."""
+"""Describes where an export delivers to: its format, its layout and the folders of a bucket; and what a manifest may say of it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from billing_lake.formats.registry import DEFAULT
 
 @dataclass(frozen=True)
 class ExportLocation:
-    """Where an export delivers to.
+    """States where an export delivers to.
 
     Attributes:
         name: Name of the export.
@@ -69,7 +69,7 @@ class ExportLocation:
 
     @cached_property
     def rules(self) -> KeyRules:
-        """Where its files lie."""
+        """Return where its files lie."""
         return self.format.layouts[self.layout](self.prefix, self.report)
 
 

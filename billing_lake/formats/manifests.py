@@ -13,7 +13,7 @@ from typing import Any
 
 from billing_lake.domain.errors import BrokenManifestError, shown
 
-MAX_MANIFEST = 32 * 1024 * 1024
+MAX_MANIFEST_BYTES = 32 * 1024 * 1024
 """Largest manifest that is read, in bytes; those of the largest organisations have some hundred kilobytes."""
 
 _MAX_VERSION_CHARACTERS = 256
@@ -21,7 +21,7 @@ _MAX_VERSION_CHARACTERS = 256
 
 @dataclass(frozen=True, kw_only=True)
 class Manifest:
-    """What a manifest says.
+    """Holds what a manifest says.
 
     Attributes:
         version: Id of the delivery.
@@ -41,13 +41,13 @@ class Manifest:
 
 
 def require_manifest_size(size: int, key: str) -> None:
-    """Refuse a manifest of more than `MAX_MANIFEST` bytes, before it is read.
+    """Refuse a manifest of more than `MAX_MANIFEST_BYTES` bytes, before it is read.
 
     Raises:
         BrokenManifestError: It is larger.
     """
-    if size > MAX_MANIFEST:
-        what = f"The manifest has {size:,} bytes; at most {MAX_MANIFEST:,} are read"
+    if size > MAX_MANIFEST_BYTES:
+        what = f"The manifest has {size:,} bytes; at most {MAX_MANIFEST_BYTES:,} are read"
         raise BrokenManifestError(what, file=key)
 
 

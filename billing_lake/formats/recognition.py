@@ -1,4 +1,4 @@
-"""What lies in a landing folder, whatever the export's own format: files of any format, and trees and headers of other ones.
+"""Recognises what lies in a landing folder, whatever the export's own format: files of any format, and trees and headers of other ones.
 
 Whoever meets something else than the export's settings promise says what it is and what to do: advice that fits another kind would
 damage an export.

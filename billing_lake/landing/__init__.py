@@ -1,1 +1,1 @@
-"""Where deliveries lie: list, open and pin report files, and join them with the pure rules of `domain`."""
+"""Finds deliveries: lists, opens and pins report files, and joins them with the pure rules of `domain`."""

@@ -14,7 +14,7 @@ class Storage(Protocol):
 
     @property
     def memory(self) -> Memory | None:
-        """What was once found in its files; None where nothing is kept."""
+        """Return what was once found in its files; None where nothing is kept."""
 
     def list(self, prefix: str, *, hidden: bool = False) -> Sequence[StoredObject]:
         """Return every file whose key begins with ``prefix`` (empty, or a folder with a slash at its end), by key.

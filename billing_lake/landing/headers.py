@@ -30,13 +30,13 @@ from billing_lake.domain.records import BadCellError, row_end, split_row
 from billing_lake.formats.base import Format
 from billing_lake.formats.headers import column_names
 
-HEADER_LIMIT = 1024 * 1024
+HEADER_LIMIT_BYTES = 1024 * 1024
 """Longest header, in bytes: some 1,000 columns take 50 kB."""
 
-ROW_LIMIT = 64 * 1024 * 1024
+ROW_LIMIT_BYTES = 64 * 1024 * 1024
 """Longest first row of a loose file, in bytes."""
 
-_BLOCK = 64 * 1024
+_BLOCK_BYTES = 64 * 1024
 _BOM = b"\xef\xbb\xbf"
 
 
@@ -91,7 +91,7 @@ def first_ragged_row(
     with _opened(stream, file, compression) as records:
         width = len(_header(records, file))
         line = records.line
-        while (row := records.next(ROW_LIMIT)) is not None:
+        while (row := records.next(ROW_LIMIT_BYTES)) is not None:
             if len(row) != width:
                 return _ragged(row, width, file, line)
             line = records.line
@@ -119,9 +119,9 @@ def _period(records: _Records, file: str, format_: Format) -> str:
     if column is None or column not in names:
         what = "The file has no column that states its billing period"
         raise MissingColumnError(what, file=file, line=1, column=column)
-    line, row = records.line, records.next(ROW_LIMIT)
+    line, row = records.line, records.next(ROW_LIMIT_BYTES)
     while row == [""]:
-        line, row = records.line, records.next(ROW_LIMIT)
+        line, row = records.line, records.next(ROW_LIMIT_BYTES)
     if row is None:
         what = "The file has no rows, and so no billing period"
         raise ReportFileError(what, remedy="Remove it, or have it delivered with rows", file=file)
@@ -137,7 +137,7 @@ def _period(records: _Records, file: str, format_: Format) -> str:
 
 
 def _header(records: _Records, file: str) -> tuple[str, ...]:
-    cells = records.next(HEADER_LIMIT, errors="strict")
+    cells = records.next(HEADER_LIMIT_BYTES, errors="strict")
     if cells is None or cells == [""]:
         raise EmptyFileError("The file has no header", file=file, line=1)
     for cell in cells:
@@ -201,7 +201,7 @@ class _Records:
 
     def _fill(self) -> None:
         # Doubling what is there keeps the work linear although each attempt starts at the record's beginning.
-        more = self._text.read(max(_BLOCK, len(self._buffer)))
+        more = self._text.read(max(_BLOCK_BYTES, len(self._buffer)))
         self._ended = not more
         self._buffer += more
 

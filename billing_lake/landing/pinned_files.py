@@ -25,8 +25,8 @@ from billing_lake.landing.errors import naming_errors
 from billing_lake.landing.mixed_files import periods_of
 from billing_lake.landing.report_headers import header_of, period_of
 
-_BLOCK = 1 << 20
-_GZIP_TRAILER = 8
+_BLOCK_BYTES = 1 << 20
+_GZIP_TRAILER_BYTES = 8
 
 _StatedT = TypeVar("_StatedT")
 
@@ -153,14 +153,14 @@ def _stated(
 @lru_cache(maxsize=10_000)
 def _ending(file: _Pinned, size: int) -> bytes:
     with file.storage.open(file.key) as stream, naming_errors(file.key):
-        stream.seek(max(0, size - _GZIP_TRAILER))
-        return stream.read(_GZIP_TRAILER)
+        stream.seek(max(0, size - _GZIP_TRAILER_BYTES))
+        return stream.read(_GZIP_TRAILER_BYTES)
 
 
 @lru_cache(maxsize=10_000)
 def _digest(file: _Pinned) -> bytes:
     digest = hashlib.sha256()
     with file.storage.open(file.key) as stream, naming_errors(file.key):
-        while block := stream.read(_BLOCK):
+        while block := stream.read(_BLOCK_BYTES):
             digest.update(block)
     return digest.digest()

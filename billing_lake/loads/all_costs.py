@@ -1,4 +1,4 @@
-"""Which exports count in the view `all_costs`, and whether it adds up to what their tables hold."""
+"""Chooses the exports that count in the view `all_costs`, and adds up what their tables hold, to compare."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from billing_lake.deployments.base import Lake
-from billing_lake.sql.all_costs import Part, totals, twice
+from billing_lake.sql.all_costs import ViewPart, totals, twice
 from billing_lake.sql.tables import LakeTable, TableSql
 from billing_lake.tables.exports import Export, TableOutput
 
@@ -19,17 +19,17 @@ Group = tuple[str, str, str]
 
 @dataclass(frozen=True, kw_only=True)
 class Figures:
-    """What a group of line items adds up to."""
+    """Holds what a group of line items adds up to."""
 
     cost: Decimal
     line_items: int
 
 
-def part_of(lake: Lake, export: Export) -> Part | None:
+def part_of(lake: Lake, export: Export) -> ViewPart | None:
     """Return where the rows of ``export`` are read from; None where it has no table yet."""
     if lake.table(export, export.ledger_output).fields() is None:
         return None
-    return Part(
+    return ViewPart(
         export=export.name,
         format=export.format.name,
         catalog=_CATALOGS[export.ledger_output],
@@ -37,14 +37,14 @@ def part_of(lake: Lake, export: Export) -> Part | None:
     )
 
 
-def counted_parts(lake: Lake, exports: Iterable[Export]) -> list[Part]:
+def counted_parts(lake: Lake, exports: Iterable[Export]) -> list[ViewPart]:
     """Return the part of each of ``exports`` that counts and has a table."""
     counted = sorted((one for one in exports if one.counts), key=lambda one: one.name)
     return [part for one in counted if (part := part_of(lake, one)) is not None]
 
 
 def view_and_tables(
-    sql: TableSql, view: str, parts: Sequence[Part]
+    sql: TableSql, view: str, parts: Sequence[ViewPart]
 ) -> tuple[dict[Group, Figures], dict[Group, Figures]]:
     """Return what the view adds up to, and what the tables that it is made of do, by export, period and currency."""
     asked = totals(view, _tables(sql, parts), sql.dialect)
@@ -60,7 +60,7 @@ def counted_twice(sql: TableSql, view: str) -> list[tuple[str, str, str, str]]:
     return [tuple(row) for row in sql.ask(twice(view, sql.dialect)).rows()]
 
 
-def _tables(sql: TableSql, parts: Sequence[Part]) -> list[tuple[Part, LakeTable]]:
+def _tables(sql: TableSql, parts: Sequence[ViewPart]) -> list[tuple[ViewPart, LakeTable]]:
     return [(part, sql.table(f"{part.catalog}.{part.table}")) for part in parts]
 
 

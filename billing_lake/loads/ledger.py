@@ -23,7 +23,7 @@ from billing_lake.domain.ledger import (
     changes,
     in_order,
     state_of,
-    with_one,
+    with_delivery,
     with_state,
 )
 from billing_lake.domain.sources import Encoded, EncodedFile, PeriodKey, Source
@@ -58,7 +58,7 @@ _REMEDY = "Free space or repair the permissions, then load the period again: its
 
 @dataclass(frozen=True, kw_only=True)
 class Recorded:
-    """What was recorded of one delivery.
+    """Holds what was recorded of one delivery.
 
     Attributes:
         row: Its row of the ledger.
@@ -195,7 +195,7 @@ class Ledger:
             if any(o.delivery_identity == identity and o.month_state == "CLOSED" for o in known):
                 # The delivery that closed the month is back.
                 recorded = replace(recorded, row=with_state(recorded.row, "CLOSED"))
-            written = [one.to_row() for one in with_one(known, recorded.row)]
+            written = [one.to_row() for one in with_delivery(known, recorded.row)]
             self._record_changes(recorded)
             if recorded.row.month_state == "CLOSED":
                 self._close(recorded.row)

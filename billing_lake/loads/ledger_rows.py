@@ -163,7 +163,7 @@ class Rows:
 
 @dataclass
 class _Found:
-    """What the tables record about the load of a period.
+    """Holds what the tables record about the load of a period.
 
     Attributes:
         at: When it was committed.

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Maintained:
-    """What maintenance did, or would do.
+    """Holds what maintenance did, or would do.
 
     Attributes:
         removed: What went, as URIs or names, by the table or folder that it was of.

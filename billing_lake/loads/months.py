@@ -47,7 +47,7 @@ class Month:
 
     @property
     def changed_at(self) -> datetime:
-        """When a delivery last brought other costs or another number of rows."""
+        """Return when a delivery last brought other costs or another number of rows."""
         at = self.deliveries[0].at
         for before, after in zip(self.deliveries, self.deliveries[1:], strict=False):
             if (before.costs, before.line_items) != (after.costs, after.line_items):

@@ -9,7 +9,7 @@ from billing_lake.domain.profiles import compare
 from billing_lake.domain.sources import Source
 from billing_lake.tables.exports import Export
 
-_SHOWN = 5
+_SHOWN_DIFFERENCES = 5
 
 
 def prove(lake: Lake, export: Export, crawl: Crawl, files: Source) -> None:
@@ -27,4 +27,4 @@ def prove(lake: Lake, export: Export, crawl: Crawl, files: Source) -> None:
             for one in differences
         )
         what = f"The files do not equal the delivery of {crawl.delivery.period}"
-        raise ProofError(f"{what}: {in_words(texts, _SHOWN, '; ')}")
+        raise ProofError(f"{what}: {in_words(texts, _SHOWN_DIFFERENCES, '; ')}")

@@ -13,7 +13,7 @@ from billing_lake.tables.exports import Export
 
 
 @dataclass(frozen=True, kw_only=True)
-class Difference:
+class BillDifference:
     """A group of line items that two exports bill differently."""
 
     account: str
@@ -25,7 +25,7 @@ class Difference:
 
 @dataclass(frozen=True, kw_only=True)
 class PayerMonth:
-    """What two exports say of a payer's month.
+    """Holds what two exports say of a payer's month.
 
     Attributes:
         payer: The account that pays; empty where no row says it.
@@ -43,11 +43,11 @@ class PayerMonth:
     in_there: bool
     groups: int
     differing: int
-    differences: tuple[Difference, ...]
+    differences: tuple[BillDifference, ...]
 
     @property
     def in_both(self) -> bool:
-        """Whether there is something to compare."""
+        """Say whether there is something to compare."""
         return self.in_here and self.in_there
 
 
@@ -73,7 +73,7 @@ def reconciled(
     ).rows():
         account, service, currency, *costs = group
         listed = found[payer, period].differences if (payer, period) in found else ()
-        one = Difference(
+        one = BillDifference(
             account=account, service=service, currency=currency, here=costs[0], there=costs[1]
         )
         found[payer, period] = PayerMonth(

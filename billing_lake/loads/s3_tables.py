@@ -18,7 +18,7 @@ from billing_lake.tables.base import KeptHistory
 KEPT = KeptHistory(days=30, loads=3)
 """The history that an S3 table keeps unless told otherwise: as much as maintenance leaves to the others."""
 
-_SHOWN = 5
+_SHOWN_TABLES = 5
 
 
 def defined_schema(format_: Format = DEFAULT) -> tuple[Field, ...]:
@@ -68,7 +68,7 @@ def _create(lake: Lake, table: str, format_: Format) -> str:
     ]
     if other:
         texts = (f"{name} is {found}, not {want}" for name, want, found in other)
-        what = f"{table} exists with another schema: {in_words(texts, _SHOWN, '; ')}"
+        what = f"{table} exists with another schema: {in_words(texts, _SHOWN_TABLES, '; ')}"
         raise TableError(what, remedy="Choose another name, or delete the table first")
     more = (
         f" and {len(have) - len(fields)} columns of its deliveries"

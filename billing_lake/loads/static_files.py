@@ -31,7 +31,7 @@ STATIC = "iceberg_static"
 
 @dataclass(frozen=True, kw_only=True)
 class StaticLoad:
-    """What the table of static files holds now.
+    """Holds what the table of static files holds now.
 
     Attributes:
         crawls: The files of each billing period.

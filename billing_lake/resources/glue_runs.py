@@ -49,7 +49,7 @@ Run = Mapping[str, Any]
 
 @dataclass(frozen=True, kw_only=True)
 class GlueWaits:
-    """How long to wait for what, in seconds.
+    """States how long to wait for what, in seconds.
 
     Attributes:
         first_poll: Pause before the second look at a run; each is longer than the one before.
@@ -99,7 +99,7 @@ class GlueRuns:
 
     @property
     def working(self) -> bool:
-        """Whether there is, or may be, a run that has not ended."""
+        """Say whether there is, or may be, a run that has not ended."""
         return self._asked and (self.last is None or self.last["JobRunState"] not in ENDED)
 
     def start(self, arguments: Mapping[str, str]) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from billing_lake.sample.own import OwnSamples
+from billing_lake.sample.own_samples import OwnSamples
 from billing_lake.sample.spec import SampleDelivery, SampleSpec
 
 if TYPE_CHECKING:

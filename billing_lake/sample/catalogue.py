@@ -1,4 +1,4 @@
-"""What the sample organisation buys, where, and from which accounts: plain data.
+"""Lists what the sample organisation buys, where, and from which accounts: plain data.
 
 Prices are list prices of us-east-1 in round figures; other regions cost a percentage of them.
 """
@@ -56,19 +56,19 @@ REGIONS = (
 
 
 @dataclass(frozen=True)
-class Amounts:
-    """How much of an offer one hour uses: mantissas of `low` to `high` + 1 digits at a decimal scale."""
+class AmountRange:
+    """States how much of an offer one hour uses: mantissas of `low` to `high` + 1 digits at a decimal scale."""
 
     scale: int
     low: int
     high: int
 
 
-HOURS = Amounts(10, 8, 9)
-REQUESTS = Amounts(0, 0, 5)
-GIGABYTES = Amounts(16, 7, 16)
-STORAGE = Amounts(16, 10, 16)
-SECONDS = Amounts(6, 3, 9)
+HOURS = AmountRange(10, 8, 9)
+REQUESTS = AmountRange(0, 0, 5)
+GIGABYTES = AmountRange(16, 7, 16)
+STORAGE = AmountRange(16, 10, 16)
+SECONDS = AmountRange(6, 3, 9)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +83,7 @@ class Offer:
     unit: str
     rate: str
     description: str
-    amounts: Amounts
+    amounts: AmountRange
     weight: int
     resource: str = ""
     zonal: bool = False

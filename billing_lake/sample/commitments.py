@@ -1,7 +1,7 @@
 """Savings Plans and reservations: what they cover hour by hour, and the fees that close a month.
 
 The books balance because both sides come from the same integers. Covered usage hands its effective cost to
-`Ledger`; the fee rows at the end of the delivery are whatever the ledger says was used and what the commitment says
+`UsedCommitments`; the fee rows at the end of the delivery are what that says was used and what the commitment says
 was bought. Hence, to the last digit: unblended = amortised + true-up + upfront fees.
 """
 
@@ -36,7 +36,7 @@ class SavingsPlan:
 
     @property
     def attributes(self) -> Attributes:
-        """What every row of the plan says of it."""
+        """Return what every row of the plan says of it."""
         return {
             "plan_arn": f"arn:aws:savingsplans::{PAYER}:savingsplan/"
             f"5a3e0b7{self.number}-0c1d-4e2f-8a9b-00000000000{self.number}",
@@ -65,7 +65,7 @@ class Reservation:
 
     @property
     def attributes(self) -> Attributes:
-        """What every row of the reservation says of it."""
+        """Return what every row of the reservation says of it."""
         return {
             "reservation_arn": f"arn:aws:rds:us-east-1:{PAYER}:ri:ri-2024-11-01-00-00-0{self.number}",
             "reservation_subscription": self.subscription,
@@ -93,18 +93,18 @@ RESERVATIONS = (
 
 
 @dataclass
-class Ledger:
-    """What was used of each commitment so far: effective cost per Savings Plan, quarter hours per reservation."""
+class UsedCommitments:
+    """Adds up what was used of each commitment so far: effective cost per Savings Plan, quarter hours per reservation."""
 
     plans: list[int] = field(default_factory=lambda: [0] * len(SAVINGS_PLANS))
     reservations: list[int] = field(default_factory=lambda: [0] * len(RESERVATIONS))
 
 
-def closing_fees(ledger: Ledger, hours: int) -> Iterator[Charge]:
+def closing_fees(in_use: UsedCommitments, hours: int) -> Iterator[Charge]:
     """Settle a month of `hours` hours; each row balances on its own, whichever others are there."""
-    for plan, used in zip(SAVINGS_PLANS, ledger.plans, strict=True):
+    for plan, used in zip(SAVINGS_PLANS, in_use.plans, strict=True):
         yield from _plan_fees(plan, used)
-    for reservation, quarters in zip(RESERVATIONS, ledger.reservations, strict=True):
+    for reservation, quarters in zip(RESERVATIONS, in_use.reservations, strict=True):
         yield from _reservation_fees(reservation, quarters, hours)
 
 

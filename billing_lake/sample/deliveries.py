@@ -85,6 +85,6 @@ def _counted(blocks: Iterable[Block], sums: Counter[str]) -> Iterator[Block]:
 
 
 def _delivered(month: Month, seed: int, restatement: int) -> datetime:
-    """When the delivery was made: first while the month is open, then ever later after its end."""
+    """Return when the delivery was made: first while the month is open, then ever later after its end."""
     days = 2 + restatement if restatement else -3
     return month.end + timedelta(days=days, seconds=14_531 + seed * 61 % 3_600)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from billing_lake.sample.canonical import MONEY_SCALE, Charge
 from billing_lake.sample.catalogue import ACCOUNT_WEIGHTS, ACCOUNTS, PAYER
-from billing_lake.sample.commitments import Ledger, closing_fees
+from billing_lake.sample.commitments import UsedCommitments, closing_fees
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,7 +26,7 @@ _SERVICES = {
 }
 
 
-def monthly_charges(ledger: Ledger, hours: int, rows: int) -> list[Charge]:
+def monthly_charges(used: UsedCommitments, hours: int, rows: int) -> list[Charge]:
     """List the monthly rows of a delivery of about `rows` rows; their number is always the same."""
     return [
         Charge(
@@ -37,7 +37,7 @@ def monthly_charges(ledger: Ledger, hours: int, rows: int) -> list[Charge]:
             },
             charge.money,
         )
-        for charge in (*_charges(rows * _COST_PER_ROW), *closing_fees(ledger, hours))
+        for charge in (*_charges(rows * _COST_PER_ROW), *closing_fees(used, hours))
     ]
 
 

@@ -1,4 +1,4 @@
-"""Reproducible chance.
+"""Draws random values that are the same for the same seed, on every machine.
 
 NumPy promises a stable stream for its bit generators, but not for the distributions on top of them, and Polars
 promises nothing for `hash`. So only raw 64-bit words are taken, and everything else is arithmetic written here.

@@ -10,7 +10,7 @@ import numpy as np
 from billing_lake.sample import meters, usage
 from billing_lake.sample.canonical import Amounts, Attributes, Block
 from billing_lake.sample.catalogue import PAYER
-from billing_lake.sample.commitments import Ledger
+from billing_lake.sample.commitments import UsedCommitments
 from billing_lake.sample.monthly_charges import monthly_charges
 
 if TYPE_CHECKING:
@@ -34,9 +34,9 @@ def blocks(
         restatement: 0 for the month's first delivery; n for its n-th restatement.
         tags: Tags besides the organisation's own, as `user:Project`, and the share of meters that have them.
     """
-    ledger = Ledger()
+    in_use = UsedCommitments()
     delivery = _delivery(spec, month, restatement)
-    wanted = len(monthly_charges(ledger, month.hours, spec.rows))
+    wanted = len(monthly_charges(in_use, month.hours, spec.rows))
     complete = spec.rows >= wanted * _MONTHLY_SHARE
     charges = wanted if complete else spec.rows // _MONTHLY_SHARE
     hourly = spec.rows - charges
@@ -44,10 +44,10 @@ def blocks(
     id_key = crc32(f"{key} {restatement}".encode())
     if hourly:
         fleet = meters.build(spec.seed, delivery, tags, correction=_correction(restatement))
-        commitments = ledger if complete else None
+        commitments = in_use if complete else None
         yield from usage.blocks(fleet, key, month.hours, hourly, commitments, id_key)
     if charges:
-        settled = monthly_charges(ledger, month.hours, spec.rows)[:charges]
+        settled = monthly_charges(in_use, month.hours, spec.rows)[:charges]
         yield _monthly(settled, delivery, month.hours, hourly, id_key)
 
 

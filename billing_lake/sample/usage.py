@@ -19,10 +19,10 @@ from billing_lake.sample.random_values import Draws, Ints
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from billing_lake.sample.commitments import Ledger
+    from billing_lake.sample.commitments import UsedCommitments
     from billing_lake.sample.meters import Fleet
 
-BLOCK = 32_768
+BLOCK_ROWS = 32_768
 """Rows per block."""
 GROUP = 8
 """Covered rows that one negation offsets."""
@@ -46,7 +46,12 @@ class _Rows:
 
 
 def blocks(
-    fleet: Fleet, key: tuple[int, int], hours: int, rows: int, ledger: Ledger | None, id_key: int
+    fleet: Fleet,
+    key: tuple[int, int],
+    hours: int,
+    rows: int,
+    in_use: UsedCommitments | None,
+    id_key: int,
 ) -> Iterator[Block]:
     """Make the delivery's hourly rows.
 
@@ -55,12 +60,12 @@ def blocks(
         key: What the draws depend on.
         hours: Hours in the billing period.
         rows: How many rows to make.
-        ledger: Takes what commitments covered; without one there are no commitments.
+        in_use: Takes what commitments covered; without one there are no commitments.
         id_key: What line-item ids depend on.
     """
-    for number, first in enumerate(range(0, rows, BLOCK)):
+    for number, first in enumerate(range(0, rows, BLOCK_ROWS)):
         draws = Draws(*key, number)
-        kinds = list(_kinds(fleet, draws, min(BLOCK, rows - first), hours, ledger))
+        kinds = list(_kinds(fleet, draws, min(BLOCK_ROWS, rows - first), hours, in_use))
         meter = np.concatenate([kind.meter for kind in kinds])
         block = Block(
             attributes=fleet.attributes,
@@ -90,15 +95,15 @@ def _money(kinds: Sequence[_Rows]) -> dict[str, Amounts]:
 
 
 def _kinds(
-    fleet: Fleet, draws: Draws, rows: int, hours: int, ledger: Ledger | None
+    fleet: Fleet, draws: Draws, rows: int, hours: int, in_use: UsedCommitments | None
 ) -> Iterator[_Rows]:
-    groups, reserved = (rows // 100, rows * 6 // 100) if ledger else (0, 0)
+    groups, reserved = (rows // 100, rows * 6 // 100) if in_use else (0, 0)
     usage = rows - groups * (GROUP + 1) - reserved
     yield _usage(fleet, draws, usage, hours)
-    if ledger and groups:
-        yield from _covered(fleet, draws, groups, hours, usage, ledger)
-    if ledger and reserved:
-        yield _reserved(fleet, draws, reserved, hours, rows - reserved, ledger)
+    if in_use and groups:
+        yield from _covered(fleet, draws, groups, hours, usage, in_use)
+    if in_use and reserved:
+        yield _reserved(fleet, draws, reserved, hours, rows - reserved, in_use)
 
 
 def _usage(fleet: Fleet, draws: Draws, rows: int, hours: int) -> _Rows:
@@ -122,7 +127,7 @@ def _usage(fleet: Fleet, draws: Draws, rows: int, hours: int) -> _Rows:
 
 
 def _covered(
-    fleet: Fleet, draws: Draws, groups: int, hours: int, serial: int, ledger: Ledger
+    fleet: Fleet, draws: Draws, groups: int, hours: int, serial: int, in_use: UsedCommitments
 ) -> Iterator[_Rows]:
     """Draw usage that a Savings Plan covers, and the negations that take its on-demand cost back, group by group."""
     pool, hour = draws.below(len(fleet.pool_plan), groups), draws.below(hours, groups)
@@ -147,20 +152,20 @@ def _covered(
         quantity=quantity.reshape(groups, GROUP).sum(axis=1),
         money={"cost": -cost.reshape(groups, GROUP).sum(axis=1)},
     )
-    for plan in range(len(ledger.plans)):
-        ledger.plans[plan] += int(effective[fleet.pool_plan[of_row] == plan].sum())
+    for plan in range(len(in_use.plans)):
+        in_use.plans[plan] += int(effective[fleet.pool_plan[of_row] == plan].sum())
 
 
 def _reserved(
-    fleet: Fleet, draws: Draws, rows: int, hours: int, serial: int, ledger: Ledger
+    fleet: Fleet, draws: Draws, rows: int, hours: int, serial: int, in_use: UsedCommitments
 ) -> _Rows:
     """Draw usage that a reservation covers: nothing to pay for the hour, but an effective cost."""
     reservation = draws.below(len(RESERVATIONS), rows)
     meter = fleet.reserved + reservation * RESERVED_METERS + draws.below(RESERVED_METERS, rows)
     quarters = 1 + draws.below(QUARTERS, rows)
     upfront, recurring = _UPFRONT[reservation] * quarters, _RECURRING[reservation] * quarters
-    for position in range(len(ledger.reservations)):
-        ledger.reservations[position] += int(quarters[reservation == position].sum())
+    for position in range(len(in_use.reservations)):
+        in_use.reservations[position] += int(quarters[reservation == position].sum())
     return _Rows(
         meter=meter,
         hour=draws.below(hours, rows),

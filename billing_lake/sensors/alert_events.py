@@ -41,8 +41,8 @@ _LONGEST_HOLD = timedelta(hours=1)
 _STARTED_FOR = timedelta(minutes=10)
 """Age at which a tick that has not ended is taken for one that never will."""
 
-_PAGE = 200
-_TICKS = 200
+_EVENTS_AT_ONCE = 200
+_LATEST_TICKS = 200
 
 _CHECK = dg.DagsterEventType.ASSET_CHECK_EVALUATION
 _FAILED = dg.DagsterEventType.RUN_FAILURE
@@ -137,7 +137,7 @@ class Events:
                     unread.stop = record.storage_id - 1
                     return unread
                 unread.records.append(record)
-            if len(page) < _PAGE:
+            if len(page) < _EVENTS_AT_ONCE:
                 return unread
             after = page[-1].storage_id
             if any(record.storage_id not in position.seen for record in page):
@@ -154,9 +154,11 @@ class Events:
         if isinstance(storage, SqliteEventLogStorage):
             # SQLite keeps each run's events in a file of its own, and copies of these kinds in an index that numbers them.
             return list(
-                SqlEventLogStorage.get_event_records(storage, wanted, _PAGE, ascending=True)
+                SqlEventLogStorage.get_event_records(
+                    storage, wanted, _EVENTS_AT_ONCE, ascending=True
+                )
             )
-        return list(storage.get_event_records(wanted, _PAGE, ascending=True))
+        return list(storage.get_event_records(wanted, _EVENTS_AT_ONCE, ascending=True))
 
     def _of_check(self, record: EventLogRecord) -> Change | None:
         entry = record.event_log_entry
@@ -276,7 +278,7 @@ class Events:
             earliest = (self.now - _LOOK_BACK).timestamp()
             after = self.state.ticks.get(sensor.instigator_name, earliest)
             ticks = self.instance.get_ticks(
-                sensor.instigator_origin_id, sensor.selector_id, after=after, limit=_TICKS
+                sensor.instigator_origin_id, sensor.selector_id, after=after, limit=_LATEST_TICKS
             )
             for tick in reversed(ticks):
                 age = self.now - _moment(tick.timestamp)

@@ -77,7 +77,7 @@ class Store:
 
     @property
     def is_current(self) -> bool:
-        """Whether no later tick has begun."""
+        """Say whether no later tick has begun."""
         return self._values({self._tick_key}).get(self._tick_key) == self.tick
 
     def begin(self) -> State:

@@ -37,7 +37,7 @@ MOST_ATTEMPTS = 6
 _FIRST_PAUSE = timedelta(minutes=5)
 """Time after the first failed run; it doubles with each."""
 
-_SHOWN = 10
+_SHOWN_NOTES = 10
 
 
 @dataclass(frozen=True)
@@ -157,7 +157,7 @@ def decide(
     outside = sorted(findings.deliveries.keys() - allowed)
     if outside:
         tick.notes.append(
-            f"{', '.join(outside[:_SHOWN])}: before the export's `start` or in the future; not loaded"
+            f"{', '.join(outside[:_SHOWN_NOTES])}: before the export's `start` or in the future; not loaded"
         )
     return tick
 
@@ -315,8 +315,8 @@ def _skip_reason(export: Export, tick: Tick) -> str:
     lines = [*tick.alarms, *tick.notes]
     if not lines:
         return f"No new deliveries of {export.name}."
-    more = [f"… and {len(lines) - _SHOWN} more"] if len(lines) > _SHOWN else []
-    return "\n".join((*lines[:_SHOWN], *more, f"Nothing else is new for {export.name}."))
+    more = [f"… and {len(lines) - _SHOWN_NOTES} more"] if len(lines) > _SHOWN_NOTES else []
+    return "\n".join((*lines[:_SHOWN_NOTES], *more, f"Nothing else is new for {export.name}."))
 
 
 def _read_cursor(context: dg.SensorEvaluationContext) -> Cursor:

@@ -31,13 +31,13 @@ if TYPE_CHECKING:
     from billing_lake.spark_job.hadoop import Hadoop
     from billing_lake.spark_job.inputs import Input
 
-_BLOCK = 8 << 20
-_LONGEST_ROW = 128 << 20
+_BLOCK_BYTES = 8 << 20
+_LONGEST_ROW_BYTES = 128 << 20
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where a query of this program stopped at a cell.
+    """States where a query of this program stopped at a cell.
 
     Attributes:
         column: The column.
@@ -116,13 +116,13 @@ def search(file: Input, source: Source, hadoop: Hadoop) -> None:
 def _blocks(text: BinaryIO, name: str) -> Iterator[bytes]:
     """Yield the text in blocks of whole rows; the last one may end within a quote."""
     held = b""
-    while data := text.read(_BLOCK):
+    while data := text.read(_BLOCK_BYTES):
         held += data
         end = _last_row_end(held)
         if end:
             yield held[:end]
             held = held[end:]
-        elif len(held) > _LONGEST_ROW:
+        elif len(held) > _LONGEST_ROW_BYTES:
             what = f"A quote opens and does not close within {len(held):,} bytes"
             raise UnclosedQuoteError(what, file=name)
     if held:

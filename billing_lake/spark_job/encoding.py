@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from billing_lake.spark_job.reports import Reports
     from billing_lake.spark_job.written import Part
 
-_AT_ONCE = 8
+_FILES_AT_ONCE = 8
 _NO_MARKER = {"mapreduce.fileoutputcommitter.marksuccessfuljobs": "false"}
 _REFUSALS = frozenset(
     {
@@ -165,7 +165,7 @@ def _move(hadoop: Hadoop, moves: Sequence[tuple[str, str]]) -> None:
             hadoop.move(source, target)
         return
     # On S3 to move is to copy and remove, which takes a while for each file.
-    with ThreadPoolExecutor(_AT_ONCE) as pool:
+    with ThreadPoolExecutor(_FILES_AT_ONCE) as pool:
         for done in [pool.submit(hadoop.move, *each) for each in moves]:
             done.result()
 

@@ -18,7 +18,7 @@ from billing_lake.spark_job.java import causes, error_text, java_errors, java_se
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-_BUFFER = 4 << 20
+_BUFFER_BYTES = 4 << 20
 _CHECKSUMS = "org.apache.hadoop.fs.LocalFileSystem"
 
 _NUMBERS = (
@@ -79,7 +79,7 @@ class Hadoop:
         with _errors(uri):
             return cast(
                 "BinaryIO",
-                io.BufferedReader(_Stream(system, path, uri), buffer_size=_BUFFER),
+                io.BufferedReader(_Stream(system, path, uri), buffer_size=_BUFFER_BYTES),
             )
 
     def start(self, uri: str, size: int) -> bytes:

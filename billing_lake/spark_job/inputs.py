@@ -13,7 +13,7 @@ from billing_lake.domain.errors import (
 from billing_lake.domain.packing import START_BYTES, as_gzip, require_packing
 from billing_lake.spark_job import sql
 from billing_lake.spark_job.hadoop import spellings
-from billing_lake.spark_job.session import INPUT_PER_TASK
+from billing_lake.spark_job.session import INPUT_PER_TASK_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from billing_lake.domain.sources import Source, SourceFile
     from billing_lake.spark_job.hadoop import Hadoop, Status
 
-_LEAST_PER_TASK = 16 << 20
+_LEAST_BYTES_PER_TASK = 16 << 20
 """Compressed bytes below which another task costs more than it saves."""
 
 WITH_POLARS = "Load this period with the engine polars"
@@ -34,7 +34,7 @@ _LARGEST_ZIP_BYTES = (1 << 31) - (1 << 20)
 PATH = "input_file_name()"
 """SQL for the path of a row's file; `_metadata.file_path` would copy every row once more."""
 
-PER_PLAN = 50
+FILES_PER_PLAN = 50
 """Files of one scan; each adds a comparison to every row."""
 
 
@@ -122,7 +122,7 @@ def cores(spark: SparkSession) -> int:
 def tasks_for(inputs: Sequence[Input], cores: int) -> int:
     """Return how many tasks ``inputs`` deserve: no more than there are cores, unless files would grow too large."""
     size = sum(one.size for one in inputs)
-    return max(1, min(cores, size // _LEAST_PER_TASK), -(-size // INPUT_PER_TASK))
+    return max(1, min(cores, size // _LEAST_BYTES_PER_TASK), -(-size // INPUT_PER_TASK_BYTES))
 
 
 def reading(reader: DataFrameReader) -> DataFrameReader:

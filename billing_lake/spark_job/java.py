@@ -1,4 +1,4 @@
-"""What went wrong inside the JVM: Spark wraps a cause in three others, and only the innermost says anything."""
+"""Finds what went wrong inside the JVM: Spark wraps a cause in three others, and only the innermost says anything."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from pyspark.sql import Column, SparkSession
 
-_DEEPEST = 20
+_MOST_CAUSES = 20
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ def causes(error: BaseException) -> list[Cause]:
     """Return the chain of Java exceptions behind ``error``, outermost first; empty where there is none."""
     java: Any = getattr(error, "java_exception", None) or getattr(error, "_origin", None)
     chain: list[Cause] = []
-    while java is not None and len(chain) < _DEEPEST:
+    while java is not None and len(chain) < _MOST_CAUSES:
         chain.append(Cause(str(java.getClass().getName()), str(java.getMessage() or "")))
         java = java.getCause()
     return chain

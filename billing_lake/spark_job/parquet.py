@@ -25,7 +25,7 @@ from billing_lake.domain.types import (
     Type,
 )
 from billing_lake.spark_job import sql
-from billing_lake.spark_job.inputs import PATH, PER_PLAN, complete, name_of, reading
+from billing_lake.spark_job.inputs import FILES_PER_PLAN, PATH, complete, name_of, reading
 from billing_lake.spark_job.java import error_text, java_errors
 
 if TYPE_CHECKING:
@@ -132,7 +132,7 @@ def read_tables(
         except (OSError, ValueError) as error:
             raise damaged(str(error), [one], of_table=of_table) from error
         by_schema.setdefault((schema, one.file.only), []).append(one)
-    size = len(inputs) if of_table else PER_PLAN
+    size = len(inputs) if of_table else FILES_PER_PLAN
     for (schema, only), group in by_schema.items():
         for start in range(0, len(group), size):
             some = group[start : start + size]

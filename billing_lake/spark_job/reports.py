@@ -18,8 +18,8 @@ from billing_lake.domain.types import STRING, Map, Type
 from billing_lake.spark_job import sql
 from billing_lake.spark_job.hadoop import same_path
 from billing_lake.spark_job.inputs import (
+    FILES_PER_PLAN,
     PATH,
-    PER_PLAN,
     Input,
     complete,
     name_of,
@@ -44,7 +44,7 @@ _WHOLE_LINE = r"""\A[^"]*+(?:(?<=\A|,)"[^"]*+(?:""[^"]*+)*+"(?=,|\r?\z)[^"]*+)*+
 
 @dataclass(frozen=True)
 class Lines:
-    """What the raw lines of a file say.
+    """Holds what the raw lines of a file say.
 
     Attributes:
         input: The file.
@@ -166,8 +166,8 @@ def read_reports(
     for one in inputs:
         groups.setdefault((one.file.columns, one in quoted_returns, one.file.only), []).append(one)
     for (columns, slowly, only), group in groups.items():
-        for start in range(0, len(group), PER_PLAN):
-            some = group[start : start + PER_PLAN]
+        for start in range(0, len(group), FILES_PER_PLAN):
+            some = group[start : start + FILES_PER_PLAN]
             if zipped:
                 rows = _parsed_rows(zipped_rows(spark, some), len(columns))
                 reports = Reports(some, columns, rows, nulls, path="_path", exact_end=True)

@@ -1,4 +1,4 @@
-"""What travels to a Spark job and back, as JSON: one verb with its files, one answer or one named error.
+"""Defines what travels to a Spark job and back, as JSON: one verb with its files, one answer or one named error.
 
 Both ends import this module, so neither guesses. An error comes back as the exception that it was, with its file, line and
 value; a class that is not one of ours is never looked up by the name that a message brings.

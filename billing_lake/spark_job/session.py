@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-INPUT_PER_TASK = 256 << 20
+INPUT_PER_TASK_BYTES = 256 << 20
 """Compressed bytes that one task reads and one Parquet file holds; it comes out at about 100 MB."""
 
 _SETTINGS = {
@@ -24,7 +24,7 @@ _SETTINGS = {
     "spark.sql.files.ignoreCorruptFiles": "false",
     "spark.sql.files.ignoreMissingFiles": "false",
     "spark.sql.files.maxRecordsPerFile": "0",
-    "spark.sql.files.maxPartitionBytes": str(INPUT_PER_TASK),
+    "spark.sql.files.maxPartitionBytes": str(INPUT_PER_TASK_BYTES),
     # Files smaller than this are read several to a task, so that a small month is not a file for each of them.
     "spark.sql.files.openCostInBytes": str(1 << 20),
     "spark.sql.csv.parser.columnPruning.enabled": "false",

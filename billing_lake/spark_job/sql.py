@@ -27,15 +27,15 @@ FAULT = "billing-lake-fault"
 """What begins the message of a query that met a cell which does not fit."""
 
 _SEPARATOR = "\x1f"
-_FURTHER = 10
+_FURTHER_DIGITS = 10
 """How many more decimals than the type's are looked at when rounded cells are counted."""
-_LONGEST_NUMBER = 1_000
-_SHOWN = 1_000
+_NUMBER_CHARACTERS = 1_000
+_SHOWN_CHARACTERS = 1_000
 
-_LONGEST_EXPONENTIAL = 40
+_EXPONENTIAL_CHARACTERS = 40
 """Characters of a number with an exponent; nobody writes longer ones, and each needs its share of `_tie`."""
 _DIGITS = "[+-]?(?:[0-9]+[.]?[0-9]*|[.][0-9]+)"
-_NUMBER = rf"\A(?:{_DIGITS}|(?=.{{1,{_LONGEST_EXPONENTIAL}}}\z){_DIGITS}[eE][+-]?[0-9]{{1,4}})\z"
+_NUMBER = rf"\A(?:{_DIGITS}|(?=.{{1,{_EXPONENTIAL_CHARACTERS}}}\z){_DIGITS}[eE][+-]?[0-9]{{1,4}})\z"
 _ZERO = r"\A[+-]?[0.]+[eE].*\z"
 """A number of zeros alone, with an exponent."""
 
@@ -148,7 +148,7 @@ def agreed(cells: Sequence[str], column: str, path: str) -> str:
 
 def _raised(shown: str, column: str, path: str) -> str:
     start = literal(f"{FAULT}{_SEPARATOR}{column}")
-    message = f"concat_ws({literal(_SEPARATOR)}, {start}, {path}, substr({shown}, 1, {_SHOWN}), '')"
+    message = f"concat_ws({literal(_SEPARATOR)}, {start}, {path}, substr({shown}, 1, {_SHOWN_CHARACTERS}), '')"
     return f"raise_error({message})"
 
 
@@ -175,8 +175,8 @@ def is_rounded(cell: str, scale: int) -> str:
     point, which leaves no room for them.
     """
     kept = _half_even(cell, MAX_PRECISION, scale)
-    fine = _half_even(cell, MAX_PRECISION, scale + _FURTHER)
-    differs = f"CAST({kept} AS DECIMAL({MAX_PRECISION},{scale + _FURTHER})) != {fine}"
+    fine = _half_even(cell, MAX_PRECISION, scale + _FURTHER_DIGITS)
+    differs = f"CAST({kept} AS DECIMAL({MAX_PRECISION},{scale + _FURTHER_DIGITS})) != {fine}"
     return (
         f"CASE WHEN {cell} RLIKE {pattern(_usual(MAX_PRECISION, scale))} THEN false "
         f"WHEN {_is_number(cell)} THEN {differs} ELSE false END"
@@ -184,7 +184,7 @@ def is_rounded(cell: str, scale: int) -> str:
 
 
 def _is_number(cell: str) -> str:
-    return f"octet_length({cell}) <= {_LONGEST_NUMBER} AND {cell} RLIKE {pattern(_NUMBER)}"
+    return f"octet_length({cell}) <= {_NUMBER_CHARACTERS} AND {cell} RLIKE {pattern(_NUMBER)}"
 
 
 @lru_cache
@@ -223,7 +223,7 @@ def _tie(scale: int) -> str:
     Its groups are what stands before and behind the 5. Where the 5 stands depends on the exponent, so each has a pattern.
     """
     kinds = []
-    for exponent in range(-_LONGEST_EXPONENTIAL - scale, _LONGEST_EXPONENTIAL):
+    for exponent in range(-_EXPONENTIAL_CHARACTERS - scale, _EXPONENTIAL_CHARACTERS):
         behind = scale + 1 + exponent
         if behind > 1:
             digits = f"[0-9]*[.][0-9]{{{behind - 2}}}[02468]50*"

@@ -1,4 +1,4 @@
-"""What Spark reports as written, against what is there: only a write whose every file is accounted for counts.
+"""Compares what Spark reports as written with what is there: only a write whose every file is accounted for counts.
 
 A folder may hold what a dead attempt of a task, or of a whole job, has left. So every write goes to a fresh folder of its
 own, and the files found there must be the ones that Spark's own metrics of this very execution count: their number, rows
@@ -29,8 +29,8 @@ _FILES, _ROWS, _BYTES = _FIGURES = (
     "number of output rows",
     "written output",
 )
-_PATIENCE = 30.0
-_PAUSE = 0.02
+_PATIENCE_SECONDS = 30.0
+_PAUSE_SECONDS = 0.02
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ def written_parts(
 def _metrics(spark: SparkSession, description: str) -> dict[str, str]:
     """Return Spark's metrics of the execution called ``description``, once it has told all of them."""
     store = java_session(spark).sharedState().statusStore()
-    deadline = time.monotonic() + _PATIENCE
+    deadline = time.monotonic() + _PATIENCE_SECONDS
     while time.monotonic() < deadline:
         executions = store.executionsList()
         for execution in reversed(_items(executions)):
@@ -83,7 +83,7 @@ def _metrics(spark: SparkSession, description: str) -> dict[str, str]:
                 figures = _figures(store.planGraph(execution.executionId()), values)
                 if figures:
                     return figures
-        time.sleep(_PAUSE)
+        time.sleep(_PAUSE_SECONDS)
     raise LoadError("Spark does not say what it wrote", remedy="Load the period again")
 
 

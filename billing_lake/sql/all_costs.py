@@ -23,7 +23,7 @@ _SQL_TYPES: dict[Type, str] = {DECIMAL: "DECIMAL(38, 18)", TIMESTAMP: "TIMESTAMP
 
 
 @dataclass(frozen=True, kw_only=True)
-class Part:
+class ViewPart:
     """An export that counts, and the table that its rows are read from.
 
     Attributes:
@@ -51,7 +51,7 @@ class Totals:
     of_tables: dict[str, str]
 
 
-def view_name(counted: Sequence[Part]) -> str:
+def view_name(counted: Sequence[ViewPart]) -> str:
     """Return the name of the view: it stands beside the table of the first export.
 
     Raises:
@@ -64,7 +64,7 @@ def view_name(counted: Sequence[Part]) -> str:
     return f"{parts(min(one.table for one in counted))[0]}.{ALL_COSTS}"
 
 
-def view_sql(counted: Sequence[tuple[Part, LakeTable]], dialect: Dialect) -> str:
+def view_sql(counted: Sequence[tuple[ViewPart, LakeTable]], dialect: Dialect) -> str:
     """Return the SELECT of the view of ``counted``, which are some."""
     selects = (
         part_sql(part, table) for part, table in sorted(counted, key=lambda one: one[0].export)
@@ -72,7 +72,7 @@ def view_sql(counted: Sequence[tuple[Part, LakeTable]], dialect: Dialect) -> str
     return in_dialect("\nUNION ALL\n".join(selects), dialect)
 
 
-def part_sql(part: Part, table: LakeTable) -> str:
+def part_sql(part: ViewPart, table: LakeTable) -> str:
     """Return the SELECT of the core columns of one export."""
     format_ = FORMATS[part.format]
     given = format_.core(table.columns)
@@ -86,7 +86,7 @@ def part_sql(part: Part, table: LakeTable) -> str:
     )
 
 
-def totals(view: str, counted: Sequence[tuple[Part, LakeTable]], dialect: Dialect) -> Totals:
+def totals(view: str, counted: Sequence[tuple[ViewPart, LakeTable]], dialect: Dialect) -> Totals:
     """Return the queries of the totals of ``view``, as SQL writes it, and of each table that it is made of."""
     of_view = _totals(view, _EXPORT, "billingcurrency", "billedcost", "true")
     return Totals(

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, cast
 from billing_lake.aws.clients import AwsClients
 from billing_lake.aws.errors import Fault, credentials_error, error_code, error_text, fault_of
 from billing_lake.domain.errors import BillingLakeError, ConfigurationError, QueryError, shown
-from billing_lake.sql.tables import Result
+from billing_lake.sql.tables import QueryResult
 
 if TYPE_CHECKING:
     from pyathena.connection import Connection
@@ -46,7 +46,7 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Answer(Result):
+class Answer(QueryResult):
     """The result of a query in Athena; further pages are fetched as rows are asked for.
 
     Attributes:
@@ -59,7 +59,7 @@ class Answer(Result):
 
     @property
     def usd(self) -> Decimal:
-        """What the query costs by the list price; an estimate, for the price depends on region and agreement."""
+        """Return what the query costs by the list price; an estimate, for the price depends on region and agreement."""
         billed = max(self.scanned_bytes, _LEAST_BYTES) if self.scanned_bytes else 0
         return billed / _BYTES_PER_TB * USD_PER_TB
 
@@ -159,7 +159,7 @@ class AthenaQueries:
 
     @cached_property
     def _results_folder(self) -> str | None:
-        """Where results go; None where the workgroup decides it: it then refuses or ignores another folder."""
+        """Return where results go; None where the workgroup decides it: it then refuses or ignores another folder."""
         from botocore.exceptions import ClientError
 
         if self._output is None:

@@ -11,7 +11,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from billing_lake.domain.errors import BillingLakeError, QueryError, shown
-from billing_lake.sql.all_costs import Part, view_name, view_sql
+from billing_lake.sql.all_costs import ViewPart, view_name, view_sql
 from billing_lake.sql.athena_queries import USD_PER_TB, Answer, AthenaQueries, Progress, size
 from billing_lake.sql.tables import (
     CATALOGS,
@@ -102,7 +102,7 @@ class AthenaSql:
         self._done(read_and_cost(answer))
         return answer
 
-    def define_all_costs(self, counted: Sequence[Part]) -> str:
+    def define_all_costs(self, counted: Sequence[ViewPart]) -> str:
         """See `TableSql.define_all_costs`; the view is in the Glue Data Catalog."""
         tables = [(part, self.table(f"{part.catalog}.{part.table}")) for part in counted]
         # Athena takes a view's name without its catalog.
@@ -112,7 +112,7 @@ class AthenaSql:
         )
         return self.all_costs(counted)
 
-    def all_costs(self, counted: Sequence[Part]) -> str:
+    def all_costs(self, counted: Sequence[ViewPart]) -> str:
         """See `TableSql.all_costs`."""
         return dotted(_GLUE_CATALOG, *parts(view_name(counted)))
 

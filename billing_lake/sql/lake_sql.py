@@ -25,14 +25,14 @@ from billing_lake.domain.errors import QueryError
 from billing_lake.domain.schemas import Field
 from billing_lake.files.local import LocalFiles
 from billing_lake.formats.core_columns import CORE_COLUMNS
-from billing_lake.sql.all_costs import Part, view_name, view_sql
+from billing_lake.sql.all_costs import ViewPart, view_name, view_sql
 from billing_lake.sql.duckdb_types import duckdb_type
 from billing_lake.sql.tables import (
     CATALOGS,
     DEFAULT_CATALOG,
     Dialect,
     LakeTable,
-    Result,
+    QueryResult,
     choose,
     did_you_mean,
     dotted,
@@ -115,7 +115,7 @@ class LakeSql:
         catalog, chosen = choose(self._names, name, self.hint, "Run `billing-lake demo`")
         return next(t for t in self.tables if (t.catalog, t.table) == (catalog, chosen))
 
-    def define_all_costs(self, counted: Sequence[Part]) -> str:
+    def define_all_costs(self, counted: Sequence[ViewPart]) -> str:
         """See `TableSql.define_all_costs`; what counts is kept in the lake's folder, and each connection makes the view of it."""
         name = view_name(counted)
         for part in counted:
@@ -128,7 +128,7 @@ class LakeSql:
             raise QueryError(f"The view of all costs cannot be made: {self.broken[name]}")
         return self.all_costs(counted)
 
-    def all_costs(self, counted: Sequence[Part]) -> str:
+    def all_costs(self, counted: Sequence[ViewPart]) -> str:
         """See `TableSql.all_costs`."""
         return dotted(DEFAULT_CATALOG, *parts(view_name(counted)))
 
@@ -141,7 +141,7 @@ class LakeSql:
         sql = f"SELECT DISTINCT billing_period FROM {table.identifier} ORDER BY ALL"  # noqa: S608
         return tuple(row[0] for row in self.ask(sql).rows())
 
-    def ask(self, sql: str) -> Result:
+    def ask(self, sql: str) -> QueryResult:
         """Run one SELECT.
 
         Raises:
@@ -151,7 +151,7 @@ class LakeSql:
         with self._errors():
             cursor = self._connection.execute(sql)
         described = cursor.description or []
-        return Result(
+        return QueryResult(
             tuple(column[0] for column in described),
             tuple(str(column[1]) for column in described),
             self._fetch(cursor),
@@ -247,7 +247,9 @@ class LakeSql:
     def _make_all_costs(self) -> None:
         """Make the view of all exports that count, where somebody said which: of the tables that are there now."""
         try:
-            counted = [Part(**one) for one in json.loads(self._all_costs.read_text())["counted"]]
+            counted = [
+                ViewPart(**one) for one in json.loads(self._all_costs.read_text())["counted"]
+            ]
         except (OSError, ValueError, KeyError, TypeError):
             return
         known = {(table.catalog, table.table): table for table in self.tables}

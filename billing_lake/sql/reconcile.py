@@ -7,7 +7,7 @@ own, so a cent of a group is not told of.
 from __future__ import annotations
 
 from billing_lake.formats.registry import FORMATS
-from billing_lake.sql.all_costs import Part, part_sql
+from billing_lake.sql.all_costs import ViewPart, part_sql
 from billing_lake.sql.named_queries import in_dialect
 from billing_lake.sql.tables import Dialect, LakeTable
 
@@ -18,7 +18,11 @@ _ROUNDING = "0.01"
 
 
 def billed_by_both(
-    here: tuple[Part, LakeTable], there: tuple[Part, LakeTable], *, most: int, dialect: Dialect
+    here: tuple[ViewPart, LakeTable],
+    there: tuple[ViewPart, LakeTable],
+    *,
+    most: int,
+    dialect: Dialect,
 ) -> str:
     """Return the query of what two exports bill, as far as they differ.
 
@@ -58,7 +62,13 @@ def _cost() -> str:
 
 
 def _lines(
-    part: Part, table: LakeTable, service: str, here: str, there: str, in_here: str, in_there: str
+    part: ViewPart,
+    table: LakeTable,
+    service: str,
+    here: str,
+    there: str,
+    in_here: str,
+    in_there: str,
 ) -> str:
     return (
         "SELECT coalesce(billingaccountid, '') AS payer, billing_period, coalesce(subaccountid, '') AS account, "  # noqa: S608

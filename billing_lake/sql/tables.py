@@ -12,7 +12,7 @@ from billing_lake.domain.errors import TableError, shown
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-    from billing_lake.sql.all_costs import Part
+    from billing_lake.sql.all_costs import ViewPart
 
 DEFAULT_CATALOG = "iceberg"
 CATALOGS = (DEFAULT_CATALOG, "s3tables", "hive")
@@ -47,12 +47,12 @@ class LakeTable:
 
     @property
     def name(self) -> str:
-        """How people write it: the Iceberg tables without their catalog."""
+        """Return how people write it: the Iceberg tables without their catalog."""
         return table_name(self.catalog, self.table)
 
 
 @dataclass(frozen=True)
-class Result:
+class QueryResult:
     """The result of a query.
 
     Attributes:
@@ -100,14 +100,14 @@ class TableSql(Protocol):
             TableError: There is no such table, or there are several.
         """
 
-    def ask(self, sql: str) -> Result:
+    def ask(self, sql: str) -> QueryResult:
         """Run one statement that only reads, as it is.
 
         Raises:
             QueryError: It is not allowed, or fails.
         """
 
-    def define_all_costs(self, counted: Sequence[Part]) -> str:
+    def define_all_costs(self, counted: Sequence[ViewPart]) -> str:
         """Make the view of all costs anew, of the exports ``counted`` and the columns that their tables have now.
 
         Returns:
@@ -118,7 +118,7 @@ class TableSql(Protocol):
             TableError: A table of one is not there.
         """
 
-    def all_costs(self, counted: Sequence[Part]) -> str:
+    def all_costs(self, counted: Sequence[ViewPart]) -> str:
         """Return how SQL writes the view of all costs, which `define_all_costs` has made of the exports ``counted`` or of others.
 
         Raises:

@@ -8,7 +8,12 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Literal, Protocol
 
-from billing_lake.domain.column_names import BILLING_PERIOD, EXPORT_NAME, MAX_NAME, is_column_name
+from billing_lake.domain.column_names import (
+    BILLING_PERIOD,
+    EXPORT_NAME,
+    MAX_NAME_BYTES,
+    is_column_name,
+)
 from billing_lake.domain.crawls import Crawl
 from billing_lake.domain.errors import ConfigurationError, TableError, shown
 from billing_lake.domain.periods import require_period
@@ -144,11 +149,11 @@ class TableCatalog(Protocol):
 
     @property
     def finds_by_name(self) -> bool:
-        """Whether readers find a file's columns by their names, so that its field ids may be those of another table."""
+        """Say whether readers find a file's columns by their names, so that its field ids may be those of another table."""
 
     @property
     def is_managed(self) -> bool:
-        """Whether the storage belongs to the catalog, which then cleans up by its own rules."""
+        """Say whether the storage belongs to the catalog, which then cleans up by its own rules."""
 
     def full_name(self, table: str) -> str:
         """Return the table's name with its catalog's before it, as lineage tools write it: `iceberg.billing.cur`."""
@@ -329,7 +334,7 @@ def check_columns(fields: Sequence[Field]) -> None:
     for field in fields:
         if not is_column_name(field.name):
             what = f"This cannot be the name of a column: {shown(field.name)!r}"
-            remedy = f"Use lower-case letters, digits and underscores, a letter or digit first, {MAX_NAME} bytes at most"
+            remedy = f"Use lower-case letters, digits and underscores, a letter or digit first, {MAX_NAME_BYTES} bytes at most"
             raise ConfigurationError(what, remedy=remedy)
 
 

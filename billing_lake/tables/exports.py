@@ -63,7 +63,7 @@ class Export:
 
     @property
     def format(self) -> Format:
-        """What the rows of its report files mean."""
+        """Return what the rows of its report files mean."""
         return self.location.format
 
     @property
@@ -139,7 +139,7 @@ class Table:
 
     @property
     def uri(self) -> str:
-        """Where it lies."""
+        """Return where it lies."""
         return self.catalog.uri(self.name)
 
     def key(self, period: str) -> PeriodKey:

@@ -46,7 +46,7 @@ _SHOWN_TABLES = 10
 
 @dataclass(frozen=True, kw_only=True)
 class CrawlerWaits:
-    """How long to wait for a crawler, in seconds.
+    """States how long to wait for a crawler, in seconds.
 
     Attributes:
         poll: Between two requests for the crawler's state.

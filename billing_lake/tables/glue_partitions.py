@@ -34,10 +34,10 @@ log = logging.getLogger(__name__)
 
 _CLAIM = "billing-lake.claim"
 _ATTEMPTS = 20
-_WRITTEN_AT_ONCE = 100
+_PARTITIONS_WRITTEN_AT_ONCE = 100
 """Partitions in one call, by Glue's limit."""
 
-_DELETED_AT_ONCE = 25
+_PARTITIONS_DELETED_AT_ONCE = 25
 """Partitions in one call, by Glue's limit."""
 
 _COLUMNS_AT_ONCE = 20_000
@@ -196,13 +196,15 @@ class Partitions:
             log.info("%s was written by another writer: %s", subject, error)
 
     def _write_all(self, entry: Entry, changes: _Changes) -> None:
-        size = max(1, min(_WRITTEN_AT_ONCE, _COLUMNS_AT_ONCE // max(1, len(entry.fields))))
+        size = max(
+            1, min(_PARTITIONS_WRITTEN_AT_ONCE, _COLUMNS_AT_ONCE // max(1, len(entry.fields)))
+        )
         for some in _batches(changes.create, size):
             self._batch("batch_create_partition", entry, PartitionInputList=some)
         for some in _batches(changes.update, size):
             entries = [{"PartitionValueList": one["Values"], "PartitionInput": one} for one in some]
             self._batch("batch_update_partition", entry, Entries=entries)
-        for gone in _batches(changes.delete, _DELETED_AT_ONCE):
+        for gone in _batches(changes.delete, _PARTITIONS_DELETED_AT_ONCE):
             listed = [{"Values": one} for one in gone]
             self._batch("batch_delete_partition", entry, PartitionsToDelete=listed)
 

@@ -30,7 +30,7 @@ from billing_lake.tables.glue_schemas import hive_type, parquet_storage
 _NO_ESCAPE = "\u0001"
 """OpenCSVSerDe takes a backslash for an escape unless it is given another one; reports use none, a quote is doubled."""
 
-_LONGEST_COMMENT = 255
+_COMMENT_CHARACTERS = 255
 """Most characters of a comment that Glue keeps for a column."""
 
 _CSV = {
@@ -143,7 +143,9 @@ def _columns(crawl: Crawl, header: Sequence[str]) -> tuple[dict[str, str], ...]:
         taken.add(distinct)
         first = first_of(name)
         comment = type_ if distinct == first else f"{type_}; counts where {first} is empty"
-        columns.append({"Name": distinct, "Type": "string", "Comment": comment[:_LONGEST_COMMENT]})
+        columns.append(
+            {"Name": distinct, "Type": "string", "Comment": comment[:_COMMENT_CHARACTERS]}
+        )
     return tuple(columns)
 
 

@@ -23,7 +23,7 @@ from billing_lake.domain.types import (
 )
 from billing_lake.tables.base import EXPORT, PERIOD
 
-LARGEST_VALUE = 400_000
+LARGEST_VALUE_CHARACTERS = 400_000
 """Characters in one parameter; Glue's limit is in bytes, and these are ASCII."""
 
 PARTITION_KEYS = (PERIOD, EXPORT)
@@ -97,7 +97,10 @@ def fields_to_parameters(fields: Sequence[Field]) -> dict[str, str]:
     text = json.dumps(
         [[f.field_id, f.name, str(f.type), *f.nested_ids] for f in fields], separators=(",", ":")
     )
-    chunks = [text[at : at + LARGEST_VALUE] for at in range(0, len(text), LARGEST_VALUE)]
+    chunks = [
+        text[at : at + LARGEST_VALUE_CHARACTERS]
+        for at in range(0, len(text), LARGEST_VALUE_CHARACTERS)
+    ]
     return {f"{_FIELDS}{number}": chunk for number, chunk in enumerate(chunks)}
 
 

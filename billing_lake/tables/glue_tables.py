@@ -75,7 +75,7 @@ class Entry:
 
     @property
     def behind(self) -> bool:
-        """Whether partitions may lack columns that the table has."""
+        """Say whether partitions may lack columns that the table has."""
         return BEHIND in self.raw["Parameters"]
 
     def evolved(self, fields: Sequence[Field]) -> dict[str, Any]:

@@ -380,7 +380,7 @@ class IcebergTables:
 
     @property
     def is_managed(self) -> bool:
-        """Whether the storage belongs to the catalog, which then cleans up by its own rules."""
+        """Say whether the storage belongs to the catalog, which then cleans up by its own rules."""
         return self._properties.get("type") == "rest"
 
     def _catalog(self) -> Catalog:

@@ -59,7 +59,7 @@ Prove = Callable[[Source, Source], None]
 
 @dataclass(frozen=True, kw_only=True)
 class Compacted:
-    """What was compacted, or would be.
+    """Holds what was compacted, or would be.
 
     Attributes:
         key: The period; None for the manifests of an Iceberg table.

@@ -1,4 +1,4 @@
-"""The list of rights is that of the documentation; every end-to-end test on AWS holds it against the calls (`aws_world`)."""
+"""The list of rights is that of the documentation; every end-to-end test on AWS holds it against the calls (`make_aws_lake`)."""
 
 from __future__ import annotations
 

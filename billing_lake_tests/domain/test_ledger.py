@@ -16,7 +16,7 @@ from billing_lake.domain.ledger import (
     MonthState,
     changes,
     state_of,
-    with_one,
+    with_delivery,
 )
 from billing_lake.domain.profiles import EXACT
 
@@ -106,6 +106,6 @@ def test_an_open_month_settles_by_itself_when_it_is_over() -> None:
 
 def test_a_delivery_has_one_row_and_rows_are_in_the_order_of_loads() -> None:
     first, second, again = row("a", at=IN_MONTH), row("b"), row("a")
-    assert with_one(with_one([], second), first) == [first, second]
-    assert with_one([first, second], again) == [second, again]
+    assert with_delivery(with_delivery([], second), first) == [first, second]
+    assert with_delivery([first, second], again) == [second, again]
     assert LedgerRow.from_row(first.to_row()) == first

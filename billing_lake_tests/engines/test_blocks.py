@@ -57,7 +57,7 @@ def test_separators_are_the_commas_that_no_quote_holds(text: str, size: int) -> 
     outside = sum(piece.count(",") for piece in text.split('"')[::2])
     ends = [n for n, c in enumerate(text) if c in ",\n" and text.count('"', 0, n) % 2 == 0]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(blocks, "_SLICE", size)
+        patch.setattr(blocks, "_SLICE_BYTES", size)
         found = scan(text.encode())
     assert (found.separators, found.is_open) == (outside, text.count('"') % 2 == 1)
     assert found.is_broken == has_stray_quote(text)
@@ -83,7 +83,7 @@ def has_stray_quote(text: str) -> bool:
 def test_separators_carry_an_open_quote_from_slice_to_slice(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(blocks, "_SLICE", 64)
+    monkeypatch.setattr(blocks, "_SLICE_BYTES", 64)
     for start in range(40, 70):
         whole = scan(b"x" * start + b',b,"c,d""e,f",g\n"h,,,,,",i,j,k\n')
         assert (whole.separators, whole.is_open, whole.is_broken) == (6, False, False)
@@ -94,7 +94,7 @@ def test_separators_carry_an_open_quote_from_slice_to_slice(
 def test_a_row_without_end_is_broken_in_bounded_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(blocks, "LONGEST_ROW", 1 << 16)
+    monkeypatch.setattr(blocks, "LONGEST_ROW_BYTES", 1 << 16)
     path = report(tmp_path / "r.csv.gz", 'a,b\n1,2\n3,"' + "x\n" * 100_000)
     found = list(row_blocks(FILES, str(path), "r", 1 << 10))
     assert [(block.offset, block.is_broken) for block in found] == [(4, False), (8, True)]

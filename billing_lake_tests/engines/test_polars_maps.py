@@ -36,6 +36,6 @@ def test_whatever_texts_come_in_whatever_portions_each_is_the_map_that_the_domai
 
 
 def test_texts_that_were_forgotten_are_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(polars_maps, "_ENOUGH", 10)
+    monkeypatch.setattr(polars_maps, "_KEPT_TEXTS", 10)
     cells = [f'{{"EDP":-{n}.50}}' for n in (*range(40), *range(5), 99, *range(20))]
     assert read([*cells], 4) == [map_of(cell) for cell in cells]

@@ -140,8 +140,8 @@ def compare_totals(engine: PolarsEngine, source: Source, files: tuple[EncodedFil
 def test_a_large_file_arrives_in_parts_and_several_files_are_made(
     aws: Aws, engine: PolarsEngine, bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("billing_lake.files.s3.PART", 5 << 20)
-    monkeypatch.setattr(polars_encode, "INPUT_PER_FILE", 1 << 20)
+    monkeypatch.setattr("billing_lake.files.s3.PART_BYTES", 5 << 20)
+    monkeypatch.setattr(polars_encode, "INPUT_PER_FILE_BYTES", 1 << 20)
     paths = [
         report(tmp_path / "1.csv.gz", csv_text(noise(20_000))),
         report(tmp_path / "2.csv.gz", csv_text([minimal_row()])),
@@ -159,8 +159,8 @@ def test_a_large_file_arrives_in_parts_and_several_files_are_made(
 def test_a_fault_in_the_last_row_leaves_neither_file_nor_upload(
     aws: Aws, engine: PolarsEngine, bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("billing_lake.files.s3.PART", 5 << 20)
-    monkeypatch.setattr(polars_encode, "ROW_GROUP", 2_000)
+    monkeypatch.setattr("billing_lake.files.s3.PART_BYTES", 5 << 20)
+    monkeypatch.setattr(polars_encode, "ROW_GROUP_ROWS", 2_000)
     content = csv_text([*noise(20_000), minimal_row(end="soon")])
     started: list[Any] = []
     engine.files.clients.client("s3").meta.events.register(  # type: ignore[attr-defined]
@@ -178,8 +178,8 @@ def test_a_fault_in_the_last_row_leaves_neither_file_nor_upload(
 def test_the_second_try_replaces_what_the_first_had_sent(
     aws: Aws, engine: PolarsEngine, bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("billing_lake.files.s3.PART", 5 << 20)
-    monkeypatch.setattr(polars_encode, "ROW_GROUP", 2_000)
+    monkeypatch.setattr("billing_lake.files.s3.PART_BYTES", 5 << 20)
+    monkeypatch.setattr(polars_encode, "ROW_GROUP_ROWS", 2_000)
     rows = [*noise(20_000), minimal_row(start="2025-03-01 05:00:00.0")]
     source = put(aws, bucket, source_of(report(tmp_path / "r.csv.gz", csv_text(rows))))
     files = encode(engine, source, f"s3://{bucket}/out")
@@ -197,8 +197,8 @@ def test_a_refused_part_is_a_refused_write_and_leaves_nothing(
         answer: Any = {"Error": {"Code": "AccessDenied", "Message": "not here"}}
         raise ClientError(answer, "UploadPart")
 
-    monkeypatch.setattr("billing_lake.files.s3.PART", 5 << 20)
-    monkeypatch.setattr(polars_encode, "ROW_GROUP", 2_000)
+    monkeypatch.setattr("billing_lake.files.s3.PART_BYTES", 5 << 20)
+    monkeypatch.setattr(polars_encode, "ROW_GROUP_ROWS", 2_000)
     client = engine.files.clients.client("s3")  # type: ignore[attr-defined]
     client.meta.events.register("before-call.s3.UploadPart", refuse)
     source = put(aws, bucket, source_of(report(tmp_path / "r.csv.gz", csv_text(noise(20_000)))))

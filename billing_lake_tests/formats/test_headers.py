@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from billing_lake.domain.column_names import LAKE_COLUMNS, MAX_NAME
+from billing_lake.domain.column_names import LAKE_COLUMNS, MAX_NAME_BYTES
 from billing_lake.domain.errors import BadHeaderError, DuplicateHeaderError, MissingColumnError
 from billing_lake.domain.shared_columns import Merge, Origin, merges, origins
 from billing_lake.formats.headers import (
@@ -80,7 +80,7 @@ def test_amounts_dates_and_currencies_of_one_name_must_agree() -> None:
 def test_a_tag_of_128_letters_of_three_bytes_each_fits_into_a_catalog_and_stays_apart() -> None:
     first, second = column_names([f"user:{'環' * 127}{c}" for c in "境部"], "f", LEGACY_CUR)
     assert first != second
-    assert {len(name.encode()) <= MAX_NAME for name in (first, f"{second}__999")} == {True}
+    assert {len(name.encode()) <= MAX_NAME_BYTES for name in (first, f"{second}__999")} == {True}
 
 
 def test_more_columns_than_anybody_has_are_refused_at_once() -> None:

@@ -209,7 +209,7 @@ def test_a_manifest_that_is_too_large_is_not_read(
     root: Path, storage: LocalStorage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     deliver(root)
-    monkeypatch.setattr("billing_lake.formats.manifests.MAX_MANIFEST", 100)
+    monkeypatch.setattr("billing_lake.formats.manifests.MAX_MANIFEST_BYTES", 100)
     monkeypatch.setattr(storage, "read", lambda key: pytest.fail(f"{key} was read"))
     with pytest.raises(BrokenManifestError, match="at most 100 are read"):
         resolve_delivery(storage, CREATE_NEW, "2025-03")

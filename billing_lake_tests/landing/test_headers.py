@@ -25,7 +25,7 @@ from billing_lake.domain.errors import (
     UnclosedQuoteError,
 )
 from billing_lake.formats.legacy_cur import LEGACY_CUR
-from billing_lake.landing.headers import HEADER_LIMIT, read_header, read_period
+from billing_lake.landing.headers import HEADER_LIMIT_BYTES, read_header, read_period
 from billing_lake_tests.landing.small_deliveries import csv_gz, row
 
 START = "bill_billing_period_start_date"
@@ -112,12 +112,12 @@ def test_a_gzip_of_several_members_is_one_file() -> None:
         (gz('"a"x,b\n1,2\n'), UnclosedQuoteError, "opens or closes in the middle of a cell"),
         (gz('a"b,c\n1,2\n'), UnclosedQuoteError, "opens or closes in the middle of a cell"),
         (gz("a,b\r1,2\r"), ReportFileError, "carriage return"),
-        (gz("a" * (HEADER_LIMIT + 100_000)), BadHeaderError, "no end within 1,048,576 bytes"),
-        (gz('"' + "a" * 3 * HEADER_LIMIT), BadHeaderError, "no end within 1,048,576 bytes"),
-        (gz("a," * HEADER_LIMIT + "a\n1\n"), BadHeaderError, "no end within 1,048,576 bytes"),
-        (gz('"' + "\n" * 3 * HEADER_LIMIT), BadHeaderError, "no end within 1,048,576 bytes"),
-        (gz('"' * 3 * HEADER_LIMIT), BadHeaderError, "no end within 1,048,576 bytes"),
-        (gz('"\n"' * HEADER_LIMIT), BadHeaderError, "no end within 1,048,576 bytes"),
+        (gz("a" * (HEADER_LIMIT_BYTES + 100_000)), BadHeaderError, "no end within 1,048,576 bytes"),
+        (gz('"' + "a" * 3 * HEADER_LIMIT_BYTES), BadHeaderError, "no end within 1,048,576 bytes"),
+        (gz("a," * HEADER_LIMIT_BYTES + "a\n1\n"), BadHeaderError, "no end within 1,048,576 bytes"),
+        (gz('"' + "\n" * 3 * HEADER_LIMIT_BYTES), BadHeaderError, "no end within 1,048,576 bytes"),
+        (gz('"' * 3 * HEADER_LIMIT_BYTES), BadHeaderError, "no end within 1,048,576 bytes"),
+        (gz('"\n"' * HEADER_LIMIT_BYTES), BadHeaderError, "no end within 1,048,576 bytes"),
     ],
 )
 def test_a_file_without_a_readable_header_is_refused_by_name(

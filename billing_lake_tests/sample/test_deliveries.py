@@ -289,7 +289,7 @@ def test_the_dearest_block_fits_the_integers_that_add_it_up() -> None:
         for offer in OFFERS
     )
     percent = max(region.percent for region in REGIONS)
-    assert dearest * percent / 100 * 10**MONEY_SCALE * usage.BLOCK < 2**63
+    assert dearest * percent / 100 * 10**MONEY_SCALE * usage.BLOCK_ROWS < 2**63
 
 
 def test_polars_reads_what_is_written(tmp_path: Path) -> None:

@@ -269,7 +269,7 @@ def test_alerts_go_on_when_the_event_log_was_wiped_and_counts_from_one_again(
 def test_a_long_backlog_is_read_in_order_and_without_gaps(
     instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("billing_lake.sensors.alert_events._PAGE", 7)
+    monkeypatch.setattr("billing_lake.sensors.alert_events._EVENTS_AT_ONCE", 7)
     service = Service()
     names = [f"check_{number:02}" for number in range(30)]
     for name in names:

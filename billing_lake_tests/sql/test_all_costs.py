@@ -12,7 +12,7 @@ from billing_lake.domain.errors import QueryError
 from billing_lake.formats.core_columns import CORE_COLUMNS
 from billing_lake.formats.legacy_cur import LEGACY_CUR
 from billing_lake.formats.registry import FORMATS
-from billing_lake.sql.all_costs import Part, view_name, view_sql
+from billing_lake.sql.all_costs import ViewPart, view_name, view_sql
 from billing_lake.sql.duckdb_types import duckdb_type
 from billing_lake.sql.tables import Dialect, LakeTable, dotted
 
@@ -26,7 +26,7 @@ def text(dialect: Dialect) -> str:
     for name, format_ in FORMATS.items():
         identifier = dotted(DATABASES[dialect], "billing", name)
         columns = tuple(format_.known_columns)
-        part = Part(export=name, format=name, catalog="iceberg", table=f"billing.{name}")
+        part = ViewPart(export=name, format=name, catalog="iceberg", table=f"billing.{name}")
         table = LakeTable(
             catalog="iceberg", table=part.table, columns=columns, identifier=identifier
         )
@@ -51,7 +51,7 @@ def test_every_format_gives_what_a_bill_is_added_up_by(format_: str) -> None:
 
 def test_a_table_of_the_columns_that_cannot_lack_has_a_view(tmp_path: Path) -> None:
     for name, format_ in FORMATS.items():
-        part = Part(export=name, format=name, catalog="iceberg", table="t")
+        part = ViewPart(export=name, format=name, catalog="iceberg", table="t")
         table = LakeTable(catalog="iceberg", table="t", columns=format_.required, identifier='"t"')
         columns = ", ".join(
             f'CAST(NULL AS {duckdb_type(format_.type_of(one))}) AS "{one}"'

@@ -1,4 +1,4 @@
-"""What the columns of CUR 2.0 mean; those that legacy CUR has too mean the same there."""
+"""Says what the columns of CUR 2.0 mean; those that legacy CUR has too mean the same there."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where Data Exports puts its files.
+"""Says where Data Exports puts its files.
 
 Rows lie in `<prefix>/<export>/data/BILLING_PERIOD=2025-03/`, manifests in `<prefix>/<export>/metadata/BILLING_PERIOD=2025-03/`. The
 manifest that lies directly there names the current delivery, whether that rewrites the same keys (`overwrite`) or gets a folder of

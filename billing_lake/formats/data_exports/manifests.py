@@ -1,4 +1,4 @@
-"""What a manifest of Data Exports says: it names files by their full URIs, and no billing period, which is its folder's."""
+"""Reads manifests of Data Exports, which name files by their full URIs, and no billing period, which is its folder's."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which table of AWS Data Exports a manifest or a header belongs to: nothing in it says so, but its columns."""
+"""Finds the table of AWS Data Exports that a manifest or a header belongs to: nothing in it says so, but its columns."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the columns of FOCUS mean, in a sentence each."""
+"""Says what the columns of FOCUS mean, in a sentence each."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ import unicodedata
 from collections.abc import Iterable
 from functools import lru_cache
 
-from billing_lake.domain.column_names import MAX_NAME, is_mark
+from billing_lake.domain.column_names import MAX_NAME_BYTES, is_mark
 from billing_lake.formats.focus.columns import KNOWN_COLUMNS
 
 _UNDERSCORES = re.compile("_+")
@@ -26,7 +26,7 @@ def name_of(raw: str) -> str:
         belongs = is_mark(c) and kept and kept[-1] != "_"
         kept.append(c if c.isalnum() or belongs else "_")
     name = _UNDERSCORES.sub("_", "".join(kept)).strip("_")
-    excess = len(name.encode(errors="replace")) - MAX_NAME
+    excess = len(name.encode(errors="replace")) - MAX_NAME_BYTES
     name = name.replace("_", "", excess) if excess > 0 else name
     return _BY_LETTERS.get(name.replace("_", ""), name)
 

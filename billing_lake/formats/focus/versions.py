@@ -1,4 +1,4 @@
-"""Which version of FOCUS a report follows, as far as its columns tell.
+"""Finds the version of FOCUS that a report follows, as far as its columns tell.
 
 Versions differ in the columns that they add. Most of these may be left out, so a report without any of them may follow any version:
 then nothing is said, rather than guessed.

@@ -1,4 +1,4 @@
-"""What the known columns of a legacy report mean, in a sentence each."""
+"""Says what the known columns of a legacy report mean, in a sentence each."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where legacy CUR puts its files.
+"""Says where legacy CUR puts its files.
 
 It keeps one folder per billing period, `<prefix>/<report>/20250301-20250401/`. The manifest that lies directly in it names the
 current delivery, whether that rewrites the same keys (`overwrite`) or gets a folder of its own (`create-new`), so both layouts

@@ -1,4 +1,4 @@
-"""What a manifest of legacy CUR says."""
+"""Reads manifests of legacy CUR."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ import unicodedata
 from collections.abc import Iterable
 from functools import lru_cache
 
-from billing_lake.domain.column_names import MAX_NAME, is_mark
+from billing_lake.domain.column_names import MAX_NAME_BYTES, is_mark
 from billing_lake.formats.legacy_cur.columns import KNOWN_COLUMNS, REQUIRED
 
 _CAPITAL = re.compile(r"([A-Z])")
@@ -50,7 +50,7 @@ def normalise(raw: str) -> str:
     else:
         name = _UNDERSCORES.sub("_", _of_any_script(raw))
     name = name.strip("_")
-    excess = len(name.encode(errors="replace")) - MAX_NAME
+    excess = len(name.encode(errors="replace")) - MAX_NAME_BYTES
     return name.replace("_", "", excess) if excess > 0 else name
 
 

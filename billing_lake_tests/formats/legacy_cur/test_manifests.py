@@ -17,7 +17,7 @@ from billing_lake.domain.errors import (
 from billing_lake.formats.legacy_cur.layouts import LegacyLayout
 from billing_lake.formats.legacy_cur.manifests import parse_manifest
 from billing_lake.formats.locations import check_manifest
-from billing_lake.formats.manifests import MAX_MANIFEST, Manifest, require_manifest_size
+from billing_lake.formats.manifests import MAX_MANIFEST_BYTES, Manifest, require_manifest_size
 
 RULES = LegacyLayout("billing", "cur")
 FOLDER = "billing/cur/20230801-20230901"
@@ -96,9 +96,9 @@ def test_bytes_that_are_no_json_object_are_refused(data: bytes, reason: str) -> 
 
 
 def test_a_manifest_beyond_the_size_limit_is_refused() -> None:
-    require_manifest_size(MAX_MANIFEST, "m")
+    require_manifest_size(MAX_MANIFEST_BYTES, "m")
     with pytest.raises(BrokenManifestError, match="at most"):
-        require_manifest_size(MAX_MANIFEST + 1, "m")
+        require_manifest_size(MAX_MANIFEST_BYTES + 1, "m")
 
 
 @pytest.mark.parametrize(

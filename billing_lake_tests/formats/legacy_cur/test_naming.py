@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from billing_lake.domain.column_names import MAX_NAME, is_column_name
+from billing_lake.domain.column_names import MAX_NAME_BYTES, is_column_name
 from billing_lake.formats.legacy_cur.columns import KNOWN_COLUMNS, REQUIRED
 from billing_lake.formats.legacy_cur.naming import canonical, is_header, name_of, normalise
 
@@ -39,7 +39,7 @@ def test_a_name_is_letters_and_digits_and_single_underscores(raw: str) -> None:
     name = normalise(raw)
     assert all(c == "_" or c.isalnum() or unicodedata.category(c)[0] == "M" for c in name)
     assert name == name.lower()
-    assert is_column_name(name) or not name or len(name.encode()) > MAX_NAME
+    assert is_column_name(name) or not name or len(name.encode()) > MAX_NAME_BYTES
     assert "__" not in name
     assert name == name.strip("_")
 
@@ -71,7 +71,7 @@ def test_no_two_known_columns_share_their_letters() -> None:
 def test_a_long_name_loses_underscores_from_left_to_right() -> None:
     raw = "_".join("ab" for _ in range(86))
     name = normalise(raw)
-    assert len(name) == MAX_NAME
+    assert len(name) == MAX_NAME_BYTES
     assert name.startswith("ababab_ab")
 
 

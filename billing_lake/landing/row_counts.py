@@ -1,4 +1,4 @@
-"""How many rows deliveries have, as far as their files say so themselves: the footers of Parquet do, and nothing of CSV does."""
+"""Counts the rows of deliveries as far as their files state them: the footers of Parquet do, and nothing of CSV does."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from billing_lake.landing.parquet_headers import opened_parquet
 _DELIVERIES_AT_ONCE = 16
 
 
-def told_rows(storage: Storage, found: Inspection) -> Mapping[tuple[str, str], int]:
+def stated_rows(storage: Storage, found: Inspection) -> Mapping[tuple[str, str], int]:
     """Return the rows of each delivery in Parquet, by the name of its export and its billing period.
 
     The footer of each file is read. What lies in files of several months, or cannot be read, is left out.

@@ -1,4 +1,4 @@
-"""Which files of a folder are samples: nothing else is ever written over, and samples never lie among a real bill's files.
+"""Lists the files of a folder that are samples: nothing else is ever written over, and samples never lie among a real bill's files.
 
 The folder keeps a hidden list of the checksums of all samples that were written below it. A file's checksum is noted before
 the file takes its name, so that a kill at any moment leaves no sample that the list lacks.
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _LIST = ".samples.sha256"
-_BLOCK = 1 << 20
+_BLOCK_BYTES = 1 << 20
 
 
 class OwnSamples:
@@ -61,6 +61,6 @@ class OwnSamples:
 def _checksum(path: Path) -> bytes:
     found = hashlib.sha256()
     with path.open("rb") as file:
-        while block := file.read(_BLOCK):
+        while block := file.read(_BLOCK_BYTES):
             found.update(block)
     return found.hexdigest().encode()

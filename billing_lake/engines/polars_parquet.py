@@ -30,6 +30,7 @@ from billing_lake.domain.types import (
 )
 from billing_lake.engines.polars_access import error_text
 from billing_lake.engines.polars_maps import maps
+from billing_lake.engines.polars_nested import json_text
 from billing_lake.engines.polars_parsing import decimal, filled, moment
 from billing_lake.engines.polars_rounding import long_doubles
 from billing_lake.engines.polars_types import polars_type
@@ -224,8 +225,16 @@ def _text(cell: pl.Expr, found: pl.DataType, *, strict: bool) -> pl.Expr | None:
         return None if number is None else _shortest(number.cast(pl.String))
     if found == pl.Datetime:
         return pl.concat_str(_shortest(cell.dt.strftime("%Y-%m-%dT%H:%M:%S%.6f")), pl.lit("Z"))
+    if found.is_nested():
+        return json_text(cell, found, partial(_spelled, strict=strict))
     fits = found.is_integer() or found in (pl.Boolean, pl.Date, pl.Categorical, pl.Enum)
     return cell.cast(pl.String, strict=strict) if fits else None
+
+
+def _spelled(cell: pl.Expr, found: pl.DataType, *, strict: bool) -> pl.Expr | None:
+    import polars as pl
+
+    return cell if found == pl.String() else _text(cell, found, strict=strict)
 
 
 def _shortest(text: pl.Expr) -> pl.Expr:

@@ -70,6 +70,7 @@ class Format:
         may_be_empty: Whether a report file may hold nothing at all, not even a header.
         mixes_periods: Whether a loose file may hold rows of several billing periods; it then belongs to each of them.
         lifted: Columns that an export's settings make of keys of maps.
+        nested_as_text: Says whether a column, by its name, is the JSON text of what Parquet has in it, where that is nested.
         renamed: Header cells that an export's settings give a meaning, each with the column behind it.
     """
 
@@ -100,6 +101,7 @@ class Format:
     tag_maps: Mapping[str, TagKeys] = field(default_factory=dict)
     may_be_empty: bool = False
     mixes_periods: bool = False
+    nested_as_text: Callable[[str], bool] = lambda _: False
     lifted: tuple[Lifted, ...] = ()
     renamed: tuple[str, ...] = ()
 

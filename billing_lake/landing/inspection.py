@@ -335,7 +335,7 @@ def _format_of(listed: _Listed, key: str) -> tuple[Format, tuple[str, ...]]:
     """
     packed = next(one for one in FORMATS.values() if one.is_report_file(key))
     with listed.open(key) as stream, naming_errors(key):
-        header = header_of(stream, key, packed)
+        header = header_of(stream, key, packed, is_known=False)
     for one in FORMATS.values():
         if one.is_header(header):
             return one, header

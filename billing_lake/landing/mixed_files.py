@@ -62,7 +62,7 @@ def periods_of(stream: BinaryIO, key: str, format_: Format) -> tuple[str, ...]:
 
 
 def _parquet_texts(stream: BinaryIO, key: str, format_: Format) -> Iterator[str | None]:
-    header = read_parquet_header(stream, key)
+    header = read_parquet_header(stream, key, format_)
     own = header[columns_of(header, key, format_).index(str(format_.roles.period_start))]
     stream.seek(0)
     with opened_parquet(stream, key) as parquet:

@@ -19,6 +19,7 @@ from billing_lake.domain.errors import (
     shown,
 )
 from billing_lake.domain.periods import period_of_text
+from billing_lake.domain.types import Map
 from billing_lake.formats.base import Format
 from billing_lake.formats.headers import MAX_COLUMNS, column_names
 
@@ -31,25 +32,26 @@ _ENTRY_PARTS = 2
 _NESTED = "Have the column left out, or written as JSON text (in BigQuery: TO_JSON_STRING)"
 
 
-def read_parquet_header(stream: BinaryIO, file: str) -> tuple[str, ...]:
+def read_parquet_header(stream: BinaryIO, file: str, format_: Format | None) -> tuple[str, ...]:
     """Return the names of the columns of a Parquet report file.
 
     Args:
         stream: The file; it can be sought.
         file: Its name, for errors.
+        format_: Says which columns may be nested; None where that is to be found out by the names.
 
     Raises:
         EmptyFileError: It has no bytes, or no columns.
         NotParquetError: It is no Parquet.
         TruncatedFileError: Its footer is not there, or damaged.
-        BadHeaderError: A column is nested, and no map.
+        BadHeaderError: A column is nested, and nothing says how it is read.
     """
     with opened_parquet(stream, file) as parquet:
         schema = parquet.schema_arrow
     if not schema.names:
         raise EmptyFileError("The file has no columns", file=file)
     for one in schema if len(schema) <= MAX_COLUMNS else ():
-        if not _is_read(one.type):
+        if format_ is not None and not _is_read(one, format_):
             what = f"The column is of the nested type {shown(one.type)}, and what is read are plain columns and maps of text"
             raise BadHeaderError(what, file=file, column=one.name, remedy=_NESTED)
     return tuple(schema.names)
@@ -79,7 +81,7 @@ def read_parquet_period(stream: BinaryIO, file: str, format_: Format) -> str:
     Raises:
         ReportFileError: It has no rows, no such column, or no date in it; or any error of `read_parquet_header`.
     """
-    header = read_parquet_header(stream, file)
+    header = read_parquet_header(stream, file, format_)
     names = parquet_columns(header, file, format_)
     column = format_.roles.period_start
     if column is None or column not in names:
@@ -131,16 +133,49 @@ def opened_parquet(stream: BinaryIO, file: str) -> Iterator[pq.ParquetFile]:
         raise TruncatedFileError(what, file=file) from error
 
 
-def _is_read(type_: pa.DataType) -> bool:
+def _is_read(field: pa.Field, format_: Format) -> bool:
+    """Say whether a column is plain, a map where the format has one, or becomes text."""
     import pyarrow.types as t
 
-    if t.is_list(type_) and t.is_struct(type_.value_type):
+    if not t.is_nested(field.type):
+        return True
+    name = format_.name_of(field.name)
+    if isinstance(format_.type_of(name), Map):
+        return _is_map(field.type)
+    return format_.nested_as_text(name) and _has_text(field.type)
+
+
+def _is_map(type_: pa.DataType) -> bool:
+    import pyarrow.types as t
+
+    if _is_list(type_) and t.is_struct(type_.value_type):
         entry = type_.value_type
         keyed = [entry.field(n).name for n in range(entry.num_fields)] == ["key", "value"]
         return keyed and not any(t.is_nested(entry.field(n).type) for n in range(_ENTRY_PARTS))
+    return t.is_map(type_) and not t.is_nested(type_.key_type) and not t.is_nested(type_.item_type)
+
+
+def _has_text(type_: pa.DataType) -> bool:
+    """Say whether every engine writes the values of a type alike, as text or within JSON text."""
+    import pyarrow.types as t
+
     if t.is_map(type_):
-        return not t.is_nested(type_.key_type) and not t.is_nested(type_.item_type)
-    return not t.is_nested(type_)
+        return not t.is_nested(type_.key_type) and all(
+            map(_has_text, (type_.key_type, type_.item_type))
+        )
+    if t.is_struct(type_) or _is_list(type_):
+        return all(_has_text(type_.field(n).type) for n in range(type_.num_fields))
+    if t.is_timestamp(type_):
+        return bool(type_.unit != "ns")
+    texts = (t.is_string, t.is_large_string, t.is_string_view, t.is_boolean, t.is_date32, t.is_null)
+    numbers = (t.is_integer, t.is_float32, t.is_float64, t.is_decimal)
+    return any(one(type_) for one in (*texts, *numbers))
+
+
+def _is_list(type_: pa.DataType) -> bool:
+    import pyarrow.types as t
+
+    return bool(t.is_list(type_) or t.is_large_list(type_))
 
 
 def text_of(cell: pa.Scalar) -> str:

@@ -14,15 +14,19 @@ from billing_lake.landing.parquet_headers import (
 )
 
 
-def header_of(stream: BinaryIO, key: str, format_: Format) -> tuple[str, ...]:
+def header_of(
+    stream: BinaryIO, key: str, format_: Format, *, is_known: bool = True
+) -> tuple[str, ...]:
     """Return the header cells of the report file at ``key``, opened as ``stream``.
+
+    Unless ``is_known``, the file may be of any other format that has such files: its columns are not judged.
 
     Raises:
         ReportFileError: It has none that can be read.
     """
     container, compression = format_.packing_of(key)
     if container == "parquet":
-        return read_parquet_header(stream, key)
+        return read_parquet_header(stream, key, format_ if is_known else None)
     return read_header(stream, key, compression)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from billing_lake.domain.errors import BadValueError, ReportFileError, TableError
@@ -27,6 +28,7 @@ from billing_lake.domain.types import (
 from billing_lake.spark_job import sql
 from billing_lake.spark_job.inputs import FILES_PER_PLAN, PATH, complete, name_of, reading
 from billing_lake.spark_job.java import error_text, java_errors
+from billing_lake.spark_job.nested import json_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -109,6 +111,9 @@ class Tables:
         if found == wanted:
             return cell
         value = _converted(cell, found, type_)
+        if value is None and type_ == STRING:
+            spell = partial(_spelled, column=name)
+            value = json_text(cell, self.rows.schema[name].dataType, spell)
         if value is None:
             what = f"A column of the type {found} cannot become {type_}"
             raise BadValueError(what, file=self.inputs[0].file.name, column=name)
@@ -211,6 +216,15 @@ def _text(cell: str, found: str) -> str | None:
         return None
     text = _shortest(f"date_format({moment}, {sql.literal(_MOMENT_TEXT)})")
     return f"concat({text}, 'Z')"
+
+
+def _spelled(cell: str, found: str, column: str) -> str | None:
+    """Return a part of a nested cell as text; the query fails where it does not fit, as nothing else would show it."""
+    text = cell if found == "string" else _text(cell, found)
+    if text is None or not (found in _FLOATS or found.startswith("decimal(")):
+        return text
+    shown = f"CAST({cell} AS STRING)"
+    return sql.checked(text, f"{cell} IS NOT NULL", shown, STRING, column, PATH)
 
 
 def _number_text(cell: str, found: str) -> str:

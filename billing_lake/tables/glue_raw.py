@@ -12,9 +12,10 @@ and no rows.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from billing_lake.domain.crawls import Crawl
 from billing_lake.domain.deliveries import StoredObject
@@ -27,6 +28,10 @@ from billing_lake.files.parquet_types import parquet_fields
 from billing_lake.tables.glue_generations import is_read
 from billing_lake.tables.glue_schemas import hive_type, parquet_storage
 
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _NO_ESCAPE = "\u0001"
 """OpenCSVSerDe takes a backslash for an escape unless it is given another one; reports use none, a quote is doubled."""
 
@@ -152,20 +157,32 @@ def _columns(crawl: Crawl, header: Sequence[str]) -> tuple[dict[str, str], ...]:
 def _parquet_columns(crawl: Crawl, files: Files) -> tuple[dict[str, str], ...]:
     """Return the columns of the first file under their own names, which Hive writes in lower case, in the types that it stores."""
     import pyarrow.parquet as pq
-    import pyarrow.types as t
 
     if not crawl.source.files:
         return ()
     first = crawl.source.files[0]
     with files.open(first.uri) as stream:
         schema = pq.read_schema(stream)
-    moments = {field.name for field in schema if t.is_timestamp(field.type)}
-    columns = []
-    for name, type_, _ in parquet_fields(schema):
-        stored = TIMESTAMP if name in moments else type_
-        known = STRING if isinstance(stored, Foreign) else stored
-        columns.append({"Name": name.lower(), "Type": hive_type(name, known)})
-    return tuple(columns)
+    return tuple({"Name": one.name.lower(), "Type": _stored(one.type)} for one in schema)
+
+
+def _stored(type_: pa.DataType) -> str:
+    """Return the type of a column of Parquet as Hive names it; text where it has no name for it."""
+    import pyarrow as pa
+    import pyarrow.types as t
+
+    if t.is_timestamp(type_):
+        return hive_type("", TIMESTAMP)
+    if t.is_map(type_):
+        return f"map<{_stored(type_.key_type)},{_stored(type_.item_type)}>"
+    if t.is_list(type_) or t.is_large_list(type_):
+        return f"array<{_stored(type_.value_type)}>"
+    if t.is_struct(type_):
+        parts = [type_.field(n) for n in range(type_.num_fields)]
+        members = ",".join(f"{one.name.lower()}:{_stored(one.type)}" for one in parts)
+        return f"struct<{members}>" if all(_WORD.fullmatch(one.name) for one in parts) else "string"
+    ((_, known, _),) = parquet_fields(pa.schema([pa.field("", type_)]))
+    return hive_type("", STRING if isinstance(known, Foreign) else known)
 
 
 def _list(files: Sequence[SourceFile]) -> bytes:

@@ -21,6 +21,7 @@ from billing_lake.landing.inspection import inspect
 from billing_lake.landing.local import LocalStorage
 from billing_lake_tests.lakes import EXPORT, SampleLake, failed, verdicts
 from billing_lake_tests.landing.small_deliveries import put
+from billing_lake_tests.test_containers_agree import IGNORED, on_spark
 
 Make = Callable[..., SampleLake]
 Rows = Sequence[Mapping[str, object]]
@@ -83,7 +84,7 @@ def microsoft(root: Path) -> None:
 
 
 def google(root: Path) -> None:
-    """Parquet out of BigQuery: numbers of nine decimals, moments with a zone, tags as a list of pairs."""
+    """Parquet out of BigQuery: numbers of nine decimals, moments with a zone, tags as a list of pairs, own columns nested."""
     moment, pairs = (
         pa.timestamp("us", "UTC"),
         pa.list_(pa.struct([("key", pa.string()), ("value", pa.string())])),
@@ -99,7 +100,8 @@ def google(root: Path) -> None:
             "InvoiceId": pa.array([None, None], pa.string()),
             "PricingCurrency": ["USD", "USD"],
             "Tags": pa.array([[{"key": "env", "value": "prod"}], []], pairs),
-            "x_Credits": ['[{"Name":"cud","Amount":-0.5}]', "[]"],
+            "x_Credits": [[{"Name": "cud", "Amount": -0.5}], []],
+            "x_Project": pa.array([{"Id": "p", "Parents": ["f", "o"]}, None]),
             "x_ExportTime": pa.array([start, start], moment),
         }
     )
@@ -163,12 +165,20 @@ PROVIDERS = {
 }
 
 
+@pytest.fixture(
+    params=["polars", pytest.param("spark", marks=[IGNORED, pytest.mark.every_variant])]
+)
+def make(request: pytest.FixtureRequest, make_lake: Make) -> Make:
+    """Make lakes that an engine loads."""
+    return on_spark(request, make_lake) if request.param == "spark" else make_lake
+
+
 @pytest.mark.parametrize("name", PROVIDERS)
 def test_the_files_of_a_provider_are_found_as_one_export_and_loaded_as_they_are(
-    name: str, make_lake: Make
+    name: str, make: Make
 ) -> None:
     provider = PROVIDERS[name]
-    lake = make_lake(
+    lake = make(
         layout="loose", format="focus", prefix=provider.folder, report="", outputs=["iceberg"]
     )
     provider.write(lake.landing)
@@ -185,6 +195,21 @@ def test_the_files_of_a_provider_are_found_as_one_export_and_loaded_as_they_are(
         profile = lake.profile("iceberg", month)
         (totals,) = profile.totals.values()
         assert (profile.rows, totals["billedcost"]) == (rows, Decimal(cost))
+
+
+def test_nested_columns_of_a_provider_are_json_text_in_the_table(make: Make) -> None:
+    lake = make(layout="loose", format="focus", prefix="gcp", report="", outputs=["iceberg"])
+    google(lake.landing)
+    assert failed(verdicts(lake.load("2025-03"))) == []
+    with lake.lake.sql() as sql:
+        table = sql.table(EXPORT)
+        asked = sql.ask(
+            f"SELECT x_credits, x_project, x_credits->>'$[0].Amount' FROM {table.identifier} ORDER BY 1"
+        )
+        assert list(asked.rows()) == [
+            ("[]", None, None),
+            ('[{"Name":"cud","Amount":-0.5}]', '{"Id":"p","Parents":["f","o"]}', "-0.5"),
+        ]
 
 
 def test_numbers_and_names_of_the_preview_count_as_those_of_the_specification(

@@ -32,6 +32,7 @@ from billing_lake.domain.types import (
     Type,
 )
 from billing_lake.engines.base import Engine
+from billing_lake.engines.polars_engine import PolarsEngine
 from billing_lake.formats.legacy_cur import LEGACY_CUR
 from billing_lake_tests.engines.report_files import encode, table_of
 
@@ -189,6 +190,70 @@ def test_maps_of_both_shapes_become_maps_of_text(
     assert compare(raw, engine.profile(table_of(source, [file]))) == []
 
 
+CREDIT = {
+    "Name": 'a "b" \\ \n\x01\x7f/é☁',
+    "Amount": -1e-7,
+    "Exact": Decimal("1.50"),
+    "At": FIVE,
+    "Day": date(2025, 3, 1),
+    "Of": ["x", None, ""],
+    "*": True,
+    "^N.*": 7,
+    "Ratio": 0.1,
+    "Labels": [("k", "v"), ("q", None)],
+}
+CREDIT_TYPE = pa.struct(
+    [
+        ("Name", pa.string()),
+        ("Amount", pa.float64()),
+        ("Exact", pa.decimal128(38, 9)),
+        ("At", pa.timestamp("us", "UTC")),
+        ("Day", pa.date32()),
+        ("Of", pa.list_(pa.string())),
+        ("*", pa.bool_()),
+        ("^N.*", pa.int32()),
+        ("Ratio", pa.float32()),
+        ("Labels", pa.map_(pa.string(), pa.string())),
+    ]
+)
+
+
+def test_nested_cells_become_json_text_of_one_spelling(engine: Engine, tmp_path: Path) -> None:
+    lists = [[CREDIT, None], [], None, [dict.fromkeys(CREDIT)]]
+    columns = {
+        "x_credits": pa.array(lists, pa.list_(CREDIT_TYPE)),
+        "x_project": pa.array([{"Id": 1, "Part": {"Of": [[1.5], []]}}, None, {}, None]),
+        "x_labels": pa.array(
+            [[("b", 0.5), ("a", None)], [], None, []], pa.map_(pa.string(), pa.float64())
+        ),
+    }
+    path = parquet(tmp_path / "r.parquet", columns)
+    source = source_of(path, names=[*columns], **dict.fromkeys(columns, STRING))
+    (file,) = encode(engine, source, tmp_path / "out")
+    rows = pq.read_table(file.uri)
+    credit = (
+        r'{"Name":"a \"b\" \\ \n\u0001'
+        "\x7f/é☁"
+        r'","Amount":-0.0000001,"Exact":1.5,"At":"2025-03-01T05:00:00Z","Day":"2025-03-01","Of":["x",null,""],'
+        r'"*":true,"^N.*":7,"Ratio":0.1,"Labels":{"k":"v","q":null}}'
+    )
+    nulls = ",".join(f'"{name}":null' for name in CREDIT)
+    assert rows["x_credits"].to_pylist() == [f"[{credit},null]", "[]", None, f"[{{{nulls}}}]"]
+    assert rows["x_project"].to_pylist() == [
+        '{"Id":1,"Part":{"Of":[[1.5],[]]}}',
+        None,
+        '{"Id":null,"Part":null}',
+        None,
+    ]
+    assert rows["x_labels"].to_pylist() == ['{"b":0.5,"a":null}', "{}", None, "{}"]
+    raw = engine.profile(source)
+    assert compare(raw, engine.profile(table_of(source, [file]))) == []
+    reader = PolarsEngine()
+    assert reader.content(source, source.columns) == reader.content(
+        table_of(source, [file]), source.columns
+    )
+
+
 def test_a_double_is_the_decimal_that_its_shortest_text_says(
     engine: Engine, tmp_path: Path
 ) -> None:
@@ -287,7 +352,8 @@ def test_types_that_need_no_change_are_kept(
         (COST, pa.array([True, False]), None),
         (START, pa.array([1, 2]), None),
         (CURRENCY, pa.array([1.5, float("nan")]), None),
-        (CURRENCY, pa.array([{"a": 1}]), None),
+        (CURRENCY, pa.array([{"a": b"1"}]), None),
+        (CURRENCY, pa.array([[{"a": 1.5}], [{"a": float("nan")}]]), None),
         ("tags", pa.array([[{"key": "a", "other": "b"}]]), None),
     ],
 )
@@ -296,7 +362,9 @@ def test_a_value_that_does_not_fit_is_named_by_both_verbs(
 ) -> None:
     good = parquet(tmp_path / "good.parquet", {ACCOUNT: pa.array(["a"])})
     bad = parquet(tmp_path / "bad.parquet", {name: cells})
-    source = source_of(good, bad, names=[ACCOUNT, name])
+    maps = {"tags": Map(STRING, STRING)}
+    types = {one: type_ for one, type_ in maps.items() if one == name}
+    source = source_of(good, bad, names=[ACCOUNT, name], **types)
     for act in (engine.profile, lambda source: encode(engine, source, tmp_path / "out")):
         with pytest.raises(errors.BadValueError) as caught:
             act(source)

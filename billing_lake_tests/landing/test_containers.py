@@ -18,7 +18,9 @@ import pytest
 from billing_lake.domain import errors
 from billing_lake.domain.packing import Compression
 from billing_lake.domain.sources import Container
+from billing_lake.domain.types import STRING, Map
 from billing_lake.formats.locations import ExportLocation
+from billing_lake.formats.registry import format_named
 from billing_lake.landing.deliveries import find_deliveries, read_source, resolve_delivery
 from billing_lake.landing.local import LocalStorage
 from billing_lake_tests.landing.small_deliveries import HEADER, csv_gz, put, row
@@ -137,6 +139,11 @@ def list_of_texts() -> bytes:
     return parquet(TABLE.append_column("product", pa.array([["a"], ["b"]])))
 
 
+def unknown_map() -> bytes:
+    cells = pa.array([[("a", "b")]] * 2, pa.map_(pa.string(), pa.string()))
+    return parquet(TABLE.append_column("somebodys", cells))
+
+
 def twice() -> bytes:
     return parquet(TABLE.append_column("lineItem/UnblendedCost", pa.array([1.0, 2.0])))
 
@@ -154,6 +161,7 @@ def twice() -> bytes:
         ),
         (nested, errors.UnusableFilesError, "nested type struct<a: struct<b: int64>>"),
         (list_of_texts, errors.UnusableFilesError, "nested type list<"),
+        (unknown_map, errors.UnusableFilesError, "nested type map<string, string"),
         (wide, errors.UnusableFilesError, "at most 5,000 columns"),
         (twice, errors.UnusableFilesError, "Two columns have one name"),
         (without_rows, errors.UnusableFilesError, "has no rows"),
@@ -171,6 +179,59 @@ def test_a_parquet_file_that_cannot_be_loaded_is_named(
     with pytest.raises(error, match=says) as caught:
         resolve_delivery(storage, LOOSE, "2025-03")
     assert "billing/bad.parquet" in str(caught.value)
+
+
+FOCUS = ExportLocation("focus", "loose", "billing", format=format_named("focus"))
+COSTS = pa.table(
+    {
+        "BillingPeriodStart": pa.array([MARCH] * 2, pa.timestamp("us", "UTC")),
+        "ChargePeriodStart": pa.array([MARCH] * 2, pa.timestamp("us", "UTC")),
+        "BillingCurrency": ["USD", "USD"],
+        "BilledCost": [0.5, 1.5],
+    }
+)
+PAIR = {"key": "a", "value": "b"}
+
+
+@pytest.mark.parametrize(
+    ("name", "cell"),
+    [
+        ("x_Credits", [{"Name": "a", "Amount": 1.5}]),
+        ("x_Labels", [PAIR]),
+        ("x_Names", ["a", None]),
+        ("x_Project", {"Id": "a", "Parents": [{"Name": "b"}]}),
+        ("ContractApplied", {"Elements": [{"ContractId": "c"}]}),
+        ("Tags", [PAIR]),
+    ],
+)
+def test_a_nested_column_that_a_provider_adds_to_focus_is_a_column(
+    storage: LocalStorage, name: str, cell: object
+) -> None:
+    put(
+        storage.root / "billing/f.parquet", parquet(COSTS.append_column(name, pa.array([cell] * 2)))
+    )
+    delivery = resolve_delivery(storage, FOCUS, "2025-03")
+    source, _ = read_source(storage, delivery, FOCUS.format)
+    assert source.type_of(name.lower()) == (Map(STRING, STRING) if name == "Tags" else STRING)
+
+
+@pytest.mark.parametrize(
+    ("name", "cells"),
+    [
+        ("ServiceName", pa.array([{"a": "b"}] * 2)),
+        ("EffectiveCost", pa.array([[1.5]] * 2)),
+        ("Tags", pa.array([{"a": "b"}] * 2)),
+        ("Tags", pa.array([[{**PAIR, "inherited": True}]] * 2)),
+        ("x_Bytes", pa.array([[b"a"]] * 2)),
+        ("x_Moments", pa.array([[0]] * 2, pa.list_(pa.timestamp("ns")))),
+    ],
+)
+def test_a_nested_column_whose_values_nobody_could_tell_is_refused_in_focus(
+    storage: LocalStorage, name: str, cells: pa.Array
+) -> None:
+    put(storage.root / "billing/f.parquet", parquet(COSTS.append_column(name, cells)))
+    with pytest.raises(errors.UnusableFilesError, match=rf"{name}.*TO_JSON_STRING|TO_JSON_STRING"):
+        resolve_delivery(storage, FOCUS, "2025-03")
 
 
 def athena(root: Path, month: str = "month=3", **changes: Any) -> Path:

@@ -41,6 +41,9 @@ def test_parquet_is_a_table_with_the_types_that_its_file_stores(tmp_path: Path) 
         "Tags": pa.array([[("a", "b")]], pa.map_(pa.string(), pa.string())),
         "x_Discounts": pa.array([[("a", 1.0)]], pa.map_(pa.string(), pa.float64())),
         "Note": ["a"],
+        "x_Credits": pa.array([[{"Name": "a", "Amount": 1.5, "Of": [["b"]]}]]),
+        "x_Odd": pa.array([{"a b": 1}]),
+        "x_Bytes": pa.array([[b"a"]]),
     }
     pq.write_table(pa.table(columns), path)
     crawl = crawl_of(path, "parquet", None)
@@ -51,6 +54,9 @@ def test_parquet_is_a_table_with_the_types_that_its_file_stores(tmp_path: Path) 
         "tags": "map<string,string>",
         "x_discounts": "map<string,double>",
         "note": "string",
+        "x_credits": "array<struct<name:string,amount:double,of:array<array<string>>>>",
+        "x_odd": "string",
+        "x_bytes": "array<string>",
     }
     storage = raw_storage(crawl, part, FILES, str(tmp_path / "list"))
     assert storage["Location"] == f"{tmp_path}/"

@@ -38,6 +38,7 @@ FOCUS = Format(
     core=columns.core,
     version_of=versions.version_of,
     chosen_by_sql=True,
+    nested_as_text=columns.nested_as_text,
     may_be_empty=True,
     mixes_periods=True,
 )

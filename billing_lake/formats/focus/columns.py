@@ -82,6 +82,8 @@ oci_AttributedCost:n oci_AttributedUsage:n
 """The specification's columns, those of its preview that Oracle's reports still have, those that AWS adds and the numbers that Microsoft
 and Oracle add; `:t` is a moment, `:n` a number, `:m` a map, the others are text."""
 
+_NESTED = ("allocatedmethoddetails", "commitmentprogrameligibilitydetails", "contractapplied")
+
 _BEFORE = {
     "consumedquantity": "usagequantity",
     "invoiceissuername": "invoiceissuer",
@@ -116,6 +118,11 @@ def core(columns: Collection[str]) -> dict[str, str]:
 def type_of(name: str) -> Type:
     """Return the type of the column ``name``; one that nobody has seen yet is text."""
     return KNOWN_COLUMNS.get(name, STRING)
+
+
+def nested_as_text(name: str) -> bool:
+    """Say whether the column ``name`` may be nested: what a provider adds, or what the specification has as nested JSON."""
+    return name not in KNOWN_COLUMNS or name in _NESTED
 
 
 def is_cost(name: str) -> bool:

@@ -118,8 +118,17 @@ class ValueStore:
         return kept.value if kept is not None and isinstance(kept.value, kind) else None
 
     def remove(self, key: Sequence[str], period: str) -> None:
-        """Forget the value of the asset ``key`` and ``period``."""
-        self.files.remove(self._uri(key, period))
+        """Forget the value of the asset ``key`` and ``period``.
+
+        Raises:
+            StorageWriteError: The lake's folder lets nothing go.
+        """
+        uri = self._uri(key, period)
+        try:
+            self.files.remove(uri)
+        except OSError as error:
+            what = f"The value of {'/'.join(key)} cannot be removed: {error.strerror or error}"
+            raise StorageWriteError(what, file=uri) from error
 
     def periods(self, key: Sequence[str]) -> tuple[str, ...]:
         """Return the periods that the asset ``key`` has a value for."""

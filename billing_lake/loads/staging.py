@@ -8,6 +8,7 @@ period, by any crawl a day later, and by the job `maintenance`.
 
 from __future__ import annotations
 
+import logging
 import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -15,13 +16,15 @@ from datetime import datetime, timezone
 
 from billing_lake.deployments.base import Lake
 from billing_lake.domain.crawls import Crawl
-from billing_lake.domain.errors import TableError
+from billing_lake.domain.errors import StorageWriteError, TableError
 from billing_lake.domain.schemas import Field, lake_columns, plan
 from billing_lake.domain.sources import Encoded, Source
 from billing_lake.engines.digests import require_unchanged
 from billing_lake.files.base import FileInfo
 from billing_lake.tables.base import LEFT_BEHIND, CleanUp
 from billing_lake.tables.exports import Export, Table
+
+log = logging.getLogger(__name__)
 
 _ASSET = "staged"
 """What the value is kept under, beside those of the export's assets."""
@@ -138,7 +141,11 @@ def _is_there(lake: Lake, encoded: Encoded) -> bool:
 def _remove(lake: Lake, export: Export, period: str, found: Encoded | None) -> None:
     if found is None:
         return
-    for folder in {file.uri.rpartition("/")[0] for file in found.files}:
-        if folder.startswith(f"{lake.staging}/"):
-            lake.files.remove_folder(folder)
-    lake.values.remove(export.path(_ASSET), period)
+    try:
+        for folder in {file.uri.rpartition("/")[0] for file in found.files}:
+            if folder.startswith(f"{lake.staging}/"):
+                lake.files.remove_folder(folder)
+        lake.values.remove(export.path(_ASSET), period)
+    except (OSError, StorageWriteError) as error:
+        # The load is committed, or failed by something else; maintenance removes what stays.
+        log.warning("could not remove what waited for a load of %s: %s", period, error)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable
 from dataclasses import replace
@@ -71,6 +72,25 @@ def test_the_first_load_takes_over_what_the_crawl_encoded(lake: SampleLake) -> N
     assert nothing_waits(lake)
     again = loaded(lake, found)
     assert again.encoded_here, "what was staged is used once"
+
+
+def test_a_load_that_is_committed_stands_where_what_waited_for_it_cannot_be_removed(
+    lake: SampleLake, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    found = crawled(lake)
+    remove = Path.unlink
+
+    def refused(path: Path, **options: bool) -> None:
+        if "staged" in path.parts:
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
+        remove(path, **options)
+
+    with monkeypatch.context() as disk:
+        disk.setattr(Path, "unlink", refused)
+        assert loaded(lake, found).while_crawled
+    assert f"could not remove what waited for a load of {PERIOD}" in caplog.text
+    assert loaded(lake, found).encoded_here
+    assert nothing_waits(lake)
 
 
 def test_a_new_crawl_takes_the_place_of_what_waits(lake: SampleLake) -> None:

@@ -110,17 +110,8 @@ class Rows:
         }
         self._roles = source.roles
         self._costs = source.costs
-        self._options = _reading(self._names, self._repeating, source.nulls)
+        self._options = _reading(self._names, source.nulls)
         self._merged = [name for name, origin in self._cells.items() if len(origin.cells) > 1]
-
-    @property
-    def _repeating(self) -> set[str]:
-        """Cells whose distinct texts are few, and are looked at instead of each cell."""
-        return {
-            f"cell {origin.cells[0]}"
-            for name, origin in self._cells.items()
-            if self._is_repeating(name)
-        }
 
     def _is_repeating(self, name: str) -> bool:
         return name == self._roles.currency or self._types[name] in (
@@ -128,8 +119,8 @@ class Rows:
             Map(STRING, STRING),
         )
 
-    def read(self, block: Block) -> tuple[pa.RecordBatch, Profile]:
-        """Return the columns of the rows of ``block`` that count, and what they add up to.
+    def read(self, blocks: list[Block]) -> tuple[pa.Table, Profile]:
+        """Return the columns of the rows of ``blocks`` that count, and what they add up to; the list is empty afterwards.
 
         Raises:
             UnexplainedError: Something in it is for the careful way to judge; `pyarrow.ArrowException` and
@@ -137,27 +128,37 @@ class Rows:
         """
         import pyarrow as pa
 
-        texts = self._counted(self._texts(self._parsed(block)))
-        columns: dict[str, pa.Array] = {}
+        texts = self._counted(self._texts(self._parsed(blocks)))
+        columns: dict[str, pa.Array | pa.ChunkedArray] = {}
         lost: dict[str, int] = {}
         counts: dict[str, Mapping[str | None, int]] = {}
-        for name, cells in zip(texts.schema.names, texts.columns, strict=True):
-            type_ = self._types[name]
+        for name in list(texts):
+            cells, type_ = texts.pop(name), self._types[name]
             if self._is_repeating(name):
-                counts[name] = _counts(cells)
+                distinct = cells.combine_chunks().dictionary_encode()
+                counts[name] = _counts(distinct)
             if isinstance(type_, Decimal):
                 columns[name], lost[name] = _numbers(cells, type_)
             elif type_ == TIMESTAMP:
-                columns[name] = self._moments(cells)
+                columns[name] = self._moments(distinct)
             elif isinstance(type_, Map):
-                columns |= self._maps(name, cells)
+                columns |= self._maps(name, distinct)
             else:
-                columns[name] = _plain_text(cells)
-        rows = pa.RecordBatch.from_pydict(columns)
+                columns[name] = cells
+        rows = pa.table(columns)
         return rows, self._profile(rows, counts, lost)
 
-    def _parsed(self, block: Block) -> pa.RecordBatch:
-        """Return every cell of ``block`` as text."""
+    def _parsed(self, blocks: list[Block]) -> pa.Table:
+        """Return every cell of ``blocks`` as text."""
+        import pyarrow as pa
+
+        found = []
+        blocks.reverse()
+        while blocks:  # each is forgotten before the next one is parsed
+            found.append(self._cells_of(blocks.pop()))
+        return pa.concat_tables(found)
+
+    def _cells_of(self, block: Block) -> pa.Table:
         import pyarrow as pa
         from pyarrow import csv
 
@@ -167,6 +168,7 @@ class Rows:
         if b"\r" in data and data.count(b"\r") != data.count(b"\r\n"):
             # To pyarrow it ends a row, to the others it is part of a cell.
             raise UnexplainedError
+        _require_utf8(data)
         parse, convert = self._options
         read = csv.ReadOptions(
             column_names=self._names, use_threads=False, block_size=len(data) + 1
@@ -174,10 +176,9 @@ class Rows:
         table = csv.read_csv(pa.py_buffer(data), read, parse, convert)
         if block.separators != table.num_rows * (len(self._names) - 1):
             raise UnexplainedError
-        (batch,) = table.combine_chunks().to_batches()
-        return batch
+        return table
 
-    def _texts(self, cells: pa.RecordBatch) -> pa.RecordBatch:
+    def _texts(self, cells: pa.Table) -> dict[str, pa.ChunkedArray]:
         """Return the text of each column: of several cells where they share it."""
         import polars as pl
         import pyarrow as pa
@@ -190,24 +191,20 @@ class Rows:
         if self._merged:
             needed = sorted({cell for name in self._merged for cell in self._cells[name].cells})
             frame = pl.DataFrame(
-                [_as_series(f"cell {n}", _plain_text(cells[f"cell {n}"])) for n in needed]
+                [_as_series(f"cell {n}", cells[f"cell {n}"]) for n in needed]
             ).select(text(name, self.file.columns).alias(name) for name in self._merged)
             for one in frame:
-                merged = one.to_arrow().cast(pa.string())
-                found[one.name] = (
-                    merged.dictionary_encode() if self._is_repeating(one.name) else merged
-                )
-        return pa.RecordBatch.from_pydict(found)
+                found[one.name] = pa.chunked_array([one.to_arrow().cast(pa.string())])
+        return found
 
-    def _counted(self, texts: pa.RecordBatch) -> pa.RecordBatch:
+    def _counted(self, texts: dict[str, pa.ChunkedArray]) -> dict[str, pa.ChunkedArray]:
         """Return the rows that count: of a file of several months, those of one."""
         import pyarrow.compute as pc
 
         if (only := self.file.only) is None:
             return texts
-        stated = texts[only.column]
-        begins = pc.starts_with(stated.dictionary, pattern=f"{only.period}-")
-        return texts.filter(begins.take(stated.indices))
+        begins = pc.starts_with(texts[only.column], pattern=f"{only.period}-")
+        return {name: cells.filter(begins) for name, cells in texts.items()}
 
     def _moments(self, cells: pa.DictionaryArray) -> pa.Array:
         import pyarrow as pa
@@ -232,7 +229,7 @@ class Rows:
 
     def _profile(
         self,
-        rows: pa.RecordBatch,
+        rows: pa.Table,
         counts: Mapping[str, Mapping[str | None, int]],
         lost: Mapping[str, int],
     ) -> Profile:
@@ -248,7 +245,7 @@ class Rows:
             **self._sums(rows, currencies),
             filled={
                 name: rows.num_rows - cells.null_count
-                for name, cells in zip(rows.schema.names, rows.columns, strict=True)
+                for name, cells in zip(rows.column_names, rows.columns, strict=True)
             },
             first_usage=min(usage, default=None),
             last_usage=max(usage, default=None),
@@ -256,15 +253,17 @@ class Rows:
             rounded={name: count for name, count in lost.items() if count},
         )
 
-    def _sums(self, rows: pa.RecordBatch, currencies: Mapping[str | None, int]) -> dict[str, Any]:
+    def _sums(self, rows: pa.Table, currencies: Mapping[str | None, int]) -> dict[str, Any]:
         """Return ``totals`` and ``sums`` of a `Profile`."""
         import polars as pl
         import pyarrow.compute as pc
 
         numbers = [name for name, type_ in self._types.items() if isinstance(type_, Decimal)]
         kinds = {currency or NO_CURRENCY for currency in currencies}
-        if len(kinds) > 1 or not all(_adds_up_safely(rows[name]) for name in numbers):
-            name = self._roles.currency if self._roles.currency in rows.schema.names else None
+        if len(kinds) > 1 or not all(
+            _adds_up_safely(part) for name in numbers for part in rows[name].chunks
+        ):
+            name = self._roles.currency if self._roles.currency in rows.column_names else None
             frame = pl.DataFrame(
                 [_as_series(one, rows[one]) for one in (*numbers, *([name] if name else []))]
             )
@@ -279,15 +278,15 @@ class Rows:
         }
 
 
-def _reading(names: list[str], repeating: set[str], nulls: tuple[str, ...]) -> tuple[Any, Any]:
+def _reading(names: list[str], nulls: tuple[str, ...]) -> tuple[Any, Any]:
     import pyarrow as pa
     from pyarrow import csv
 
-    distinct = pa.dictionary(pa.int32(), pa.string())
     return (
         csv.ParseOptions(newlines_in_values=True, ignore_empty_lines=False),
         csv.ConvertOptions(
-            column_types={name: distinct if name in repeating else pa.string() for name in names},
+            column_types=dict.fromkeys(names, pa.string()),
+            check_utf8=False,
             null_values=[one for one in nulls if one != QUOTED_EMPTY],
             strings_can_be_null=True,
             quoted_strings_can_be_null=QUOTED_EMPTY in nulls,
@@ -295,7 +294,19 @@ def _reading(names: list[str], repeating: set[str], nulls: tuple[str, ...]) -> t
     )
 
 
-def _numbers(cells: pa.StringArray, type_: Decimal) -> tuple[pa.Array, int]:
+def _require_utf8(data: bytes) -> None:
+    """Look at all of ``data`` at once, which costs a twentieth of looking at each cell.
+
+    Raises:
+        pyarrow.ArrowInvalid: It is no UTF-8.
+    """
+    import pyarrow as pa
+
+    ends = pa.array([0, len(data)], pa.int32()).buffers()[1]
+    pa.Array.from_buffers(pa.binary(), 1, [None, ends, pa.py_buffer(data)]).cast(pa.string())
+
+
+def _numbers(column: pa.ChunkedArray, type_: Decimal) -> tuple[pa.Array, int]:
     """Return texts as decimals, and how many of them are rounded.
 
     Raises:
@@ -306,8 +317,9 @@ def _numbers(cells: pa.StringArray, type_: Decimal) -> tuple[pa.Array, int]:
     import pyarrow.compute as pc
 
     wanted = pa.decimal128(type_.precision, type_.scale)
-    if cells.null_count == len(cells):
-        return pa.nulls(len(cells), wanted), 0
+    if column.null_count == len(column):
+        return pa.nulls(len(column), wanted), 0
+    cells = column.combine_chunks()
     if _cannot_be_misread(cells, type_):
         try:
             return pc.cast(cells, wanted), 0
@@ -367,11 +379,7 @@ def _counts(cells: pa.DictionaryArray) -> dict[str | None, int]:
     return {**found, **({None: cells.null_count} if cells.null_count else {})}
 
 
-def _plain_text(cells: pa.Array) -> pa.StringArray:
-    return cells.dictionary.take(cells.indices) if hasattr(cells, "dictionary") else cells
-
-
-def _as_series(name: str, cells: pa.Array) -> Any:
+def _as_series(name: str, cells: pa.Array | pa.ChunkedArray) -> Any:
     import polars as pl
 
     return pl.Series(name, cells)

@@ -35,8 +35,8 @@ if TYPE_CHECKING:
     from billing_lake.engines.blocks import Block
     from billing_lake.engines.polars_access import Access
 
-_BLOCK_BYTES = 4 << 20
-"""Text of a block: what is parsed of it stays in the cache of a core."""
+_BLOCK_BYTES = 1 << 20
+"""Text of a block: what is parsed of it stays in the second cache of a core, and is looked at once for each column."""
 
 
 def convert_reports(
@@ -99,12 +99,21 @@ def _convert(run: list[tuple[Rows, Block]], writers: Writers) -> Profile:
     """Write the rows of a run, and return what they add up to."""
     size = sum(len(block.data) for _, block in run)
     found: list[Profile] = []
-    batches: list[tuple[SourceFile, pa.RecordBatch]] = []
-    run.reverse()
-    while run:  # each block is forgotten before the next one is parsed
-        rows, block = run.pop()
-        batch, profile = rows.read(block)
+    tables: list[tuple[SourceFile, pa.Table]] = []
+    for rows, blocks in _by_file(run):
+        table, profile = rows.read(blocks)
         found.append(profile.in_file(rows.file.name))
-        batches.append((rows.file, batch))
-    writers.write(batches, size)
+        tables.append((rows.file, table))
+    writers.write(tables, size)
     return merge(found)
+
+
+def _by_file(run: list[tuple[Rows, Block]]) -> list[tuple[Rows, list[Block]]]:
+    """Return the blocks of each file; ``run`` is empty afterwards, so that whoever reads a block can forget it."""
+    found: list[tuple[Rows, list[Block]]] = []
+    for rows, block in run:
+        if not found or found[-1][0] is not rows:
+            found.append((rows, []))
+        found[-1][1].append(block)
+    run.clear()
+    return found

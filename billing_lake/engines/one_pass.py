@@ -39,7 +39,7 @@ _FILE_BYTES = 1 << 30
 _DICTIONARY_BYTES = 8 << 20
 """Size of a column's dictionary in a row group: a line-item id comes back for every hour of its resource."""
 
-_KEPT_MILLISECONDS = 10_000
+_KEPT_MILLISECONDS = 100_000
 """How long jemalloc keeps pages that nothing uses."""
 
 
@@ -152,12 +152,12 @@ class Writers:
             raise unwritable(error, self._target.folder) from error
 
     def write(
-        self, batches: Sequence[tuple[SourceFile, pa.RecordBatch | pa.Table]], size: int
+        self, parts: Sequence[tuple[SourceFile, pa.RecordBatch | pa.Table]], size: int
     ) -> None:
         """Write rows of files, which ``size`` bytes of text held, as a row group of their own."""
         import pyarrow as pa
 
-        tables = [self._table(file, rows) for file, rows in batches if rows.num_rows]
+        tables = [self._table(file, rows) for file, rows in parts if rows.num_rows]
         if not tables:
             return
         table = pa.concat_tables(tables).unify_dictionaries()

@@ -1,9 +1,7 @@
 """A block of a CSV report as typed Arrow columns, and what its rows add up to: the work of `csv_pass`.
 
-pyarrow parses and Arrow's columns are written as they are; Polars' would be made anew. But pyarrow's own reading of decimals lets blanks,
-`1E+-5` and `1E0x5` through, and a number of 22 digits becomes another one without a word. So numbers are read as text, and only texts that
-cannot be misread are left to it; all others are read by the expressions that the careful engine uses. Whatever a block holds beyond
-that is not judged here: see `UnexplainedError`.
+pyarrow parses and Arrow's columns are written as they are; Polars' would be made anew. Numbers are read as text first: see `csv_numbers`.
+Whatever a block holds beyond the usual is not judged here: see `UnexplainedError`.
 """
 
 from __future__ import annotations
@@ -11,33 +9,31 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from billing_lake.domain.map_texts import BadMapError
 from billing_lake.domain.periods import period_of_text
 from billing_lake.domain.profiles import NO_CURRENCY, Profile, add_counts
 from billing_lake.domain.shared_columns import origins
 from billing_lake.domain.sources import QUOTED_EMPTY
 from billing_lake.domain.text_values import fits
 from billing_lake.domain.types import STRING, TIMESTAMP, Decimal, Map
-from billing_lake.engines.polars_maps import Vocabulary
-from billing_lake.engines.polars_parsing import cell_names, decimal, filled, moment, text
+from billing_lake.engines.blocks import LONGEST_ROW_BYTES
+from billing_lake.engines.csv_numbers import adds_up_safely, read_numbers
+from billing_lake.engines.polars_maps import distinct_maps, with_dictionaries
+from billing_lake.engines.polars_parsing import cell_names, moment
 from billing_lake.engines.polars_profile import usage_moment
-from billing_lake.engines.polars_rounding import rounded
 from billing_lake.engines.polars_sums import Sums
 
 if TYPE_CHECKING:
-    import numpy as np
     import pyarrow as pa
-    from numpy.typing import NDArray
 
+    from billing_lake.domain.shared_columns import Origin
     from billing_lake.domain.sources import EncodeTarget, Source, SourceFile
+    from billing_lake.domain.types import Type
     from billing_lake.engines.blocks import Block
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-_PLUS, _MINUS, _NINE, _SMALL_E, _SMALL = b"+-9e "
 _MANY_TEXTS = 100_000
 """Texts of moments after which those that are known are forgotten: a column of a bill has some hundred."""
-
-_SAFE_HIGH_WORD = 1 << 62
-"""What the high words of decimals of 128 bits must add up to less than, so that no sum has more than 38 digits."""
 
 
 class UnexplainedError(Exception):
@@ -65,7 +61,7 @@ class Known:
 
     def __init__(self) -> None:
         self._moments: dict[str, int | None] = {"": None}
-        self._maps: dict[str, Vocabulary] = {}
+        self._nulls: dict[pa.DataType, pa.Array] = {}
 
     def moments(self, texts: list[str]) -> list[int | None]:
         """Return ``texts`` as microseconds since 1970 in UTC; an empty one is NULL.
@@ -86,9 +82,14 @@ class Known:
         self._moments = {"": None} if len(grown) > _MANY_TEXTS else grown
         return [grown[one] for one in texts]
 
-    def vocabulary(self, column: str) -> Vocabulary:
-        """Return the maps of a column."""
-        return self._maps.setdefault(column, Vocabulary())
+    def nulls(self, length: int, type_: pa.DataType) -> pa.Array:
+        """Return a column without a value, whose memory is that of other such columns."""
+        import pyarrow as pa
+
+        found = self._nulls.get(type_)
+        if found is None or len(found) < length:
+            found = self._nulls[type_] = pa.nulls(length, type_)
+        return found.slice(0, length)
 
 
 class Rows:
@@ -109,15 +110,13 @@ class Rows:
             column.name: column.type for column in source.columns if column.name in self._cells
         }
         self._roles = source.roles
+        self._counts_of = {
+            source.roles.currency,
+            source.roles.usage_start,
+            source.roles.period_start,
+        }
         self._costs = source.costs
         self._options = _reading(self._names, source.nulls)
-        self._merged = [name for name, origin in self._cells.items() if len(origin.cells) > 1]
-
-    def _is_repeating(self, name: str) -> bool:
-        return name == self._roles.currency or self._types[name] in (
-            TIMESTAMP,
-            Map(STRING, STRING),
-        )
 
     def read(self, blocks: list[Block]) -> tuple[pa.Table, Profile]:
         """Return the columns of the rows of ``blocks`` that count, and what they add up to; the list is empty afterwards.
@@ -134,11 +133,19 @@ class Rows:
         counts: dict[str, Mapping[str | None, int]] = {}
         for name in list(texts):
             cells, type_ = texts.pop(name), self._types[name]
-            if self._is_repeating(name):
-                distinct = cells.combine_chunks().dictionary_encode()
+            is_typed_once = type_ == TIMESTAMP or isinstance(type_, Map)
+            distinct = (
+                cells.combine_chunks().dictionary_encode()
+                if is_typed_once or name in self._counts_of
+                else None
+            )
+            if name in self._counts_of:
                 counts[name] = _counts(distinct)
-            if isinstance(type_, Decimal):
-                columns[name], lost[name] = _numbers(cells, type_)
+            is_empty = cells.null_count == len(cells)
+            if is_empty and (isinstance(type_, Decimal) or type_ == TIMESTAMP):
+                columns[name] = self._known.nulls(len(cells), _arrow_type(type_))
+            elif isinstance(type_, Decimal):
+                columns[name], lost[name] = read_numbers(cells.combine_chunks(), type_)
             elif type_ == TIMESTAMP:
                 columns[name] = self._moments(distinct)
             elif isinstance(type_, Map):
@@ -169,33 +176,19 @@ class Rows:
             # To pyarrow it ends a row, to the others it is part of a cell.
             raise UnexplainedError
         _require_utf8(data)
-        parse, convert = self._options
-        read = csv.ReadOptions(
-            column_names=self._names, use_threads=False, block_size=len(data) + 1
-        )
-        table = csv.read_csv(pa.py_buffer(data), read, parse, convert)
+        table = csv.read_csv(pa.py_buffer(data), *self._options)
         if block.separators != table.num_rows * (len(self._names) - 1):
             raise UnexplainedError
         return table
 
     def _texts(self, cells: pa.Table) -> dict[str, pa.ChunkedArray]:
         """Return the text of each column: of several cells where they share it."""
-        import polars as pl
-        import pyarrow as pa
-
-        found = {
+        return {
             name: cells[f"cell {origin.cells[0]}"]
+            if len(origin.cells) == 1
+            else _shared_text(origin, cells)
             for name, origin in self._cells.items()
-            if name not in self._merged
         }
-        if self._merged:
-            needed = sorted({cell for name in self._merged for cell in self._cells[name].cells})
-            frame = pl.DataFrame(
-                [_as_series(f"cell {n}", cells[f"cell {n}"]) for n in needed]
-            ).select(text(name, self.file.columns).alias(name) for name in self._merged)
-            for one in frame:
-                found[one.name] = pa.chunked_array([one.to_arrow().cast(pa.string())])
-        return found
 
     def _counted(self, texts: dict[str, pa.ChunkedArray]) -> dict[str, pa.ChunkedArray]:
         """Return the rows that count: of a file of several months, those of one."""
@@ -210,21 +203,23 @@ class Rows:
         import pyarrow as pa
 
         values = self._known.moments(cells.dictionary.to_pylist())
-        typed = pa.array(values, pa.int64()).view(pa.timestamp("us", "UTC"))
+        typed = pa.array(values, pa.int64()).view(_arrow_type(TIMESTAMP))
         return typed.take(cells.indices)
 
     def _maps(self, name: str, cells: pa.DictionaryArray) -> dict[str, pa.Array]:
         """Return the maps of a column, and the columns that their keys are made."""
-        import polars as pl
         import pyarrow as pa
+        import pyarrow.compute as pc
 
-        maps = self._known.vocabulary(name).read(pl.Series(cells.dictionary))
-        at = pl.Series(cells.indices)
-        found = {name: maps.gather(at).to_arrow()}
+        try:
+            maps = distinct_maps(cells.dictionary)
+        except BadMapError as error:
+            raise UnexplainedError from error
+        found = {name: with_dictionaries(maps).take(cells.indices)}
         for one in self.file.lifted:
             if one.map == name:
-                value = maps.to_frame("map").select(pl.first().map.get(pl.lit(one.key)))
-                found[one.column] = value.to_series().gather(at).to_arrow().cast(pa.string())
+                values = pc.map_lookup(maps, pa.scalar(one.key, pa.string()), "first")
+                found[one.column] = values.take(cells.indices)
         return found
 
     def _profile(
@@ -261,7 +256,7 @@ class Rows:
         numbers = [name for name, type_ in self._types.items() if isinstance(type_, Decimal)]
         kinds = {currency or NO_CURRENCY for currency in currencies}
         if len(kinds) > 1 or not all(
-            _adds_up_safely(part) for name in numbers for part in rows[name].chunks
+            adds_up_safely(part) for name in numbers for part in rows[name].chunks
         ):
             name = self._roles.currency if self._roles.currency in rows.column_names else None
             frame = pl.DataFrame(
@@ -278,11 +273,12 @@ class Rows:
         }
 
 
-def _reading(names: list[str], nulls: tuple[str, ...]) -> tuple[Any, Any]:
+def _reading(names: list[str], nulls: tuple[str, ...]) -> tuple[Any, Any, Any]:
     import pyarrow as pa
     from pyarrow import csv
 
     return (
+        csv.ReadOptions(column_names=names, use_threads=False, block_size=2 * LONGEST_ROW_BYTES),
         csv.ParseOptions(newlines_in_values=True, ignore_empty_lines=False),
         csv.ConvertOptions(
             column_types=dict.fromkeys(names, pa.string()),
@@ -306,66 +302,43 @@ def _require_utf8(data: bytes) -> None:
     pa.Array.from_buffers(pa.binary(), 1, [None, ends, pa.py_buffer(data)]).cast(pa.string())
 
 
-def _numbers(column: pa.ChunkedArray, type_: Decimal) -> tuple[pa.Array, int]:
-    """Return texts as decimals, and how many of them are rounded.
+def _arrow_type(type_: Type) -> pa.DataType:
+    import pyarrow as pa
+
+    if isinstance(type_, Decimal):
+        return pa.decimal128(type_.precision, type_.scale)
+    return pa.timestamp("us", "UTC")
+
+
+def _shared_text(origin: Origin, cells: pa.Table) -> pa.ChunkedArray:
+    """Return the text of the column that ``origin`` makes of several cells, as `polars_parsing.text` does.
 
     Raises:
-        polars.exceptions.PolarsError: One is no number, or too large.
+        UnexplainedError: Cells that must agree do not.
     """
-    import polars as pl
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    wanted = pa.decimal128(type_.precision, type_.scale)
-    if column.null_count == len(column):
-        return pa.nulls(len(column), wanted), 0
-    cells = column.combine_chunks()
-    if _cannot_be_misread(cells, type_):
-        try:
-            return pc.cast(cells, wanted), 0
-        except pa.ArrowInvalid:
-            pass  # it has more decimals than are kept, is an empty text in quotes, or no number
-    number = filled(pl.col("cell"))
-    frame = _as_series("cell", cells).to_frame().lazy()
-    read = frame.select(decimal(number, type_)).collect(engine="in-memory").to_series()
-    lost = frame.select(rounded(number, type_.scale)).collect(engine="in-memory").item()
-    return read.to_arrow(), int(lost)
+    shared = [cells[f"cell {position}"] for position in origin.cells]
+    full = [_filled(one) for one in shared]
+    first = pc.coalesce(*full, *shared)
+    if origin.further is not None:
+        own = _filled(cells[f"cell {origin.further}"])
+        return pc.if_else(pc.not_equal(own, first), own, pa.scalar(None, pa.string()))
+    if origin.agree and any(pc.any(pc.not_equal(one, first)).as_py() for one in full):
+        raise UnexplainedError
+    return first
 
 
-def _cannot_be_misread(cells: pa.StringArray, type_: Decimal) -> bool:
-    """Say whether pyarrow reads all of ``cells`` rightly, or refuses them.
+def _filled(cells: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return ``cells`` with NULL for an empty text."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
 
-    None of them has more characters than the type has digits before its point, and beside digits, points and signs there is but
-    an `E` before a minus: such a number neither outgrows the type nor is anything but a number.
-    """
-    import numpy as np
-
-    ends = np.frombuffer(cells.buffers()[1], np.int32, len(cells) + 1, 4 * cells.offset)
-    if int(np.diff(ends).max()) > type_.precision - type_.scale:
-        return False
-    letters = np.frombuffer(cells.buffers()[2], np.uint8, int(ends[-1] - ends[0]), int(ends[0]))
-    if not len(letters):
-        return False
-    if (letters < _PLUS).any():
-        return False
-    at = np.flatnonzero(letters > _NINE)
-    if not len(at):
-        return True
-    behind = letters[np.minimum(at + 1, len(letters) - 1)]
-    return bool(((letters[at] | _SMALL) == _SMALL_E).all() and (behind == _MINUS).all())
-
-
-def _adds_up_safely(numbers: pa.Decimal128Array) -> bool:
-    """Say whether no sum of some of ``numbers`` has more digits than pyarrow keeps, which takes no notice."""
-    import numpy as np
-
-    buffer = numbers.buffers()[1]
-    if buffer is None or numbers.null_count == len(numbers):
-        return True
-    words: NDArray[np.int64] = np.frombuffer(buffer, np.int64)
-    high = words[2 * numbers.offset + 1 : 2 * (numbers.offset + len(numbers)) : 2]
-    largest = max(abs(int(high.max())), abs(int(high.min()))) + 1
-    return largest * len(numbers) < _SAFE_HIGH_WORD
+    empty = pc.equal(cells, "")
+    if not pc.any(empty).as_py():
+        return cells
+    return pc.if_else(empty, pa.scalar(None, pa.string()), cells)
 
 
 def _counts(cells: pa.DictionaryArray) -> dict[str | None, int]:

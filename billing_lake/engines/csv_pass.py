@@ -59,8 +59,12 @@ def convert_reports(
 def _one_pass(
     source: Source, target: EncodeTarget, access: Access, log: Log
 ) -> tuple[Profile, tuple[EncodedFile, ...]]:
+    import pyarrow as pa
+
     parts: list[Profile] = []
-    with lasting_pages(), Writers(target, source.roles, access.files) as writers:
+    texts = pa.dictionary(pa.int32(), pa.string())
+    files = Writers(target, source.roles, access.files, text_in_maps=texts)
+    with lasting_pages(), files as writers:
         runs = _runs(_blocks(source, access, parts, log), run_bytes())
         profile = in_parallel(runs, partial(_convert, writers=writers), parts)
         return profile, writers.finish()

@@ -6,11 +6,11 @@ Each thread writes a file of its own, one row group a run. Memory holds as many 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager
 from threading import Lock
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from billing_lake.domain.column_names import SOURCE_FILE
 from billing_lake.domain.profiles import Profile, merge, require_totals
@@ -38,6 +38,16 @@ _FILE_BYTES = 1 << 30
 
 _DICTIONARY_BYTES = 8 << 20
 """Size of a column's dictionary in a row group: a line-item id comes back for every hour of its resource."""
+
+LAYOUT: Mapping[str, Any] = {
+    "compression": "zstd",
+    "compression_level": 3,
+    "use_dictionary": True,
+    "dictionary_pagesize_limit": _DICTIONARY_BYTES,
+    "write_batch_size": 16_384,
+    "store_schema": False,
+}
+"""How pyarrow writes the files; `make bench ARGS=--layout` measures what other ways would cost and gain."""
 
 _KEPT_MILLISECONDS = 100_000
 """How long jemalloc keeps pages that nothing uses."""
@@ -113,15 +123,21 @@ class Writers:
         target: What is written.
         roles: Which of its columns is for what.
         files: Where.
-        text: Arrow's type of the texts that come, those in maps included; unless given, columns are `string`, and maps hold `large_string`.
+        text: Arrow's type of the texts that come; `string` unless given.
+        text_in_maps: That of keys and values of maps; ``text`` unless given.
     """
 
     def __init__(
-        self, target: EncodeTarget, roles: Roles, files: Files, text: pa.DataType | None = None
+        self,
+        target: EncodeTarget,
+        roles: Roles,
+        files: Files,
+        text: pa.DataType | None = None,
+        text_in_maps: pa.DataType | None = None,
     ) -> None:
         self._target, self._files = target, files
-        self._schema = _schema(target, text)
-        self._pruned = _pruned(target, roles)
+        self._schema = _schema(target, text, text_in_maps)
+        self._pruned = pruned(target, roles)
         self._lock = Lock()
         self._idle: list[_Writer] = []
         self._uris: list[str] = []
@@ -216,21 +232,11 @@ class _Writer:
         self.stack = ExitStack()
         stream = self.stack.enter_context(files.create(uri))
         self.parquet = self.stack.enter_context(
-            pq.ParquetWriter(
-                stream,
-                schema,
-                compression="zstd",
-                compression_level=3,
-                use_dictionary=True,
-                dictionary_pagesize_limit=_DICTIONARY_BYTES,
-                write_batch_size=16_384,
-                write_statistics=pruned,
-                store_schema=False,
-            )
+            pq.ParquetWriter(stream, schema, write_statistics=pruned, **LAYOUT)
         )
 
 
-def _pruned(target: EncodeTarget, roles: Roles) -> list[str]:
+def pruned(target: EncodeTarget, roles: Roles) -> list[str]:
     """Return the columns that have their least and largest value in the footer: those by which readers leave out row groups.
 
     The least text of each column would cost a twentieth of the pass and a fifth of the footer.
@@ -248,28 +254,31 @@ def _pruned(target: EncodeTarget, roles: Roles) -> list[str]:
     return [one.name for one in target.fields if one.name in chosen or one.type not in typed]
 
 
-def _schema(target: EncodeTarget, text: pa.DataType | None) -> pa.Schema:
+def _schema(
+    target: EncodeTarget, text: pa.DataType | None, text_in_maps: pa.DataType | None
+) -> pa.Schema:
     """Return the columns of the files: those with one value for all rows of a report file as dictionaries."""
     import pyarrow as pa
 
     constant = pa.dictionary(pa.int32(), pa.string())
+    text = text or pa.string()
     fields = [
         field.with_type(constant)
         if field.name in (*target.constants, SOURCE_FILE)
-        else _with_text(field, text or pa.string(), in_maps=text is not None)
+        else _with_text(field, text, text_in_maps or text)
         for field in arrow_schema(target.fields)
     ]
     return pa.schema(fields)
 
 
-def _with_text(field: pa.Field, text: pa.DataType, *, in_maps: bool) -> pa.Field:
-    """Return ``field`` with the type ``text`` for text."""
+def _with_text(field: pa.Field, text: pa.DataType, in_maps: pa.DataType) -> pa.Field:
+    """Return ``field`` with the type ``text`` for text, or ``in_maps``."""
     import pyarrow as pa
 
     if field.type == pa.large_string():
         return field.with_type(text)
-    if in_maps and pa.types.is_map(field.type):
+    if pa.types.is_map(field.type):
         parts = (field.type.key_field, field.type.item_field)
-        key, item = (_with_text(one, text, in_maps=True) for one in parts)
+        key, item = (_with_text(one, in_maps, in_maps) for one in parts)
         return field.with_type(pa.map_(key, item))
     return field

@@ -15,9 +15,12 @@ from billing_lake.domain.map_texts import BadMapError, map_of
 
 if TYPE_CHECKING:
     import polars as pl
+    import pyarrow as pa
 
 _KEPT_TEXTS = 10_000
 """Texts after which those are forgotten that do not come again."""
+_MOST_TEXTS = 100_000
+"""Texts after which all are forgotten."""
 
 _BLANK = r"[ \t\n\r]*"
 _STRING = r'"[^"\\\x00-\x1f]*"'
@@ -54,7 +57,7 @@ class Vocabulary:
         texts = codes.dictionary.to_pylist()
         new = [text for text in texts if text not in self._places]
         try:
-            found = _distinct(new) if new else pl.Series(dtype=_type())
+            found = _distinct(new)
         except BadMapError as error:
             raise pl.exceptions.ComputeError(str(error)) from error
         known, places = self._with(texts, new, found)
@@ -68,9 +71,10 @@ class Vocabulary:
         import polars as pl
 
         with self._lock:
-            forgets = len(self._places) > _KEPT_TEXTS and 2 * len(new) > len(texts)
+            known = len(self._places)
+            forgets = known > _MOST_TEXTS or (known > _KEPT_TEXTS and 2 * len(new) > len(texts))
             if self._maps is None or forgets:
-                # Most texts are new ones: what is known does not come again.
+                # Most texts are new ones, and what is known does not come again; or it is too much to be copied for each new one.
                 self._places, self._maps = {}, found.clear()
             if new:
                 start = len(self._maps)
@@ -84,23 +88,48 @@ class Vocabulary:
         return _distinct(texts), [*range(len(texts))]
 
 
-def _distinct(found: Sequence[str]) -> pl.Series:
-    """Return the texts ``found`` as maps."""
+def _distinct(texts: Sequence[str]) -> pl.Series:
     import polars as pl
+    import pyarrow as pa
 
-    texts = pl.Series(found, dtype=pl.String())
+    return pl.Series(distinct_maps(pa.array(texts, pa.string())), dtype=_type())
+
+
+def distinct_maps(found: pa.StringArray) -> pa.MapArray:
+    """Return texts as maps of texts; an empty one, or none, is NULL.
+
+    Raises:
+        BadMapError: One is no map.
+    """
+    import polars as pl
+    import pyarrow as pa
+
+    texts = pl.Series(found)
     plain = texts.str.contains(_PLAIN)
     if plain.all():
         return _plain(texts)
-    others = texts.filter(~plain)
-    read = pl.Series([map_of(text) if text else None for text in others], dtype=_type())
+    others = [[*map_of(text).items()] if text else None for text in texts.filter(~plain)]
+    read = pa.array(others, pa.map_(pa.string(), pa.string()))
     # Where each text has come to lie behind the plain ones, or among them.
     place = pl.concat([plain.arg_true(), (~plain).arg_true()]).arg_sort()
-    return pl.concat([_plain(texts.filter(plain)), read]).gather(place)
+    return pa.concat_arrays([_plain(texts.filter(plain)), read]).take(place.to_arrow())
 
 
-def _plain(texts: pl.Series) -> pl.Series:
+def with_dictionaries(maps: pa.MapArray) -> pa.MapArray:
+    """Return the same maps with each key and value in memory once: cheap to repeat, and to write as Parquet."""
+    import pyarrow as pa
+
+    pairs = [maps.keys.dictionary_encode(), maps.items.dictionary_encode()]
+    validity, ends = maps.buffers()[:2]
+    type_ = pa.map_(*(one.type for one in pairs))
+    fields = [type_.key_field, type_.item_field]
+    inner = pa.StructArray.from_arrays(pairs, fields=fields)
+    return pa.Array.from_buffers(type_, len(maps), [validity, ends], children=[inner])
+
+
+def _plain(texts: pl.Series) -> pa.MapArray:
     """Return flat objects without escapes as maps."""
+    import numpy as np
     import polars as pl
     import pyarrow as pa
 
@@ -109,12 +138,13 @@ def _plain(texts: pl.Series) -> pl.Series:
     keys = flat.gather_every(2).str.strip_chars('"')
     values = flat.gather_every(2, 1)
     values = values.set(values == "null", None).str.strip_chars('"')
-    pairs = pl.struct(keys.alias("key"), values.alias("value"), eager=True).to_arrow()
-    ends = pl.Series(tokens.offsets) // 2
-    found = pl.Series(pa.LargeListArray.from_arrays(ends.to_arrow(), pairs)).cast(_type())
-    if found.map.len().sum() != len(keys):
+    pairs = [one.to_arrow().cast(pa.string()) for one in (keys, values)]
+    ends = tokens.offsets.to_numpy() // 2
+    codes = pairs[0].dictionary_encode().indices.to_numpy()
+    of_map = np.repeat(np.arange(len(texts)), np.diff(ends))
+    if len(np.unique(of_map * len(codes) + codes)) != len(codes):
         raise BadMapError("A map has a key twice")
-    return found
+    return pa.MapArray.from_arrays(pa.array(ends, pa.int32()), *pairs)
 
 
 def _type() -> pl.Map:

@@ -1,0 +1,84 @@
+"""Numbers of CSV reports as Arrow's decimals.
+
+pyarrow's own reading of decimals lets blanks, `1E+-5` and `1E0x5` through, and a number of 22 digits becomes another one without a word.
+So numbers are read as text, and only texts that cannot be misread are left to it; all others are read by the expressions that the
+careful engine uses.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from billing_lake.engines.polars_parsing import decimal, filled
+from billing_lake.engines.polars_rounding import rounded
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow as pa
+    from numpy.typing import NDArray
+
+    from billing_lake.domain.types import Decimal
+
+_PLUS, _MINUS, _NINE, _SMALL_E, _SMALL = b"+-9e "
+
+_SAFE_HIGH_WORD = 1 << 62
+"""What the high words of decimals of 128 bits must add up to less than, so that no sum has more than 38 digits."""
+
+
+def read_numbers(cells: pa.StringArray, type_: Decimal) -> tuple[pa.Array, int]:
+    """Return texts as decimals, and how many of them are rounded.
+
+    Raises:
+        polars.exceptions.PolarsError: One is no number, or too large.
+    """
+    import polars as pl
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    wanted = pa.decimal128(type_.precision, type_.scale)
+    if _cannot_be_misread(cells, type_):
+        try:
+            return pc.cast(cells, wanted), 0
+        except pa.ArrowInvalid:
+            pass  # it has more decimals than are kept, is an empty text in quotes, or no number
+    number = filled(pl.col("cell"))
+    frame = pl.Series("cell", cells).to_frame().lazy()
+    read = frame.select(decimal(number, type_)).collect(engine="in-memory").to_series()
+    lost = frame.select(rounded(number, type_.scale)).collect(engine="in-memory").item()
+    return read.to_arrow(), int(lost)
+
+
+def _cannot_be_misread(cells: pa.StringArray, type_: Decimal) -> bool:
+    """Say whether pyarrow reads all of ``cells`` rightly, or refuses them.
+
+    None of them has more characters than the type has digits before its point, and beside digits, points and signs there is but
+    an `E` before a minus: such a number neither outgrows the type nor is anything but a number.
+    """
+    import numpy as np
+
+    ends = np.frombuffer(cells.buffers()[1], np.int32, len(cells) + 1, 4 * cells.offset)
+    if int(np.diff(ends).max()) > type_.precision - type_.scale:
+        return False
+    letters = np.frombuffer(cells.buffers()[2], np.uint8, int(ends[-1] - ends[0]), int(ends[0]))
+    if not len(letters):
+        return False
+    if (letters < _PLUS).any():
+        return False
+    at = np.flatnonzero(letters > _NINE)
+    if not len(at):
+        return True
+    behind = letters[np.minimum(at + 1, len(letters) - 1)]
+    return bool(((letters[at] | _SMALL) == _SMALL_E).all() and (behind == _MINUS).all())
+
+
+def adds_up_safely(numbers: pa.Decimal128Array) -> bool:
+    """Say whether no sum of some of ``numbers`` has more digits than pyarrow keeps, which takes no notice."""
+    import numpy as np
+
+    buffer = numbers.buffers()[1]
+    if buffer is None or numbers.null_count == len(numbers):
+        return True
+    words: NDArray[np.int64] = np.frombuffer(buffer, np.int64)
+    high = words[2 * numbers.offset + 1 : 2 * (numbers.offset + len(numbers)) : 2]
+    largest = max(abs(int(high.max())), abs(int(high.min()))) + 1
+    return largest * len(numbers) < _SAFE_HIGH_WORD

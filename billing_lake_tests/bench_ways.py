@@ -49,17 +49,31 @@ def deliver(
 
 
 def measured(
-    prepare: Callable[[Path, str], Callable[[], None]], home: Path, format_: str
+    prepare: Callable[[Path, str], Callable[[], object]], home: Path, format_: str
 ) -> dict[str, Any]:
-    """Return what it took to do what ``prepare`` prepares."""
+    """Return what it took to do what ``prepare`` prepares, and what it returns of itself."""
     work = prepare(home, format_)
-    started, before = time.monotonic(), time.process_time()
-    work()
+    clock = Clock()
+    parts = work() or {}
     return {
-        "seconds": time.monotonic() - started,
-        "cpu_seconds": time.process_time() - before,
+        **clock.spent(),
         "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10,
+        "parts": parts,
     }
+
+
+class Clock:
+    """Begins to run when it is made."""
+
+    def __init__(self) -> None:
+        self._began, self._cpu = time.monotonic(), time.process_time()
+
+    def spent(self) -> dict[str, float]:
+        """Return the seconds since, and those of CPU time."""
+        return {
+            "seconds": time.monotonic() - self._began,
+            "cpu_seconds": time.process_time() - self._cpu,
+        }
 
 
 def _baseline(home: Path, _: str) -> Callable[[], None]:
@@ -130,16 +144,18 @@ def source_of(home: Path, format_: str = "legacy_cur") -> Any:
     return lake, location, delivery, replace(source, files=files)
 
 
-def _convert(home: Path, format_: str) -> Callable[[], None]:
+def _convert(home: Path, format_: str) -> Callable[[], object]:
     from billing_lake.domain.sources import Encoded, PeriodKey
 
     lake, _, delivery, source = source_of(home, format_)
     table, key = "bench.encode", PeriodKey("bench", PERIOD)
 
-    def work() -> None:
+    def work() -> object:
         target = _target(source, str(lake.hive.new_location(table, key)))
         fields = target.fields
+        clock = Clock()
         profile, files = lake.engine(_silent).convert(source, target)
+        passed = clock.spent()
         if profile.rows != sum(file.rows for file in files):
             raise AssertionError(profile.rows)
         encoded = Encoded(
@@ -148,6 +164,7 @@ def _convert(home: Path, format_: str) -> Callable[[], None]:
         for catalog in (lake.hive, lake.iceberg):
             catalog.create(table, fields)
             catalog.replace_period(table, key, encoded, properties={}, verify=_silent_verify)
+        return {"pass": passed}
 
     return work
 
@@ -242,7 +259,7 @@ def _silent_verify() -> None:
     """Take the delivery for unchanged; nothing else writes here."""
 
 
-CHILDREN: dict[str, Callable[[Path, str], Callable[[], None]]] = {
+CHILDREN: dict[str, Callable[[Path, str], Callable[[], object]]] = {
     "baseline": _baseline,
     "parquet-baseline": _parquet_baseline,
     "parquet-pass": _parquet_pass,

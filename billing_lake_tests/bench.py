@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import shutil
 import statistics
 import subprocess
 import sys
@@ -20,6 +19,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from billing_lake_tests.bench_lines import Ratios, child, line
 from billing_lake_tests.bench_ways import CHILDREN, deliver, load_of, measured, source_of
 
 LIMITS = {
@@ -29,21 +29,11 @@ LIMITS = {
     "content": 1.5,
     "bill": 0.3,
 }
-WHAT = {
-    "pass": "csv.gz -> raw totals and Parquet",
-    "convert": "the same, and commits to Hive and Iceberg",
-    "month": "the whole month, five assets, all proofs",
-    "content": "same_content: every cell, raw and one table",
-    "bill": "the checks of the bill, one reading of the table",
-    "parquet-pass": "profile + encode",
-}
 CUR2_LIMITS = {"pass": 1.85, "convert": 2.0, "bill": 0.3}
 """Limits for CUR 2.0, whose maps the baseline leaves as text."""
 PARQUET_LIMITS = {"parquet-pass": 1.3}
 """Limit for CUR 2.0 in Parquet; the baseline is `scan_parquet(...).sink_parquet(zstd)`."""
 MEMORY_LIMIT_MB = 1_500
-GROWTH_LIMIT = 1.2
-ONE_FILE_LIMIT = 1.1
 STORY_LIMIT = 0.15
 STORY = "story"
 """The child that loads a restated month and says which share of it the ledger took."""
@@ -148,43 +138,21 @@ def _measured(options: argparse.Namespace) -> Mapping[str, Any]:
     return measured(CHILDREN[options.child], options.home, options.format)
 
 
-class _Ratios:
-    """Ratios of CPU time and of seconds to the baseline of the same round; the limits are for CPU time, which other work disturbs less."""
-
-    def __init__(self, limits: Mapping[str, float]) -> None:
-        self._limits = limits
-        self._cpu: dict[str, list[float]] = {name: [] for name in limits}
-        self._wall: dict[str, list[float]] = {name: [] for name in limits}
-
-    def add(self, name: str, found: Mapping[str, Any], base: Mapping[str, Any]) -> None:
-        self._cpu[name].append(found["cpu_seconds"] / base["cpu_seconds"])
-        self._wall[name].append(found["seconds"] / base["seconds"])
-        for part, spent in found.get("parts", {}).items():
-            self.add(part, spent, base)
-
-    def report(self, of: str = "") -> None:
-        for name, limit in self._limits.items():
-            cpu, wall = self._cpu[name], statistics.median(self._wall[name])
-            middle = statistics.median(cpu)
-            found = f"{middle:.2f} x ({min(cpu):.2f} to {max(cpu):.2f}), wall {wall:.2f} x"
-            _line(f"{of}{WHAT[name]} / baseline", found, middle <= limit, f"{limit} x CPU")
-
-
 def _run(folder: Path, options: argparse.Namespace) -> None:
     deliver(folder / "lake", options.rows, options.chunks)
-    ratios = _Ratios(LIMITS)
+    ratios = Ratios(LIMITS)
     peak = 0
     for turn in range(options.rounds):
-        base = _child("baseline", folder / "lake")
+        base = child("baseline", folder / "lake")
         print(f"round {turn + 1}: baseline {base['seconds']:.2f} s", flush=True)
         for name in (one for one in LIMITS if one in CHILDREN):
-            found = _child(name, folder / "lake")
+            found = child(name, folder / "lake")
             ratios.add(name, found, base)
             print(f"  {name}: {found['seconds']:.2f} s, {found['peak_mb']:,} MB", flush=True)
             peak = max(peak, found["peak_mb"]) if name == "month" else peak
     print()
     ratios.report()
-    _line("peak memory of the whole month", f"{peak:,} MB", peak <= MEMORY_LIMIT_MB, "1,500 MB")
+    line("peak memory of the whole month", f"{peak:,} MB", peak <= MEMORY_LIMIT_MB, "1,500 MB")
     if options.cur2_rows:
         _report_cur2(folder / "cur2", options)
         _report_parquet(folder / "cur2-parquet", options)
@@ -194,53 +162,27 @@ def _run(folder: Path, options: argparse.Namespace) -> None:
     if options.spark_rows:
         _report_spark(folder, options)
     if options.growth:
-        _report_one_file(folder, options)
-        for chunks in (4, 64):
-            home = folder / f"large-{chunks}"
-            deliver(home, options.rows * 5, chunks)
-            large = _child("month", home)["peak_mb"]
-            _line(
-                f"peak memory at 5 x the rows, {chunks} files / peak memory",
-                f"{large / peak:.2f} x ({large:,} MB)",
-                large <= peak * GROWTH_LIMIT,
-                f"{GROWTH_LIMIT} x",
-            )
-            shutil.rmtree(home)
+        from billing_lake_tests.bench_growth import report
 
-
-def _report_one_file(folder: Path, options: argparse.Namespace) -> None:
-    """Compare the pass over one large file, as AWS makes of a small month, with that over four."""
-    deliver(folder / "one", options.rows, 1)
-    ratios: dict[str, list[float]] = {"seconds": [], "cpu_seconds": []}
-    for _ in range(options.rounds):
-        one, four = (_child("convert", folder / home)["parts"]["pass"] for home in ("one", "lake"))
-        for unit, found in ratios.items():
-            found.append(one[unit] / four[unit])
-    wall, cpu = (statistics.median(found) for found in ratios.values())
-    _line(
-        f"one file / {options.chunks} files of the same rows, the pass",
-        f"{wall:.2f} x, CPU {cpu:.2f} x",
-        wall <= ONE_FILE_LIMIT,
-        f"{ONE_FILE_LIMIT} x",
-    )
+        report(folder, options.rows, options.chunks, options.rounds, peak)
 
 
 def _report_cur2(home: Path, options: argparse.Namespace) -> None:
     deliver(home, options.cur2_rows, options.chunks, "cur2")
-    ratios = _Ratios(CUR2_LIMITS)
+    ratios = Ratios(CUR2_LIMITS)
     for _ in range(options.rounds):
-        base = _child("baseline", home)
+        base = child("baseline", home)
         for name in (one for one in CUR2_LIMITS if one in CHILDREN):
-            ratios.add(name, _child(name, home, "--format", "cur2"), base)
+            ratios.add(name, child(name, home, "--format", "cur2"), base)
     ratios.report("CUR 2.0: ")
 
 
 def _report_parquet(home: Path, options: argparse.Namespace) -> None:
     deliver(home, options.cur2_rows, options.chunks, "cur2", container="snappy.parquet")
-    ratios = _Ratios(PARQUET_LIMITS)
+    ratios = Ratios(PARQUET_LIMITS)
     for _ in range(options.rounds):
-        base = _child("parquet-baseline", home)
-        found = _child("parquet-pass", home, "--format", "cur2")
+        base = child("parquet-baseline", home)
+        found = child("parquet-pass", home, "--format", "cur2")
         ratios.add("parquet-pass", found, base)
         print(f"  parquet: {found['seconds']:.2f} s, {found['peak_mb']:,} MB", flush=True)
     ratios.report("CUR 2.0 Parquet: ")
@@ -250,12 +192,12 @@ def _report_story(home: Path, options: argparse.Namespace) -> None:
     shares = []
     for turn in range(options.rounds + 1):
         deliver(home, options.rows // 5, options.chunks, restatement=turn)
-        found = _child(STORY, home)
+        found = child(STORY, home)
         if turn:  # the first delivery restates nothing
             print(f"  story: {json.dumps(found)}", flush=True)
             shares.append(found["story_seconds"] / found["seconds"])
     middle = statistics.median(shares)
-    _line(
+    line(
         "ledger and restatements / the whole restated month",
         f"{middle:.2f} x ({min(shares):.2f} to {max(shares):.2f})",
         middle <= STORY_LIMIT,
@@ -295,16 +237,16 @@ def _report_spark(folder: Path, options: argparse.Namespace) -> None:
 
     home = folder / "for-spark"
     deliver(home, options.spark_rows, options.chunks)
-    seconds = _child(SPARK, home, "--rounds", str(options.rounds))
+    seconds = child(SPARK, home, "--rounds", str(options.rounds))
     print(f"  spark: {json.dumps(seconds)}", flush=True)
     found = ratio(seconds, "encode", "plain")
-    _line(
+    line(
         "Spark: encode / plain spark.read.csv.write.parquet",
         f"{found:.2f} x",
         found <= SPARK_LIMIT,
         f"{SPARK_LIMIT} x",
     )
-    month = [_child("month", home)["seconds"] for _ in range(options.rounds)]
+    month = [child("month", home)["seconds"] for _ in range(options.rounds)]
     factor = statistics.median(seconds["replaced"]) / statistics.median(month)
     print(
         "     the replaced system's infer, cache, count, append on warm Spark takes "
@@ -315,8 +257,8 @@ def _report_spark(folder: Path, options: argparse.Namespace) -> None:
 def _report_layout(folder: Path, rows: int) -> None:
     from billing_lake_tests.bench_layout import report
 
-    for line in report(folder, rows):
-        print(line)
+    for row in report(folder, rows):
+        print(row)
 
 
 def _report_years(folder: Path, deliveries: int) -> None:
@@ -324,23 +266,7 @@ def _report_years(folder: Path, deliveries: int) -> None:
 
     for what, ratio, is_limited in report(folder, deliveries):
         kept, limit = (ratio <= LIMIT, f"{LIMIT} x") if is_limited else (True, "any")
-        _line(what, f"{ratio:.2f} x the first ones", kept, limit)
-
-
-def _line(what: str, found: str, kept: bool, limit: str) -> None:  # noqa: FBT001 - a row of a table
-    print(f"{'ok  ' if kept else 'MISS'} {what:<58} {found:<28} at most {limit}", flush=True)
-
-
-def _child(name: str, home: Path, *more: str) -> dict[str, Any]:
-    command = [sys.executable, "-m", "billing_lake_tests.bench"]
-    done = subprocess.run(
-        [*command, "--child", name, "--home", str(home), *more],
-        check=True,
-        stdout=subprocess.PIPE,
-        env={**os.environ, "PYTHONWARNINGS": "ignore"},
-    )
-    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return found
+        line(what, f"{ratio:.2f} x the first ones", kept, limit)
 
 
 def _report_validate(folder: Path, rounds: int) -> None:
@@ -355,7 +281,7 @@ def _report_validate(folder: Path, rounds: int) -> None:
         ours = _validate("billing_lake.definitions", Path.cwd(), folder)
         ratios.append(ours / _validate("nothing", empty, folder))
     middle = statistics.median(ratios)
-    _line(
+    line(
         "loading the code location / an empty project",
         f"{middle:.2f} x ({min(ratios):.2f} to {max(ratios):.2f})",
         middle <= VALIDATE_LIMIT,
@@ -369,7 +295,7 @@ def _report_months(folder: Path, options: argparse.Namespace) -> None:
     small = [_backfill(folder, SMALL_MONTH_ROWS, 1) for _ in range(options.rounds)]
     middle = statistics.median(one["seconds"] for one in small)
     cpu = statistics.median(one["cpu_seconds"] for one in small)
-    _line(
+    line(
         f"a month of {SMALL_MONTH_ROWS:,} rows in one Dagster run",
         f"{middle:.2f} s (CPU {cpu:.2f} s)",
         middle <= SMALL_MONTH_LIMIT_SECONDS,
@@ -377,14 +303,14 @@ def _report_months(folder: Path, options: argparse.Namespace) -> None:
     )
     half, whole = (_backfill(folder, BACKFILL_ROWS, number) for number in (months // 2, months))
     each = whole["seconds"] / months
-    _line(
+    line(
         f"{months} months of {BACKFILL_ROWS:,} rows in one run, each",
         f"{each:.2f} s (CPU {whole['cpu_seconds'] / months:.2f} s)",
         each <= BACKFILL_LIMIT_SECONDS,
         f"{BACKFILL_LIMIT_SECONDS} s",
     )
     growth = whole["cpu_seconds"] / half["cpu_seconds"] * (months // 2) / months
-    _line(
+    line(
         f"CPU of each of {months} months / of each of {months // 2}",
         f"{growth:.2f} x",
         growth <= BACKFILL_GROWTH_LIMIT,
@@ -396,19 +322,19 @@ def _report_months(folder: Path, options: argparse.Namespace) -> None:
 
 def _backfill(folder: Path, rows: int, months: int) -> dict[str, Any]:
     home = Path(tempfile.mkdtemp(dir=folder))
-    found = _child(BACKFILL, home, "--rows", str(rows), "--months", str(months))
+    found = child(BACKFILL, home, "--rows", str(rows), "--months", str(months))
     print(f"  {months} months of {rows:,} rows: {json.dumps(found)}", flush=True)
     return found
 
 
 def _report_ticks(folder: Path, exports: int, months: int) -> None:
     home = Path(tempfile.mkdtemp(dir=folder))
-    found = _child(TICKS, home, "--exports", str(exports), "--months", str(months))
+    found = child(TICKS, home, "--exports", str(exports), "--months", str(months))
     print(f"  ticks: {json.dumps(found)}", flush=True)
     for which, manifests in (("first", exports * months), ("next", 0)):
         look = found[which]
         read = look["requests"].get("GetObject", 0)
-        _line(
+        line(
             f"{which} tick of {exports} sensors, {months} months each, on S3",
             f"{look['seconds']:.1f} s, {read:,} manifests",
             look["seconds"] <= TICKS_LIMIT_SECONDS and read == manifests,
@@ -418,10 +344,10 @@ def _report_ticks(folder: Path, exports: int, months: int) -> None:
 
 def _report_inspect(folder: Path, exports: int, months: int) -> None:
     size = ("--exports", str(exports), "--months", str(months))
-    found = _child(INSPECT, folder, *size)
+    found = child(INSPECT, folder, *size)
     seconds, ratio = found["seconds"], found["seconds"] / found["bare"]
     print(f"  inspect: {json.dumps(found)}", flush=True)
-    _line(
+    line(
         f"inspect of {months} months x {exports} exports on S3 / boto3 alone",
         f"{ratio:.2f} x ({seconds:.1f} s)",
         ratio <= INSPECT_LIMIT and seconds <= INSPECT_LIMIT_SECONDS,

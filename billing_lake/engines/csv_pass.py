@@ -63,7 +63,7 @@ def _one_pass(
 
     parts: list[Profile] = []
     texts = pa.dictionary(pa.int32(), pa.string())
-    files = Writers(target, source.roles, access.files, text_in_maps=texts)
+    files = Writers(target, access.files, text_in_maps=texts)
     with lasting_pages(), files as writers:
         runs = _runs(_blocks(source, access, parts, log), run_bytes())
         profile = in_parallel(runs, partial(_convert, writers=writers), parts)

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from billing_lake.domain.column_names import SOURCE_FILE
 from billing_lake.domain.profiles import Profile, merge, require_totals
-from billing_lake.domain.types import STRING, Map
 from billing_lake.engines.polars_encode import finished, unwritable
 from billing_lake.files.parquet_types import arrow_schema
 
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from typing_extensions import Self
 
-    from billing_lake.domain.sources import EncodedFile, EncodeTarget, Roles, SourceFile
+    from billing_lake.domain.sources import EncodedFile, EncodeTarget, SourceFile
     from billing_lake.files.base import Files
 
 _Run = TypeVar("_Run")
@@ -45,9 +44,14 @@ LAYOUT: Mapping[str, Any] = {
     "use_dictionary": True,
     "dictionary_pagesize_limit": _DICTIONARY_BYTES,
     "write_batch_size": 16_384,
+    "write_statistics": True,
     "store_schema": False,
 }
-"""How pyarrow writes the files; `make bench ARGS=--layout` measures what other ways would cost and gain."""
+"""How pyarrow writes the files; `make bench ARGS=--layout` measures what other ways would cost and gain.
+
+Each column has statistics, although few are ever asked for: a proof finds the filled cells of a column in them, which otherwise it
+has to count.
+"""
 
 _KEPT_MILLISECONDS = 100_000
 """How long jemalloc keeps pages that nothing uses."""
@@ -121,7 +125,6 @@ class Writers:
 
     Args:
         target: What is written.
-        roles: Which of its columns is for what.
         files: Where.
         text: Arrow's type of the texts that come; `string` unless given.
         text_in_maps: That of keys and values of maps; ``text`` unless given.
@@ -130,14 +133,12 @@ class Writers:
     def __init__(
         self,
         target: EncodeTarget,
-        roles: Roles,
         files: Files,
         text: pa.DataType | None = None,
         text_in_maps: pa.DataType | None = None,
     ) -> None:
         self._target, self._files = target, files
         self._schema = _schema(target, text, text_in_maps)
-        self._pruned = pruned(target, roles)
         self._lock = Lock()
         self._idle: list[_Writer] = []
         self._uris: list[str] = []
@@ -217,7 +218,7 @@ class Writers:
             folder, stem = self._target.folder.rstrip("/"), self._target.stem
             uri = f"{folder}/{stem}-{len(self._uris):05d}.parquet"
             self._uris.append(uri)
-            writer = _Writer(self._files, uri, self._schema, self._pruned)
+            writer = _Writer(self._files, uri, self._schema)
             self._stack.push(writer.stack)
             return writer
 
@@ -225,33 +226,13 @@ class Writers:
 class _Writer:
     """A Parquet file that is being written; it is whole, or gone, when ``stack`` is closed."""
 
-    def __init__(self, files: Files, uri: str, schema: pa.Schema, pruned: list[str]) -> None:
+    def __init__(self, files: Files, uri: str, schema: pa.Schema) -> None:
         import pyarrow.parquet as pq
 
         self.size = 0
         self.stack = ExitStack()
         stream = self.stack.enter_context(files.create(uri))
-        self.parquet = self.stack.enter_context(
-            pq.ParquetWriter(stream, schema, write_statistics=pruned, **LAYOUT)
-        )
-
-
-def pruned(target: EncodeTarget, roles: Roles) -> list[str]:
-    """Return the columns that have their least and largest value in the footer: those by which readers leave out row groups.
-
-    The least text of each column would cost a twentieth of the pass and a fifth of the footer.
-    """
-    chosen = {
-        *target.constants,
-        SOURCE_FILE,
-        roles.account,
-        roles.payer,
-        roles.charge_type,
-        roles.service,
-        roles.currency,
-    }
-    typed = (STRING, Map(STRING, STRING))
-    return [one.name for one in target.fields if one.name in chosen or one.type not in typed]
+        self.parquet = self.stack.enter_context(pq.ParquetWriter(stream, schema, **LAYOUT))
 
 
 def _schema(

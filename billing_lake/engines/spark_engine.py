@@ -46,8 +46,13 @@ class SparkEngine:
 
         return encode(self.session(), source, target, self.log)
 
-    def convert(self, source: Source, target: EncodeTarget) -> None:
-        """See `Engine.convert`: the Spark program totals and encodes in two passes."""
+    def convert(
+        self, source: Source, target: EncodeTarget
+    ) -> tuple[Profile, tuple[EncodedFile, ...]]:
+        """See `Engine.convert`."""
+        from billing_lake.spark_job.program import convert
+
+        return convert(self.session(), source, target, self.log)
 
     def facts(self) -> Mapping[str, str | int | float]:
         """See `Engine.facts`: Spark in this process has nothing to tell."""

@@ -19,20 +19,19 @@ from billing_lake.domain.sources import EncodedFile
 from billing_lake.domain.types import Map
 from billing_lake.spark_job import sql
 from billing_lake.spark_job.hadoop import refusal
-from billing_lake.spark_job.inputs import cores, tasks_for
 from billing_lake.spark_job.java import NamedSql, columns, java_errors
 from billing_lake.spark_job.jobs import job
-from billing_lake.spark_job.parquet import Tables
+from billing_lake.spark_job.reports import Reports
 from billing_lake.spark_job.written import written_parts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from pyspark.sql import DataFrame, SparkSession
 
     from billing_lake.domain.sources import EncodeTarget
     from billing_lake.spark_job.hadoop import Hadoop
-    from billing_lake.spark_job.reports import Reports
+    from billing_lake.spark_job.parquet import Tables
     from billing_lake.spark_job.written import Part
 
 _FILES_AT_ONCE = 8
@@ -64,14 +63,14 @@ def make_folder(target: EncodeTarget, hadoop: Hadoop) -> None:
 
 def write_rows(
     spark: SparkSession,
-    groups: Sequence[Reports | Tables],
+    frames: Sequence[DataFrame],
+    tasks: int,
     target: EncodeTarget,
     hadoop: Hadoop,
-    log: Callable[[str], None],
     *,
-    verify: Callable[[], None],
+    verify: Callable[[int], None],
 ) -> tuple[EncodedFile, ...]:
-    """Write the rows of ``groups`` as Parquet files of ``target``; ``verify`` may refuse what was read, once it is.
+    """Write the rows of ``frames`` as Parquet files of ``target``; ``verify``, given their number, may refuse them.
 
     Raises:
         StorageWriteError: The target's folder takes no more.
@@ -79,8 +78,6 @@ def write_rows(
     """
     attempt = uuid.uuid4().hex
     work = f"{target.folder.rstrip('/')}/{target.stem}-{attempt}"
-    tasks = tasks_for([one for group in groups for one in group.inputs], cores(spark))
-    frames = [_typed(_spread(group, tasks, log), target) for group in groups]
     frame = reduce(lambda left, right: left.unionByName(right), frames)
     if len(frames) > 1:
         frame = frame.coalesce(max(tasks, 1))
@@ -88,8 +85,8 @@ def write_rows(
     try:
         with job(spark, description):
             frame.write.options(**_NO_MARKER).parquet(work)
-        verify()
         parts = written_parts(spark, hadoop, work, description)
+        verify(sum(part.rows for part in parts))
         return _taken_over([part for part in parts if part.rows], target, hadoop)
     except OSError as error:
         raise _refused(error, target) from error
@@ -103,8 +100,8 @@ def write_rows(
             hadoop.remove(work)
 
 
-def _typed(files: Reports | Tables, target: EncodeTarget) -> DataFrame:
-    """Return the rows of ``files`` with the columns of the target, in its order and, unless one is a map, under its field ids."""
+def typed(files: Reports | Tables, target: EncodeTarget) -> list[NamedSql]:
+    """Return the columns of ``target`` in its order and, unless one is a map, under its field ids, as ``files`` have them."""
     # Spark has no place for the ids of a map's parts. Readers take ids from files that have all of them, or else go by names.
     with_ids = not any(isinstance(field.type, Map) for field in target.fields)
     present = files.names
@@ -121,18 +118,26 @@ def _typed(files: Reports | Tables, target: EncodeTarget) -> DataFrame:
         wanted.append(
             NamedSql(value, field.name, {"parquet.field.id": field.field_id} if with_ids else {})
         )
-    # In one step: Spark does not join two that name a row's file, and would copy every row twice.
+    return wanted
+
+
+def selected(files: Reports | Tables, wanted: Iterable[NamedSql]) -> DataFrame:
+    """Return the rows of ``files`` with the columns ``wanted``.
+
+    In one step: Spark does not join two that name a row's file, and would copy every row twice.
+    """
     return files.rows.select(*columns(files.rows.sparkSession, wanted))
 
 
-def _spread(files: Reports | Tables, tasks: int, log: Callable[[str], None]) -> Reports | Tables:
-    """Return ``files`` with their rows spread over ``tasks`` where one task for each file would leave cores idle."""
-    if isinstance(files, Tables) or len(files.inputs) >= tasks:
-        return files
-    log(
-        f"encode: a gz file cannot be split; the rows of {len(files.inputs)} are spread over {tasks} tasks"
-    )
-    return files.spread(tasks)
+def spread(
+    groups: Sequence[Reports | Tables], tasks: int, log: Callable[[str], None]
+) -> Sequence[Reports | Tables]:
+    """Return ``groups`` with their rows spread over ``tasks`` where one task for each file would leave cores idle."""
+    number = sum(len(group.inputs) for group in groups)
+    if number >= tasks or not any(isinstance(group, Reports) for group in groups):
+        return groups
+    log(f"encode: a gz file cannot be split; the rows of {number} are spread over {tasks} tasks")
+    return [group.spread(tasks) if isinstance(group, Reports) else group for group in groups]
 
 
 def _taken_over(

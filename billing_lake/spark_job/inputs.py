@@ -34,6 +34,9 @@ _LARGEST_ZIP_BYTES = (1 << 31) - (1 << 20)
 PATH = "input_file_name()"
 """SQL for the path of a row's file; `_metadata.file_path` would copy every row once more."""
 
+OWN_PATH = "_path"
+"""Column with that path, of rows that no scan says it of."""
+
 FILES_PER_PLAN = 50
 """Files of one scan; each adds a comparison to every row."""
 
@@ -145,11 +148,20 @@ def complete(rows: DataFrame, inputs: Sequence[Input]) -> DataFrame:
 
 def name_of(inputs: Sequence[Input], path: str = PATH) -> str:
     """Return SQL for the name of the file that a row is from, by SQL for the ``path`` of that file."""
+    return _by_path(inputs, path, [sql.literal(one.file.name) for one in inputs])
+
+
+def number_of(inputs: Sequence[Input], path: str = PATH) -> str:
+    """Return SQL for the place among ``inputs`` of the file that a row is from, counted from 0."""
+    return _by_path(inputs, path, [str(number) for number in range(len(inputs))])
+
+
+def _by_path(inputs: Sequence[Input], path: str, values: Sequence[str]) -> str:
     if len(inputs) == 1:
-        return sql.literal(inputs[0].file.name)
+        return values[0]
     whens = " ".join(
-        f"WHEN {sql.literal(spelling)} THEN {sql.literal(one.file.name)}"
-        for one in inputs
+        f"WHEN {sql.literal(spelling)} THEN {value}"
+        for one, value in zip(inputs, values, strict=True)
         for spelling in spellings(one.path)
     )
     return f"CASE {path} {whens} END"

@@ -26,7 +26,14 @@ from billing_lake.domain.types import (
     Type,
 )
 from billing_lake.spark_job import sql
-from billing_lake.spark_job.inputs import FILES_PER_PLAN, PATH, complete, name_of, reading
+from billing_lake.spark_job.inputs import (
+    PATH,
+    FILES_PER_PLAN,
+    complete,
+    name_of,
+    number_of,
+    reading,
+)
 from billing_lake.spark_job.java import error_text, java_errors
 from billing_lake.spark_job.nested import json_text
 
@@ -74,6 +81,11 @@ class Tables:
         return name_of(self.inputs)
 
     @property
+    def number(self) -> str:
+        """SQL for the place of a row's file among them."""
+        return number_of(self.inputs)
+
+    @property
     def names(self) -> set[str]:
         """Names of the columns that they have values for."""
         return {*self.types, *(one.column for one in self.inputs[0].file.lifted)}
@@ -89,10 +101,6 @@ class Tables:
         if found == "string" or found in _FLOATS:
             return _number_text(sql.identifier(name), found)
         return None
-
-    def is_filled(self, name: str, type_: Type) -> str:
-        """Return SQL for whether a row has something in the column ``name``."""
-        return f"{self.value(name, type_)} IS NOT NULL"
 
     def value(self, name: str, type_: Type) -> str:
         """Return SQL for the column ``name`` as ``type_``, NULL where the files lack it; fails for a cell that does not fit.
@@ -122,9 +130,14 @@ class Tables:
 
 
 def read_tables(
-    spark: SparkSession, inputs: Sequence[Input], hadoop: Hadoop, *, of_table: bool
+    spark: SparkSession,
+    inputs: Sequence[Input],
+    hadoop: Hadoop,
+    *,
+    of_table: bool,
+    per_plan: int = FILES_PER_PLAN,
 ) -> Iterator[Tables]:
-    """Yield ``inputs`` by their schema.
+    """Yield ``inputs`` by their schema, ``per_plan`` at a time unless they are a table's.
 
     Raises:
         ReportFileError: A file is no Parquet, or damaged.
@@ -137,7 +150,7 @@ def read_tables(
         except (OSError, ValueError) as error:
             raise damaged(str(error), [one], of_table=of_table) from error
         by_schema.setdefault((schema, one.file.only), []).append(one)
-    size = len(inputs) if of_table else FILES_PER_PLAN
+    size = len(inputs) if of_table else per_plan
     for (schema, only), group in by_schema.items():
         for start in range(0, len(group), size):
             some = group[start : start + size]

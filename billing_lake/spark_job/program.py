@@ -1,4 +1,4 @@
-"""The engine's two verbs on a Spark session: report files in, a profile or Parquet out.
+"""The engine's verbs on a Spark session: report files in, a profile or Parquet out, or both from one reading.
 
 The same functions run in process (`SparkEngine`) and as a Glue job (`glue_main`).
 """
@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING
 from billing_lake.domain.errors import BillingLakeError
 from billing_lake.domain.profiles import Profile, merge, require_totals
 from billing_lake.spark_job.bad_cells import Place, misfit, named_place, report_fault, search
-from billing_lake.spark_job.encoding import make_folder, write_rows
+from billing_lake.spark_job.encoding import make_folder, selected, spread, typed, write_rows
 from billing_lake.spark_job.hadoop import Hadoop
 from billing_lake.spark_job.inputs import (
+    FILES_PER_PLAN,
     cores,
     local_digest,
     open_inputs,
@@ -24,6 +25,7 @@ from billing_lake.spark_job.inputs import (
 )
 from billing_lake.spark_job.java import error_text, java_errors
 from billing_lake.spark_job.jobs import job
+from billing_lake.spark_job.observing import FILES_PER_OBSERVATION, observed
 from billing_lake.spark_job.parquet import damaged, read_tables
 from billing_lake.spark_job.profiling import profile_rows
 from billing_lake.spark_job.reports import check_lines, first_unreadable, read_reports
@@ -100,26 +102,83 @@ def encode(
     own = own_session(spark, tasks)
     with _named(own, source, inputs, hadoop, log):
         with job(spark, f"billing-lake check {target.stem} {uuid.uuid4().hex}"):
-            groups = list(_groups(own, source, inputs, hadoop, log))
+            groups = spread(list(_groups(own, source, inputs, hadoop, log)), tasks, log)
+        frames = [selected(group, typed(group, target)) for group in groups]
         files = write_rows(
-            own, groups, target, hadoop, log, verify=lambda: require_unchanged(inputs, hadoop)
+            own, frames, tasks, target, hadoop, verify=lambda _: require_unchanged(inputs, hadoop)
         )
-    log(
-        f"encode: {len(inputs)} of {len(inputs)} files, {sum(file.rows for file in files):,} rows in "
-        f"{len(files)} Parquet files, {sum(file.size for file in files) >> 20:,} MB"
-    )
+    log(_told("encode", inputs, files))
     return files
 
 
+def convert(
+    spark: SparkSession, source: Source, target: EncodeTarget, log: Log
+) -> tuple[Profile, tuple[EncodedFile, ...]]:
+    """Return what `profile` and `encode` would, from one reading of the rows wherever `observing` can tell the profile.
+
+    Raises:
+        ReportFileError: As for `profile` and `encode`; nothing that was written stays.
+        StorageWriteError: As for `encode`.
+        LoadError: As for both.
+    """
+    hadoop = Hadoop(spark)
+    inputs = open_inputs(source, hadoop)
+    make_folder(target, hadoop)
+    if not inputs:
+        return Profile(), ()
+    tasks = tasks_for(inputs, cores(spark))
+    own = own_session(spark, tasks)
+    found: list[Profile] = []
+    with _named(own, source, inputs, hadoop, log):
+        # Before the pass: what is rewritten in its course then differs from what the digest says.
+        empty = [Profile().in_file(one.file.name, local_digest(one, hadoop)) for one in inputs]
+        with job(spark, f"billing-lake check {target.stem} {uuid.uuid4().hex}"):
+            groups = list(_groups(own, source, inputs, hadoop, log, FILES_PER_OBSERVATION))
+        passing = [observed(group, source, target) for group in spread(groups, tasks, log)]
+
+        def verify(rows: int) -> None:
+            require_unchanged(inputs, hadoop)
+            told = [one.profile() for one in passing]
+            parts = [one for one in told if one is not None]
+            if len(parts) < len(told) or sum(part.rows for part in parts) != rows:
+                log("the rows are read again, to total them by file, currency and billing period")
+                with job(spark, f"billing-lake profile {uuid.uuid4().hex}"):
+                    parts = [part for group in groups for part in profile_rows(group, source)]
+            found.append(require_totals(merge([*empty, *parts])))
+
+        frames = [one.rows for one in passing]
+        files = write_rows(own, frames, tasks, target, hadoop, verify=verify)
+    log(_told("convert", inputs, files))
+    return found[0], files
+
+
+def _told(verb: str, inputs: Sequence[Input], files: Sequence[EncodedFile]) -> str:
+    rows, size = sum(file.rows for file in files), sum(file.size for file in files)
+    return (
+        f"{verb}: {len(inputs)} of {len(inputs)} files, {rows:,} rows in {len(files)} Parquet files, "
+        f"{size >> 20:,} MB"
+    )
+
+
 def _groups(
-    spark: SparkSession, source: Source, inputs: Sequence[Input], hadoop: Hadoop, log: Log
+    spark: SparkSession,
+    source: Source,
+    inputs: Sequence[Input],
+    hadoop: Hadoop,
+    log: Log,
+    per_plan: int = FILES_PER_PLAN,
 ) -> Iterator[Reports | Tables]:
     if source.container == "parquet":
-        yield from read_tables(spark, inputs, hadoop, of_table=source.of_table)
+        yield from read_tables(spark, inputs, hadoop, of_table=source.of_table, per_plan=per_plan)
     else:
         quoted_returns = _checked(spark, source, inputs, hadoop, log)
         yield from read_reports(
-            spark, inputs, source.nulls, quoted_returns, zipped=source.compression == "zip"
+            spark,
+            inputs,
+            source.nulls,
+            quoted_returns,
+            zipped=source.compression == "zip",
+            per_plan=per_plan,
         )
 
 

@@ -19,10 +19,12 @@ from billing_lake.spark_job import sql
 from billing_lake.spark_job.hadoop import same_path
 from billing_lake.spark_job.inputs import (
     FILES_PER_PLAN,
+    OWN_PATH,
     PATH,
     Input,
     complete,
     name_of,
+    number_of,
     reading,
 )
 from billing_lake.spark_job.java import java_errors
@@ -82,9 +84,11 @@ class Reports:
         from pyspark.sql import functions as f
 
         cells = ", ".join(f"c{n}" for n in range(len(self.columns)))
-        rows = self.rows.selectExpr("*", f"{self.path} AS _path")
+        rows = self.rows
+        if self.path != OWN_PATH:
+            rows = rows.selectExpr("*", f"{self.path} AS {OWN_PATH}")
         return replace(
-            self, rows=rows.repartition(tasks, f.expr(f"xxhash64({cells})")), path="_path"
+            self, rows=rows.repartition(tasks, f.expr(f"xxhash64({cells})")), path=OWN_PATH
         )
 
     def rows_of(self, only: PeriodRows) -> Reports:
@@ -96,6 +100,11 @@ class Reports:
     def name(self) -> str:
         """SQL for the name of a row's file."""
         return name_of(self.inputs, self.path)
+
+    @property
+    def number(self) -> str:
+        """SQL for the place of a row's file among them."""
+        return number_of(self.inputs, self.path)
 
     @property
     def names(self) -> set[str]:
@@ -130,12 +139,6 @@ class Reports:
             f"WHEN endswith({cell}, '\\r') THEN left({cell}, length({cell}) - 1) ELSE {cell} END"
         )
 
-    def is_filled(self, name: str, type_: Type) -> str:
-        """Return SQL for whether a row has something in the column ``name``; maps are not read for that."""
-        if isinstance(type_, Map):
-            return f"{sql.filled(self.text(name))} IS NOT NULL"
-        return f"{self.value(name, type_)} IS NOT NULL"
-
     def value(self, name: str, type_: Type) -> str:
         """Return SQL for the column ``name`` as ``type_``; fails for a cell that does not fit."""
         lifted = self.inputs[0].file.lifted_as(name)
@@ -157,8 +160,11 @@ def read_reports(
     quoted_returns: Collection[Input] = (),
     *,
     zipped: bool = False,
+    per_plan: int = FILES_PER_PLAN,
 ) -> Iterator[Reports]:
     """Yield ``inputs``, which are ``zipped`` or not and in which the texts ``nulls`` mean NULL, by their columns.
+
+    Each has ``per_plan`` of them at most.
 
     Those of ``quoted_returns``, whose rows may end with one, are read in a slower way.
     """
@@ -166,14 +172,14 @@ def read_reports(
     for one in inputs:
         groups.setdefault((one.file.columns, one in quoted_returns, one.file.only), []).append(one)
     for (columns, slowly, only), group in groups.items():
-        for start in range(0, len(group), FILES_PER_PLAN):
-            some = group[start : start + FILES_PER_PLAN]
+        for start in range(0, len(group), per_plan):
+            some = group[start : start + per_plan]
             if zipped:
                 rows = _parsed_rows(zipped_rows(spark, some), len(columns))
-                reports = Reports(some, columns, rows, nulls, path="_path", exact_end=True)
+                reports = Reports(some, columns, rows, nulls, path=OWN_PATH, exact_end=True)
             elif slowly:
                 rows = _joined_rows(spark, some, len(columns))
-                reports = Reports(some, columns, rows, nulls, path="_path", exact_end=True)
+                reports = Reports(some, columns, rows, nulls, path=OWN_PATH, exact_end=True)
             else:
                 reports = Reports(some, columns, _rows(spark, some, len(columns)), nulls)
             yield reports if only is None else reports.rows_of(only)
@@ -246,18 +252,18 @@ def _joined_rows(spark: SparkSession, inputs: Sequence[Input], width: int) -> Da
     )
     # A packed file is not divided, and each part of another one begins at a place of its own: so the lines of a file rise.
     numbered = lines.selectExpr(
-        f"{PATH} AS _path",
+        f"{PATH} AS {OWN_PATH}",
         "struct(_metadata.file_block_start, monotonically_increasing_id()) AS line",
         "value",
     )
-    in_order = "OVER (PARTITION BY _path ORDER BY line ROWS UNBOUNDED PRECEDING)"
+    in_order = f"OVER (PARTITION BY {OWN_PATH} ORDER BY line ROWS UNBOUNDED PRECEDING)"
     quotes = "length(value) - length(replace(value, '\"', ''))"
     closed = f"CAST(sum({quotes}) {in_order} % 2 = 0 AS INT)"
     rows = (
         numbered.selectExpr("*", f"{closed} AS closed")
         .selectExpr("*", f"sum(closed) {in_order} - closed AS row")
         .where("row > 0")
-        .groupBy("_path", "row")
+        .groupBy(OWN_PATH, "row")
         .agg(
             f.expr("array_join(array_sort(collect_list(struct(line, value))).value, '\n') AS text")
         )
@@ -266,14 +272,13 @@ def _joined_rows(spark: SparkSession, inputs: Sequence[Input], width: int) -> Da
 
 
 def _parsed_rows(rows: DataFrame, width: int) -> DataFrame:
-    """Return the cells of ``rows``, each the ``text`` of one, without the line end of Windows at its end, and their ``_path``."""
+    """Return the cells of ``rows``, each the ``text`` of one, without the line end of Windows at its end, and their path."""
     from pyspark.sql import functions as f
 
     text = f.expr("regexp_replace(text, '\\\\r\\\\z', '')")
     options = {name: str(value) for name, value in _csv_options().items()}
-    return rows.select("_path", f.from_csv(text, _cells(width), options).alias("cells")).select(
-        "cells.*", "_path"
-    )
+    cells = f.from_csv(text, _cells(width), options)
+    return rows.select(OWN_PATH, cells.alias("cells")).select("cells.*", OWN_PATH)
 
 
 def _cells(width: int) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from billing_lake.spark_job.inputs import PATH, complete, reading
+from billing_lake.spark_job.inputs import OWN_PATH, PATH, complete, reading
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -28,9 +28,9 @@ def zipped_lines(spark: SparkSession, inputs: Sequence[Input]) -> DataFrame:
 
 
 def zipped_rows(spark: SparkSession, inputs: Sequence[Input]) -> DataFrame:
-    """Return the rows of ``inputs`` behind their headers: `_path`, and `text`, of several lines where quotes say so."""
+    """Return the rows of ``inputs`` behind their headers: their path, and `text`, of several lines where quotes say so."""
     return _texts(spark, inputs, whole_rows=True).selectExpr(
-        "path AS _path", "CAST(text AS STRING) AS text"
+        f"path AS {OWN_PATH}", "CAST(text AS STRING) AS text"
     )
 
 

@@ -79,8 +79,18 @@ class GlueEngine:
             raise _unfitting("encode")
         return reply.files
 
-    def convert(self, source: Source, target: EncodeTarget) -> None:
-        """See `Engine.convert`: the Spark program totals and encodes in two passes."""
+    def convert(
+        self, source: Source, target: EncodeTarget
+    ) -> tuple[Profile, tuple[EncodedFile, ...]]:
+        """See `Engine.convert`: one run of the job.
+
+        Raises:
+            GlueJobError: As for `encode`.
+        """
+        reply = self._run(Request(verb="convert", source=source, target=target))
+        if reply.profile is None or reply.files is None:
+            raise _unfitting("convert")
+        return reply.profile, reply.files
 
     def facts(self) -> Facts:
         """See `Engine.facts`: the job's run, its seconds and what they cost."""

@@ -11,7 +11,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from billing_lake.domain.errors import BillingLakeError
-from billing_lake.spark_job.program import encode, profile
+from billing_lake.spark_job.program import convert, encode, profile
 from billing_lake.spark_job.requests import EXTRA, REPLY, Reply, Request
 
 if TYPE_CHECKING:
@@ -27,7 +27,10 @@ def answer(spark: SparkSession, request: Request, log: Log) -> Reply:
     try:
         if request.target is None:
             return Reply(profile=profile(spark, request.source, log))
-        return Reply(files=encode(spark, request.source, request.target, log))
+        if request.verb == "encode":
+            return Reply(files=encode(spark, request.source, request.target, log))
+        found, files = convert(spark, request.source, request.target, log)
+        return Reply(profile=found, files=files)
     except BillingLakeError as error:
         return Reply(error=error)
 

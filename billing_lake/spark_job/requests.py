@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from billing_lake.domain.errors import BillingLakeError
 from billing_lake.domain.profiles import Profile
 from billing_lake.domain.schemas import fields_from_json, fields_to_json
 from billing_lake.domain.sources import EncodedFile, EncodeTarget, Source
 
-Verb = Literal["profile", "encode"]
+Verb = Literal["profile", "encode", "convert"]
 
 EXTRA = "request"
 """Key of Dagster Pipes' extras under which a job finds its request."""
@@ -31,7 +31,7 @@ class Request:
     Attributes:
         verb: What to do.
         source: The files to read.
-        target: What to write; None for `profile`.
+        target: What to write; None for `profile` alone.
     """
 
     verb: Verb
@@ -44,11 +44,11 @@ class Request:
         Raises:
             ValueError: The verb is unknown, or its target is missing or too much.
         """
-        if self.verb not in ("profile", "encode"):
+        if self.verb not in get_args(Verb):
             msg = f"There is no verb {self.verb!r}"
             raise ValueError(msg)
-        if (self.verb == "encode") != (self.target is not None):
-            msg = f"A target belongs to `encode` and to nothing else, not to `{self.verb}`"
+        if (self.verb == "profile") != (self.target is None):
+            msg = f"A target belongs to `encode` and `convert`, and to nothing else, not to `{self.verb}`"
             raise ValueError(msg)
 
     def to_json(self) -> dict[str, Any]:
@@ -80,11 +80,11 @@ class Request:
 
 @dataclass(frozen=True, kw_only=True)
 class Reply:
-    """The answer to a `Request`: exactly one of its attributes is set.
+    """The answer to a `Request`: what its verb returns, or an error.
 
     Attributes:
-        profile: Answer to `profile`.
-        files: Answer to `encode`; may be empty.
+        profile: Answer to `profile` and `convert`.
+        files: Answer to `encode` and `convert`; may be empty.
         error: What went wrong.
     """
 
@@ -93,22 +93,22 @@ class Reply:
     error: BillingLakeError | None = None
 
     def __post_init__(self) -> None:
-        """Refuse an answer that says nothing, or two things.
+        """Refuse what is no answer, or an error with one.
 
         Raises:
-            ValueError: Not exactly one attribute is set.
+            ValueError: It says nothing, or goes on after an error.
         """
-        if sum(part is not None for part in (self.profile, self.files, self.error)) != 1:
-            msg = "A reply is a profile, files, or an error"
+        if (self.error is None) == (self.profile is None and self.files is None):
+            msg = "A reply is a profile, files, both, or an error"
             raise ValueError(msg)
 
     def to_json(self) -> dict[str, Any]:
         """Return the reply as JSON values."""
-        if self.profile is not None:
-            return {"profile": self.profile.to_json()}
-        if self.files is not None:
-            return {"files": [asdict(file) for file in self.files]}
-        return {"error": _error_to_json(self.error)} if self.error is not None else {}
+        if self.error is not None:
+            return {"error": _error_to_json(self.error)}
+        profile = {} if self.profile is None else {"profile": self.profile.to_json()}
+        files = {} if self.files is None else {"files": [asdict(file) for file in self.files]}
+        return {**profile, **files}
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Reply:

@@ -32,9 +32,12 @@ def test_each_verb_is_one_request_and_returns_what_the_job_answers() -> None:
     assert engine(Reply(profile=profile), asked).profile(SOURCE) == profile
     assert engine(Reply(files=files), asked).encode(SOURCE, TARGET) == files
     assert engine(Reply(files=()), asked).encode(SOURCE, TARGET) == ()
+    both = Reply(profile=profile, files=files)
+    assert engine(both, asked).convert(SOURCE, TARGET) == (profile, files)
     assert asked == [
         Request(verb="profile", source=SOURCE),
         *[Request(verb="encode", source=SOURCE, target=TARGET)] * 2,
+        Request(verb="convert", source=SOURCE, target=TARGET),
     ]
 
 
@@ -52,6 +55,9 @@ def test_an_answer_to_another_question_is_an_error() -> None:
         engine(Reply(files=())).profile(SOURCE)
     with pytest.raises(errors.GlueJobError, match="`encode`"):
         engine(Reply(profile=Profile())).encode(SOURCE, TARGET)
+    for half in (Reply(profile=Profile()), Reply(files=())):
+        with pytest.raises(errors.GlueJobError, match="`convert`"):
+            engine(half).convert(SOURCE, TARGET)
 
 
 def test_the_facts_are_those_of_the_last_call() -> None:

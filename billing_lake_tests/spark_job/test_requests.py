@@ -62,6 +62,8 @@ PROFILE = Profile(
     files={"k.csv.gz": FileProfile(rows=2, totals=TOTALS, periods={"2025-03": 2})},
 )
 
+FILE_WRITTEN = EncodedFile(uri="s3://b/out/load.parquet", rows=3, size=9)
+
 
 @pytest.mark.parametrize(
     "request_",
@@ -69,6 +71,7 @@ PROFILE = Profile(
         Request(verb="profile", source=SOURCE),
         Request(verb="profile", source=EVERYTHING),
         Request(verb="encode", source=SOURCE, target=TARGET),
+        Request(verb="convert", source=EVERYTHING, target=TARGET),
     ],
 )
 def test_a_request_arrives_as_it_was_sent(request_: Request) -> None:
@@ -92,7 +95,9 @@ def test_nothing_that_a_source_may_state_is_left_out_above() -> None:
         Reply(profile=PROFILE),
         Reply(profile=Profile()),
         Reply(files=()),
-        Reply(files=(EncodedFile(uri="s3://b/out/load.parquet", rows=3, size=9),)),
+        Reply(files=(FILE_WRITTEN,)),
+        Reply(profile=PROFILE, files=(FILE_WRITTEN,)),
+        Reply(profile=Profile(), files=()),
     ],
 )
 def test_a_reply_arrives_as_it_was_sent(reply: Reply) -> None:
@@ -133,6 +138,8 @@ def test_a_class_that_is_not_ours_is_never_looked_up() -> None:
 def test_nonsense_is_refused() -> None:
     with pytest.raises(ValueError, match="encode"):
         Request(verb="encode", source=SOURCE)
+    with pytest.raises(ValueError, match="convert"):
+        Request(verb="convert", source=SOURCE)
     with pytest.raises(ValueError, match="profile"):
         Request(verb="profile", source=SOURCE, target=TARGET)
     with pytest.raises(ValueError, match="no verb"):
@@ -140,4 +147,4 @@ def test_nonsense_is_refused() -> None:
     with pytest.raises(ValueError, match="A reply"):
         Reply()
     with pytest.raises(ValueError, match="A reply"):
-        Reply(files=(), profile=PROFILE)
+        Reply(files=(), error=errors.LoadError("x"))

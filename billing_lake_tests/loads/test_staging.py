@@ -1,10 +1,10 @@
-"""What a crawl encodes goes to the load that follows, or goes away."""
+"""What a crawl encodes goes to the load that follows, or goes away: in folders here, in S3, and on Spark."""
 
 from __future__ import annotations
 
 import errno
+import gzip
 import os
-from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -16,59 +16,99 @@ from billing_lake.domain.crawls import Crawl
 from billing_lake.domain.errors import DeliveryChangedError, PeriodMismatchError, ReportFileError
 from billing_lake.domain.schemas import Column, lake_columns, plan
 from billing_lake.domain.types import STRING
-from billing_lake.engines.polars_engine import PolarsEngine
+from billing_lake.engines.base import Engine
 from billing_lake.landing.deliveries import resolve_delivery
 from billing_lake.loads.crawl import crawl
 from billing_lake.loads.load import Loaded, Loader
 from billing_lake.loads.prove import prove
 from billing_lake.loads.staging import remove_left
 from billing_lake.tables.base import CleanUp
-from billing_lake_tests.lakes import SampleLake
+from billing_lake_tests.aws_lakes import SampleLakeOnAws
+from billing_lake_tests.lakes import SampleLake, SampleLakeOnSpark
 
 PERIOD = "2025-03"
 
+HERE_AND_ON_AWS = pytest.mark.parametrize("lake", ["local", "aws"], indirect=True)
+EVERYWHERE = pytest.mark.parametrize(
+    "lake",
+    [
+        "local",
+        "aws",
+        pytest.param(
+            "spark", marks=pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
+        ),
+    ],
+    indirect=True,
+)
+
 
 @pytest.fixture
-def lake(make_lake: Callable[..., SampleLake]) -> SampleLake:
+def lake(request: pytest.FixtureRequest) -> SampleLake:
     """A lake of three tables with a delivery that nothing has read."""
-    lake = make_lake()
+    kind = getattr(request, "param", "local")
+    make = request.getfixturevalue("make_aws_lake" if kind == "aws" else "make_lake")
+    lake: SampleLake = make()
+    if kind == "spark":
+        session = request.getfixturevalue("spark")
+        lake = SampleLakeOnSpark(lake.home, lake.settings, lake.instance, session=session)
     lake.deliver(PERIOD)
     return lake
+
+
+def engine_of(lake: SampleLake) -> Engine:
+    return lake.lake.engine(lambda _: None)
+
+
+def on_aws(lake: SampleLake) -> bool:
+    return isinstance(lake, SampleLakeOnAws)
+
+
+def change(lake: SampleLake, path: Path, data: bytes) -> None:
+    """Give a report file other bytes, with its size and time kept where there is no tag that tells."""
+    before = path.stat()
+    path.write_bytes(data)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    if isinstance(lake, SampleLakeOnAws):
+        lake.sync()
 
 
 def crawled(lake: SampleLake) -> Crawl:
     export = lake.component.export
     delivery = resolve_delivery(lake.lake.storage, export.location, PERIOD)
-    return crawl(lake.lake, export, PolarsEngine(), delivery)
+    return crawl(lake.lake, export, engine_of(lake), delivery)
 
 
 def loaded(lake: SampleLake, found: Crawl) -> Loaded:
     """Load the first table, and prove it."""
     export = lake.component.export
     table = lake.lake.table(export, "hive")
-    done = Loader(lake=lake.lake, export=export, run_id="run", engine=PolarsEngine()).load(
+    done = Loader(lake=lake.lake, export=export, run_id="run", engine=engine_of(lake)).load(
         table, found
     )
     prove(lake.lake, export, found, table.files(PERIOD, done.commit))
     return done
 
 
-def staged_files(lake: SampleLake) -> list[Path]:
-    return sorted(file for file in Path(lake.lake.staging).rglob("*") if file.is_file())
+def staged_files(lake: SampleLake) -> list[str]:
+    return [file.uri for file in lake.lake.files.list(lake.lake.staging)]
 
 
 def nothing_waits(lake: SampleLake) -> bool:
-    value = Path(lake.home, "values", *lake.component.export.path("staged"), f"{PERIOD}.json")
-    return not [*Path(lake.lake.staging).glob("*")] and not value.exists()
+    folders = [] if on_aws(lake) else [*Path(lake.lake.staging).glob("*")]
+    value = lake.lake.values.find(lake.component.export.path("staged"), PERIOD)
+    return not folders and not staged_files(lake) and value is None
 
 
+@EVERYWHERE
 def test_the_first_load_takes_over_what_the_crawl_encoded(lake: SampleLake) -> None:
     found = crawled(lake)
     (file,) = staged_files(lake)
-    inode = file.stat().st_ino
+    inode = None if on_aws(lake) else Path(file).stat().st_ino
     done = loaded(lake, found)
     assert (done.while_crawled, done.encoded_here) == (True, False)
-    assert [Path(one.uri).stat().st_ino for one in done.encoded.files] == [inode]
+    (placed,) = (one.uri for one in done.encoded.files)
+    assert placed.endswith(Path(file).name)
+    assert on_aws(lake) or Path(placed).stat().st_ino == inode
     assert nothing_waits(lake)
     again = loaded(lake, found)
     assert again.encoded_here, "what was staged is used once"
@@ -93,6 +133,7 @@ def test_a_load_that_is_committed_stands_where_what_waited_for_it_cannot_be_remo
     assert nothing_waits(lake)
 
 
+@HERE_AND_ON_AWS
 def test_a_new_crawl_takes_the_place_of_what_waits(lake: SampleLake) -> None:
     crawled(lake)
     before = staged_files(lake)
@@ -103,13 +144,14 @@ def test_a_new_crawl_takes_the_place_of_what_waits(lake: SampleLake) -> None:
     assert loaded(lake, found).while_crawled
 
 
+@HERE_AND_ON_AWS
 def test_files_of_another_delivery_are_not_taken(lake: SampleLake) -> None:
     found = crawled(lake)
     export = lake.component.export
     table = lake.lake.table(export, "hive")
     other = replace(found, delivery=replace(found.delivery, version="v2"))
     loader = Loader(
-        lake=lake.lake, export=export, run_id="run", engine=PolarsEngine(), verify=lambda _: None
+        lake=lake.lake, export=export, run_id="run", engine=engine_of(lake), verify=lambda _: None
     )
     assert loader.load(table, other).encoded_here
     assert nothing_waits(lake)
@@ -128,8 +170,11 @@ def test_files_that_do_not_fit_a_table_that_changed_meanwhile_are_encoded_again(
     assert nothing_waits(lake)
 
 
+@HERE_AND_ON_AWS
 def test_files_that_are_gone_or_cut_off_are_encoded_again(lake: SampleLake) -> None:
-    for spoil in (Path.unlink, lambda file: os.truncate(file, 100)):
+    files = lake.lake.files
+
+    for spoil in (files.remove, lambda file: files.write(file, b"PAR1")):
         found = crawled(lake)
         (file,) = staged_files(lake)
         spoil(file)
@@ -137,29 +182,31 @@ def test_files_that_are_gone_or_cut_off_are_encoded_again(lake: SampleLake) -> N
         assert nothing_waits(lake)
 
 
+@HERE_AND_ON_AWS
 def test_a_report_that_was_rewritten_after_the_crawl_is_not_loaded(lake: SampleLake) -> None:
     found = crawled(lake)
-    (path, *_) = (Path(file.uri) for file in found.source.files)
-    before = path.stat()
+    (path, *_) = (lake.landing / file.name for file in found.source.files)
     data = bytearray(path.read_bytes())
     data[4] ^= 1  # the time in a gzip's header: other bytes, the same rows
-    path.write_bytes(data)
-    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
-    with pytest.raises(DeliveryChangedError, match="rewritten while it was loaded"):
+    change(lake, path, bytes(data))
+    says = "is being replaced|changed" if on_aws(lake) else "rewritten while it was loaded"
+    with pytest.raises(DeliveryChangedError, match=says):
         loaded(lake, found)
     assert nothing_waits(lake)
 
 
+@EVERYWHERE
 def test_a_crawl_that_fails_leaves_nothing(lake: SampleLake) -> None:
-    export = lake.component.export
+    export, engine = lake.component.export, engine_of(lake)
     delivery = resolve_delivery(lake.lake.storage, export.location, PERIOD)
     with pytest.raises(PeriodMismatchError):
-        crawl(lake.lake, export, PolarsEngine(), replace(delivery, period="2025-04"))
+        crawl(lake.lake, export, engine, replace(delivery, period="2025-04"))
     assert nothing_waits(lake)
-    path = Path(delivery.files[-1].uri)
-    path.write_bytes(path.read_bytes()[:-40])
-    with pytest.raises(ReportFileError):
-        crawl(lake.lake, export, PolarsEngine(), delivery)
+    path = lake.landing / delivery.files[-1].key
+    rows = gzip.decompress(path.read_bytes())
+    change(lake, path, gzip.compress(rows + b"one cell\n"))
+    with pytest.raises(ReportFileError, match="The row has 1 cell"):
+        crawled(lake)
     assert nothing_waits(lake)
 
 
@@ -170,6 +217,7 @@ def test_nothing_is_encoded_for_a_gate_that_will_not_open(lake: SampleLake) -> N
     assert nothing_waits(lake)
 
 
+@HERE_AND_ON_AWS
 def test_what_no_load_came_for_is_swept_when_it_is_old(lake: SampleLake) -> None:
     crawled(lake)
     staging, now = lake.lake.staging, timedelta(seconds=-2)

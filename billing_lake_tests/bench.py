@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from billing_lake_tests.bench_lines import Ratios, child, line
-from billing_lake_tests.bench_ways import CHILDREN, deliver, load_of, measured, source_of
+from billing_lake_tests.bench_ways import CHILDREN, deliver, load_of, measured
 
 LIMITS = {
     "pass": 1.2,
@@ -38,7 +38,8 @@ STORY_LIMIT = 0.15
 STORY = "story"
 """The child that loads a restated month and says which share of it the ledger took."""
 VALIDATE_LIMIT = 1.3
-SPARK_LIMIT = 1.2
+SPARK_LIMIT = 1.3
+REPLACED_LEAST = 6.0
 INSPECT_LIMIT_SECONDS = 10
 INSPECT_LIMIT = 2.0
 INSPECT = "inspect"
@@ -132,7 +133,9 @@ def _measured(options: argparse.Namespace) -> Mapping[str, Any]:
             return bench_months.measure_ticks(home, exports, months)
         return bench_inspect.measure(exports, months)
     if options.child == SPARK:
-        return _spark_seconds(options.home, options.rounds)
+        from billing_lake_tests.bench_spark import measure_ways
+
+        return measure_ways(options.home, options.rounds)
     if options.child == STORY:
         return _story_share(options.home)
     return measured(CHILDREN[options.child], options.home, options.format)
@@ -225,32 +228,28 @@ def _story_share(home: Path) -> dict[str, Any]:
     return {"seconds": time.monotonic() - started, "story_seconds": spent}
 
 
-def _spark_seconds(home: Path, rounds: int) -> dict[str, list[float]]:
-    from billing_lake_tests.bench_spark import measure
-
-    *_, source = source_of(home)
-    return measure(source, home / "spark", rounds)
-
-
 def _report_spark(folder: Path, options: argparse.Namespace) -> None:
     from billing_lake_tests.bench_spark import ratio
 
     home = folder / "for-spark"
     deliver(home, options.spark_rows, options.chunks)
-    seconds = child(SPARK, home, "--rounds", str(options.rounds))
-    print(f"  spark: {json.dumps(seconds)}", flush=True)
-    found = ratio(seconds, "encode", "plain")
+    taken = child(SPARK, home, "--rounds", str(options.rounds))
+    print(f"  spark: {json.dumps(taken)}", flush=True)
+    cpu, wall = (ratio(taken, "convert", "plain", of) for of in ("cpu_seconds", "seconds"))
     line(
-        "Spark: encode / plain spark.read.csv.write.parquet",
-        f"{found:.2f} x",
-        found <= SPARK_LIMIT,
-        f"{SPARK_LIMIT} x",
+        "Spark: profile + encode / plain spark.read.csv.write.parquet",
+        f"{cpu:.2f} x, wall {wall:.2f} x",
+        cpu <= SPARK_LIMIT,
+        f"{SPARK_LIMIT} x CPU",
     )
     month = [child("month", home)["seconds"] for _ in range(options.rounds)]
-    factor = statistics.median(seconds["replaced"]) / statistics.median(month)
-    print(
-        "     the replaced system's infer, cache, count, append on warm Spark takes "
-        f"{factor:.1f} x the whole month on Polars, proofs included"
+    replaced = [one["seconds"] for one in taken["replaced"]]
+    factor = statistics.median(replaced) / statistics.median(month)
+    line(
+        "the replaced way (infer, cache, count, append) on warm Spark / the whole month",
+        f"{factor:.1f} x",
+        factor >= REPLACED_LEAST,
+        f"at least {REPLACED_LEAST} x",
     )
 
 

@@ -46,8 +46,9 @@ class Ratios:
 
 
 def line(what: str, found: str, kept: bool, limit: str) -> None:  # noqa: FBT001 - a row of a table
-    """Print a figure and its limit."""
-    print(f"{'ok  ' if kept else 'MISS'} {what:<58} {found:<28} at most {limit}", flush=True)
+    """Print a figure and its limit, the most that it may be unless it says otherwise."""
+    bound = "" if limit.startswith("at least") else "at most "
+    print(f"{'ok  ' if kept else 'MISS'} {what:<58} {found:<28} {bound}{limit}", flush=True)
 
 
 def child(name: str, home: Path, *more: str) -> dict[str, Any]:

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import shutil
 import statistics
+import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +21,7 @@ from billing_lake.engines.spark_engine import SparkEngine
 from billing_lake.resources.java import use_java
 from billing_lake.resources.spark_settings import session_settings
 from billing_lake.spark_job.sql import spark_type
+from billing_lake_tests.bench_ways import source_of
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -26,37 +29,54 @@ if TYPE_CHECKING:
 PERIOD = "2025-03"
 
 
-def measure(source: Source, folder: Path, rounds: int) -> dict[str, list[float]]:
-    """Return seconds, one for each round, of three ways to get report files into Parquet.
+Taken = dict[str, list[Mapping[str, float]]]
+"""Seconds and seconds of CPU time of each way, round by round."""
+
+
+def measure_ways(home: Path, rounds: int) -> Taken:
+    """Return what three ways took to get the report files of the lake ``home`` into Parquet.
 
     Args:
-        source: The report files, all with the same columns.
-        folder: Where to write; emptied again.
+        home: The lake; what is written into it goes again.
         rounds: How often, beside the first one.
     """
+    *_, known = source_of(home)
+    source = replace(known, files=tuple(replace(file, digest="") for file in known.files))
+    folder = home / "spark"
     session = _session()
     ways: dict[str, Callable[[Path], None]] = {
         "plain": lambda out: _plain(session, source, out),
-        "encode": lambda out: _encode(session, source, out),
+        "convert": lambda out: _convert(session, source, out),
         "replaced": lambda out: _replaced(session, source, out),
     }
-    seconds: dict[str, list[float]] = {name: [] for name in ways}
+    taken: Taken = {name: [] for name in ways}
     for turn in range(rounds + 1):
         for name, way in ways.items():
             out = folder / name
-            started = time.monotonic()
+            started, before = time.monotonic(), _cpu_seconds(session)
             way(out)
+            seconds, cpu = time.monotonic() - started, _cpu_seconds(session) - before
             if turn:
-                seconds[name].append(time.monotonic() - started)
+                taken[name].append({"seconds": seconds, "cpu_seconds": cpu})
             shutil.rmtree(out)
     session.stop()
-    return seconds
+    return taken
 
 
-def ratio(seconds: dict[str, list[float]], name: str, base: str) -> float:
-    """Return the median of the ratios of two ways, round by round."""
-    pairs = zip(seconds[name], seconds[base], strict=True)
-    return statistics.median(one / other for one, other in pairs)
+def ratio(taken: Taken, name: str, base: str, of: str) -> float:
+    """Return the median of the ratios of two ways, round by round, of the figure ``of``."""
+    pairs = zip(taken[name], taken[base], strict=True)
+    return statistics.median(one[of] / other[of] for one, other in pairs)
+
+
+def _cpu_seconds(session: SparkSession) -> float:
+    """Return the CPU time of this process and of its JVM, which `ps` tells in whole seconds."""
+    jvm: Any = session.sparkContext._gateway
+    told = subprocess.check_output(["ps", "-o", "time=", "-p", str(jvm.proc.pid)], text=True)
+    days, _, rest = told.strip().rpartition("-")
+    hours, minutes, seconds = (["0", *rest.split(":")])[-3:]
+    of_jvm = int(days or 0) * 86_400 + int(hours) * 3_600 + int(minutes) * 60 + float(seconds)
+    return of_jvm + time.process_time()
 
 
 def _session() -> SparkSession:
@@ -85,14 +105,16 @@ def _plain(session: SparkSession, source: Source, out: Path) -> None:
     session.read.schema(schema).csv(files, header=True).write.parquet(str(out))
 
 
-def _encode(session: SparkSession, source: Source, out: Path) -> None:
+def _convert(session: SparkSession, source: Source, out: Path) -> None:
     target = EncodeTarget(
         fields=plan(None, lake_columns(source.columns)).fields,
         constants={"export_name": "bench", "billing_period": PERIOD, "delivery_version": "1"},
         folder=str(out),
         stem="bench",
     )
-    SparkEngine(lambda: session, log=lambda _: None).encode(source, target)
+    profile, files = SparkEngine(lambda: session, log=lambda _: None).convert(source, target)
+    if profile.rows != sum(file.rows for file in files):
+        raise AssertionError(profile.rows)
 
 
 def _replaced(session: SparkSession, source: Source, out: Path) -> None:

@@ -27,8 +27,8 @@ from billing_lake.domain.types import (
 )
 from billing_lake.spark_job import sql
 from billing_lake.spark_job.inputs import (
-    PATH,
     FILES_PER_PLAN,
+    PATH,
     complete,
     name_of,
     number_of,

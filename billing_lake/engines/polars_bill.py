@@ -1,4 +1,7 @@
-"""The figures of a bill, from one reading of a table's files: row group by row group, a few columns, so that memory is bounded."""
+"""The figures of a bill, from one reading of a table's files: row group by row group, a few columns, so that memory is bounded.
+
+The rows of a group are added up once by all that figures are grouped by, which leaves a twentieth of them, and figures are made of that.
+"""
 
 from __future__ import annotations
 
@@ -34,11 +37,15 @@ _GROUPS = {
 """What the rows of each figure are grouped by."""
 
 _CHOICE = {
+    "negative": ("below_zero",),
     "plans": ("charge_type",),
     "usage": ("charge_type",),
     "untagged": ("charge_type", "tagged"),
 }
 """What else is looked at to choose the rows of a figure."""
+
+_BY_ROW = "plans"
+"""The figure that is made of the rows themselves: by the hour few of them are alike, and it is about few."""
 
 
 def table_bill(
@@ -62,16 +69,18 @@ def table_bill(
     import polars as pl
 
     parts: dict[str, list[pl.DataFrame]] = {name: [] for name in figures}
-    wanted = {name for one in figures for name in (*_GROUPS[one], *_CHOICE.get(one, ()), "cost")}
+    used = {one: {*_GROUPS[one], *_CHOICE.get(one, ())} for one in figures}
+    wanted = {"cost"}.union(*used.values())
+    common = sorted(set().union(*(names for one, names in used.items() if one != _BY_ROW)))
     cells = [one for one in _cells(source, cost, tags) if one.meta.output_name() in wanted]
-    for rows in _parts(source, cells, access):
-        for name, part in parts.items():
-            part.append(_grouped(_chosen(rows, name, charges), _GROUPS[name]))
+    for part in _parts(source, cells, access):
+        rows = part.with_columns(items=pl.lit(1, pl.Int64()))
+        few = _grouped(rows, common) if common else rows
+        for name, of_figure in parts.items():
+            chosen = _chosen(rows if name == _BY_ROW else few, name, charges)
+            of_figure.append(_grouped(chosen, _GROUPS[name]))
     whole = {
-        name: pl.concat(part)
-        .group_by(_GROUPS[name])
-        .agg(pl.col("items").sum(), pl.col("cost").sum())
-        .rows()
+        name: _grouped(pl.concat(part), _GROUPS[name]).rows()
         for name, part in parts.items()
         if part
     }
@@ -111,17 +120,18 @@ def _cells(source: Source, cost: str, tags: Mapping[str, TagKeys | None]) -> lis
     def text(name: str | None) -> pl.Expr:
         if name is None or name not in types:
             return pl.lit(None, pl.String())
-        return filled(pl.col(name) if types[name] == STRING else pl.col(name).cast(pl.String()))
+        return pl.col(name) if types[name] == STRING else pl.col(name).cast(pl.String())
 
     start = roles.usage_start
     has_start = start is not None and types.get(start) == TIMESTAMP
     moment = (
         pl.col(start) if start is not None and has_start else pl.lit(None, polars_type(TIMESTAMP))
     )
-    money = pl.col(cost) if cost in types else pl.lit(0)
+    money = (pl.col(cost) if cost in types else pl.lit(0)).fill_null(0).cast(polars_type(DECIMAL))
     tagged = [_tagged(name, types[name], keys) for name, keys in tags.items() if name in types]
     return [
-        money.fill_null(0).cast(polars_type(DECIMAL)).alias("cost"),
+        money.alias("cost"),
+        (money < 0).alias("below_zero"),
         moment.alias("start"),
         moment.dt.date().alias("day"),
         (pl.any_horizontal(tagged) if tagged else pl.lit(value=False)).alias("tagged"),
@@ -155,10 +165,10 @@ def _chosen(rows: pl.DataFrame, figure: str, charges: Charges) -> pl.DataFrame:
     kind = pl.col("charge_type")
     match figure:
         case "negative":
-            return rows.filter(pl.col("cost") < 0)
+            return rows.filter(pl.col("below_zero"))
         case "plans":
             both = [charges.covered, charges.negation]
-            return rows.filter(kind.is_in(both), pl.col("savings_plan").is_not_null())
+            return rows.filter(kind.is_in(both), filled(pl.col("savings_plan")).is_not_null())
         case "usage":
             return rows.filter(kind.is_in(list(charges.taggable)))
         case "untagged":
@@ -168,9 +178,13 @@ def _chosen(rows: pl.DataFrame, figure: str, charges: Charges) -> pl.DataFrame:
 
 
 def _grouped(rows: pl.DataFrame, by: Sequence[str]) -> pl.DataFrame:
+    """Add up rows, or sums of rows; an empty text is NULL in a group, which is worked out for groups alone."""
     import polars as pl
 
-    return rows.group_by(by).agg(pl.len().alias("items"), pl.col("cost").sum())
+    sums = pl.col("items").sum(), pl.col("cost").sum()
+    texts = [name for name in by if rows.schema[name] == pl.String()]
+    groups = rows.group_by(by).agg(sums)
+    return groups.with_columns(filled(pl.col(texts))) if texts else groups
 
 
 def _amounts(rows: Collection[tuple[Any, ...]]) -> dict[Any, Amount]:

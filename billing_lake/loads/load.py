@@ -52,8 +52,8 @@ class Loaded:
     encoded: Encoded
     commit: Commit
     fields: tuple[Field, ...]
-    seconds: float
-    encoded_here: bool
+    seconds: float = 0.0
+    encoded_here: bool = False
     while_crawled: bool = False
     facts: Mapping[str, str | int | float] = field(default_factory=dict)
     recorded: Mapping[str, Recorded] = field(default_factory=dict)
@@ -96,34 +96,35 @@ class Loader:
         if is_own and table.output == self.export.outputs[0]:
             # What a killed load left out is recorded before its rows are replaced.
             ledger.record()
+        started = time.monotonic()
         loaded = self._load(table, crawl, encoded)
+        loaded = replace(loaded, seconds=time.monotonic() - started)
         is_last = table.output != self.export.outputs[0] or len(self.export.outputs) == 1
         if not (is_own and is_last):
             return loaded
         return replace(loaded, recorded=ledger.record(crawl, loaded.commit))
 
     def _load(self, table: Table, crawl: Crawl, encoded: Encoded | None) -> Loaded:
-        started = time.monotonic()
         if encoded is not None and self._is_of(encoded, crawl, table):
-            loaded = self._take_over(table, crawl, encoded, started)
+            loaded = self._take_over(table, crawl, encoded)
             if loaded is not None:
                 return loaded
         shared = shared_fields(self.lake, self.export, table)
         wanted = plan(shared, lake_columns(crawl.source.columns))
         _refuse(table, wanted)
         with self._staged(table, crawl, wanted.fields) as waiting:
-            loaded = None if waiting is None else self._take_over(table, crawl, waiting, started)
+            loaded = None if waiting is None else self._take_over(table, crawl, waiting)
             if loaded is not None:
                 placed = _placed(table, crawl.delivery.period, loaded.commit, loaded.encoded)
                 encoded = replace(loaded.encoded, files=placed)
                 facts = {"engine": self.engine.name}
                 return replace(loaded, encoded=encoded, while_crawled=True, facts=facts)
         try:
-            return self._encode_and_commit(table, shared, crawl, started)
+            return self._encode_and_commit(table, shared, crawl)
         except FieldIdMismatchError as error:
             # The ids that the tables were to share are not this table's: its own are never wrong.
             self.log(f"{table.name}: encoding with the table's own field ids: {error.what}")
-            return self._encode_and_commit(table, table.fields(), crawl, started)
+            return self._encode_and_commit(table, table.fields(), crawl)
 
     def _staged(
         self, table: Table, crawl: Crawl, fields: tuple[Field, ...]
@@ -133,24 +134,15 @@ class Loader:
             return nullcontext()
         return staged(self.lake, self.export, crawl, fields)
 
-    def _take_over(
-        self, table: Table, crawl: Crawl, encoded: Encoded, started: float
-    ) -> Loaded | None:
+    def _take_over(self, table: Table, crawl: Crawl, encoded: Encoded) -> Loaded | None:
         """Commit files that are there already; None where they do not fit this table, or are gone."""
         try:
-            commit, fields = self._commit(table, crawl, encoded)
+            return self._commit(table, crawl, encoded)
         except (CommitConflictError, CommitUnknownError, StorageWriteError):
             raise
         except LoadError as error:
             self.log(f"{table.name}: encoding again for this table: {error.what}")
             return None
-        return Loaded(
-            encoded=encoded,
-            commit=commit,
-            fields=fields,
-            seconds=time.monotonic() - started,
-            encoded_here=False,
-        )
 
     def _is_of(self, encoded: Encoded, crawl: Crawl, table: Table) -> bool:
         wanted = (crawl.delivery.identity, crawl.content)
@@ -160,7 +152,7 @@ class Loader:
         return False
 
     def _encode_and_commit(
-        self, table: Table, have: Sequence[Field] | None, crawl: Crawl, started: float
+        self, table: Table, have: Sequence[Field] | None, crawl: Crawl
     ) -> Loaded:
         """Encode with the fields and ids of ``have``, then commit."""
         target = plan(have, lake_columns(crawl.source.columns))
@@ -168,18 +160,11 @@ class Loader:
         period = crawl.delivery.period
         with self._folder(table, period) as (folder, in_place):
             encoded = encode(self.engine, crawl, target.fields, folder)
-            commit, fields = self._commit(table, crawl, encoded)
+            loaded = self._commit(table, crawl, encoded)
             if not in_place:
                 # What was staged goes; the next table takes over what this one refers to.
-                encoded = replace(encoded, files=_placed(table, period, commit, encoded))
-        return Loaded(
-            encoded=encoded,
-            commit=commit,
-            fields=fields,
-            seconds=time.monotonic() - started,
-            encoded_here=True,
-            facts=facts_of(self.engine),
-        )
+                encoded = replace(encoded, files=_placed(table, period, loaded.commit, encoded))
+        return replace(loaded, encoded=encoded, encoded_here=True, facts=facts_of(self.engine))
 
     @contextmanager
     def _folder(self, table: Table, period: str) -> Iterator[tuple[str, bool]]:
@@ -195,10 +180,8 @@ class Loader:
             if own is None:
                 self.lake.files.remove_folder(folder)
 
-    def _commit(
-        self, table: Table, crawl: Crawl, encoded: Encoded
-    ) -> tuple[Commit, tuple[Field, ...]]:
-        """Evolve the table and replace the period; return the commit and the fields that the table has now."""
+    def _commit(self, table: Table, crawl: Crawl, encoded: Encoded) -> Loaded:
+        """Evolve the table and replace the period."""
         # Read here: encoding takes minutes, in which others may have changed the table.
         have = table.fields()
         described = self.export.format.described
@@ -219,7 +202,7 @@ class Loader:
             verify=lambda: self._verify(delivery),
             log=self.log,
         )
-        return commit, fields
+        return Loaded(encoded=encoded, commit=commit, fields=fields)
 
     def _verify(self, delivery: Delivery) -> None:
         if self.verify is not None:

@@ -45,11 +45,13 @@ def evolve(table: Table, plan: SchemaPlan) -> tuple[Field, ...]:
     Raises:
         SchemaChangeError: A planned column has a type that no promotion joins with the planned one.
     """
+    from billing_lake.tables.iceberg_transactions import LakeTransaction
+
     have = fields_of(table)
     diff = plan_evolution(".".join(table.name()), have, plan).diff
     if not (diff.added or diff.widened):
         return have
-    with table.transaction() as transaction:
+    with LakeTransaction(table) as transaction:
         change_columns(transaction, SchemaPlan(fields=plan.fields, diff=diff))
     return fields_of(table)
 

@@ -194,7 +194,9 @@ def _exchange(
     """Commit one snapshot in which the period has the written files in place of the old ones."""
     from pyiceberg.io.pyarrow import parquet_file_to_data_file
 
-    with table.transaction() as transaction:
+    from billing_lake.tables.iceberg_transactions import LakeTransaction
+
+    with LakeTransaction(table) as transaction:
         metadata = transaction.table_metadata
         added = [parquet_file_to_data_file(table.io, metadata, uri) for uri in written]
         properties = {COMPACTED_PROPERTY: str(len(tasks))}
@@ -212,8 +214,10 @@ def _merge_manifests(table: Table) -> bool:
     """Commit a snapshot without rows of its own, for which pyiceberg writes the manifests anew; False where others came first."""
     from pyiceberg.exceptions import CommitFailedException
 
+    from billing_lake.tables.iceberg_transactions import LakeTransaction
+
     try:
-        with table.transaction() as transaction:
+        with LakeTransaction(table) as transaction:
             transaction.set_properties(
                 {
                     "commit.manifest-merge.enabled": "true",

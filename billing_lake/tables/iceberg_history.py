@@ -57,7 +57,9 @@ def expire(table: Table, snapshots: Collection[int]) -> None:
     """Forget ``snapshots``, and bound the number of metadata files where the table did not so far."""
     from pyiceberg.table.update.snapshot import ExpireSnapshots
 
-    with table.transaction() as transaction:
+    from billing_lake.tables.iceberg_transactions import LakeTransaction
+
+    with LakeTransaction(table) as transaction:
         if not BOUNDED.items() <= table.properties.items():
             transaction.set_properties(BOUNDED)
         if snapshots:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta, tzinfo
 
 import pytest
 
@@ -14,6 +14,7 @@ from billing_lake.domain.sources import PeriodKey
 from billing_lake.domain.types import DOUBLE, STRING
 from billing_lake.files.base import FileInfo
 from billing_lake.landing.memory import REPORT_FILES, Memory
+from billing_lake.loads import staging
 from billing_lake.loads.maintenance import maintain
 from billing_lake.tables.base import CleanUp, KeptHistory
 from billing_lake.tables.iceberg_compaction import FEWEST_FILES
@@ -171,6 +172,47 @@ def test_space_comes_back_with_the_last_name_of_a_file(
 
 def everything(lake: SampleLake) -> list[FileInfo]:
     return list(lake.lake.files.list(str(lake.home / "warehouse")))
+
+
+def test_messages_of_glue_runs_go_after_the_grace_period_and_those_of_a_run_at_work_stay(
+    make_aws_lake: Callable[..., SampleLakeOnAws], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lake = make_aws_lake()
+    files, pipes = lake.lake.files, lake.lake.scratch[-1]
+    assert pipes.endswith("/billing-lake-pipes")
+    killed = [f"{pipes}/killed/1/{name}" for name in ("context.json", "messages/1.json")]
+    at_work = [f"{pipes}/at-work/1/{name}" for name in ("context.json", "messages/1.json")]
+
+    def put(uri: str) -> datetime:
+        files.write(uri, b"{}")
+        return next(one.modified for one in files.list(pipes) if one.uri == uri)
+
+    put(at_work[0])
+    ended = max(map(put, killed))
+    # It goes on writing; the clock of a storage may have no fractions of a second.
+    while (later := put(at_work[1])) <= ended:
+        pass
+
+    def there() -> list[str]:
+        return [one.uri for one in files.list(pipes)]
+
+    def clean_up(now: datetime, what: CleanUp) -> Sequence[str]:
+        class Clock(datetime):
+            @classmethod
+            def now(cls, tz: tzinfo | None = None) -> Clock:
+                return cls.fromtimestamp(now.timestamp(), tz)
+
+        monkeypatch.setattr(staging, "datetime", Clock)
+        return maintain(lake.lake, lake.component.export, what, print).removed.get(pipes, ())
+
+    grace = CleanUp(older_than=timedelta(days=1))
+    assert clean_up(ended + timedelta(hours=23), grace) == ()
+    assert there() == sorted([*killed, *at_work])
+    over = ended + (later - ended) / 2 + timedelta(days=1)
+    assert clean_up(over, replace(grace, dry_run=True)) == [f"{pipes}/killed"]
+    assert there() == sorted([*killed, *at_work])
+    assert clean_up(over, grace) == [f"{pipes}/killed"]
+    assert there() == sorted(at_work), "also the request, which is as old as what is gone"
 
 
 def test_crawled_tables_of_loads_that_failed_long_ago_go(lake: SampleLake) -> None:

@@ -99,6 +99,27 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="leave out the tests of infra/, which need 800 MB in an environment of their own",
     )
+    parser.addoption(
+        "--rounds", type=int, default=1, help="run all tests so often, one round after the other"
+    )
+
+
+@pytest.fixture
+def round_(request: pytest.FixtureRequest) -> int:
+    """The number of the round that a test is run in."""
+    return int(request.param)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Make as many tests of each as there are to be rounds."""
+    rounds = metafunc.config.getoption("rounds")
+    if rounds > 1:
+        metafunc.fixturenames.append("round_")
+        metafunc.parametrize("round_", range(rounds), indirect=True)
+
+
+def _round_of(item: pytest.Item) -> int:
+    return int(item.callspec.params.get("round_", 0)) if hasattr(item, "callspec") else 0
 
 
 def pytest_configure() -> None:
@@ -148,7 +169,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if item not in left_out]
     order = {name: place for place, name in enumerate(LONGEST)}
-    items.sort(key=lambda item: order.get(item.path.name, len(LONGEST)))
+    items.sort(key=lambda item: (_round_of(item), order.get(item.path.name, len(LONGEST))))
 
 
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:

@@ -1,6 +1,7 @@
 """`make test-often`: runs tests again and again beside two busy loops, since a test that depends on time fails by chance and elsewhere.
 
-Each file runs `--times` in processes of their own; `--whole` runs the whole suite instead. The first failure ends it.
+Each file runs `--times`, ten times in a process: what they import and start is then paid once for ten. Files whose tests look at
+one thing that was made for all of them run in a process each time. `--whole` runs the whole suite instead. The first failure ends it.
 """
 
 from __future__ import annotations
@@ -39,6 +40,12 @@ FILES = """
 """.split()
 """Files whose tests deal in time, processes or sockets. One that does is added here."""
 
+ROUNDS = 10
+"""Times that a file runs in one process."""
+
+MADE_ONCE = ('scope="module"', "passes: Passes")
+"""What the text of a file has whose tests share what was made once."""
+
 
 @contextmanager
 def busy_machine() -> Iterator[None]:
@@ -53,10 +60,19 @@ def busy_machine() -> Iterator[None]:
             loop.wait()
 
 
-def repeat(arguments: Sequence[str], times: int) -> bool:
+def repeat(file: Path, times: int) -> bool:
+    """Run a file some times; False where a run failed."""
+    text = file.read_text(encoding="utf-8")
+    rounds = 1 if any(sign in text for sign in MADE_ONCE) else min(ROUNDS, times)
+    processes = -(-times // rounds)
+    what = f"{file.relative_to(HERE)}: {processes} x {rounds} runs"
+    return run(what, ["-n", "0", f"--rounds={rounds}", str(file)], processes)
+
+
+def run(what: str, arguments: Sequence[str], processes: int) -> bool:
     """Run pytest some times and say how long that took; False where a run failed, whose output is shown."""
     seconds: list[float] = []
-    for turn in range(1, times + 1):
+    for number in range(1, processes + 1):
         began = time.monotonic()
         done = subprocess.run(
             [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *arguments],
@@ -67,10 +83,9 @@ def repeat(arguments: Sequence[str], times: int) -> bool:
         )
         seconds.append(time.monotonic() - began)
         if done.returncode:
-            print(f"{done.stdout}\nFailed in run {turn}: {' '.join(arguments)}")
+            print(f"{done.stdout}\nFailed in process {number}: {' '.join(arguments)}")
             return False
-    what = Path(arguments[-1]).relative_to(HERE) if arguments else "the whole suite"
-    print(f"{what}: {times} runs, {median(seconds):.1f} s each, {sum(seconds):.0f} s", flush=True)
+    print(f"{what}, {median(seconds):.1f} s a process, {sum(seconds):.0f} s", flush=True)
     return True
 
 
@@ -88,9 +103,9 @@ def main() -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (most, most))
     with busy_machine():
         if asked.whole:
-            well = repeat([], asked.whole)
+            well = run("the whole suite", [], asked.whole)
         else:
-            well = all(repeat(["-n", "0", str(one)], asked.times) for one in files)
+            well = all(repeat(one, asked.times) for one in files)
     print(f"{'None failed' if well else 'One failed'}, after {time.monotonic() - began:.0f} s")
     sys.exit(not well)
 

@@ -45,6 +45,10 @@ class Vocabulary:
         self._places: dict[str, int] = {}
         self._maps: pl.Series | None = None
 
+    def __len__(self) -> int:
+        """Return how many texts are known."""
+        return len(self._places)
+
     def read(self, cells: pl.Series) -> pl.Series:
         """Return ``cells`` as maps.
 

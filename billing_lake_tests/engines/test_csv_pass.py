@@ -17,6 +17,7 @@ from billing_lake.domain.errors import BadValueError, ReportFileError, StorageWr
 from billing_lake.domain.profiles import EXACT
 from billing_lake.domain.sources import QUOTED_EMPTY
 from billing_lake.engines import csv_pass, one_pass
+from billing_lake.engines.cell_counts import null_counts
 from billing_lake.engines.polars_engine import PolarsEngine
 from billing_lake_tests.engines.report_files import (
     assert_same,
@@ -106,6 +107,29 @@ def test_a_row_that_a_carriage_return_would_make_two_of_is_refused(tmp_path: Pat
     )
     with pytest.raises(ReportFileError):
         converted(source_of(path), tmp_path / "out")
+
+
+def test_bytes_that_are_no_text_are_refused_and_named_wherever_they_stand(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(csv_pass, "_BLOCK_BYTES", 600)
+    rows = csv_text([minimal_row(product=f"{n} ☁") for n in range(60)]).encode()
+    for bad in (b"40 \xff", b"40 \xe2\x98", b"40 \xed\xa0\x80"):
+        path = report(tmp_path / "bad.csv.gz", rows.replace("40 ☁".encode(), bad))
+        with pytest.raises(ReportFileError) as caught:
+            converted(source_of(path), tmp_path / "out")
+        assert (caught.value.file, caught.value.line) == (path.name, 42)
+        assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_each_column_has_statistics_that_say_how_many_cells_are_filled(tmp_path: Path) -> None:
+    source = source_of(report(tmp_path / "r.csv.gz", csv_text(USUAL, HEADER)), header=HEADER)
+    profile, (file,), _ = converted(source, tmp_path / "out")
+    assert profile.filled is not None
+    with Path(file.uri).open("rb") as stream:
+        rows, nulls = null_counts(stream)
+    named = profile.filled.keys()
+    assert {name: rows - nulls[name] for name in named} == dict(profile.filled)
 
 
 def test_runs_and_files_are_cut_and_the_rows_stay_the_same(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from functools import cache
 from typing import TYPE_CHECKING
 
 import pytest
@@ -26,11 +27,18 @@ class Aws(Account):
 @pytest.fixture(scope="session")
 def aws() -> Iterator[Aws]:
     """The services, one set for all tests of a process; buckets and names keep tests apart."""
+    from botocore.loaders import create_loader
+
     from billing_lake_tests.servers.glue import Glue
     from billing_lake_tests.servers.seaweedfs import SeaweedFS
 
     keys = (Aws.key, *Aws.more_keys)
-    with SeaweedFS(keys=keys, secret=Aws.secret, account=Aws.account) as seaweedfs:
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        SeaweedFS(keys=keys, secret=Aws.secret, account=Aws.account) as seaweedfs,
+    ):
+        # Each session of boto3, of which each test has some, would read the descriptions of the services anew: megabytes of JSON.
+        patch.setattr("botocore.session.create_loader", cache(create_loader))
         services = Aws(seaweedfs)
         with Glue(services) as services.glue:
             services.glue_url = services.glue.url

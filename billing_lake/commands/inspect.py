@@ -194,6 +194,8 @@ def _row(one: FoundExport, rows: Rows | None) -> tuple[str, ...]:
     deliveries = one.findings.deliveries
     periods = sorted(deliveries)
     months = f"{periods[0]} … {periods[-1]} ({len(periods)})" if periods[1:] else "".join(periods)
+    # A file of several months is part of the delivery of each.
+    sizes = {file.key: file.size for each in deliveries.values() for file in each.files}
     waiting, broken = len(one.findings.waiting), len(one.findings.broken)
     for number, word in ((waiting, "waiting"), (broken, "broken")):
         if number:
@@ -203,9 +205,9 @@ def _row(one: FoundExport, rows: Rows | None) -> tuple[str, ...]:
         _format(one),
         one.location.layout,
         months,
-        f"{sum(len(one.files) for one in deliveries.values()):,}",
+        f"{len(sizes):,}",
         *([] if rows is None else [_counted(one, rows)]),
-        _bytes(sum(one.size for one in deliveries.values())),
+        _bytes(sum(sizes.values())),
         shown(one.location.rules.folder or "/", 80),
     )
 

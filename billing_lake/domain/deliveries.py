@@ -136,11 +136,13 @@ class Findings:
         deliveries: The current delivery of each billing period that has a complete one.
         waiting: Periods whose delivery is not complete yet, with the reason.
         broken: Periods (or, where none can be told, keys) whose delivery cannot be used, with the reason.
+        no_bill: What was found, where all of it is of a table that holds no costs, in a sentence; else empty.
     """
 
     deliveries: Mapping[str, Delivery] = field(default_factory=dict)
     waiting: Mapping[str, str] = field(default_factory=dict)
     broken: Mapping[str, str] = field(default_factory=dict)
+    no_bill: str = ""
 
     @property
     def notes(self) -> tuple[str, ...]:

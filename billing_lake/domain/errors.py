@@ -154,6 +154,10 @@ class BrokenManifestError(DeliveryError):
     remedy = "Have the provider deliver the period again, or restore the manifest from the bucket's history"
 
 
+class NoBillError(BrokenManifestError):
+    """The manifest is of a table that holds no costs."""
+
+
 class ForeignKeyInManifestError(BrokenManifestError):
     """The manifest lists a file outside the export's own folder or bucket."""
 

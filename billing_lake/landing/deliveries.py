@@ -16,6 +16,7 @@ from billing_lake.domain.errors import (
     DeliveryChangedError,
     EmptyFileError,
     IncompleteDeliveryError,
+    NoBillError,
     NoDeliveryError,
     UnusableFilesError,
     shown,
@@ -217,7 +218,9 @@ def _findings(looked: LookResult) -> Findings:
     for place, error in looked.errors.items():
         group = waiting if isinstance(error, _TRANSIENT) else broken
         group[place] = str(error)
-    return Findings(deliveries=looked.deliveries, waiting=waiting, broken=broken)
+    kinds = {one.what if isinstance(one, NoBillError) else "" for one in looked.errors.values()}
+    no_bill = kinds.pop() if len(kinds) == 1 and not looked.deliveries else ""
+    return Findings(deliveries=looked.deliveries, waiting=waiting, broken=broken, no_bill=no_bill)
 
 
 def _look_manifests(

@@ -169,6 +169,7 @@ class _Listed:
 @dataclass
 class _Unused:
     groups: dict[Kind, list[str]] = field(default_factory=lambda: defaultdict(list))
+    folders: list[str] = field(default_factory=list)
 
     def add(self, why: str, remedy: str, *keys: str) -> None:
         self.groups[Kind(why, remedy)] += keys
@@ -188,7 +189,7 @@ def inspect(storage: Storage, prefix: str = "") -> Inspection:
     listed = _Listed(storage, files)
     unused = _Unused()
     found = [*_with_manifests(listed, unused)]
-    folders = tuple({one.location.rules.folder for one in found})
+    folders = tuple({*unused.folders, *(one.location.rules.folder for one in found)})
     rest = [one for one in files if not plain(one.key).startswith(folders) or not folders]
     found += _loose(listed, rest, unused)
     return Inspection(
@@ -229,7 +230,13 @@ def _with_manifests(listed: _Listed, unused: _Unused) -> Iterator[FoundExport]:
             unused.add(error.what, error.how, f"{prefix}/{report}")
         else:
             # What a format does not know it calls broken; so the one that reads most is right.
-            yield _in_layout(max(tried, key=lambda one: len(one.findings.deliveries)))
+            best = max(tried, key=lambda one: len(one.findings.deliveries))
+            if best.findings.no_bill:
+                folder = best.location.rules.folder
+                unused.add(best.findings.no_bill, "It is no bill: leave it as it is", folder)
+                unused.folders.append(folder)
+            else:
+                yield _in_layout(best)
         listed.kept.clear()
 
 

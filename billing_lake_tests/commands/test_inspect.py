@@ -45,6 +45,22 @@ def test_a_folder_is_shown_as_a_table_with_the_settings_that_load_it(
     )
 
 
+def test_a_file_of_several_months_is_one_file(run: Runner, tmp_path: Path) -> None:
+    header = [
+        "BillingPeriodStart",
+        "ChargePeriodStart",
+        "BillingCurrency",
+        "BilledCost",
+        "ChargeCategory",
+    ]
+    rows = [[f"2025-0{month}-01T00:00:00Z"] * 2 + ["USD", "1", "Tax"] for month in (1, 2)]
+    file = put(tmp_path / "mails/focus.csv.gz", csv_gz(rows, header))
+    shown = run("inspect", str(tmp_path), env={"COLUMNS": "120"}).output
+    (line,) = (one for one in shown.splitlines() if one.startswith(" mails "))
+    assert line.split()[-4:] == ["1", f"{file.stat().st_size}", "B", "mails/"]
+    assert "2025-01 … 2025-02 (2)" in line
+
+
 def test_programs_get_json(run: Runner, tmp_path: Path) -> None:
     deliver(tmp_path, "2025-01", bucket="acme")
     put(tmp_path / "x.csv", b"a")

@@ -146,6 +146,19 @@ def test_what_stands_in_the_way_of_a_month_is_found_with_it(tmp_path: Path) -> N
     assert ([*findings.broken], [*findings.waiting]) == (["2025-02"], ["2025-03"])
 
 
+def test_an_export_of_a_table_without_costs_is_none_of_a_bill(tmp_path: Path) -> None:
+    columns = [{"name": "recommendation_id", "type": "string"}]
+    for period in ("2025-02", "2025-03"):
+        data_exports.deliver(tmp_path, period=period, columns=columns)
+    deliver(tmp_path)
+    found = looked(tmp_path)
+    assert [one.location.name for one in found.exports] == ["cur"]
+    (unused,) = found.unused
+    assert "Cost Optimization Hub recommendations" in unused.why
+    assert unused.keys == ("exports/bill/",)
+    assert "no bill" in unused.remedy
+
+
 def test_a_month_that_waits_is_one_of_the_export_that_is_set_up(tmp_path: Path) -> None:
     deliver(tmp_path, "2025-01")[0].unlink()
     deliver(tmp_path, "2025-02")

@@ -5,10 +5,14 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from billing_lake.domain.errors import BrokenManifestError, ForeignKeyInManifestError
+from billing_lake.domain.errors import (
+    BrokenManifestError,
+    ForeignKeyInManifestError,
+    NoBillError,
+)
 from billing_lake.formats.containers import READS
 from billing_lake.formats.data_exports.files import is_report_file
-from billing_lake.formats.data_exports.tables import table_of
+from billing_lake.formats.data_exports.tables import NO_BILL, table_of
 from billing_lake.formats.keys import plain
 from billing_lake.formats.manifests import Manifest, load_manifest, refuse_twice, version_of
 
@@ -34,7 +38,10 @@ def parse_manifest(data: bytes, key: str, period: str, table: str) -> Manifest:
     columns = _columns(value, key)
     kind = table_of(columns)
     if kind is not None and kind.name != table:
-        what = f"This is a manifest of {kind.name}, another table of Data Exports, and the export is set up as {table}"
+        what = f"This is a manifest of {kind.name}, another table of Data Exports"
+        if kind.remedy == NO_BILL:
+            raise NoBillError(what, file=key, remedy=kind.remedy)
+        what = f"{what}, and the export is set up as {table}"
         raise BrokenManifestError(what, file=key, remedy=kind.remedy)
     bucket, keys = _files(value, key)
     return Manifest(

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from billing_lake.commands.load_results import LoadResult
+    from billing_lake.commands.load_warnings import LoadWarning
     from billing_lake.commands.loading import Task
     from billing_lake.commands.own_exports import OwnExport
     from billing_lake.deployments import Lake
@@ -139,6 +140,7 @@ def _load(asked: _Asked, home: Path | None, out: Console) -> list[LoadResult]:
         _require_exports(asked.uri, found, lake.storage)
     with out.status("Starting Dagster …"):
         from billing_lake.commands.defs_folder import defs_folder
+        from billing_lake.commands.load_warnings import with_warnings
         from billing_lake.commands.loading import faults_of, tasks_of
         from billing_lake.commands.own_exports import WantedExport, choose
 
@@ -159,13 +161,16 @@ def _load(asked: _Asked, home: Path | None, out: Console) -> list[LoadResult]:
             own.write()
             out.print(f"[green]✓[/] wrote {escape(typed_path(own.file))}", soft_wrap=True)
     results += _run(lake, place, exports, tasks, out)
-    _define_all_costs(lake, folder, out)
+    warnings = _define_all_costs(lake, folder, out)
+    results = with_warnings(results, warnings)
     results.sort(key=lambda one: (one.export.name, one.period))
     if not asked.as_json:
         from billing_lake.commands.load_results import show_results
 
         _notes(out, found, chosen)
         show_results(out, results)
+    _warn(out, warnings)
+    if not asked.as_json:
         _next(out, place, folder, exports)
     return results
 
@@ -313,26 +318,28 @@ def _run(
     return results
 
 
-def _define_all_costs(lake: Lake, folder: Path, out: Console) -> None:
-    """Say which exports count in the view of all costs; on AWS the asset does, because the view is in a catalog there.
+def _define_all_costs(lake: Lake, folder: Path, out: Console) -> list[LoadWarning]:
+    """Define the view of all costs, and return what it counts twice.
 
     It is no part of a load: a table that cannot be read has been told of with its month.
     """
     from rich.text import Text
 
+    from billing_lake.commands.load_warnings import define_all_costs
     from billing_lake.commands.own_exports import own_exports
-    from billing_lake.deployments import LocalLake
-    from billing_lake.loads.all_costs import counted_parts
 
-    if not isinstance(lake, LocalLake):
-        return
     try:
-        parts = counted_parts(lake, (one.export for one in own_exports(folder)))
-        if parts:
-            with lake.sql() as tables:
-                tables.define_all_costs(parts)
+        return define_all_costs(lake, (one.export for one in own_exports(folder)))
     except BillingLakeError as error:
         out.print(Text(f"all_costs is as it was: {error}", style="dim"), soft_wrap=True)
+        return []
+
+
+def _warn(out: Console, warnings: Sequence[LoadWarning]) -> None:
+    from rich.text import Text
+
+    for one in warnings:
+        out.print(Text(f"! {one.text}", style="yellow"), soft_wrap=True)
 
 
 def _notes(

@@ -56,6 +56,7 @@ class LoadResult:
         totals: What its costs add up to.
         tables: Its tables, by output.
         complaints: What the checks of the bill found in it, where they were made now.
+        warnings: What else concerns it: that another export counts the same bill, say.
         fault: Why it is not loaded.
         seconds: How long its run took; None where the tables held it already.
     """
@@ -68,6 +69,7 @@ class LoadResult:
     totals: Totals = field(default_factory=dict)
     tables: Mapping[str, Proved] = field(default_factory=dict)
     complaints: Sequence[Complaint] = ()
+    warnings: Sequence[str] = ()
     fault: RunFault | None = None
     seconds: float | None = None
 
@@ -122,6 +124,7 @@ class LoadResult:
             },
             "tables": {output: asdict(table) for output, table in self.tables.items()},
             "complaints": [asdict(one) for one in self.complaints],
+            "warnings": list(self.warnings),
             "error": fault
             and {
                 "class": fault.kind,

@@ -127,6 +127,7 @@ def test_what_is_new_is_loaded_the_rest_is_proved_and_the_settings_stay_as_they_
         "totals": {"USD": {"line_item_unblended_cost": "3"}},
         "tables": TABLES,
         "complaints": [],  # it was loaded before
+        "warnings": [],
         "error": None,
     }
     complaints = {one["check"]: one for one in results[1]["complaints"]}
@@ -185,6 +186,25 @@ def test_one_month_in_two_formats_adds_up_to_the_same_and_no_settings_of_others_
     cost = "line_item_unblended_cost"
     assert legacy["totals"]["USD"][cost] == cur2["totals"]["USD"][cost]
     assert (world.folder / "defs" / "daily" / "defs.yaml").read_bytes() == other
+
+
+def test_two_exports_of_one_bill_are_warned_of_until_one_of_them_counts_no_more(
+    world: World,
+) -> None:
+    for report, format_ in (("daily", "legacy_cur"), ("focus_daily", "focus")):
+        spec = SampleSpec(report=report, rows=20, format=format_, payer="004512345678")
+        write_delivery(world.exports, "2025-02", spec)
+    first = world.load("--yes", "--outputs", "iceberg")
+    assert first.exit_code == 0, first.output
+    warning = (
+        "all_costs counts 2025-02 of payer 004512345678 twice (daily, focus_daily): set `counts: false` in the defs.yaml of one, "
+        "unless each delivers a part of the bill"
+    )
+    assert f"! {warning}\n" in first.stdout
+    assert [one["warnings"] for one in world.json()] == [[warning], [warning]]
+    settings = world.folder / "defs" / "focus_daily" / "defs.yaml"
+    settings.write_text(f"{settings.read_text()}  counts: false\n")
+    assert [one["warnings"] for one in world.json()] == [[], []]
 
 
 def test_a_table_that_does_not_hold_what_it_says_fails_the_command(world: World) -> None:

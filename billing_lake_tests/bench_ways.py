@@ -120,9 +120,13 @@ def _parquet_pass(home: Path, format_: str) -> Callable[[], None]:
 
 def source_of(home: Path, format_: str = "legacy_cur") -> Any:
     """Return the lake, and the export, the delivery and the report files that lie in its landing folder."""
-    import polars  # noqa: F401, ICN001 - imported before the clock starts
+    # Imported before the clock starts, as Polars is for the baseline.
+    import polars  # noqa: F401, ICN001
+    import pyarrow.compute
+    import pyarrow.parquet  # noqa: F401
     import pyiceberg.catalog.sql  # noqa: F401
 
+    import billing_lake.engines.csv_pass  # noqa: F401
     from billing_lake.deployments import LocalLake
     from billing_lake.engines.digests import local_digest
     from billing_lake.formats.locations import ExportLocation

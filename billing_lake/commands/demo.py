@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from billing_lake.assets.export import Export
-    from billing_lake.commands.demo_report import Chapter, Loaded
+    from billing_lake.commands.demo_report import Chapter, LoadedChapter
     from billing_lake.deployments import LocalLake
     from billing_lake.sample import SampleDelivery, SampleSpec
 
@@ -142,12 +142,14 @@ def sample_spec(export: Export, rows: int) -> SampleSpec:
     )
 
 
-def _load(out: Console, lake: LocalLake, rows: int) -> tuple[Export, list[Loaded], list[str]]:
+def _load(
+    out: Console, lake: LocalLake, rows: int
+) -> tuple[Export, list[LoadedChapter], list[str]]:
     """Load the deliveries, and return what was loaded and which alerts were told of it."""
     with out.status("Starting Dagster …"):
         from billing_lake.assets.all_costs import ALL_COSTS_KEY
         from billing_lake.commands.demo_alerts import DemoAlerts
-        from billing_lake.commands.demo_report import Loaded
+        from billing_lake.commands.demo_report import LoadedChapter
         from billing_lake.commands.runs import Project
         from billing_lake.components.demo_export import demo_export
         from billing_lake.definitions import defs
@@ -181,7 +183,7 @@ def _load(out: Console, lake: LocalLake, rows: int) -> tuple[Export, list[Loaded
         files, tables = len(delivery.files), len(run.tables)
         what = f"{counted(delivery.rows, 'row')}, {counted(files, 'file')}, {tables} tables"
         out.print(f"[green]✓[/] {label}: {what}, {run.seconds:.1f} s")
-        story.append(Loaded(chapter=chapter, delivery=delivery, run=run))
+        story.append(LoadedChapter(chapter=chapter, delivery=delivery, run=run))
     with out.status("all_costs: making the view over all exports …"):
         # One export alone makes the graph whole, and `billing.all_costs` can be asked.
         project.materialize(ALL_COSTS_KEY)
@@ -197,7 +199,7 @@ def _date(delivery: SampleDelivery) -> None:
 
 
 def _report(
-    out: Console, lake: LocalLake, export: Export, story: list[Loaded], told: list[str]
+    out: Console, lake: LocalLake, export: Export, story: list[LoadedChapter], told: list[str]
 ) -> None:
     from billing_lake.commands import demo_report as report
     from billing_lake.sql.lake_sql import LakeSql

@@ -40,7 +40,7 @@ class Chapter:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Loaded:
+class LoadedChapter:
     """A chapter, its delivery, and the run that loaded it."""
 
     chapter: Chapter
@@ -55,7 +55,7 @@ class Loaded:
         return ", ".join(f"{cost} {currency}" for currency, cost in costs) or "0"
 
 
-def prove(lake_sql: LakeSql, table: str, loaded: Loaded) -> None:
+def prove(lake_sql: LakeSql, table: str, loaded: LoadedChapter) -> None:
     """Compare what every table of the chapter answers in SQL with what the sample's generator added up on its own.
 
     Raises:
@@ -80,7 +80,7 @@ def prove(lake_sql: LakeSql, table: str, loaded: Loaded) -> None:
             raise ProofError(what)
 
 
-def print_loaded(out: Console, story: Sequence[Loaded]) -> None:
+def print_loaded(out: Console, story: Sequence[LoadedChapter]) -> None:
     """Show what each run loaded, and what it replaced."""
     heading(out, "Loaded")
     for one in story:
@@ -98,7 +98,7 @@ def print_loaded(out: Console, story: Sequence[Loaded]) -> None:
             out.print(f"  {counts}  {one.cost}  {replaced}", soft_wrap=True)
 
 
-def print_proofs(out: Console, latest: Sequence[Loaded]) -> None:
+def print_proofs(out: Console, latest: Sequence[LoadedChapter]) -> None:
     """Show the checks of every table, and what `prove` found, for the latest delivery of each month."""
     heading(out, "Proofs: each table, read back, against the raw files")
     rows = [
@@ -116,7 +116,7 @@ def print_proofs(out: Console, latest: Sequence[Loaded]) -> None:
         )
 
 
-def print_schema_diff(out: Console, loaded: Loaded) -> None:
+def print_schema_diff(out: Console, loaded: LoadedChapter) -> None:
     """Show how the chapter's columns differed from the tables'."""
     heading(out, f"Columns of {loaded.chapter.period} against the tables")
     for one in loaded.run.checks:

@@ -11,7 +11,7 @@ import click
 from billing_lake.commands import options
 
 if TYPE_CHECKING:
-    from billing_lake.loads.months import Month
+    from billing_lake.loads.months import MonthStory
 
 _EXPORT = click.option("--export", default="", help="Name of the export; all unless given.")
 
@@ -79,7 +79,7 @@ def restatements(
     _write([_of_change(row, net=net) for row in chosen], format_, limit)
 
 
-def _of_month(month: Month, now: datetime) -> Iterable[Mapping[str, Any]]:
+def _of_month(month: MonthStory, now: datetime) -> Iterable[Mapping[str, Any]]:
     """Yield a row for each currency of a month."""
     currencies: list[str | None] = [*sorted(month.last.costs)] or [None]
     for currency in currencies:

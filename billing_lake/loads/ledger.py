@@ -28,7 +28,7 @@ from billing_lake.domain.ledger import (
 )
 from billing_lake.domain.sources import Encoded, EncodedFile, PeriodKey, Source
 from billing_lake.engines.base import Log
-from billing_lake.loads.ledger_rows import Rows
+from billing_lake.loads.ledger_rows import LedgerRows
 from billing_lake.sql.tables import LAKE_TABLES
 from billing_lake.tables.attempts import racing
 from billing_lake.tables.base import RUN_PROPERTY, VERSION_PROPERTY, Commit
@@ -101,8 +101,8 @@ class Ledger:
         return self._rows.table
 
     @property
-    def _rows(self) -> Rows:
-        return Rows(lake=self.lake, export=self.export, run_id=self.run_id)
+    def _rows(self) -> LedgerRows:
+        return LedgerRows(lake=self.lake, export=self.export, run_id=self.run_id)
 
     def compare(self, before: Source, now: Source) -> list[Change]:
         """Return what changed by account, service, charge type and currency between two states of the table's rows."""

@@ -31,7 +31,7 @@ BYTES_PROPERTY = "billing-lake.report-bytes"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Rows:
+class LedgerRows:
     """Makes rows of the ledger for one export.
 
     Attributes:

@@ -31,7 +31,7 @@ _WHAT = ("account", "service", "charge_type", "currency")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Month:
+class MonthStory:
     """A billing period of an export.
 
     Attributes:
@@ -77,7 +77,7 @@ class Month:
         ]
 
 
-def months(lake: Lake, export: str = "", period: str = "") -> list[Month]:
+def months(lake: Lake, export: str = "", period: str = "") -> list[MonthStory]:
     """Return the months of one or all exports, in order.
 
     Raises:
@@ -93,7 +93,7 @@ def months(lake: Lake, export: str = "", period: str = "") -> list[Month]:
         found.setdefault((row.export_name, row.billing_period), []).append(row)
     if not found:
         raise _nothing(lake, export, period)
-    return [Month(deliveries=in_order(found[key])) for key in sorted(found)]
+    return [MonthStory(deliveries=in_order(found[key])) for key in sorted(found)]
 
 
 def restatements(

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from billing_lake.sample.canonical import Block
     from billing_lake.sample.renderers.files import Note
-    from billing_lake.sample.spec import Month, SampleSpec
+    from billing_lake.sample.spec import SampleMonth, SampleSpec
 
 
 RENDERERS = {"legacy_cur": LegacyCur, "cur2": Cur2, "focus": Focus}
@@ -84,7 +84,7 @@ def _counted(blocks: Iterable[Block], sums: Counter[str]) -> Iterator[Block]:
         yield block
 
 
-def _delivered(month: Month, seed: int, restatement: int) -> datetime:
+def _delivered(month: SampleMonth, seed: int, restatement: int) -> datetime:
     """Return when the delivery was made: first while the month is open, then ever later after its end."""
     days = 2 + restatement if restatement else -3
     return month.end + timedelta(days=days, seconds=14_531 + seed * 61 % 3_600)

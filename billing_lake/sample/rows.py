@@ -17,14 +17,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from billing_lake.sample.canonical import Charge
-    from billing_lake.sample.spec import Month, SampleSpec
+    from billing_lake.sample.spec import SampleMonth, SampleSpec
 
 _MONTHLY_SHARE = 4
 """Monthly charges are at most one row in so many, and commitments need all of them."""
 
 
 def blocks(
-    spec: SampleSpec, month: Month, restatement: int, tags: Mapping[str, float]
+    spec: SampleSpec, month: SampleMonth, restatement: int, tags: Mapping[str, float]
 ) -> Iterator[Block]:
     """Make all rows of one delivery, in order.
 
@@ -75,7 +75,7 @@ def _monthly(
     )
 
 
-def _delivery(spec: SampleSpec, month: Month, restatement: int) -> Attributes:
+def _delivery(spec: SampleSpec, month: SampleMonth, restatement: int) -> Attributes:
     """Say what is the same in every row; the invoice is known once the month is over."""
     invoice = f"{1_800_000_000 + month.start.year * 12 + month.start.month}"
     return {

@@ -107,7 +107,7 @@ class SampleDelivery:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Month:
+class SampleMonth:
     """A billing period as a half-open interval of UTC time."""
 
     start: datetime
@@ -119,7 +119,7 @@ class Month:
         return (self.end - self.start).days * 24
 
 
-def month_of(period: str) -> Month:
+def month_of(period: str) -> SampleMonth:
     """The month that `YYYY-MM` names.
 
     Raises:
@@ -130,7 +130,7 @@ def month_of(period: str) -> Month:
         msg = f"billing period is {period!r}, but must be a month as YYYY-MM"
         raise ValueError(msg)
     year, month = int(match["year"]), int(match["month"])
-    return Month(
+    return SampleMonth(
         start=datetime(year, month, 1, tzinfo=timezone.utc),
         end=datetime(year + month // 12, month % 12 + 1, 1, tzinfo=timezone.utc),
     )

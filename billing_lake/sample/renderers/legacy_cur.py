@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from billing_lake.sample.canonical import Attributes, Block
     from billing_lake.sample.random_values import Ints
     from billing_lake.sample.renderers.files import Note
-    from billing_lake.sample.spec import Month, SampleSpec
+    from billing_lake.sample.spec import SampleMonth, SampleSpec
 
 _PACKED: Mapping[str, dict[str, Any]] = {
     "csv.gz": {"compression": "GZIP"},
@@ -68,7 +68,7 @@ class LegacyCur:
     def __init__(
         self,
         root: Path,
-        month: Month,
+        month: SampleMonth,
         spec: SampleSpec,
         delivered: datetime,
         restatement: int,
@@ -240,7 +240,7 @@ def sparse(values: Ints, scale: Ints | int, has: NDArray[np.bool_]) -> pl.Series
     return texts.gather(pl.Series(place).set(pl.Series(~has), None))
 
 
-def _times(month: Month) -> pl.DataFrame:
+def _times(month: SampleMonth) -> pl.DataFrame:
     """Spell every hour of the month and, last, the whole of it."""
     marks = [month.start + timedelta(hours=hour) for hour in range(month.hours + 1)]
     spans = [*pairwise(marks), (month.start, month.end)]
@@ -256,7 +256,7 @@ def _times(month: Month) -> pl.DataFrame:
 
 
 def manifest(
-    month: Month,
+    month: SampleMonth,
     version: str,
     report: str,
     bucket: str,

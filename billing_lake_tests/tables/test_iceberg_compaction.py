@@ -185,7 +185,16 @@ def test_many_manifests_become_few_and_loads_go_on(
         load(iceberg_tables, encode(tmp_path / "staging", key, (number,)), key)
     before = rows(iceberg_tables)
     assert compacted(iceberg_tables, dry_run=True) == [Compacted(key=None, files=4, fewer=1)]
-    assert compacted(iceberg_tables) == [Compacted(key=None, files=4, fewer=1)]
+    with monkeypatch.context() as patched:
+        # Room for two of them, which is fewer than there have to be to begin with.
+        patched.setattr(iceberg_compaction, "_MANIFEST_BYTES", 12_000)
+        assert compacted(iceberg_tables) == [Compacted(key=None, files=4, fewer=2)]
     assert rows(iceberg_tables) == before
+    for number, key in enumerate(keys[1:], start=2):
+        load(iceberg_tables, encode(tmp_path / "staging", key, (number,)), key)
+    assert compacted(iceberg_tables) == [Compacted(key=None, files=5, fewer=1)]
+    assert rows(iceberg_tables) == before
+    properties = iceberg_tables.open(TABLE).properties
+    assert properties["commit.manifest.min-count-to-merge"] == "4", "what other writers go by"
     load(iceberg_tables, encode(tmp_path / "staging", keys[1], (8,), version="v2"), keys[1])
     assert [count(iceberg_tables.files(TABLE, key)) for key in keys] == [1, 8, 3, 4]

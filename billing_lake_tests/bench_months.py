@@ -146,7 +146,13 @@ class _Sensor:
 
 
 def _import_what_loads_need() -> None:
-    for name in ("polars", "pyarrow.csv", "pyarrow.parquet", "pyiceberg.catalog.sql"):
+    for name in (
+        "polars",
+        "pyarrow.csv",
+        "pyarrow.parquet",
+        "pyiceberg.catalog.sql",
+        "pyiceberg.io.pyarrow",
+    ):
         import_module(name)
 
 

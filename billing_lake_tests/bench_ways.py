@@ -125,6 +125,7 @@ def source_of(home: Path, format_: str = "legacy_cur") -> Any:
     import pyarrow.compute
     import pyarrow.parquet  # noqa: F401
     import pyiceberg.catalog.sql  # noqa: F401
+    import pyiceberg.io.pyarrow  # noqa: F401
 
     import billing_lake.engines.csv_pass  # noqa: F401
     from billing_lake.deployments import LocalLake

@@ -124,7 +124,7 @@ def source_of(home: Path, format_: str = "legacy_cur") -> Any:
     import polars  # noqa: F401, ICN001
     import pyarrow.compute
     import pyarrow.parquet  # noqa: F401
-    import pyiceberg.catalog.sql  # noqa: F401
+    import pyiceberg.catalog.sql
     import pyiceberg.io.pyarrow  # noqa: F401
 
     import billing_lake.engines.csv_pass  # noqa: F401

@@ -16,6 +16,7 @@ from billing_lake.domain.errors import ReportFileError
 from billing_lake.domain.profiles import Profile, merge
 from billing_lake.engines.digests import local_digest
 from billing_lake.engines.one_pass import Writers, in_parallel, lasting_pages, run_bytes
+from billing_lake.engines.parquet_keys import maps_of
 from billing_lake.engines.polars_encode import encode_reports
 from billing_lake.engines.polars_parquet import open_reports, readable
 from billing_lake.engines.polars_parquet_profile import (
@@ -78,7 +79,9 @@ def _batches(
     """Yield the rows of all files, of each at least a batch; add to ``parts`` the digest of each file."""
     import polars as pl
 
-    for number, report in enumerate(open_reports(source.files, access), start=1):
+    for number, report in enumerate(
+        open_reports(source.files, access, maps_of(source.columns)), start=1
+    ):
         digest = local_digest(report.file, access.files)
         wanted = {one.name for one in source.columns} | {one.map for one in report.file.lifted}
         types = {name: report.types[name] for name in report.types if name in wanted}

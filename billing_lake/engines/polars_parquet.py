@@ -6,7 +6,7 @@ can become the lake's type without a guess does, every cell of it or none; anyth
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -28,6 +28,7 @@ from billing_lake.domain.types import (
     Map,
     Type,
 )
+from billing_lake.engines.parquet_keys import refuse_repeated_keys
 from billing_lake.engines.polars_access import error_text
 from billing_lake.engines.polars_maps import maps
 from billing_lake.engines.polars_nested import json_text
@@ -126,11 +127,19 @@ class ParquetReport:
                 raise BadValueError(what, file=self.file.name, column=name, value=value)
 
 
-def open_reports(files: Sequence[SourceFile], access: Access) -> list[ParquetReport]:
+def open_reports(
+    files: Sequence[SourceFile], access: Access, maps: Collection[str] = ()
+) -> list[ParquetReport]:
     """Read the footers of Parquet report files.
+
+    Args:
+        files: The files.
+        access: Reads them.
+        maps: Columns of maps whose keys are looked at.
 
     Raises:
         ReportFileError: A file is missing or no Parquet.
+        BadValueError: One of ``maps`` has a key twice.
     """
     reports = []
     for file in files:
@@ -138,6 +147,10 @@ def open_reports(files: Sequence[SourceFile], access: Access) -> list[ParquetRep
             rows = access.scan_parquet(file.uri)
             types = dict(rows.collect_schema())
         names = file.renamed([*types])
+        keyed = {own: names[own] for own in types if names[own] in maps and _has_keys(types[own])}
+        if keyed:
+            with readable(file):
+                refuse_repeated_keys(file, keyed, access)
         rows = rows.rename(names) if file.columns else rows
         report = ParquetReport(file, rows, {names[own]: types[own] for own in types})
         reports.append(_rows_to_read(report))
@@ -224,6 +237,8 @@ def _text(cell: pl.Expr, found: pl.DataType, *, strict: bool) -> pl.Expr | None:
         number = _number(cell, found, DECIMAL, strict=strict)
         return None if number is None else _shortest(number.cast(pl.String))
     if found == pl.Datetime:
+        if cast("pl.Datetime", found).time_zone:
+            cell = cell.dt.convert_time_zone("UTC")
         return pl.concat_str(_shortest(cell.dt.strftime("%Y-%m-%dT%H:%M:%S%.6f")), pl.lit("Z"))
     if found.is_nested():
         return json_text(cell, found, partial(_spelled, strict=strict))
@@ -242,20 +257,28 @@ def _shortest(text: pl.Expr) -> pl.Expr:
     return text.str.strip_chars_end("0").str.strip_chars_end(".")
 
 
+def _has_keys(found: pl.DataType) -> bool:
+    """Say whether a column holds maps, or lists of keys and values."""
+    import polars as pl
+
+    if isinstance(found, pl.List) and isinstance(found.inner, pl.Struct):
+        return [*dict(found.inner)] == ["key", "value"]
+    return isinstance(found, pl.Map)
+
+
 def _map(cell: pl.Expr, found: pl.DataType, type_: Map, *, strict: bool) -> pl.Expr | None:
     """Return the entries of ``cell``, a map or what older files write for one: a list of pairs."""
     import polars as pl
 
     if found == pl.String():
         return maps(filled(cell))
-    if isinstance(found, pl.Map):
-        own = {"key": found.key, "value": found.value}
-    elif isinstance(found, pl.List) and isinstance(found.inner, pl.Struct):
-        own = dict(found.inner)
-    else:
+    if not _has_keys(found):
         return None
-    if [*own] != ["key", "value"]:
-        return None
+    own = (
+        {"key": found.key, "value": found.value}
+        if isinstance(found, pl.Map)
+        else dict(cast("pl.Struct", cast("pl.List", found).inner))
+    )
     parts = []
     for part, wanted in (("key", type_.key), ("value", type_.value)):
         entry = pl.element().struct.field(part)

@@ -12,6 +12,7 @@ from billing_lake.domain.profiles import Profile, add_counts, merge, require_tot
 from billing_lake.domain.text_values import unexplained
 from billing_lake.domain.types import STRING, TIMESTAMP, Decimal
 from billing_lake.engines.digests import local_digest
+from billing_lake.engines.parquet_keys import maps_of
 from billing_lake.engines.polars_access import error_text
 from billing_lake.engines.polars_parquet import ParquetReport, open_reports
 from billing_lake.engines.polars_rounding import rounded
@@ -39,7 +40,7 @@ def profile_parquet(source: Source, access: Access, log: Log) -> Profile:
         ReportFileError: A file is missing or damaged, or holds a value that does not fit.
     """
     profiles: list[Profile] = []
-    for report in open_reports(source.files, access):
+    for report in open_reports(source.files, access, maps_of(source.columns)):
         digest = local_digest(report.file, access.files)
         found = _profile_file(report, source)
         profiles.append(found.in_file(report.file.name, digest))

@@ -184,7 +184,8 @@ def text_of(cell: pa.Scalar) -> str:
     import pyarrow.types as t
 
     if t.is_timestamp(cell.type):
-        cell = cell.cast(pa.timestamp("us", cell.type.tz), safe=False)
+        # One of another zone is the same moment in UTC; one without a zone is UTC, as to the engines.
+        cell = cell.cast(pa.timestamp("us", cell.type.tz and "UTC"), safe=False)
     value: Any = cell.as_py()
     if isinstance(value, datetime):
         return value.strftime("%Y-%m-%dT%H:%M:%SZ")

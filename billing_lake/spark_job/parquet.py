@@ -116,7 +116,7 @@ class Tables:
         cell = sql.identifier(name)
         if found is None or found == "void":
             return f"CAST(NULL AS {wanted})"
-        if found == wanted:
+        if found == wanted and not isinstance(type_, Map):
             return cell
         value = _converted(cell, found, type_)
         if value is None and type_ == STRING:
@@ -185,10 +185,10 @@ def _tables(spark: SparkSession, inputs: Sequence[Input], schema: str) -> Tables
 def _converted(cell: str, found: str, type_: Type) -> str | None:
     """Return ``cell`` as ``type_``, or None where nothing says how."""
     wanted = sql.spark_type(type_)
-    if found == wanted:
-        return cell
     if isinstance(type_, Map):
         return _map(cell, found, type_)
+    if found == wanted:
+        return cell
     if isinstance(type_, Decimal):
         return _number(cell, found, type_)
     if type_ == TIMESTAMP:
@@ -269,4 +269,7 @@ def _map(cell: str, found: str, type_: Map) -> str | None:
     value = _converted("e.value", known[2], type_.value)
     if key is None or value is None:
         return None
-    return f"map_from_entries(transform({pairs}, e -> struct({key} AS key, {value} AS value)))"
+    entries = f"transform({pairs}, e -> struct({key} AS key, {value} AS value))"
+    keys = f"transform({pairs}, e -> e.key)"
+    # Of a map with a key twice the file keeps both values and readers one: it is no map.
+    return f"IF(size(array_distinct({keys})) = size({keys}), map_from_entries({entries}), NULL)"

@@ -145,8 +145,12 @@ def test_text_and_dates_become_moments(engine: Engine, tmp_path: Path) -> None:
             pa.array([FIVE, FIVE.replace(microsecond=120_000), None], pa.timestamp("ms")),
             ["2025-03-01T05:00:00Z", "2025-03-01T05:00:00.12Z", None],
         ),
+        (
+            pa.array([FIVE, None], pa.timestamp("us", "Europe/Berlin")),
+            ["2025-03-01T05:00:00Z", None],
+        ),
     ],
-    ids=["text", "dictionary", "integer", "boolean", "date", "double", "decimal", "moment"],
+    ids=["text", "dictionary", "integer", "boolean", "date", "double", "decimal", "moment", "zone"],
 )
 def test_what_has_one_spelling_becomes_text(
     engine: Engine, tmp_path: Path, cells: pa.Array, values: list[str | None]
@@ -355,6 +359,12 @@ def test_types_that_need_no_change_are_kept(
         (CURRENCY, pa.array([{"a": b"1"}]), None),
         (CURRENCY, pa.array([[{"a": 1.5}], [{"a": float("nan")}]]), None),
         ("tags", pa.array([[{"key": "a", "other": "b"}]]), None),
+        (
+            "tags",
+            pa.array([None, [("a", "1"), ("a", "2")]], pa.map_(pa.string(), pa.string())),
+            None,
+        ),
+        ("tags", pa.array([[], [{"key": "a", "value": "1"}, {"key": "a", "value": "2"}]]), None),
     ],
 )
 def test_a_value_that_does_not_fit_is_named_by_both_verbs(

@@ -65,6 +65,24 @@ def test_a_file_belongs_to_every_month_that_it_has_rows_of(tmp_path: Path) -> No
         assert Delivery.from_json(delivery.to_json()) == delivery
 
 
+def test_the_month_of_a_moment_in_another_zone_is_that_in_utc(tmp_path: Path) -> None:
+    berlin = pl.Datetime("us", "Europe/Berlin")
+    # The first of March and of April in Berlin are the last hours of February and March in UTC.
+    months = pl.Series([date(2025, 3, 1), date(2025, 4, 1)], dtype=pl.Date).cast(pl.Datetime("us"))
+    frame = pl.DataFrame(
+        {
+            "BilledCost": [1, 2],
+            "ChargeCategory": "Tax",
+            "BillingPeriodStart": months.dt.replace_time_zone("Europe/Berlin").cast(berlin),
+        }
+    )
+    frame.write_parquet(put(tmp_path / "bill/c.parquet", b""))
+    assert found(tmp_path) == {
+        "2025-02": [("bill/c.parquet", True)],
+        "2025-03": [("bill/c.parquet", True)],
+    }
+
+
 def test_a_row_without_a_month_belongs_to_the_only_one_of_its_file(tmp_path: Path) -> None:
     put(tmp_path / "bill/a.csv.gz", csv_gz([row("2025-03"), row("")], HEADER))
     assert found(tmp_path) == {"2025-03": [("bill/a.csv.gz", False)]}

@@ -17,7 +17,7 @@ from billing_lake.domain.errors import (
 )
 from billing_lake.domain.gzip_padding import require_no_padding
 from billing_lake.domain.packing import naming_damage, unpacked
-from billing_lake.domain.records import row_end
+from billing_lake.domain.records import are_whole, row_end
 from billing_lake.domain.text_values import find_fault, unexplained
 from billing_lake.spark_job.hadoop import same_path
 from billing_lake.spark_job.java import causes, error_text
@@ -85,8 +85,14 @@ def misfit(place: Place, source: Source) -> BadValueError:
     return BadValueError(what, file=file, column=place.column, value=place.value)
 
 
-def search(file: Input, source: Source, hadoop: Hadoop) -> None:
+def search(file: Input, source: Source, hadoop: Hadoop, *, only_hidden: bool = False) -> None:
     """Raise the first fault of a report file of ``source``; return where there is none.
+
+    Args:
+        file: The file.
+        source: The source that it is of.
+        hadoop: Opens it.
+        only_hidden: Whether faults that make Spark fail may be passed over.
 
     Raises:
         ReportFileError: The fault, by its own class.
@@ -103,7 +109,8 @@ def search(file: Input, source: Source, hadoop: Hadoop) -> None:
                     end = row_end(block) or len(block)
                     rows, header = block[end:], False
                     line += block.count(b"\n", 0, end)
-                find_fault(rows, line, file.file.columns, types, name, source.nulls)
+                if not (only_hidden and are_whole(rows)):
+                    find_fault(rows, line, file.file.columns, types, name, source.nulls)
                 line += rows.count(b"\n")
         if source.compression == "gzip":
             with hadoop.open(file.file.uri) as raw, naming_damage("gzip", name):

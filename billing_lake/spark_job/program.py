@@ -190,9 +190,9 @@ def _checked(
     for one in lines:
         if one.is_suspect:
             log(
-                f"{one.input.file.name} is read row by row: it has cells of several lines, or faults"
+                f"{one.input.file.name} is looked through: it has cells of several lines, or faults"
             )
-            search(one.input, source, hadoop)
+            search(one.input, source, hadoop, only_hidden=True)
     log(f"the lines of {len(inputs)} files are whole")
     return [one.input for one in lines if one.quoted_return]
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from rich.console import Console, JustifyMethod, RenderableType
 
     from billing_lake.landing.base import Storage
-    from billing_lake.landing.inspection import FoundExport, Inspection, Unused
+    from billing_lake.landing.found_exports import FoundExport, Inspection, Unused
 
     Rows = Mapping[tuple[str, str], int]
     """Rows of deliveries, by the name of the export and the billing period."""

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from billing_lake.commands.own_exports import OwnExport
     from billing_lake.deployments import Lake
     from billing_lake.landing.base import Storage
-    from billing_lake.landing.inspection import FoundExport, Inspection
+    from billing_lake.landing.found_exports import FoundExport, Inspection
 
 LOG = "load.log"
 

@@ -24,7 +24,7 @@ from billing_lake.domain.errors import (
 from billing_lake.domain.periods import is_period
 from billing_lake.domain.profiles import compare
 from billing_lake.landing.deliveries import resolve_delivery
-from billing_lake.landing.inspection import FoundExport
+from billing_lake.landing.found_exports import FoundExport
 from billing_lake.sensors.new_reports import held_by_all
 from billing_lake.tables.exports import TABLE_ASSETS
 

@@ -16,7 +16,7 @@ from billing_lake.deployments import Lake
 from billing_lake.domain.deliveries import Delivery, StoredObject
 from billing_lake.domain.errors import BillingLakeError, ConfigurationError, shown
 from billing_lake.landing.export_yaml import COMPONENT, DEFS_SETTING, FILE, export_yaml
-from billing_lake.landing.inspection import FoundExport
+from billing_lake.landing.found_exports import FoundExport
 from billing_lake.tables.exports import TableOutput, refuse_two_formats
 
 

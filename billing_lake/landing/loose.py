@@ -36,10 +36,10 @@ from billing_lake.landing.pinned_files import LookResult, digest, ending, listed
 MAX_IGNORED = 20
 """Most keys that a delivery names as ignored."""
 
-_MAX_REASONS = 3
+ARRIVING = (EmptyFileError, TruncatedFileError, DeliveryChangedError)
+"""Errors of a file that has probably not arrived yet; one with any other error stays as it is."""
 
-# Such a file has probably not arrived yet; any other one that cannot be used stays as it is.
-_ARRIVING = (EmptyFileError, TruncatedFileError, DeliveryChangedError)
+_MAX_REASONS = 3
 
 
 @dataclass
@@ -145,7 +145,7 @@ def _another_layout(
 def _unusable(errors: Mapping[str, BillingLakeError]) -> BillingLakeError:
     """Return one error for all files that could hold rows of any billing period."""
     key, first = next(iter(errors.items()))
-    arriving = all(isinstance(error, _ARRIVING) for error in errors.values())
+    arriving = all(isinstance(error, ARRIVING) for error in errors.values())
     kind = IncompleteDeliveryError if arriving else UnusableFilesError
     reasons = in_words((_reason(*one) for one in errors.items()), _MAX_REASONS, "; ")
     what = f"A loose file that cannot be read could hold rows of any billing period: {reasons}"

@@ -10,7 +10,7 @@ from billing_lake.domain.errors import BillingLakeError
 from billing_lake.formats.base import Format
 from billing_lake.landing.base import Storage
 from billing_lake.landing.errors import naming_errors
-from billing_lake.landing.inspection import Inspection
+from billing_lake.landing.found_exports import Inspection
 from billing_lake.landing.parquet_headers import opened_parquet
 
 _DELIVERIES_AT_ONCE = 16

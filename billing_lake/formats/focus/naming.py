@@ -11,11 +11,12 @@ from collections.abc import Iterable
 from functools import lru_cache
 
 from billing_lake.domain.column_names import MAX_NAME_BYTES, is_mark
-from billing_lake.formats.focus.columns import KNOWN_COLUMNS
+from billing_lake.formats.focus.columns import KNOWN_COLUMNS, REQUIRED
 
 _UNDERSCORES = re.compile("_+")
 _BY_LETTERS = {name.replace("_", ""): name for name in KNOWN_COLUMNS}
-_TELLING = frozenset(("billedcost", "chargecategory"))
+_TELLING = (frozenset(REQUIRED), frozenset(("billedcost", "chargecategory")))
+"""Columns of which no other format has all: those that a report must have, and two that tell one that lacks some of them."""
 
 
 @lru_cache(maxsize=1 << 12)
@@ -33,4 +34,5 @@ def name_of(raw: str) -> str:
 
 def is_header(cells: Iterable[str]) -> bool:
     """Say whether ``cells`` are the header of a report, of whatever version and provider."""
-    return {*map(name_of, cells)} >= _TELLING
+    names = {*map(name_of, cells)}
+    return any(names >= telling for telling in _TELLING)

@@ -1,0 +1,124 @@
+"""Sees to it that no report file is in two of the exports that are found: a cost in two tables is counted twice."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+
+from billing_lake.domain.deliveries import Delivery
+from billing_lake.domain.errors import UnusableFilesError, in_words, shown
+from billing_lake.formats.base import Kind
+from billing_lake.formats.keys import plain
+from billing_lake.formats.layouts import Loose
+from billing_lake.landing.found_exports import FoundExport, ListedStorage, UnusedFiles
+from billing_lake.landing.pinned_files import manifest_of
+
+_NAMED_PERIODS = 3
+
+
+def each_file_once(
+    listed: ListedStorage, found: Sequence[FoundExport], unused: UnusedFiles
+) -> list[FoundExport]:
+    """Return ``found`` with each file in one export, and with one of the copies of an export.
+
+    What has settings goes before what has none. Where two exports with settings have a file, neither has a delivery of its billing
+    period: which of them is right is for their owner to say.
+    """
+    kept: list[FoundExport] = []
+    owners: dict[str, FoundExport] = {}
+    faults: dict[str, dict[str, str]] = defaultdict(dict)
+    by_age = sorted(found, key=_newest, reverse=True)
+    for one in sorted(by_age, key=lambda each: not each.is_known):
+        original = next((each for each in kept if _is_copy(listed, one, each)), None)
+        if original is not None:
+            _name_copy(one, original, unused)
+            if not one.is_known:
+                continue
+        shared = [(period, key, owners[key]) for period, key in _files(one) if key in owners]
+        if shared and not one.is_known:
+            what = f"Files that the export {shown(shared[0][2].location.name)} has as well"
+            unused.add(Kind(what, ""), (key for _, key, _ in shared), is_fault=True)
+            continue
+        for period, key, other in shared:
+            faults[one.location.name].setdefault(period, _fault(period, key, other))
+            faults[other.location.name].setdefault(period, _fault(period, key, one))
+        owners.update((key, one) for _, key in _files(one))
+        kept.append(one)
+    places = {id(one): number for number, one in enumerate(found)}
+    kept.sort(key=lambda one: places[id(one)])
+    return [_without(one, faults.get(one.location.name, {})) for one in kept]
+
+
+def _newest(found: FoundExport) -> tuple[int, str]:
+    """Return what puts an export before its copies: its months, and when the last of them was delivered."""
+    months = found.findings.deliveries
+    return len(months), max((one.delivered_at for one in months.values()), default="")
+
+
+def _files(found: FoundExport) -> Iterator[tuple[str, str]]:
+    for period, delivery in found.findings.deliveries.items():
+        for file in delivery.files:
+            yield period, file.key
+
+
+def _fault(period: str, key: str, other: FoundExport) -> str:
+    what = f"The export {shown(other.location.name)} has files of {period} as well, which would be counted twice"
+    remedy = "Let `prefix` and `report` of the two exports take different files"
+    return str(UnusableFilesError(what, file=key, remedy=remedy))
+
+
+def _without(found: FoundExport, faults: Mapping[str, str]) -> FoundExport:
+    """Return an export without its deliveries of billing periods that ``faults`` tell of."""
+    if not faults:
+        return found
+    findings = found.findings
+    good = {period: one for period, one in findings.deliveries.items() if period not in faults}
+    broken = {**findings.broken, **faults}
+    return replace(found, findings=replace(findings, deliveries=good, broken=broken))
+
+
+def _is_copy(listed: ListedStorage, one: FoundExport, other: FoundExport) -> bool:
+    """Say whether two exports are copies of one in a bucket, and have a billing period in common."""
+    here, there = one.findings.deliveries, other.findings.deliveries
+    common = sorted(here.keys() & there.keys())
+    if one.location.report != other.location.report or not common:
+        return False
+    first, second = here[common[-1]], there[common[-1]]
+    if first.manifest is None or second.manifest is None or first.bucket != second.bucket:
+        return False
+    if not first.bucket and _content(first) != _content(second):
+        return False
+    return _stated_folder(listed, one, first) == _stated_folder(listed, other, second)
+
+
+def _content(delivery: Delivery) -> tuple[str, tuple[int, ...]]:
+    return delivery.version, tuple(file.size for file in delivery.files)
+
+
+def _stated_folder(listed: ListedStorage, found: FoundExport, delivery: Delivery) -> str:
+    """Return the folder that the manifest of a delivery says that the export's files lie in."""
+    rules = found.location.rules
+    if isinstance(rules, Loose) or delivery.manifest is None or not delivery.files:
+        return ""
+    stated = manifest_of(listed, delivery.manifest, rules).keys[0]
+    return stated.removesuffix(plain(delivery.files[0].key).removeprefix(rules.folder))
+
+
+def _name_copy(one: FoundExport, original: FoundExport, unused: UnusedFiles) -> None:
+    here, there = one.findings.deliveries, original.findings.deliveries
+    more = [
+        period
+        for period, delivery in here.items()
+        if period not in there or _content(delivery) != _content(there[period])
+    ]
+    what = f"a copy of the export in {shown(original.location.rules.folder)}, of the same report and bucket"
+    if one.is_known:
+        remedy = "If both count in all_costs, set `counts: false` in the settings of one"
+    elif more:
+        what = f"{what}, with other deliveries of {in_words(more, _NAMED_PERIODS)}"
+        remedy = "Keep one of them below this folder, with all deliveries"
+    else:
+        remedy = "Nothing of it is loaded: its costs would be counted twice"
+    is_fault = bool(more) and not one.is_known
+    unused.add(Kind(what, remedy), [one.location.rules.folder], is_fault=is_fault)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -13,7 +14,7 @@ import click
 
 from billing_lake.commands.defs_folder import defs_folder
 from billing_lake.commands.terminal import console, typed_path
-from billing_lake.domain.errors import ConfigurationError, in_words, shown
+from billing_lake.domain.errors import BillingLakeError, ConfigurationError, in_words, shown
 from billing_lake.landing.export_yaml import FILE, export_yaml
 
 if TYPE_CHECKING:
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
 _SCHEME = "s3://"
 _SHOWN_KEYS = 3
 _SHOWN_REASONS = 20
+
+_OF_LOADS = re.compile(r"(?:,? then load the period again)?(?:;|, and) no table was changed")
+"""Ends of remedies that are those of a load."""
 
 _HELP = """Say what lies in a folder or a bucket (s3://bucket/folder): exports, months, what is broken, what is no export.
 
@@ -50,8 +54,15 @@ def inspect_command(uri: str, *, rows: bool, as_json: bool) -> None:
     from billing_lake.landing.inspection import inspect
     from billing_lake.landing.row_counts import stated_rows
 
-    storage, prefix = open_storage(uri)
-    found = inspect(storage, prefix)
+    try:
+        storage, prefix = open_storage(uri)
+        found = inspect(storage, prefix)
+    except BillingLakeError as error:
+        if as_json:
+            from billing_lake.commands.left_out import error_values
+
+            click.echo(json.dumps(error_values(error), indent=2, ensure_ascii=False))
+        raise
     told = stated_rows(storage, found) if rows else None
     if as_json:
         click.echo(json.dumps(as_values(uri, found, told), indent=2, ensure_ascii=False))
@@ -98,7 +109,8 @@ def as_values(uri: str, found: Inspection, rows: Rows | None = None) -> dict[str
         "bytes": found.size,
         "exports": [_export_values(one, rows or {}) for one in found.exports],
         "unused": [
-            {"why": one.why, "remedy": one.remedy, "keys": list(one.keys)} for one in found.unused
+            {"why": one.why, "remedy": _of_reading(one.remedy), "keys": list(one.keys)}
+            for one in found.unused
         ],
     }
 
@@ -124,8 +136,8 @@ def _export_values(one: FoundExport, rows: Rows) -> dict[str, Any]:
             }
             for period, delivery in sorted(deliveries.items())
         ],
-        "waiting": dict(one.findings.waiting),
-        "broken": dict(one.findings.broken),
+        "waiting": {place: _of_reading(text) for place, text in one.findings.waiting.items()},
+        "broken": {place: _of_reading(text) for place, text in one.findings.broken.items()},
         "yaml": export_yaml(one.settings),
     }
 
@@ -177,7 +189,7 @@ def _notes(exports: Sequence[FoundExport]) -> Iterator[tuple[str, str]]:
         more = len(notes) - _SHOWN_REASONS
         rest = [f"and {more:,} more"] if more > 0 else []
         for note in (*notes[:_SHOWN_REASONS], *rest):
-            yield f"{one.location.name}: {note}", "yellow"
+            yield f"{one.location.name}: {_of_reading(note)}", "yellow"
 
 
 def _unused(groups: Sequence[Unused]) -> Iterator[tuple[str, str]]:
@@ -187,7 +199,12 @@ def _unused(groups: Sequence[Unused]) -> Iterator[tuple[str, str]]:
     for one in groups:
         yield f"  {one.why}: {in_words(map(shown, one.keys), _SHOWN_KEYS)}", ""
         if one.remedy:
-            yield f"    {one.remedy}", "dim"
+            yield f"    {_of_reading(one.remedy)}", "dim"
+
+
+def _of_reading(text: str) -> str:
+    """Return what an error says without what is true of loads alone."""
+    return _OF_LOADS.sub("", text)
 
 
 def _row(one: FoundExport, rows: Rows | None) -> tuple[str, ...]:

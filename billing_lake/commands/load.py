@@ -10,13 +10,19 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
 from billing_lake.commands import options
 from billing_lake.commands.home import require_writable
 from billing_lake.commands.inspect import is_bucket, open_storage, show_found
+from billing_lake.commands.left_out import (
+    error_values,
+    left_out_values,
+    require_exports,
+    show_left_out,
+)
 from billing_lake.commands.terminal import (
     EXIT_FAILED,
     console,
@@ -40,7 +46,6 @@ if TYPE_CHECKING:
     from billing_lake.commands.loading import Task
     from billing_lake.commands.own_exports import OwnExport
     from billing_lake.deployments import Lake
-    from billing_lake.landing.base import Storage
     from billing_lake.landing.found_exports import FoundExport, Inspection
 
 LOG = "load.log"
@@ -106,12 +111,21 @@ def load_command(ctx: click.Context, /, home: Path | None, **asked: Any) -> None
     wanted = _Asked(**asked)
     with _kept_environment(), kept_stdout() as stream:
         out = console(sys.stderr if wanted.as_json else stream)
-        results = _load(wanted, home, out)
+        try:
+            results, found = _load(wanted, home, out)
+        except BillingLakeError as error:
+            if wanted.as_json:
+                _print_json(stream, error_values(error))
+            raise
         if wanted.as_json:
-            values = [one.to_json() for one in results]
-            stream.write(json.dumps(values, indent=2, ensure_ascii=False) + "\n")
-    if not all(one.is_good for one in results):
+            values = [*(one.to_json() for one in results), *left_out_values(found)]
+            _print_json(stream, values)
+    if not all(one.is_good for one in results) or any(one.is_fault for one in found.unused):
         ctx.exit(EXIT_FAILED)
+
+
+def _print_json(stream: TextIO, values: Any) -> None:
+    stream.write(json.dumps(values, indent=2, ensure_ascii=False) + "\n")
 
 
 @contextmanager
@@ -125,28 +139,35 @@ def _kept_environment() -> Iterator[None]:
         os.environ.update(kept)
 
 
-def _load(asked: _Asked, home: Path | None, out: Console) -> list[LoadResult]:
+def _load(asked: _Asked, home: Path | None, out: Console) -> tuple[list[LoadResult], Inspection]:
     from rich.markup import escape
 
     place = _settle(home)
     prefix = _deliver_from(asked.uri, place)
     with out.status("Looking …"):
-        from billing_lake.deployments import open_lake
-        from billing_lake.landing.inspection import inspect
-
-        lake = open_lake()
-        # The lake's own storage remembers what loose files hold: to find it again costs reading them again.
-        found = inspect(lake.storage, prefix)
-        _require_exports(asked.uri, found, lake.storage)
-    with out.status("Starting Dagster …"):
         from billing_lake.commands.defs_folder import defs_folder
         from billing_lake.commands.load_warnings import with_warnings
         from billing_lake.commands.loading import faults_of, tasks_of
-        from billing_lake.commands.own_exports import WantedExport, choose
+        from billing_lake.commands.own_exports import (
+            WantedExport,
+            choose,
+            exports_here,
+            own_exports,
+            without_files_of,
+        )
+        from billing_lake.deployments import open_lake
+        from billing_lake.landing.inspection import inspect
 
-        folder = defs_folder(os.environ)
+        folder, lake = defs_folder(os.environ), open_lake()
+        known = own_exports(folder)
+        here = exports_here(known, lake, prefix, asked.name)
+        # The lake's own storage remembers what loose files hold: to find it again costs reading them again.
+        found = inspect(lake.storage, prefix, [one.export.location for one in here])
+        found = without_files_of([one for one in known if one not in here], lake, found)
+        require_exports(asked.uri, found, lake.storage)
+    with out.status("Starting Dagster …"):
         wanted = WantedExport(name=asked.name, outputs=asked.outputs)
-        chosen = choose(found.exports, folder, lake, wanted)
+        chosen = choose(found.exports, known, folder, wanted)
         tasks = [task for pair in chosen for task in tasks_of(lake, *pair, asked.periods)]
         results = [one for pair in chosen for one in faults_of(lake, *pair, asked.periods)]
     _require_periods(asked.periods, tasks, results, chosen)
@@ -164,15 +185,15 @@ def _load(asked: _Asked, home: Path | None, out: Console) -> list[LoadResult]:
     warnings = _define_all_costs(lake, folder, out)
     results = with_warnings(results, warnings)
     results.sort(key=lambda one: (one.export.name, one.period))
+    show_left_out(out, found, chosen)
     if not asked.as_json:
         from billing_lake.commands.load_results import show_results
 
-        _notes(out, found, chosen)
         show_results(out, results)
     _warn(out, warnings)
     if not asked.as_json:
         _next(out, place, folder, exports)
-    return results
+    return results, found
 
 
 def _settle(home: Path | None) -> Path:
@@ -225,28 +246,6 @@ def _deliver_from(uri: str, home: Path) -> str:
         return "" if inner == "." else f"{inner}/"
     os.environ[LANDING_SETTING] = str(folder)
     return prefix
-
-
-def _require_exports(uri: str, found: Inspection, storage: Storage) -> None:
-    """Refuse a place without exports.
-
-    Raises:
-        ConfigurationError: There is none; the message says what is there.
-    """
-    if found.exports:
-        return
-    if not found.files:
-        what = f"Nothing lies in {shown(uri)}"
-        names = [shown(one) for one in (storage.names("") or ())[:_NAMED_EXPORTS]]
-        remedy = "Name a folder with the files of an export"
-        if is_bucket(uri) and names:
-            remedy = f"{remedy}; in the bucket are {', '.join(names)}"
-        raise ConfigurationError(what, remedy=remedy)
-    first = found.unused[0] if found.unused else None
-    why = "" if first is None else f": {first.why}"
-    what = f"None of the {found.files:,} files in {shown(uri)} is part of an export{why}"
-    remedy = (first.remedy if first else "") or "`billing-lake inspect` tells of each"
-    raise ConfigurationError(what, file=first.keys[0] if first else None, remedy=remedy)
 
 
 def _require_periods(
@@ -340,26 +339,6 @@ def _warn(out: Console, warnings: Sequence[LoadWarning]) -> None:
 
     for one in warnings:
         out.print(Text(f"! {one.text}", style="yellow"), soft_wrap=True)
-
-
-def _notes(
-    out: Console, found: Inspection, chosen: Sequence[tuple[FoundExport, OwnExport]]
-) -> None:
-    """Say what was left alone, and why."""
-    from rich.text import Text
-
-    for one, own in chosen:
-        outside = [
-            period for period in one.findings.deliveries if not own.export.has_period(period)
-        ]
-        if outside:
-            text = f"{own.export.name}: {', '.join(sorted(outside)[:_NAMED_EXPORTS])}: not between the export's first month and the open one; left alone"
-            out.print(Text(text, style="dim"), soft_wrap=True)
-    for group in found.unused:
-        text = (
-            f"{counted(len(group.keys), 'file')} of no export: {group.why}: {shown(group.keys[0])}"
-        )
-        out.print(Text(text, style="dim"), soft_wrap=True)
 
 
 def _next(out: Console, home: Path, folder: Path, exports: Sequence[OwnExport]) -> None:

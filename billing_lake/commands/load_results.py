@@ -125,14 +125,18 @@ class LoadResult:
             "tables": {output: asdict(table) for output, table in self.tables.items()},
             "complaints": [asdict(one) for one in self.complaints],
             "warnings": list(self.warnings),
-            "error": fault
-            and {
-                "class": fault.kind,
-                "text": fault.text,
-                "file": fault.file,
-                "remedy": fault.remedy,
-            },
+            "error": fault and fault_values(fault),
         }
+
+
+def fault_values(fault: RunFault) -> dict[str, Any]:
+    """Return the reason why something failed as JSON values."""
+    return {
+        "class": fault.kind,
+        "text": fault.text,
+        "file": fault.file,
+        "remedy": fault.remedy,
+    }
 
 
 def show_results(out: Console, results: Sequence[LoadResult]) -> None:

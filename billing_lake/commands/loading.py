@@ -20,6 +20,8 @@ from billing_lake.domain.errors import (
     BillingLakeError,
     DeliveryError,
     IncompleteDeliveryError,
+    NoDeliveryError,
+    shown,
 )
 from billing_lake.domain.periods import is_period
 from billing_lake.domain.profiles import compare
@@ -28,6 +30,9 @@ from billing_lake.landing.found_exports import FoundExport
 from billing_lake.sensors.new_reports import held_by_all
 from billing_lake.tables.exports import TABLE_ASSETS
 
+_NO_FILES = (
+    "Compare `prefix` and `report` in its settings with what `billing-lake inspect` finds there"
+)
 _PROOF = "equals_delivery"
 _PROOFS = (_PROOF, "same_content")
 """Checks that compare a table with its delivery; others judge the bill."""
@@ -71,6 +76,11 @@ def faults_of(
 ) -> list[LoadResult]:
     """Return the deliveries of an export that cannot be loaded, with the reasons."""
     findings = found.findings
+    if not periods and not (findings.deliveries or findings.waiting or findings.broken):
+        folder = own.export.location.rules.folder or "/"
+        what = f"No file of the export lies in {shown(lake.storage.address(folder), 400)}"
+        error = NoDeliveryError(what, file=str(own.file), remedy=_NO_FILES)
+        return [LoadResult(export=own.export, period=folder, fault=RunFault.of(error))]
     return [
         LoadResult(export=own.export, period=place, fault=_reason(lake, own.export, place, text, kind))
         for places, kind in (

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +11,15 @@ import yaml
 from pydantic import ValidationError
 
 from billing_lake.assets.export import Export
+from billing_lake.commands.terminal import typed_path
 from billing_lake.components import BillingExport
 from billing_lake.deployments import Lake
 from billing_lake.domain.deliveries import Delivery, StoredObject
 from billing_lake.domain.errors import BillingLakeError, ConfigurationError, shown
+from billing_lake.formats.layouts import Loose
 from billing_lake.landing.export_yaml import COMPONENT, DEFS_SETTING, FILE, export_yaml
-from billing_lake.landing.found_exports import FoundExport
+from billing_lake.landing.found_exports import FoundExport, Inspection, Unused
+from billing_lake.landing.nothing_found import missing_folder
 from billing_lake.tables.exports import TableOutput, refuse_two_formats
 
 
@@ -100,10 +103,66 @@ class WantedExport:
     outputs: tuple[TableOutput, ...] = ()
 
 
+def exports_here(
+    own: Iterable[OwnExport], lake: Lake, prefix: str, name: str = ""
+) -> list[OwnExport]:
+    """Return those of ``own`` whose files lie in the lake's storage below ``prefix``, or whose folder ``prefix`` is in.
+
+    Two roots may hold two payers' exports of the same folders, so what was loaded from another one is not here. Whoever gives the
+    ``name`` says that it was moved.
+    """
+    return [
+        one
+        for one in own
+        for where in [one.export.location]
+        if where.rules.folder.startswith(prefix) or prefix.startswith(where.rules.folder)
+        if one.export.name == name or _is_here(one, lake)
+    ]
+
+
+def _is_here(own: OwnExport, lake: Lake) -> bool:
+    last = _last(own, lake)
+    if last is not None:
+        return _root(last.files) == lake.storage.address("")
+    return missing_folder(lake.storage, own.export.location) is None
+
+
+def without_files_of(others: Iterable[OwnExport], lake: Lake, found: Inspection) -> Inspection:
+    """Return ``found`` without new exports whose files those of ``others`` take that were loaded from a folder above or below."""
+    roots = {
+        one.export.name: (one, _root(last.files))
+        for one in others
+        if (last := _last(one, lake)) is not None
+    }
+    kept, unused = [], list(found.unused)
+    for one in found.exports:
+        uris = [file.uri for each in one.findings.deliveries.values() for file in each.files]
+        taking = [
+            (own, root)
+            for own, root in roots.values()
+            if any(_reads(own, root, uri) for uri in uris)
+        ]
+        if one.is_known or not taking:
+            kept.append(one)
+            continue
+        own, root = taking[0]
+        why = f"files of the export {own.export.name}, which was loaded from {shown(root, 400)}"
+        remedy = f"Load {shown(root, 400)}, or move {shown(typed_path(own.file), 400)} away"
+        keys = (one.location.rules.folder or "/",)
+        unused.append(Unused(why=why, remedy=remedy, keys=keys, is_fault=True))
+    return replace(found, exports=tuple(kept), unused=tuple(unused))
+
+
+def _reads(own: OwnExport, root: str, uri: str) -> bool:
+    rules = own.export.location.rules
+    is_inside = uri.startswith(f"{root}{rules.folder}")
+    return is_inside and (not isinstance(rules, Loose) or rules.takes(uri))
+
+
 def choose(
-    found: Sequence[FoundExport], folder: Path, lake: Lake, wanted: WantedExport
+    found: Sequence[FoundExport], own: Sequence[OwnExport], folder: Path, wanted: WantedExport
 ) -> list[tuple[FoundExport, OwnExport]]:
-    """Return each export that was found, with the one that loads it: described already, or by a file that is to be written.
+    """Return each export that was found, with the one that loads it: one of ``own``, or one whose file is to be written.
 
     Raises:
         ConfigurationError: What is wanted contradicts what is there.
@@ -112,35 +171,34 @@ def choose(
         names = ", ".join(one.location.name for one in found)
         what = f"{len(found)} exports were found, {names}, and one name was given"
         raise ConfigurationError(what, remedy="Leave out --name, or name the folder of one export")
-    own = own_exports(folder)
-    chosen = []
+    all_, chosen = list(own), []
     for one in found:
-        there = next((known for known in own if _is_of(known, one, lake, wanted.name)), None)
-        if there is None:
-            there = _new(one, folder, own, wanted)
-            own.append(there)
-        elif wanted.outputs and wanted.outputs != there.export.outputs:
-            what = f"The export {there.export.name} goes into {', '.join(there.export.outputs)}, and --outputs says otherwise"
-            remedy = "Change `outputs` in the file, or leave out --outputs"
-            raise ConfigurationError(what, file=str(there.file), remedy=remedy)
+        if one.is_known:
+            there = next(known for known in own if known.export.name == one.location.name)
+            _refuse_contrary(there, wanted)
+        else:
+            there = _new(one, folder, all_, wanted)
+            all_.append(there)
         chosen.append((one, there))
     for _, each in chosen:
-        refuse_two_formats(each.export, [known.export for known in own])
+        refuse_two_formats(each.export, [known.export for known in all_])
     return chosen
 
 
-def _is_of(known: OwnExport, found: FoundExport, lake: Lake, name: str) -> bool:
-    """Say whether ``known`` loads what was found: its format and place are the same, and so is the root that it was loaded from.
+def _refuse_contrary(there: OwnExport, wanted: WantedExport) -> None:
+    """Refuse to load an export in another way than its settings say.
 
-    Two roots may hold two payers' exports of one name. Whoever gives the name says that they are the same, moved.
+    Raises:
+        ConfigurationError: The command line says otherwise.
     """
-    here, there = found.location, known.export.location
-    if (here.format.name, here.rules) != (there.format.name, there.rules):
-        return False
-    if name:
-        return known.export.name == name
-    last, one = _last(known, lake), next(iter(found.findings.deliveries.values()), None)
-    return last is None or one is None or _root(last.files) == _root(one.files)
+    export = there.export
+    if wanted.name and wanted.name != export.name:
+        what = f"These are the files of the export {export.name}, and --name says otherwise"
+        raise ConfigurationError(what, file=str(there.file), remedy="Leave out --name")
+    if wanted.outputs and wanted.outputs != export.outputs:
+        what = f"The export {export.name} goes into {', '.join(export.outputs)}, and --outputs says otherwise"
+        remedy = "Change `outputs` in the file, or leave out --outputs"
+        raise ConfigurationError(what, file=str(there.file), remedy=remedy)
 
 
 def _last(known: OwnExport, lake: Lake) -> Delivery | None:

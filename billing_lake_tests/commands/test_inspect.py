@@ -115,3 +115,17 @@ def test_names_from_outside_do_nothing_to_the_terminal(run: Runner, tmp_path: Pa
     assert result.exit_code == 0
     assert "\x1b" not in result.output
     assert "[bold]x" in result.output
+
+
+def test_what_an_inspection_says_of_a_broken_file_is_true_where_nothing_is_loaded(
+    run: Runner, tmp_path: Path
+) -> None:
+    put(tmp_path / "x/cur-1.csv.gz", b"no gzip")
+    put(tmp_path / "y/cur-1.csv.gz", b"no gzip")
+    put(tmp_path / "y/cur-2.csv.gz", csv_gz([row()]))
+    for arguments in ([], ["--json"]):
+        result = run("inspect", str(tmp_path), *arguments)
+        said = " ".join(result.output.split())
+        assert said.count("not gzipped") == 2
+        assert "no table was changed" not in said
+        assert "load the period again" not in said

@@ -388,6 +388,53 @@ def test_a_table_of_another_format_is_refused_before_anything_is_written(world: 
     assert not world.settings.exists()
 
 
+def test_an_export_with_settings_is_loaded_by_them_whatever_lies_there(world: World) -> None:
+    folder, settings = world.exports / "x", world.folder / "defs" / "x" / "defs.yaml"
+    put(folder / "cur-1.csv.gz", csv_gz([row("2025-01", "a")]))
+    put(folder / "sub" / "cur-2.csv.gz", csv_gz([row("2025-01", "b")]))
+    (first,) = world.json("--outputs", "iceberg")
+    assert (first["export"], first["files"], first["rows"]) == ("x", 2, 2)
+    settings.write_text(f"{settings.read_text()}  report: cur-1.csv.gz\n")
+    narrowed = world.load("--yes")
+    assert narrowed.exit_code == 0, narrowed.output
+    assert "left out by `report` of the export x, cur-1.csv.gz" in narrowed.output
+    assert sorted(one.name for one in (world.folder / "defs").iterdir()) == ["x"]
+    # The same files from the folder below are no other export, and nor are those under another name.
+    inner = world.load("--yes", "--json", uri="exports/x")
+    assert inner.exit_code == 2
+    assert (
+        "files of the export x, which was loaded from" in json.loads(inner.stdout)["error"]["text"]
+    )
+    named = world.load("--yes", "--name", "y")
+    assert (named.exit_code, "--name says otherwise" in named.output) == (2, True)
+    # What is there and cannot be read, and what is gone, is said, and makes the status 1.
+    put(folder / "cur-1.csv.gz", b"")
+    put(world.exports / "bad" / "a.csv.gz", b"no gzip")
+    cut, bad = world.json(exit_code=1)
+    assert (cut["export"], cut["error"]["class"]) == ("x", "IncompleteDeliveryError")
+    assert (bad["export"], bad["error"]["file"]) == (None, "bad/a.csv.gz")
+    shutil.rmtree(world.exports / "bad")
+    (folder / "cur-1.csv.gz").unlink()
+    (none,) = world.json(exit_code=1)
+    assert (none["export"], none["error"]["class"]) == ("x", "NoDeliveryError")
+    shutil.rmtree(folder)
+    put(world.exports / "notes.txt", b"")
+    (gone,) = world.json(exit_code=1)
+    assert "There is no folder" in gone["error"]["text"]
+
+
+def test_programs_get_the_error_of_a_place_that_cannot_be_loaded(world: World) -> None:
+    put(world.exports, b"a file")
+    for uri, reason in (("nowhere", "nowhere is not there"), ("exports", "exports is a file")):
+        for command in ("load", "inspect"):
+            result = CliRunner().invoke(main, [command, uri, "--json"])
+            assert result.exit_code == 2
+            error = json.loads(result.stdout)["error"]
+            assert (error["class"], error["file"]) == ("ConfigurationError", None)
+            assert reason in error["text"]
+            assert "Name a folder" in error["remedy"]
+
+
 def test_the_settings_go_into_the_project_around_the_folder(world: World) -> None:
     assert defs_folder({}) == world.folder / "defs"
     put(

@@ -211,10 +211,10 @@ class PeriodProofs:
         passed: bool,
         warns: bool = False,
     ) -> Verdict:
-        severity = dg.AssetCheckSeverity
+        severity, shared = dg.AssetCheckSeverity, self.reader.shared(reading)
         return Verdict(
             passed=passed,
-            description=f"{self.period}: {text}{self.expected.note if passed else ''}{self.reader.shared(reading)}",
-            metadata=present(**metadata),
+            description=f"{self.period}: {text}{self.expected.note if passed else ''}",
+            metadata=present(**metadata, shared_reading=shared or None),
             severity=severity.WARN if warns else severity.ERROR,
         )

@@ -75,7 +75,7 @@ class RunReader:
         if reading.asset == self.asset:
             return ""
         return (
-            f". The files that the table names are those of {reading.asset}, byte for byte, which this run has read, "
+            f"The files that the table names are those of {reading.asset}, byte for byte, which this run has read, "
             "and no others"
         )
 

@@ -49,7 +49,10 @@ def compare_content(reader: RunReader, period: str, crawl: Crawl, table: Source)
     reading = reader.content(table, columns)
     lacking = [one.name for one in crawl.source.columns if table.type_of(one.name) is None]
     verdict = _verdict(period, expected, reading.figures, lacking)
-    return replace(verdict, description=f"{verdict.description}{reader.shared(reading)}")
+    shared = reader.shared(reading)
+    if not shared:
+        return verdict
+    return replace(verdict, metadata={**verdict.metadata, "shared_reading": shared})
 
 
 def not_compared(period: str, text: str) -> Verdict:

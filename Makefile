@@ -12,7 +12,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test test-often torture coverage dev check format bench glue-package requirements clean infra-synth infra-check infra-emulated infra-image infra-requirements
+.PHONY: help demo aws test test-often torture coverage dev check format bench glue-package requirements clean infra-synth infra-check infra-emulated infra-image infra-requirements
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -33,6 +33,9 @@ help: ## List the targets
 
 demo: $(SET) ## Make three months of sample deliveries, load and prove them, show the lake
 	@$(BIN)/billing-lake demo
+
+aws: $(VENV)/.aws ## Install what reads buckets (s3://), sends to Amazon SNS and works on a lake on AWS
+	@echo "Buckets can be read now: $(BIN)/billing-lake inspect s3://bucket/folder"
 
 # The lake is fixed here: a run that is started later must not open another one because a folder was made meanwhile.
 dev: $(SET) ## Open the Dagster UI on the lake's own instance (PORT=3000)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from billing_lake.domain.errors import ConfigurationError
+from billing_lake.domain.errors import INSTALL_AWS, ConfigurationError
 
 _CONNECT_SECONDS = 10
 _READ_SECONDS = 60
@@ -119,7 +119,7 @@ def clients_for(bucket: str) -> AwsClients:
         from botocore.exceptions import BotoCoreError, ClientError
     except ModuleNotFoundError as error:
         what = "Reading a bucket needs the package boto3, which is not installed"
-        raise ConfigurationError(what, remedy='pip install "billing-lake[aws]"') from error
+        raise ConfigurationError(what, remedy=INSTALL_AWS) from error
 
     require_credentials()
     clients = AwsClients(os.environ.get("AWS_REGION") or boto3.Session().region_name or "us-east-1")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from billing_lake.domain.errors import ConfigurationError
+from billing_lake.domain.errors import INSTALL_AWS, ConfigurationError
 
 if TYPE_CHECKING:
     from billing_lake.deployments import Lake
@@ -61,7 +61,7 @@ def _require_athena() -> None:
         import sqlglot  # noqa: F401
     except ModuleNotFoundError as error:
         what = f"Queries on AWS need the package {error.name}, which is not installed"
-        raise ConfigurationError(what, remedy='pip install "billing-lake[aws]"') from error
+        raise ConfigurationError(what, remedy=INSTALL_AWS) from error
 
     from billing_lake.aws.clients import require_credentials
 

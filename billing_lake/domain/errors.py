@@ -12,6 +12,14 @@ from typing import ClassVar
 
 _SHOWN_CHARACTERS = 120
 
+INSTALL_AWS = (
+    "Run `make aws` in a checkout of Billing Lake; where the package was installed with pip, "
+    "`pip install 'billing-lake[aws]'` in the same environment"
+)
+"""Remedy where the packages that speak to AWS are not installed."""
+
+_COPY_AGAIN = "Copy it again; if it is damaged at the provider too, have it delivered again. No table was changed"
+
 
 def number(value: Decimal | int, sign: str = "") -> str:
     """Return a number with all its digits and no zeros behind them; ``sign`` is `+` to show that of a positive one."""
@@ -205,13 +213,19 @@ class UnreadableFileError(ReportFileError):
 class EmptyFileError(ReportFileError):
     """The file has no bytes, or not even a header."""
 
+    remedy = _COPY_AGAIN
+
 
 class NotGzipError(ReportFileError):
     """The file's name says gzip, its bytes do not."""
 
+    remedy = _COPY_AGAIN
+
 
 class NotZipError(ReportFileError):
     """The file's name says ZIP, its bytes do not."""
+
+    remedy = _COPY_AGAIN
 
 
 class NotPlainTextError(ReportFileError):
@@ -235,9 +249,13 @@ class ZipBombError(ZipContentError):
 class NotParquetError(ReportFileError):
     """The file's name says Parquet, its bytes do not."""
 
+    remedy = _COPY_AGAIN
+
 
 class TruncatedFileError(ReportFileError):
     """The packed file or the Parquet file ends early, or is damaged: a checksum or a footer is wrong."""
+
+    remedy = _COPY_AGAIN
 
 
 class PaddedFileError(ReportFileError):

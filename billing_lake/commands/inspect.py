@@ -197,7 +197,8 @@ def _unused(groups: Sequence[Unused]) -> Iterator[tuple[str, str]]:
     if groups:
         yield "\nPart of no export:", "bold"
     for one in groups:
-        yield f"  {one.why}: {in_words(map(shown, one.keys), _SHOWN_KEYS)}", ""
+        style = "yellow" if one.is_fault else ""
+        yield f"  {one.why}: {in_words(map(shown, one.keys), _SHOWN_KEYS)}", style
         if one.remedy:
             yield f"    {_of_reading(one.remedy)}", "dim"
 

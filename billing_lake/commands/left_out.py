@@ -61,9 +61,9 @@ def show_left_out(
             text = f"{own.export.name}: {', '.join(sorted(outside)[:_MOST])}: not between the export's first month and the open one; left alone"
             out.print(Text(text, style="dim"), soft_wrap=True)
     for group in found.unused:
-        text = (
-            f"{counted(len(group.keys), 'file')} of no export: {group.why}: {shown(group.keys[0])}"
-        )
+        noun = "folder" if group.keys[0].endswith("/") else "file"
+        number = counted(len(group.keys), noun)
+        text = f"{number} of no export: {group.why}: {shown(group.keys[0])}"
         if group.is_fault and group.remedy:
             text = f"{text}. {group.remedy}"
         out.print(Text(text, style="red" if group.is_fault else "dim"), soft_wrap=True)

@@ -395,9 +395,11 @@ def test_an_export_with_settings_is_loaded_by_them_whatever_lies_there(world: Wo
     (first,) = world.json("--outputs", "iceberg")
     assert (first["export"], first["files"], first["rows"]) == ("x", 2, 2)
     settings.write_text(f"{settings.read_text()}  report: cur-1.csv.gz\n")
+    put(world.exports / "old" / "catalog" / "lake.json", b"{}")
     narrowed = world.load("--yes")
     assert narrowed.exit_code == 0, narrowed.output
     assert "left out by `report` of the export x, cur-1.csv.gz" in narrowed.output
+    assert "1 folder of no export: a lake" in narrowed.output
     assert sorted(one.name for one in (world.folder / "defs").iterdir()) == ["x"]
     # The same files from the folder below are no other export, and nor are those under another name.
     inner = world.load("--yes", "--json", uri="exports/x")

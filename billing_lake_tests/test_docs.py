@@ -47,6 +47,7 @@ ELSEWHERE = {
     "billing-lake restatements 2025-03": "commands/test_months.py",
     "billing-lake inspect exports": "test_inspect.py",
     "billing-lake load exports": "test_load.py",
+    "billing-lake load FOLDER_OR_BUCKET": "commands/test_demo.py follows it",
     "billing-lake load": "names the command of the line above",
     ".venv/bin/billing-lake": "says where the command lies",
     'billing-lake query "SELECT export_name, billing_period, billingcurrency, sum(billedcost) FROM billing.all_costs GROUP BY ALL"': (

@@ -13,6 +13,7 @@ import dagster as dg
 import duckdb
 import pytest
 
+from billing_lake.commands.query import named_sql
 from billing_lake.deployments import LocalLake
 from billing_lake.domain.sources import PeriodKey
 from billing_lake.domain.types import STRING, Map
@@ -158,6 +159,17 @@ def test_the_share_of_untagged_costs_of_focus_counts_keys_of_ones_own(make_lake:
     assert percent == round(float(expected), 1)
     assert 0 < percent < 100
     assert ours
+    with LakeSql(LocalLake(lake.home)) as lake_sql:
+        answer = [*lake_sql.ask(named_sql(lake_sql, "untagged")).rows()]
+    without, whole = (sum(row[at] for row in answer) for at in (2, 3))
+    ((cost,),) = rows_of(lake, "SELECT sum(effectivecost) FROM rows WHERE chargecategory = 'Usage'")
+    assert whole == cost
+    assert 0 < without < whole
+    ((mine,),) = rows_of(
+        lake,
+        f"SELECT sum(effectivecost) FROM rows WHERE chargecategory = 'Usage' AND coalesce(len({own}), 0) = 0",
+    )
+    assert without == mine
 
 
 def test_tags_are_looked_for_in_the_first_of_the_maps_that_a_report_has() -> None:

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 
 _MAX_PERIODS = 24
 
-_NAMES = "\n".join(f"  {name:<17}{query.description}" for name, query in NAMED_QUERIES.items())
+_NAMES = "\n".join(
+    f"  {name:<17}{query.description} (for {query.of})" for name, query in NAMED_QUERIES.items()
+)
 
 _HELP = f"""Ask the lake's tables in SQL: one SELECT, which only reads.
 
@@ -31,14 +33,18 @@ query may take half of the memory and writes nothing to disk. On AWS it is Athen
 queries work in both. Ctrl-C ends a query.
 
 \b
-Named queries (--named):
+Named queries (--named), for exports of every format:
 {_NAMES}
+
+Costs are unblended and amortised in tables of legacy CUR and CUR 2.0, billed and effective in those of
+FOCUS and in the view all_costs.
 
 \b
 Examples:
   billing-lake query "SELECT billing_period, count(*) FROM billing.cost_and_usage GROUP BY ALL"
   billing-lake query "DESCRIBE billing.cost_and_usage"
   billing-lake query --named cost-by-service --period 2025-03 --format csv
+  billing-lake query --named cost-by-day --table all_costs --period 2025-03
   billing-lake query --deployment aws --named cost-by-service --period 2025-03
 """  # noqa: S608 -- a help text
 
@@ -57,6 +63,9 @@ Examples:
 )
 @options.deployment
 @click.option("--list", "listing", is_flag=True, help="List the tables and the named queries.")
+@click.option(
+    "--paths", is_flag=True, help="With --list: the paths that readers of files are given."
+)
 @options.format_
 @click.option("--sql", "show_sql", is_flag=True, help="Show the SQL of a named query; ask nothing.")
 @options.limit
@@ -68,6 +77,7 @@ def query(
     deployment: str | None,
     *,
     listing: bool,
+    paths: bool,
     format_: str,
     show_sql: bool,
     limit: int,
@@ -77,13 +87,15 @@ def query(
         raise click.UsageError("Give one of: SQL in quotes, --named, --list")
     if named is None and (period or table or show_sql):
         raise click.UsageError("--period, --table and --sql belong to --named")
+    if paths and not listing:
+        raise click.UsageError("--paths belongs to --list")
 
     from billing_lake.commands.lakes import open_tables
     from billing_lake.commands.results import write
 
     with open_tables(deployment) as lake_sql:
         if listing:
-            _list(lake_sql, console())
+            _list(lake_sql, console(), paths=paths)
             return
         asked = named_sql(lake_sql, named, period, table) if named is not None else sql
         if show_sql:
@@ -124,25 +136,31 @@ def _of_period(
     return result
 
 
-def _list(lake_sql: TableSql, out: Console) -> None:
+def _list(lake_sql: TableSql, out: Console, *, paths: bool) -> None:
     from billing_lake.commands.results import rows_table
 
     tables = [(table, lake_sql.count(table)) for table in lake_sql.tables]
     _say_broken(lake_sql)
     headings, types = ["table", "catalog", "columns", "rows"], ["", "", "INTEGER", "INTEGER"]
-    rows = [[table.name, table.catalog, len(table.columns), count] for table, count in tables]
+    rows = [
+        [table.name, "view" if table.is_view else table.catalog, len(table.columns), count]
+        for table, count in tables
+    ]
     if tables and all(count is None for _, count in tables):
         # Who would have to ask money for a count says none, and an empty column tells nothing.
         headings, types, rows = headings[:-1], types[:-1], [row[:-1] for row in rows]
     out.print(rows_table(headings, types, rows))
-    # Where a table has no file to be read from, how SQL names it.
-    located = {table.name: table.location or table.identifier for table, _ in tables}
-    for name, location in located.items():
+    # Where names are longer than one writes them, how SQL has them; paths where somebody wants them.
+    identified = [
+        (table.name, table.identifier) for table, _ in tables if lake_sql.dialect == "athena"
+    ]
+    located = [(table.name, table.location) for table, _ in tables if paths and table.location]
+    for name, place in (*identified, *located):
         # Not in the table: a path that is cut or broken cannot be copied.
-        line = f" {name:<{max(map(len, located))}}   {location}"
+        line = f" {name:<{max(len(table.name) for table, _ in tables)}}   {place}"
         out.print(line, soft_wrap=True, markup=False, highlight=False)
-    described = [(name, one.description) for name, one in NAMED_QUERIES.items()]
-    out.print(rows_table(("named query", "answers"), ("", ""), described))
+    described = [(name, one.description, one.of) for name, one in NAMED_QUERIES.items()]
+    out.print(rows_table(("named query", "answers", "for"), ("", "", ""), described))
 
 
 def _say_broken(lake_sql: TableSql) -> None:

@@ -11,14 +11,18 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from billing_lake.domain.errors import BillingLakeError, QueryError, shown
+from billing_lake.formats.core_columns import CORE_COLUMNS
 from billing_lake.sql.all_costs import ViewPart, view_name, view_sql
 from billing_lake.sql.athena_queries import USD_PER_TB, Answer, AthenaQueries, Progress, size
 from billing_lake.sql.tables import (
+    ALL_COSTS,
     CATALOGS,
+    DEFAULT_CATALOG,
     Dialect,
     LakeTable,
     choose,
     dotted,
+    is_of_export,
     parts,
     table_name,
 )
@@ -89,6 +93,8 @@ class AthenaSql:
         Raises:
             TableError: There is no such table, or there are several.
         """
+        if name is not None and parts(name)[1] == ALL_COSTS:
+            return self._view(name)
         return self._table(*choose(self._names, name, lambda: _HINT, "Load a billing period first"))
 
     def ask(self, sql: str) -> Answer:
@@ -118,6 +124,10 @@ class AthenaSql:
 
     def periods(self, table: LakeTable) -> tuple[str, ...]:
         """Return the billing periods of the table's export; the catalog knows them without a query."""
+        if table.is_view:
+            names = filter(is_of_export, self._names(DEFAULT_CATALOG))
+            held = (self.periods(self._table(DEFAULT_CATALOG, name)) for name in names)
+            return tuple(sorted({period for periods in held for period in periods}))
         export = table.table.rpartition(".")[2].removesuffix("_static")
         return self._catalog(table.catalog).periods(table.table, export)
 
@@ -148,6 +158,18 @@ class AthenaSql:
             table=table,
             columns=tuple(field.name for field in fields),
             identifier=self._identifier(catalog, table),
+        )
+
+    def _view(self, name: str) -> LakeTable:
+        """Return the view of all exports; whether somebody has made it, Athena knows."""
+        if "." not in name:
+            tables = [one for catalog in CATALOGS for one in self._names(catalog)]
+            name = f"{parts(min(filter(is_of_export, tables), default=name))[0]}.{name}"
+        return LakeTable(
+            catalog=DEFAULT_CATALOG,
+            table=name,
+            columns=("export_name", "billing_period", *CORE_COLUMNS),
+            identifier=dotted(_GLUE_CATALOG, *parts(name)),
         )
 
     def _identifier(self, catalog: str, table: str) -> str:

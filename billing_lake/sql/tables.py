@@ -50,6 +50,11 @@ class LakeTable:
         """Return how people write it: the Iceberg tables without their catalog."""
         return table_name(self.catalog, self.table)
 
+    @property
+    def is_view(self) -> bool:
+        """Whether it is the view of all exports."""
+        return parts(self.table)[1] == ALL_COSTS
+
 
 @dataclass(frozen=True)
 class QueryResult:
@@ -167,7 +172,7 @@ def choose(
     if name is not None:
         return _named(names, name, hint)
     for catalog in CATALOGS:
-        found = [table for table in names(catalog) if _is_of_export(table)]
+        found = [table for table in names(catalog) if is_of_export(table)]
         if len(found) == 1:
             return catalog, found[0]
         if found:
@@ -214,7 +219,7 @@ def _without_namespace(catalog: str, table: str) -> tuple[str, str]:
     return table_name(catalog, name), f"{catalog}.{name}"
 
 
-def _is_of_export(table: str) -> bool:
+def is_of_export(table: str) -> bool:
     """Say whether a table is an export's own: no static files, nothing that a rebuild works on or left, and no story of loads."""
     kept = parts(table)[1] in (*LAKE_TABLES, ALL_COSTS)
     return not kept and not table.endswith("_static") and "__" not in table

@@ -12,9 +12,10 @@ import dagster as dg
 import pytest
 
 from billing_lake.assets.all_costs import ALL_COSTS_KEY
+from billing_lake.commands.query import named_sql
 from billing_lake.components.billing_export import all_costs_defs
 from billing_lake.deployments.base import LAKE_RESOURCE
-from billing_lake.domain.errors import number
+from billing_lake.domain.errors import QueryError, number
 from billing_lake.formats.core_columns import CORE_COLUMNS
 from billing_lake.sample import SampleSpec
 from billing_lake_tests.lakes import SampleLake
@@ -87,6 +88,42 @@ def in_tables(lakes: Sequence[SampleLake]) -> Mapping[str, tuple[int, Decimal]]:
     return found
 
 
+def assert_named_queries_answer(lakes: Sequence[SampleLake]) -> None:
+    """Find that one query text serves the tables of every format, and the view but for tags, which it lacks."""
+    found = in_tables(lakes)
+    with lakes[0].lake.sql() as tables:
+        whole = f"{lakes[0].namespace}.all_costs"
+        for table, items, cost in (
+            *((one.table, *found[one.name]) for one in lakes),
+            (whole, sum(n for n, _ in found.values()), sum(cost for _, cost in found.values())),
+        ):
+            for name in ("cost-by-service", "cost-by-account", "cost-by-day"):
+                answer = tables.ask(named_sql(tables, name, PERIOD, table))
+                headings = ("billed_cost", "effective_cost")
+                if table in {one.table for one in lakes if one.name != "focus"}:
+                    headings = ("unblended_cost", "amortised_cost")
+                assert answer.columns[1:] == ("currency", *headings, "line_items")
+                lines = list(answer.rows())
+                assert len(lines) > 1
+                assert sum(line[2] for line in lines) == cost
+                assert sum(line[4] for line in lines) == items
+        by_tag = [
+            {
+                line[:2]: line[2:]
+                for line in tables.ask(named_sql(tables, "untagged", PERIOD, one.table)).rows()
+            }
+            for one in lakes
+        ]
+        assert all(by_tag)
+        with pytest.raises(QueryError, match="the view all_costs has no tags") as caught:
+            named_sql(tables, "untagged", PERIOD, whole)
+        assert "--table" in caught.value.how
+        with pytest.raises(QueryError, match=r"deliveries is neither") as caught:
+            named_sql(tables, "cost-by-day", PERIOD, f"{lakes[0].namespace}.deliveries")
+        assert "--table" in caught.value.how
+        assert tables.periods(tables.table("all_costs")) == (PERIOD,)
+
+
 FORMATS = {
     "old": {},
     "new": {"format": "cur2", "reconcile": "old"},
@@ -111,6 +148,7 @@ def test_exports_of_every_format_are_one_view_that_adds_up_to_their_tables(
     assert checks["equals_tables"].passed
     assert costs(lakes[0]) == in_tables(lakes)
     assert_the_bills_agree(checks["reconcile"])
+    assert_named_queries_answer(lakes)
     described = rows(lakes[0], "DESCRIBE {view}")
     assert {row[0] for row in described} == {"export_name", "billing_period", *CORE_COLUMNS}
     assert {row[1] for row in described if row[0].endswith("cost")} == {"DECIMAL(38,18)"}
@@ -198,6 +236,7 @@ def test_athena_has_the_same_view(
     lakes = exports(make_aws_lake(), **FORMATS)
     load(lakes)
     checks = materialize(lakes)
+    assert_named_queries_answer(lakes)
     assert checks["equals_tables"].passed
     assert not checks["counted_once"].passed
     assert_the_bills_agree(checks["reconcile"])

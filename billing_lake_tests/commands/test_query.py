@@ -132,10 +132,14 @@ def test_describe_and_show_work(run: Runner) -> None:
 def test_list_names_tables_and_queries(run: Runner) -> None:
     out = run("query", "--list").stdout
     assert all(name in out for name in (*SISTERS, "cost-by-service", "untagged"))
+    assert "tables of exports, all_costs" in out
+    assert "/warehouse/" not in out, "paths are for those who ask for them"
 
 
 def test_list_tells_what_readers_of_files_are_given(run: Runner, lake: LocalLake) -> None:
-    shown = dict(re.findall(r"^ (\S+) +(\S*/.*)$", run("query", "--list").stdout, re.MULTILINE))
+    shown = dict(
+        re.findall(r"^ (\S+) +(\S*/.*)$", run("query", "--list", "--paths").stdout, re.MULTILINE)
+    )
     assert shown == {
         TABLE: lake.iceberg.open(TABLE).metadata_location,
         f"s3tables.{TABLE}": lake.s3_tables.open(TABLE).metadata_location,
@@ -274,6 +278,7 @@ def test_a_lake_that_is_not_there_is_said_and_not_made(tmp_path: Path) -> None:
 def test_wrong_options_are_refused(run: Runner) -> None:
     assert run("query").exit_code == 2
     assert run("query", "SELECT 1", "--list").exit_code == 2
+    assert run("query", "SELECT 1", "--paths").exit_code == 2
     assert run("query", "SELECT 1", "--period", "2025-03").exit_code == 2
     assert run("query", "--named", "untagged", "--period", "2025-13").exit_code == 2
     assert run("query", "--named", "untagged", "--table", "billing.other").exit_code == 1

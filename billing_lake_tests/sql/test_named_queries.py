@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import get_args
 
+import duckdb
 import pytest
 
 from billing_lake.domain.errors import QueryError
@@ -91,7 +92,52 @@ def test_tags_and_products_in_maps_are_looked_up_there_as_each_dialect_does_it()
     assert "product['product_name']" in written("untagged", target, "duckdb")
     athena = written("untagged", target, "athena")
     assert "ELEMENT_AT(product, 'product_name')" in athena
-    assert "FILTER(MAP_KEYS(resource_tags), tag -> STARTS_WITH(tag, 'user_'))" in athena
+    assert "MAP_KEYS(resource_tags)" in athena
+    assert "STARTS_WITH(tag, 'user_')" in athena
+    assert "ELEMENT_AT(resource_tags, tag)" in athena
+
+
+def test_a_tag_without_a_value_is_no_tag() -> None:
+    columns = {
+        "chargecategory",
+        "billedcost",
+        "effectivecost",
+        "billingcurrency",
+        "servicename",
+        "tags",
+    }
+    sql = written("untagged", QueryTarget(table="t", columns=columns), "duckdb")
+    maps = ("MAP {'team': 'a'}", "MAP {'team': ''}", "MAP {'aws:x': 'b'}", "MAP {}", "NULL")
+    with duckdb.connect() as connection:
+        for number, tags in enumerate(maps):
+            into = "INSERT INTO t" if number else "CREATE TABLE t AS"
+            connection.execute(
+                f"{into} SELECT 'Usage' AS chargecategory, 1 AS billedcost, 2 AS effectivecost, 'USD' AS billingcurrency, "
+                f"'s' AS servicename, CAST({tags} AS MAP(VARCHAR, VARCHAR)) AS tags"
+            )
+        assert connection.execute(sql).fetchall() == [("s", "USD", 8, 10, 80)]
+
+
+@pytest.mark.parametrize(
+    "missing", ["servicename", "billingcurrency", "effectivecost", "tags", "chargecategory"]
+)
+def test_a_table_of_focus_that_lacks_a_column_is_told_of_its_own_column(missing: str) -> None:
+    named = "untagged" if missing in ("tags", "chargecategory") else "cost-by-service"
+    every = {
+        "chargecategory",
+        "billedcost",
+        "effectivecost",
+        "billingcurrency",
+        "servicename",
+        "tags",
+    }
+    with pytest.raises(QueryError) as caught:
+        written(
+            named,
+            QueryTarget(table='"iceberg"."billing"."focus"', columns=every - {missing}),
+            "duckdb",
+        )
+    assert caught.value.column == missing
 
 
 if __name__ == "__main__":

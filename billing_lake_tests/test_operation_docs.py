@@ -14,6 +14,7 @@ from typing import Any
 
 import duckdb
 import pytest
+import yaml
 
 from billing_lake.deployments import LocalLake
 from billing_lake.domain.errors import ConfigurationError
@@ -88,6 +89,19 @@ def test_a_backup_that_was_made_beside_a_load_is_restored_to_the_same_place_and_
     assert loaded.load("2025-02").success
     assert profiles(loaded, "2025-01") == profiles(elsewhere, "2025-01")
     assert profiles(elsewhere, "2025-01", "2025-02") == before
+
+
+def test_maintenance_runs_with_the_run_config_that_is_written_there(loaded: SampleLake) -> None:
+    heading = "Keeping a lake for years"
+    (config,) = blocks(heading, "yaml")
+    (command,) = blocks(heading, "sh")
+    assert "dagster job execute" in command
+    assert "-j cost_and_usage_maintenance " in command
+    run_config = yaml.safe_load(config.replace("cost_and_usage", loaded.name))
+    result = loaded.run(f"{loaded.name}_maintenance", config=run_config)
+    assert result.success
+    (output,) = (one for one in result.all_node_events if one.is_successful_output)
+    assert "would_be_freed_bytes" in output.step_output_data.metadata
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from billing_lake.assets.export import Export
 from billing_lake.assets.periods import named_failures
 from billing_lake.assets.progress import progress
 from billing_lake.deployments import Lake
+from billing_lake.jobs.bounds import BOUNDS, require_bounds
 from billing_lake.loads.maintenance import maintain
 from billing_lake.tables.base import CleanUp, KeptHistory
 
@@ -29,16 +30,15 @@ def build_maintenance_job(export: Export, history: KeptHistory) -> dg.JobDefinit
 
         keep_days: int = Field(
             default=int(history.days),
-            ge=1,
-            description="Days for which a state of a table can be read again after it was replaced.",
+            description=f"Days for which a state of a table can be read again after it was replaced, {BOUNDS}.",
         )
         keep_loads: int = Field(
             default=history.loads,
-            ge=1,
-            description="Loads of each billing period that can be read again, however old they are.",
+            description=f"Loads of each billing period that can be read again, however old they are, {BOUNDS}.",
         )
         older_than_days: int = Field(
-            default=1, ge=1, description="Younger files may belong to a load at work and stay."
+            default=1,
+            description=f"Age in days, {BOUNDS}; younger files may belong to a load at work and stay.",
         )
         dry_run: bool = Field(
             default=False,
@@ -46,22 +46,28 @@ def build_maintenance_job(export: Export, history: KeptHistory) -> dg.JobDefinit
         )
 
     @dg.op(
-        name=f"{export.name}_clean_up",
+        # No op may have the name of a job.
+        name=f"{export.name}_maintain",
         description=(
             "Compact small files, remove old history of the tables, and files that no table refers to and no load can be at work on."
         ),
     )
-    def clean_up(
+    def keep_tables(
         context: dg.OpExecutionContext,
         config: Maintenance,
         billing_lake: dg.ResourceParam[Lake],
     ) -> None:
-        what = CleanUp(
-            older_than=timedelta(days=config.older_than_days),
-            kept=KeptHistory(days=config.keep_days, loads=config.keep_loads),
-            dry_run=config.dry_run,
-        )
         with named_failures():
+            require_bounds(
+                keep_days=config.keep_days,
+                keep_loads=config.keep_loads,
+                older_than_days=config.older_than_days,
+            )
+            what = CleanUp(
+                older_than=timedelta(days=config.older_than_days),
+                kept=KeptHistory(days=config.keep_days, loads=config.keep_loads),
+                dry_run=config.dry_run,
+            )
             done = maintain(billing_lake, export, what, progress(context))
         rows = [(place, uri) for place, uris in done.removed.items() for uri in uris]
         compacted = [(place, line) for place, lines in done.compacted.items() for line in lines]
@@ -84,7 +90,7 @@ def build_maintenance_job(export: Export, history: KeptHistory) -> dg.JobDefinit
         ),
     )
     def maintenance() -> None:
-        clean_up()
+        keep_tables()
 
     return maintenance
 

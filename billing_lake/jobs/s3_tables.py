@@ -7,6 +7,7 @@ from billing_lake.assets import markdown
 from billing_lake.assets.periods import named_failures
 from billing_lake.deployments import Lake
 from billing_lake.formats.registry import DEFAULT, FORMATS, format_named
+from billing_lake.jobs.bounds import BOUNDS, require_bounds
 from billing_lake.loads.s3_tables import KEPT, create_table, defined_schema, delete_table
 from billing_lake.tables.base import KeptHistory
 from billing_lake.tables.exports import TABLE_ASSETS
@@ -24,13 +25,11 @@ class CreateTable(dg.Config):
     )
     keep_days: int = Field(
         default=int(KEPT.days),
-        ge=1,
-        description="Days for which AWS keeps the table's snapshots; it maintains S3 tables by itself. Give others by running the job again.",
+        description=f"Days for which AWS keeps the table's snapshots, {BOUNDS}; it maintains S3 tables by itself. Give others by running the job again.",
     )
     keep_snapshots: int = Field(
         default=KEPT.loads,
-        ge=1,
-        description="Snapshots of the table that AWS keeps, however old they are.",
+        description=f"Snapshots of the table that AWS keeps, however old they are, {BOUNDS}.",
     )
 
 
@@ -50,6 +49,7 @@ def create_s3_table(
 ) -> None:
     """Make the S3 table of the run config."""
     with named_failures():
+        require_bounds(keep_days=config.keep_days, keep_snapshots=config.keep_snapshots)
         format_ = format_named(config.format)
         kept = KeptHistory(days=config.keep_days, loads=config.keep_snapshots)
         done = create_table(billing_lake, config.table, format_, kept)

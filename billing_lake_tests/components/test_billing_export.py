@@ -221,7 +221,7 @@ def test_a_shared_table_keeps_the_longest_history_that_one_of_its_exports_asks_f
     kept = {}
     for name in ("one", "two", "alone"):
         job = definitions.resolve_job_def(f"{name}_maintenance")
-        op: Any = job.get_node_named(f"{name}_clean_up").definition
+        op: Any = job.get_node_named(f"{name}_maintain").definition
         fields = op.config_schema.config_type.fields
         kept[name] = (fields["keep_days"].default_value, fields["keep_loads"].default_value)
     assert kept == {"one": (400, 9), "two": (400, 9), "alone": (5, 3)}

@@ -78,13 +78,21 @@ def test_what_a_killed_load_left_goes_when_it_is_old_and_the_tables_stay_as_they
     assert len(managed) == isinstance(lake, SampleLakeOnAws)
 
 
-def test_an_age_that_would_reach_loads_at_work_is_refused(
-    make_lake: Callable[..., SampleLake],
+@pytest.mark.parametrize("name", ["keep_days", "keep_loads", "older_than_days"])
+@pytest.mark.parametrize("number", [0, 365_001])
+def test_a_number_out_of_bounds_is_refused_by_name_before_anything_is_done(
+    make_lake: Callable[..., SampleLake], name: str, number: int
 ) -> None:
     lake = make_lake()
-    config = op_config(f"{EXPORT}_clean_up", older_than_days=0)
-    result = lake.run(f"{EXPORT}_maintenance", config=config)
-    assert "greater than or equal to 1" in str(result.failure_data_for_node(f"{EXPORT}_clean_up"))
+    job = f"{EXPORT}_maintenance"
+    result = lake.run(job, config=op_config(f"{EXPORT}_maintain", **{name: number}))
+    (event,) = result.get_step_failure_events()
+    raised = event.step_failure_data.user_failure_data
+    assert raised is not None
+    assert str(raised.description).startswith(
+        f"ConfigurationError: `{name}` in the run config is {number}; it may be 1 to 365,000"
+    )
+    assert "start the job again" in str(raised.description)
 
 
 def test_tables_that_are_not_the_exports_are_left_alone(

@@ -41,6 +41,14 @@ def test_a_table_is_made_once_with_the_defined_schema(make_lake: Make) -> None:
     assert again == f"{TABLE} exists already with the defined schema; nothing was done"
 
 
+@pytest.mark.parametrize("name", ["keep_days", "keep_snapshots"])
+def test_a_number_out_of_bounds_is_refused_by_name(make_lake: Make, name: str) -> None:
+    lake = make_lake()
+    said = message(lake, "s3_table_create", table=TABLE, **{name: 0})
+    assert f"`{name}` in the run config is 0; it may be 1 to 365,000" in said
+    assert lake.lake.s3_tables.fields(TABLE) is None
+
+
 def test_a_table_for_cur_2_has_its_dictionary_and_takes_its_deliveries(make_lake: Make) -> None:
     lake = make_lake(outputs=["s3_table"], format="cur2")
     made = message(lake, "s3_table_create", table=TABLE, format="cur2")

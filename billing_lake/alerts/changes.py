@@ -66,10 +66,11 @@ class Change:
                 "mend what the text names, and wait for the next tick."
             )
         if self.kind == "run":
-            return (
-                "The tables hold what they held before for each month that is not loaded. Mend what the text names, then "
-                f"start the job {self.name} for {self.period or 'the month'} again."
-            )
+            unharmed = "The tables hold what they held before for each month that is not loaded."
+            if not self.period:
+                unharmed = "No table is left half changed."
+            again = f"{self.name} for {self.period}" if self.period else self.name
+            return f"{unharmed} Mend what the text names, then start the job {again} again."
         if self.stops_load:
             return (
                 "Nothing was written: the tables still hold the delivery before this one. Compare what was expected with "

@@ -83,7 +83,9 @@ class Renderer:
         )
 
     def _body(self, group: Group, style: _Text) -> str:
-        blocks = [self._change(one, style) for one in group.changes[:_CHANGES]]
+        # What the title says of a change that is alone is not said again.
+        alone = len(group.changes) == 1
+        blocks = [self._change(one, style, alone=alone) for one in group.changes[:_CHANGES]]
         if len(group.changes) > _CHANGES:
             blocks.append(f"… and {len(group.changes) - _CHANGES} more; the run has all of them.")
         run_id = next((one.run_id for one in group.changes if one.run_id), "")
@@ -93,13 +95,17 @@ class Renderer:
             blocks.append(f"Run: {style.words(run_id)}")
         return "\n\n".join(blocks)
 
-    def _change(self, change: Change, style: _Text) -> str:
+    def _change(self, change: Change, style: _Text, *, alone: bool) -> str:
         is_warning = change.severity == "WARN"
-        red = "WARNING" if is_warning else f"RED, {change.severity}"
-        state = red if change.is_red else "GREEN again"
-        lines = [style.head(f"{state}: {safe(change.subject, 200)}")]
+        lines, facts = [], []
+        if not alone:
+            red = "WARNING" if is_warning else f"RED, {change.severity}"
+            state = red if change.is_red else "GREEN again"
+            lines.append(style.head(f"{state}: {safe(change.subject, 200)}"))
+        elif change.kind == "check":
+            facts.append(("Check", safe(change.subject.removeprefix("check "), 200)))
         period = f", billing period {change.period}" if change.period else ""
-        facts = [("Export", f"{change.export}{period}")]
+        facts.append(("Export", f"{change.export}{period}"))
         if change.found:
             facts.append(("Found", safe(change.found, _FOUND_CHARACTERS)))
         if change.is_red:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -47,7 +48,7 @@ def test_the_documentation_shows_alerts_as_they_are_rendered() -> None:
 def test_an_alert_says_what_where_since_when_and_what_to_do_with_links_to_run_and_asset() -> None:
     text = message().text
     for part in (
-        "RED, ERROR: check equals_delivery of cost_and_usage/iceberg_table",
+        "Check: equals_delivery of cost_and_usage/iceberg_table",
         "Export: cost_and_usage, billing period 2025-02",
         "| rows | 1,204,331 | 1,204,330 | -1 |",
         "Since: 2025-03-04 12:00 UTC",
@@ -56,6 +57,29 @@ def test_an_alert_says_what_where_since_when_and_what_to_do_with_links_to_run_an
         f"Run: {UI}/runs/5f2b8f0e",
     ):
         assert part in text
+
+
+def test_what_the_title_says_of_one_change_is_not_said_again_but_tells_several_apart() -> None:
+    one = change()
+    assert "RED" not in Renderer().message(Group(id="1", changes=(one,))).text
+    text = Renderer().message(Group(id="1", changes=(one, change(severity="WARN")))).text
+    assert "RED, ERROR: check equals_delivery of cost_and_usage/iceberg_table" in text
+    assert "WARNING: check equals_delivery" in text
+
+
+@pytest.mark.parametrize(
+    ("name", "period", "remedy"),
+    [
+        ("cost_and_usage_load", "2025-03", "start the job cost_and_usage_load for 2025-03 again."),
+        ("cost_and_usage_maintenance", "", "start the job cost_and_usage_maintenance again."),
+    ],
+)
+def test_the_remedy_of_a_run_names_a_month_where_it_has_one(
+    name: str, period: str, remedy: str
+) -> None:
+    run = change(kind="run", name=name, asset="", period=period)
+    assert run.remedy.endswith(remedy)
+    assert ("month" in run.remedy) == bool(period)
 
 
 def test_a_warning_is_never_called_red() -> None:

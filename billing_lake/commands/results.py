@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
     from billing_lake.sql.tables import QueryResult
 
+IN_CENTS = "Rounded to cents; --format csv and json give every digit."
+
 _CELL_CHARACTERS = 200
 _FOLDED_CHARACTERS = 24
 _WIDEST_CHARACTERS = 400
@@ -43,7 +45,7 @@ def write(result: QueryResult, format_: str, limit: int, *, cents: bool = False)
     else:
         print_table(result, console(), limit, cents=cents)
         if cents:
-            click.echo("Rounded to cents; --format csv and json give every digit.", err=True)
+            click.echo(IN_CENTS, err=True)
 
 
 def write_csv(result: QueryResult, out: TextIO) -> None:
@@ -77,13 +79,13 @@ def print_table(result: QueryResult, out: Console, limit: int, *, cents: bool = 
         rows = [tuple(map(_in_cents, row)) for row in rows]
     table = rows_table(result.columns, result.types, rows)
     folded = rows_table(result.columns, result.types, rows, fold_at=_FOLDED_CHARACTERS)
-    needed = _needed(table, out)
+    needed = needed_columns(table, out)
     if not out.is_terminal:
         # What reads a pipe takes lines of any length; nobody reads lines of thousands of characters.
         out.width = max(out.width, _WIDEST_CHARACTERS)
     if needed <= out.width:
         out.print(table)
-    elif out.is_terminal and _needed(folded, out) <= out.width:
+    elif out.is_terminal and needed_columns(folded, out) <= out.width:
         out.print(folded)
     else:
         for one in _records(result, rows):
@@ -135,7 +137,8 @@ def as_text(value: Any) -> str:
     return str(value)
 
 
-def _needed(table: RenderableType, out: Console) -> int:
+def needed_columns(table: RenderableType, out: Console) -> int:
+    """Return how wide a terminal has to be so that nothing in ``table`` is folded."""
     from rich.measure import Measurement
 
     return Measurement.get(out, out.options.update(max_width=1_000_000), table).maximum

@@ -37,7 +37,10 @@ LEDGER_COLUMNS: Mapping[str, tuple[Column, str]] = {
             "Digest of the keys, sizes and tags of the delivery's files.",
         ),
         (Column("format", STRING), "Name of the export's format."),
-        (Column("month_state", STRING), f"One of {', '.join(get_args(MonthState))}."),
+        (
+            Column("month_state", STRING),
+            f"State of the month when the delivery was made: one of {', '.join(get_args(MonthState))}.",
+        ),
         (Column("delivered_at", TIMESTAMP), "When the last of the delivery's files was written."),
         (Column("loaded_at", TIMESTAMP), "When the tables held it."),
         (Column("run_id", STRING), "Id of the run that loaded it."),

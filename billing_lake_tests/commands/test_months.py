@@ -69,6 +69,7 @@ def test_months_shows_state_deliveries_last_change_total_and_change(
         "export": "costs",
         "period": "2025-03",
         "state": "RESTATED",
+        "state_when_delivered": "RESTATED",
         "deliveries": 4,
         "last_change": "2025-04-10T12:00:00+00:00",
         "currency": "USD",
@@ -76,9 +77,32 @@ def test_months_shows_state_deliveries_last_change_total_and_change(
         "change": f"{(total[3] - total[2]).normalize():f}",
     }
     assert (april["state"], april["deliveries"], april["change"]) == ("SETTLING", 1, None)
-    shown = run("months").stdout
+    above, *table = run("months").stdout.splitlines()
+    assert above == "export costs, currency USD, moments in UTC"
+    shown = "\n".join(table)
     assert "RESTATED" in shown
     assert f"{total[3]:,.2f}" in shown
+    assert "2025-04-10 12:00 " in shown
+    assert "USD" not in shown
+    assert "NULL" not in shown
+    assert max(map(len, table)) <= 100
+
+
+def test_an_open_month_that_is_over_by_now_is_told_in_both_ways(
+    run: Callable[..., Result], told: tuple[Loads, list[SampleDelivery]]
+) -> None:
+    loads, _ = told
+    loads.deliver(0, "2025-05")
+    for path in loads.home.rglob("*20250501-20250601*/**/*"):
+        if path.is_file():
+            at = datetime(2025, 5, 20, tzinfo=timezone.utc).timestamp()
+            os.utime(path, (at, at))
+    loads.load("2025-05")
+    (may,) = rows(run("months", "--period", "2025-05", "--format", "json"))
+    assert (may["state"], may["state_when_delivered"]) == ("SETTLING", "OPEN")
+    shown = run("months", "--period", "2025-05").stdout
+    assert re.search(r"state today +when delivered", shown)
+    assert re.search(r"SETTLING +OPEN", shown)
 
 
 def test_the_focus_billing_periods_are_open_or_closed_for_each_issuer_of_invoices(
@@ -118,6 +142,34 @@ def test_restatements_between_two_days_add_up_to_the_difference_of_their_deliver
         (one["account"], Decimal(one["cost_change"])) for one in together
     }
     assert loads.restated()
+    assert len(delivered) == len(DAYS)
+
+
+def test_tables_of_changes_fit_and_say_once_what_is_the_same(
+    told: tuple[Loads, list[SampleDelivery]], run: Callable[..., Result]
+) -> None:
+    _, delivered = told
+    for more in ((), ("--net",)):
+        shown = run("restatements", "2025-03", *more).stdout.splitlines()
+        assert max(map(len, shown)) <= 100
+        assert not any("USD" in line for line in shown if not line.startswith("export costs"))
+    whole = "\n".join(run("restatements", "2025-03").stdout.splitlines())
+    assert whole.count("export costs, delivered 2025-04-") == len(DAYS) - 1
+    assert f"delivered 2025-04-10 12:00 UTC, delivery {delivered[3].version}, currency USD" in whole
+    cut = run("restatements", "2025-03", "--limit", "1").stdout
+    assert "… the first 1 of" in cut
+
+
+def test_the_help_shows_each_example_on_its_line(run: Callable[..., Result]) -> None:
+    shown = run("restatements", "--help").stdout
+    assert "\\b" not in shown
+    assert re.search(r"^ *billing-lake restatements 2025-03$", shown, re.MULTILINE)
+
+
+def test_only_tables_of_costs_say_that_they_are_rounded(run: Callable[..., Result]) -> None:
+    assert "Rounded to cents" not in run("months", "--focus").stderr
+    for arguments in (("months",), ("restatements", "2025-03")):
+        assert "Rounded to cents" in run(*arguments).stderr
 
 
 def test_a_month_without_deliveries_is_refused_with_those_that_there_are(
@@ -127,7 +179,10 @@ def test_a_month_without_deliveries_is_refused_with_those_that_there_are(
     assert refused.exit_code == 1
     assert "costs 2025-03" in " ".join(refused.output.split())
     assert run("restatements", "March").exit_code == 2
-    assert "No cost changed" in run("restatements", "2025-04").output
+    said = "2025-04 has one delivery; there is nothing to compare"
+    assert said in run("restatements", "2025-04").output
+    before = ("--until", "2025-03-02")
+    assert "No cost changed" in run("restatements", "2025-03", *before).output
 
 
 def test_the_only_table_of_an_export_is_still_found_beside_the_ledger(

@@ -14,7 +14,13 @@ import click
 
 from billing_lake.commands.defs_folder import defs_folder
 from billing_lake.commands.terminal import console, typed_path
-from billing_lake.domain.errors import BillingLakeError, ConfigurationError, in_words, shown
+from billing_lake.domain.errors import (
+    BillingLakeError,
+    ConfigurationError,
+    counted,
+    in_words,
+    shown,
+)
 from billing_lake.landing.export_yaml import FILE, export_yaml
 
 if TYPE_CHECKING:
@@ -146,7 +152,7 @@ def _show(uri: str, found: Inspection, rows: Rows | None) -> None:
     from rich.text import Text
 
     out, folder = console(sys.stdout), defs_folder(os.environ)
-    out.print(Text(f"{shown(uri, 400)}: {found.files:,} files, {_bytes(found.size)}"))
+    out.print(Text(f"{shown(uri, 400)}: {counted(found.files, 'file')}, {_bytes(found.size)}"))
     show_found(out, found, rows)
     for one in found.exports:
         file = typed_path(folder / one.location.name / FILE)
@@ -159,27 +165,50 @@ def show_found(out: Console, found: Inspection, rows: Rows | None = None) -> Non
     from rich.text import Text
 
     if found.exports:
-        out.print(_table(found.exports, rows))
+        _show_exports(out, found.exports, rows)
     else:
         out.print(Text("No export was found here."))
     for text, style in (*_notes(found.exports), *_unused(found.unused)):
         out.print(Text(text, style=style))
 
 
-def _table(exports: Sequence[FoundExport], rows: Rows | None) -> RenderableType:
+def _show_exports(out: Console, exports: Sequence[FoundExport], rows: Rows | None) -> None:
+    """Show a table, with the folders in it where each has its place in one line, and otherwise below it."""
+    from rich.text import Text
+
+    from billing_lake.commands.results import needed_columns
+
+    whole = _table(exports, rows)
+    if needed_columns(whole, out) <= out.width:
+        out.print(whole)
+        return
+    out.print(_table(exports, rows, with_folder=False))
+    width = max(len(one.location.name) for one in exports)
+    for one in exports:
+        out.print(Text(f" {one.location.name:<{width}}   {_folder(one)}"), soft_wrap=True)
+
+
+def _table(
+    exports: Sequence[FoundExport], rows: Rows | None, *, with_folder: bool = True
+) -> RenderableType:
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
-    counted = () if rows is None else ("rows",)
-    for title in ("export", "format", "layout", "months", "files", *counted, "size", "folder"):
-        right, folds = title in {"files", "rows", "size"}, title == "folder"
-        justify: JustifyMethod = "right" if right else "left"
-        table.add_column(title, justify=justify, overflow="fold", no_wrap=not folds)
+    counted_rows = () if rows is None else ("rows",)
+    folder = ("folder",) if with_folder else ()
+    for title in ("export", "format", "layout", "months", "files", *counted_rows, "size", *folder):
+        justify: JustifyMethod = "right" if title in {"files", "rows", "size"} else "left"
+        table.add_column(title, justify=justify, overflow="fold", no_wrap=with_folder)
     for one in exports:
-        table.add_row(*map(Text, _row(one, rows)))
+        cells = (*_row(one, rows), *([_folder(one)] if with_folder else []))
+        table.add_row(*map(Text, cells))
     return table
+
+
+def _folder(one: FoundExport) -> str:
+    return shown(one.location.rules.folder or "/", 400)
 
 
 def _notes(exports: Sequence[FoundExport]) -> Iterator[tuple[str, str]]:
@@ -226,7 +255,6 @@ def _row(one: FoundExport, rows: Rows | None) -> tuple[str, ...]:
         f"{len(sizes):,}",
         *([] if rows is None else [_counted(one, rows)]),
         _bytes(sum(sizes.values())),
-        shown(one.location.rules.folder or "/", 80),
     )
 
 

@@ -32,7 +32,7 @@ def test_a_folder_is_shown_as_a_table_with_the_settings_that_load_it(
         *("2", line.split()[7], "B", "billing/cur/"),
     ]
     assert "cur: 2025-02 is broken: The manifest has no assemblyId" in result.output
-    assert "no report file: notes.txt" in result.output
+    assert "not a report file: notes.txt" in result.output
     heading = f"\n{tmp_path / 'mine' / 'cur' / 'defs.yaml'}\n"
     settings = yaml.safe_load(result.output.partition(heading)[2])
     assert settings["type"] == "billing_lake.components.BillingExport"
@@ -59,6 +59,19 @@ def test_a_file_of_several_months_is_one_file(run: Runner, tmp_path: Path) -> No
     (line,) = (one for one in shown.splitlines() if one.startswith(" mails "))
     assert line.split()[-4:] == ["1", f"{file.stat().st_size}", "B", "mails/"]
     assert "2025-01 … 2025-02 (2)" in line
+
+
+def test_no_folder_is_broken_where_the_table_is_wider_than_the_line(
+    run: Runner, tmp_path: Path
+) -> None:
+    folder = "finance/exports/of/the/whole/organisation/and/all/of/its/payers/"
+    put(tmp_path / folder / "bill.csv.gz", csv_gz([row()]))
+    for columns in ("100", "200"):
+        shown = run("inspect", str(tmp_path), env={"COLUMNS": columns}).stdout.splitlines()
+        table = shown[: shown.index("")]
+        assert any(" loose " in line for line in table)
+        assert any(line.rstrip().endswith(f" {folder}") for line in table)
+        assert sum(" loose " in line and folder in line for line in table) == (columns == "200")
 
 
 def test_programs_get_json(run: Runner, tmp_path: Path) -> None:

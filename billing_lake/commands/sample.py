@@ -14,9 +14,9 @@ from billing_lake.commands.terminal import console
 from billing_lake.domain.deliveries import Layout
 from billing_lake.domain.periods import is_period, next_period
 from billing_lake.formats.locations import ExportLocation
+from billing_lake.formats.registry import format_named
 from billing_lake.sample.own_samples import OwnSamples
 from billing_lake.sample.spec import CONTAINERS, FORMATS, SampleSpec
-from billing_lake.sql.named_queries import UNBLENDED
 
 _RANGE = re.compile(r"(?P<first>[^.]+?)(?:\.\.(?P<last>[^.]+))?")
 _DEFAULTS = SampleSpec()
@@ -157,9 +157,10 @@ def _write(
                 raise click.UsageError(str(error)) from error
             written.append(delivery)
     out = console()
+    cost, name = next(iter(format_named(spec.format).headline_costs.items()))
     out.print(
         rows_table(
-            ("month", "delivery", "files", "rows", "unblended cost", "currency"),
+            ("month", "delivery", "files", "rows", name.replace("_", " "), "currency"),
             ("", "", "INTEGER", "INTEGER", "DECIMAL", ""),
             [
                 (
@@ -167,7 +168,7 @@ def _write(
                     one.version,
                     len(one.files),
                     f"{one.rows:,}",
-                    as_text(one.totals.get(spec.currency, {}).get(UNBLENDED, 0)),
+                    as_text(one.totals.get(spec.currency, {}).get(cost, 0)),
                     spec.currency,
                 )
                 for one in written

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from decimal import Decimal
 from pathlib import Path
 
 import click
@@ -51,6 +52,20 @@ def test_deliveries_are_written_where_an_export_finds_them(tmp_path: Path, layou
     location = ExportLocation("any", layout, "x", "daily")  # type: ignore[arg-type]
     for period in ("2025-01", "2025-02"):
         assert len(resolve_delivery(storage, location, period).files) == 2
+
+
+@pytest.mark.parametrize(
+    ("format_", "cost"),
+    [("focus", "billed cost"), ("cur2", "unblended cost"), ("legacy_cur", "unblended cost")],
+)
+def test_the_cost_that_is_shown_is_the_format_s_own(
+    tmp_path: Path, format_: str, cost: str
+) -> None:
+    shown = Runner(tmp_path)("sample", "--format", format_, "--rows", "60").stdout.splitlines()
+    assert cost in shown[0] + shown[1]
+    (row,) = (line.split() for line in shown if line.split()[:1] == ["2025-03"])
+    assert row[-1] == "USD"
+    assert Decimal(row[-2]) > 0
 
 
 def test_samples_go_where_the_lake_looks_for_deliveries(

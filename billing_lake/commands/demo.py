@@ -226,7 +226,7 @@ def _next(out: Console, lake: LocalLake, table: str, log: Path, asked: Mapping[s
     lines = [
         ("See the runs, tables and checks", f"{shell}make dev", "then http://localhost:3000"),
         ("Ask the tables", f"{shell}{command} query --named cost-by-day --period 2025-03", ""),
-        ("", f'{shell}{command} query "SELECT * FROM {table} LIMIT 3"', ""),  # noqa: S608 -- shown, not run
+        ("", f"{shell}{command} query --named cost-by-service --table {table}", ""),
         ("See how months came about", f"{shell}{command} months", ""),
         ("", f"{shell}{command} restatements {_restated()}", ""),
         ("Dagster's log of this", typed_path(log), ""),

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from billing_lake.commands.query import named_sql
 from billing_lake.commands.results import as_text, print_table, rows_table
+from billing_lake.domain.bill import Limits
 from billing_lake.domain.errors import ProofError, counted
 from billing_lake.sql.named_queries import CURRENCY, UNBLENDED
 
@@ -146,18 +147,27 @@ def print_story(out: Console, lake: Lake, period: str) -> None:
     changed = [one for one in restatements(lake, period) if one["after_identity"] == last]
     shown = ("account", "service", "charge_type", "currency", "cost_change")
     rows = [tuple(as_text(one[name]) for name in shown) for one in changed[:_SHOWN_CHANGES]]
-    out.print(f"  {len(changed)} groups of costs changed with the last delivery; the largest:")
+    groups = counted(len(changed), "group")
+    out.print(f"  {groups} of costs changed with the last delivery; the largest:")
     out.print(rows_table(shown, ("", "", "", "", "DECIMAL"), rows))
 
 
 def print_alerts(out: Console, told: Sequence[str]) -> None:
     """Show what the log notifier of the demo's alert policy wrote."""
+    from billing_lake.components.demo_export import demo_export
+
     heading(
         out, "Alerts, as the log notifier wrote them (docs/alerts.md has Slack, e-mail and others)"
     )
     if not told:
         out.print(
             "  none: nothing failed or warned, or the daemon of a running `make dev` tells of it"
+        )
+    else:
+        limits, usual = demo_export().checks, Limits.restatement_percent
+        out.print(
+            f"  (here `restatement_percent` is {limits.restatement_percent:g}, so that a restatement of this size warns; "
+            f"the default is {usual:g})"
         )
     for one in told:
         out.print(textwrap.indent(one, "  "), markup=False, highlight=False, soft_wrap=True)

@@ -28,7 +28,7 @@ RUN = (
     f"{MATERIALIZE} --partition 2025-03",
     f"{MATERIALIZE} --partition-range '2025-01...2025-03'",
     ".venv/bin/billing-lake query --named cost-by-service --period 2025-03",
-    "billing-lake query --list",
+    "billing-lake query --list --paths",
     "dagster instance concurrency set billing_lake_engine 5",
 )
 """Commands that are run here, in this order."""
@@ -39,6 +39,14 @@ ELSEWHERE = {
         "test_own_project.py"
     ),
     "dg check defs": "test_own_project.py",
+    "dg launch --job acme_load --partition 2025-03": "test_own_project.py runs the job",
+    "dg launch --assets …": "names what one had better not type",
+    "billing-lake query --named cost-by-service --sql": "commands/test_query_refusals.py",
+    "billing-lake query --named cost-by-service --table focus_daily --period 2025-03": (
+        "assets/test_all_costs.py asks tables of FOCUS"
+    ),
+    "billing-lake query --named cost-by-day --table all_costs": "assets/test_all_costs.py",
+    'billing-lake query "DESCRIBE …"': "commands/test_query.py",
     "dagster dev -m billing_lake.definitions": "serves until it is stopped; test_own_project.py loads the same",
     "billing-lake alerts test": "commands/test_alerts.py",
     "billing-lake demo": "test_demo.py",

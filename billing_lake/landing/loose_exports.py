@@ -31,8 +31,8 @@ from billing_lake.landing.report_headers import header_of
 UNNAMED = "bill"
 """Name of an export of loose files in no folder."""
 
-_NO_REPORT = Kind("no report file", "")
-_OF_NO_EXPORT = Kind("Files with the header of no export that is read", "Leave them as they are")
+_NO_REPORT = Kind("not a report file", "")
+_OF_NO_EXPORT = Kind("not a billing report (unknown header)", "Ignored; nothing is to be done")
 _DATES = re.compile(r"(?<=[^/])(?:/\d+|/(?:\w+=[\d-]+|\d{8}-\d{8})(?:/(?!\w+=)[^/]+)?)+$")
 """Folders of a day or a month at the end of a path: `/2025/03/01` as Oracle has them, `/20250301-20250331/<run>` as Microsoft has, and
 partitions such as `/billing_period=2025-03` or `/year=2025/month=3`."""

@@ -93,7 +93,7 @@ def test_a_folder_is_shown_asked_about_loaded_and_proved(loaded: tuple[World, Re
         ["cur", "2025-01", "v1", "2", "3", "USD", "3", "of", "3"],
         ["cur", "2025-02", "v7", "2", "3", "USD", "3", "of", "3"],
     ]
-    assert "1 file of no export: no report file: notes.txt" in first.stdout
+    assert "1 file of no export: not a report file: notes.txt" in first.stdout
     assert "! cur, WARN of missing_days: 2025-01: 30 days have no usage" in first.stdout
     assert max(map(len, first.stdout.partition("Ask  ")[0].splitlines())) <= 100
     assert "\x1b" not in first.output

@@ -136,9 +136,9 @@ def test_several_formats_below_one_folder_are_told_apart_and_none_is_mixed(tmp_p
         ("new", "cur2", "mails", "new-*.csv.gz"): ["2025-01"],
     }
     assert {key: one.why for one in found.unused for key in one.keys} == {
-        "mails/phones-1.csv.gz": "Files with the header of no export that is read",
+        "mails/phones-1.csv.gz": "not a billing report (unknown header)",
         "mails/bill.xlsx": "a workbook of Excel",
-        "read me.txt": "no report file",
+        "read me.txt": "not a report file",
     }
     assert found.files == sum(path.is_file() for path in tmp_path.rglob("*"))
 

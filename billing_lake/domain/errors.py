@@ -203,6 +203,10 @@ class ReportFileError(BillingLakeError):
     remedy = "Have the provider deliver the period again; no table was changed"
 
 
+class OtherFormatError(ReportFileError):
+    """The file is of another format than its export."""
+
+
 class UnreadableFileError(ReportFileError):
     """The file, or a folder, is there and cannot be read: its permissions, the disk, or what it is forbids it."""
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from billing_lake.domain.errors import ReportFileError
+from billing_lake.domain.errors import OtherFormatError
 from billing_lake.formats.base import Format, Kind
 from billing_lake.formats.registry import FORMATS
 
@@ -42,12 +42,12 @@ def refuse_other_format(header: Iterable[str], file: str, own: Format) -> None:
     """Refuse a report file of another format than ``own``, that of its export; one of which nobody can tell is not refused.
 
     Raises:
-        ReportFileError: It is one.
+        OtherFormatError: It is one.
     """
     kind = kind_of_header(header, own)
     if kind is not None:
         what = f"This is a file of another kind: {kind.name}"
-        raise ReportFileError(what, file=file, line=1, remedy=kind.remedy)
+        raise OtherFormatError(what, file=file, line=1, remedy=kind.remedy)
 
 
 def kind_of_tree(key: str) -> Kind:

@@ -18,6 +18,7 @@ from billing_lake.domain.errors import (
     DeliveryChangedError,
     EmptyFileError,
     IncompleteDeliveryError,
+    OtherFormatError,
     ReportFileError,
     SameFilesError,
     TruncatedFileError,
@@ -40,6 +41,7 @@ ARRIVING = (EmptyFileError, TruncatedFileError, DeliveryChangedError)
 """Errors of a file that has probably not arrived yet; one with any other error stays as it is."""
 
 _MAX_REASONS = 3
+_BESIDE_OTHERS = "Set `report` to a pattern of names that the export's own files have alone, such as `bill-*.csv.gz`"
 
 
 @dataclass
@@ -109,7 +111,7 @@ def _sort(storage: Storage, export: ExportLocation) -> _Sorted:
         else:
             found.ignored.append(file.key)
     if found.errors:
-        found.blocked = _unusable(found.errors)
+        found.blocked = _unusable(found.errors, has_own=bool(found.periods))
     return found
 
 
@@ -142,7 +144,7 @@ def _another_layout(
     return None
 
 
-def _unusable(errors: Mapping[str, BillingLakeError]) -> BillingLakeError:
+def _unusable(errors: Mapping[str, BillingLakeError], *, has_own: bool) -> BillingLakeError:
     """Return one error for all files that could hold rows of any billing period."""
     key, first = next(iter(errors.items()))
     arriving = all(isinstance(error, ARRIVING) for error in errors.values())
@@ -154,8 +156,12 @@ def _unusable(errors: Mapping[str, BillingLakeError]) -> BillingLakeError:
             "Wait until it has arrived, or remove it; until then nothing of the export is loaded"
         )
     else:
+        advice = first.how
+        if has_own and isinstance(first, OtherFormatError):
+            # The file's own advice is for exports of which all files are of that format.
+            advice = _BESIDE_OTHERS
         # What can be said of any file is no advice here: nobody delivers loose files again.
-        advice = "" if first.how == ReportFileError.remedy else f"{first.how}. "
+        advice = "" if advice == ReportFileError.remedy else f"{advice}. "
         remedy = f"{advice}{UnusableFilesError.remedy}"
     return kind(
         what,

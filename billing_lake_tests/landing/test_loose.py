@@ -145,7 +145,7 @@ FOCUS = csv_gz([["1"] * 3], ("BilledCost", "ChargeCategory", "BillingPeriodStart
         ("x.csv.gz", csv_gz([]), "no rows", "Remove it"),
         ("x.csv.gz", NO_PERIOD, "first row states no billing period", ""),
         ("x.csv.gz", csv_gz([["1"]], ["a"]), "no column that states its billing period", ""),
-        ("x.csv.gz", FOCUS, "another kind: focus", "Set `format: focus`"),
+        ("x.csv.gz", FOCUS, "another kind: focus", "Set `report` to a pattern"),
         ("x.csv", b"a,b\n", "no column that states its billing period", ""),
         ("x.csv", GOOD, "The file is gzip, although its name says plain CSV", ".csv.gz"),
         ("x.csv.zip", b"PK", "is no ZIP; it begins with the bytes 50 4b", ""),
@@ -172,6 +172,13 @@ def test_a_file_that_cannot_be_used_blocks_every_month_and_run_and_look_say_whic
     assert findings.broken["2025-03"] == str(refused(storage))
     bad.unlink()
     assert [*find_deliveries(storage, LOOSE).deliveries] == ["2025-03"]
+
+
+def test_the_format_is_changed_only_where_no_file_has_it(root: Path, storage: LocalStorage) -> None:
+    put(root / "billing/x.csv.gz", FOCUS)
+    assert "Set `format: focus`" in refused(storage).how
+    put(root / "billing/good.csv.gz", GOOD)
+    assert "Set `format" not in refused(storage).how
 
 
 def test_files_of_unread_kinds_alone_are_named_with_their_kinds(

@@ -169,6 +169,8 @@ def test_the_demo_s_lake_stands_in_until_there_is_one_or_one_is_named(
     assert home_folder({}) == demo
     assert home_folder({HOME_SETTING: "lake"}) == own
     own.mkdir()
+    assert home_folder({}) == demo
+    (own / "landing").mkdir()
     assert home_folder({}) == own
     assert demo_home(own) == demo == demo_home(demo)
 

@@ -76,11 +76,16 @@ def _policies() -> list[AlertPolicy]:
 
     import dagster as dg
 
+    from billing_lake.commands.defs_folder import defs_folder
     from billing_lake.components import AlertPolicy
     from billing_lake.components.broken_exports import require_readable
     from billing_lake.definitions import exports_folder
+    from billing_lake.landing.export_yaml import DEFS_SETTING
 
-    folder = exports_folder(os.environ)
+    # Where `load` has written exports, the policies lie beside them.
+    own = defs_folder(os.environ)
+    settings = {**os.environ, DEFS_SETTING: str(own)} if own.is_dir() else os.environ
+    folder = exports_folder(settings)
     tree = dg.ComponentTree.from_module(folder, Path(folder.__path__[0]).parent)
     require_readable(tree.defs_module_path)
     found = tree.get_all_components(AlertPolicy)

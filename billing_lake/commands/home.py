@@ -47,7 +47,10 @@ def existing_lake(lake: LocalLake) -> LocalLake:
     """
     if not (lake.home / "catalog").is_dir():
         what = f"There is no lake at {lake.home} yet"
-        remedy = "Run `billing-lake demo`, or set BILLING_LAKE_HOME to the folder of a lake"
+        remedy = (
+            "Load a bill with `billing-lake load FOLDER`, see a sample with `billing-lake demo`, or set BILLING_LAKE_HOME to the "
+            "folder of a lake"
+        )
         raise TableError(what, remedy=remedy)
     return lake
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 import os
 import re
@@ -93,9 +94,9 @@ def open_storage(uri: str) -> tuple[Storage, str]:
         path = Path(uri).expanduser()
         if not path.is_dir():
             what = f"{shown(uri)} is {'a file' if path.exists() else 'not there'}"
-            raise ConfigurationError(
-                what, remedy="Name a folder, or a bucket as s3://bucket/folder"
-            )
+            near = "" if path.exists() else _near(path.absolute())
+            remedy = near or "Name a folder, or a bucket as s3://bucket/folder"
+            raise ConfigurationError(what, file=str(path.absolute()), remedy=remedy)
         return LocalStorage(path), ""
     from billing_lake.aws.clients import clients_for
     from billing_lake.landing.s3 import S3Storage
@@ -105,6 +106,22 @@ def open_storage(uri: str) -> tuple[Storage, str]:
         raise ConfigurationError(f"{shown(uri)} names no bucket", remedy="Write s3://bucket/folder")
     prefix = f"{folder.rstrip('/')}/" if folder.strip("/") else ""
     return S3Storage(clients_for(bucket), bucket), prefix
+
+
+def _near(path: Path) -> str:
+    """Return a remedy that names the folder that is meant, where one on the way has nearly the name that was typed."""
+    missing = path
+    while not missing.parent.is_dir() and missing != missing.parent:
+        missing = missing.parent
+    try:
+        names = [one.name for one in missing.parent.iterdir() if one.is_dir()]
+    except OSError:
+        return ""
+    close = difflib.get_close_matches(missing.name, names, n=1)
+    if not close:
+        return ""
+    meant = missing.with_name(close[0]) / path.relative_to(missing)
+    return f"Did you mean {shown(typed_path(meant), 400)}?" if meant.is_dir() else ""
 
 
 def as_values(uri: str, found: Inspection, rows: Rows | None = None) -> dict[str, Any]:

@@ -10,7 +10,6 @@ from billing_lake.domain.errors import (
     BillingLakeError,
     ConfigurationError,
     UnusableFilesError,
-    counted,
     shown,
 )
 
@@ -63,7 +62,11 @@ def show_left_out(
     for group in found.unused:
         noun = "folder" if group.keys[0].endswith("/") else "file"
         number = counted(len(group.keys), noun)
-        text = f"{number} of no export: {group.why}: {shown(group.keys[0])}"
+        text = (
+            f"{number} belong to no export, such as {shown(group.keys[0])} ({group.why})"
+            if group.keys[1:]
+            else f"{number} belongs to no export: {shown(group.keys[0])} ({group.why})"
+        )
         if group.is_fault and group.remedy:
             text = f"{text}. {group.remedy}"
         out.print(Text(text, style="red" if group.is_fault else "dim"), soft_wrap=True)

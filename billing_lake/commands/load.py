@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-import shlex
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
@@ -22,6 +21,13 @@ from billing_lake.commands.left_out import (
     left_out_values,
     require_exports,
     show_left_out,
+)
+from billing_lake.commands.load_words import (
+    LOG,
+    broken_values,
+    show_broken,
+    show_next,
+    show_warnings,
 )
 from billing_lake.commands.terminal import (
     EXIT_FAILED,
@@ -44,11 +50,9 @@ if TYPE_CHECKING:
     from billing_lake.commands.load_results import LoadResult
     from billing_lake.commands.load_warnings import LoadWarning
     from billing_lake.commands.loading import Task
-    from billing_lake.commands.own_exports import OwnExport
+    from billing_lake.commands.own_exports import BrokenExport, Chosen, OwnExport
     from billing_lake.deployments import Lake
     from billing_lake.landing.found_exports import FoundExport, Inspection
-
-LOG = "load.log"
 
 _NAMED_EXPORTS = 12
 _OUTPUTS = ("hive", "iceberg", "s3_table")
@@ -112,15 +116,16 @@ def load_command(ctx: click.Context, /, home: Path | None, **asked: Any) -> None
     with _kept_environment(), kept_stdout() as stream:
         out = console(sys.stderr if wanted.as_json else stream)
         try:
-            results, found = _load(wanted, home, out)
+            results, found, broken = _load(wanted, home, out)
         except BillingLakeError as error:
             if wanted.as_json:
                 _print_json(stream, error_values(error))
             raise
         if wanted.as_json:
-            values = [*(one.to_json() for one in results), *left_out_values(found)]
-            _print_json(stream, values)
-    if not all(one.is_good for one in results) or any(one.is_fault for one in found.unused):
+            values = [one.to_json() for one in results]
+            _print_json(stream, [*values, *left_out_values(found), *map(broken_values, broken)])
+    is_good = all(one.is_good for one in results) and not broken
+    if not is_good or any(one.is_fault for one in found.unused):
         ctx.exit(EXIT_FAILED)
 
 
@@ -139,61 +144,81 @@ def _kept_environment() -> Iterator[None]:
         os.environ.update(kept)
 
 
-def _load(asked: _Asked, home: Path | None, out: Console) -> tuple[list[LoadResult], Inspection]:
+def _load(
+    asked: _Asked, home: Path | None, out: Console
+) -> tuple[list[LoadResult], Inspection, list[BrokenExport]]:
     from rich.markup import escape
 
     place = _settle(home)
     prefix = _deliver_from(asked.uri, place)
-    with out.status("Looking …"):
+    with out.status("Starting Dagster …"):
         from billing_lake.commands.defs_folder import defs_folder
+        from billing_lake.commands.load_results import show_results
         from billing_lake.commands.load_warnings import with_warnings
-        from billing_lake.commands.loading import faults_of, tasks_of
-        from billing_lake.commands.own_exports import (
-            WantedExport,
-            choose,
-            exports_here,
-            own_exports,
-            without_files_of,
-        )
         from billing_lake.deployments import open_lake
-        from billing_lake.landing.inspection import inspect
 
         folder, lake = defs_folder(os.environ), open_lake()
-        known = own_exports(folder)
+    memory = lake.storage.memory
+    with nullcontext() if memory is None or place.exists() else memory.held():
+        found, chosen, tasks, results = _look(lake, prefix, folder, asked, out)
+        exports = [own for _, own in chosen.pairs]
+        if not asked.yes:
+            show_found(out, found)
+        show_warnings(out, chosen.warnings)
+        if not asked.yes:
+            _ask(out, exports, tasks, place, asked)
+        require_writable(place)
+    for own in exports:
+        lake.require(own.export.outputs, own.export.crawler)
+    if exports:
+        _note_landing(place)
+    for own in exports:
+        if own.text:
+            own.write()
+            out.print(f"[green]✓[/] wrote {escape(typed_path(own.file))}", soft_wrap=True)
+    if tasks:
+        results += _run(lake, place, exports, tasks, out)
+    twice = _define_all_costs(lake, chosen.known, out)
+    results = with_warnings(results, [*chosen.warnings, *twice])
+    results.sort(key=lambda one: (one.export.name, one.period))
+    show_left_out(out, found, chosen.pairs)
+    if not asked.as_json:
+        show_results(out, results)
+    show_broken(out, chosen.broken)
+    show_warnings(out, twice)
+    if exports and not asked.as_json:
+        show_next(out, place, folder, exports)
+    return results, found, chosen.broken
+
+
+def _look(
+    lake: Lake, prefix: str, folder: Path, asked: _Asked, out: Console
+) -> tuple[Inspection, Chosen, list[Task], list[LoadResult]]:
+    """Return what was found, what loads it, what is to be done, and what cannot be."""
+    from billing_lake.commands.loading import faults_of, tasks_of
+    from billing_lake.commands.own_exports import (
+        WantedExport,
+        choose,
+        exports_here,
+        own_exports,
+        without_files_of,
+    )
+    from billing_lake.landing.inspection import inspect
+
+    with out.status("Looking …"):
+        known, broken = own_exports(folder)
         here = exports_here(known, lake, prefix, asked.name)
         # The lake's own storage remembers what loose files hold: to find it again costs reading them again.
         found = inspect(lake.storage, prefix, [one.export.location for one in here])
         found = without_files_of([one for one in known if one not in here], lake, found)
         require_exports(asked.uri, found, lake.storage)
-    with out.status("Starting Dagster …"):
         wanted = WantedExport(name=asked.name, outputs=asked.outputs)
-        chosen = choose(found.exports, known, folder, wanted)
-        tasks = [task for pair in chosen for task in tasks_of(lake, *pair, asked.periods)]
-        results = [one for pair in chosen for one in faults_of(lake, *pair, asked.periods)]
-    _require_periods(asked.periods, tasks, results, chosen)
-    exports = [own for _, own in chosen]
-    if not asked.yes:
-        show_found(out, found)
-        _ask(out, exports, tasks, place, asked)
-    for own in exports:
-        lake.require(own.export.outputs, own.export.crawler)
-    for own in exports:
-        if own.text:
-            own.write()
-            out.print(f"[green]✓[/] wrote {escape(typed_path(own.file))}", soft_wrap=True)
-    results += _run(lake, place, exports, tasks, out)
-    warnings = _define_all_costs(lake, folder, out)
-    results = with_warnings(results, warnings)
-    results.sort(key=lambda one: (one.export.name, one.period))
-    show_left_out(out, found, chosen)
-    if not asked.as_json:
-        from billing_lake.commands.load_results import show_results
-
-        show_results(out, results)
-    _warn(out, warnings)
-    if not asked.as_json:
-        _next(out, place, folder, exports)
-    return results, found
+        chosen = choose(found.exports, (known, broken), folder, lake, wanted)
+        tasks = [task for pair in chosen.pairs for task in tasks_of(lake, *pair, asked.periods)]
+        faults = [one for pair in chosen.pairs for one in faults_of(lake, *pair, asked.periods)]
+    if not broken:
+        _require_periods(asked.periods, tasks, faults, chosen.pairs)
+    return found, chosen, tasks, faults
 
 
 def _settle(home: Path | None) -> Path:
@@ -222,7 +247,7 @@ def _deliver_from(uri: str, home: Path) -> str:
         ConfigurationError: There is none, or it is no place that the deployment can load from.
     """
     from billing_lake.deployments import chosen_deployment
-    from billing_lake.deployments.local import landing_folder
+    from billing_lake.deployments.local import landing_folder, noted_landings
     from billing_lake.landing.local import LANDING_SETTING
 
     on_aws = chosen_deployment(os.environ) == "aws"
@@ -235,17 +260,31 @@ def _deliver_from(uri: str, home: Path) -> str:
 
         os.environ[str(AwsSettings.model_fields["landing_bucket"].alias)] = uri.split("/")[2]
         return prefix
-    require_writable(home)
     if is_bucket(uri):
         os.environ[LANDING_SETTING] = f"s3://{uri.split('/')[2]}"
         return prefix
     folder = Path(uri).expanduser().resolve()
-    landing = (landing_folder(os.environ) or home / "landing").resolve()
-    if folder.is_relative_to(landing):
-        inner = folder.relative_to(landing).as_posix()
-        return "" if inner == "." else f"{inner}/"
+    own = home / "landing"
+    noted = [Path(one) for one in noted_landings(home) if not is_bucket(one)]
+    for landing in (landing_folder(os.environ) or own, *noted):
+        if folder.is_relative_to(landing.resolve()):
+            if landing != own:
+                os.environ[LANDING_SETTING] = str(landing)
+            inner = folder.relative_to(landing.resolve()).as_posix()
+            return "" if inner == "." else f"{inner}/"
     os.environ[LANDING_SETTING] = str(folder)
     return prefix
+
+
+def _note_landing(home: Path) -> None:
+    """Have the lake remember where this run takes its deliveries from, where that is outside of its folder."""
+    from billing_lake.deployments import chosen_deployment
+    from billing_lake.deployments.local import note_landing
+    from billing_lake.landing.local import LANDING_SETTING
+
+    landing = os.environ.get(LANDING_SETTING)
+    if landing and chosen_deployment(os.environ) != "aws":
+        note_landing(home, landing)
 
 
 def _require_periods(
@@ -271,11 +310,7 @@ def _require_periods(
 def _ask(
     out: Console, exports: Sequence[OwnExport], tasks: Sequence[Task], home: Path, asked: _Asked
 ) -> None:
-    """Ask whether to go on, where there is something to do.
-
-    Raises:
-        ConfigurationError: Nobody said yes.
-    """
+    """Ask whether to go on, where there is something to do, and leave the command where nobody says yes."""
     from rich.text import Text
 
     new = [one for one in exports if one.text]
@@ -288,12 +323,14 @@ def _ask(
     write = f"write {counted(len(new), 'file')} and " if new else ""
     question = f"\n{write}load {counted(months, 'delivery', 'deliveries')} into {typed_path(home)}?"
     try:
-        said_yes = click.confirm(f"\n{question.strip().capitalize()}", err=asked.as_json)
+        if click.confirm(f"\n{question.strip().capitalize()}", err=asked.as_json):
+            return
+        why = ""
     except click.Abort:
-        said_yes = False
-    if not said_yes:
-        what = "Nothing was written or loaded, because nobody said yes"
-        raise ConfigurationError(what, remedy="Answer y, or give --yes")
+        why = " Where nobody can answer, give --yes."
+        out.print()  # the question stands at the end of its line
+    out.print(f"Nothing was written or loaded.{why}")
+    click.get_current_context().exit(EXIT_FAILED)
 
 
 def _run(
@@ -301,7 +338,6 @@ def _run(
 ) -> list[LoadResult]:
     from billing_lake.commands.loading import Loading
 
-    require_writable(home)
     results = []
     with output_into(home / LOG):
         loading = Loading(lake, home, exports)
@@ -317,7 +353,7 @@ def _run(
     return results
 
 
-def _define_all_costs(lake: Lake, folder: Path, out: Console) -> list[LoadWarning]:
+def _define_all_costs(lake: Lake, exports: Sequence[OwnExport], out: Console) -> list[LoadWarning]:
     """Define the view of all costs, and return what it counts twice.
 
     It is no part of a load: a table that cannot be read has been told of with its month.
@@ -325,38 +361,9 @@ def _define_all_costs(lake: Lake, folder: Path, out: Console) -> list[LoadWarnin
     from rich.text import Text
 
     from billing_lake.commands.load_warnings import define_all_costs
-    from billing_lake.commands.own_exports import own_exports
 
     try:
-        return define_all_costs(lake, (one.export for one in own_exports(folder)))
+        return define_all_costs(lake, [one.export for one in exports])
     except BillingLakeError as error:
         out.print(Text(f"all_costs is as it was: {error}", style="dim"), soft_wrap=True)
         return []
-
-
-def _warn(out: Console, warnings: Sequence[LoadWarning]) -> None:
-    from rich.text import Text
-
-    for one in warnings:
-        out.print(Text(f"! {one.text}", style="yellow"), soft_wrap=True)
-
-
-def _next(out: Console, home: Path, folder: Path, exports: Sequence[OwnExport]) -> None:
-    from billing_lake.deployments import HOME_SETTING
-    from billing_lake.landing.export_yaml import DEFS_SETTING
-    from billing_lake.landing.local import LANDING_SETTING
-
-    at = f"{HOME_SETTING}={shlex.quote(typed_path(home))} "
-    landing = os.environ.get(LANDING_SETTING)
-    from_ = f"{LANDING_SETTING}={shlex.quote(landing)} " if landing else ""
-    table = exports[0].export.table
-    dagster = (
-        f"DAGSTER_HOME={shlex.quote(str(home / 'dagster'))} dagster dev -m billing_lake.definitions"
-    )
-    lines = (
-        ("Ask", f'{at}billing-lake query "SELECT * FROM {table} LIMIT 3"'),  # noqa: S608 -- shown, not run
-        ("See", f"{at}{from_}{DEFS_SETTING}={shlex.quote(typed_path(folder))} {dagster}"),
-        ("Log", typed_path(home / LOG)),
-    )
-    for title, text in lines:
-        out.print(f"{title}  {text}", soft_wrap=True, markup=False)

@@ -139,6 +139,12 @@ def fault_values(fault: RunFault) -> dict[str, Any]:
     }
 
 
+def _short(version: str) -> str:
+    """Return a version as it fits into a column, with a mark where it is cut."""
+    is_long = len(version) > _VERSION_CHARACTERS
+    return f"{version[: _VERSION_CHARACTERS - 1]}…" if is_long else version
+
+
 def show_results(out: Console, results: Sequence[LoadResult]) -> None:
     """Show a table of all deliveries, and below it what their checks found, and why some are not loaded."""
     from rich.text import Text
@@ -148,7 +154,7 @@ def show_results(out: Console, results: Sequence[LoadResult]) -> None:
         (
             one.export.name,
             one.period,
-            shown(one.version[:_VERSION_CHARACTERS]),
+            _short(shown(one.version)),
             "" if one.rows is None else f"{one.rows:,}",
             one.cost,
             one.proofs,

@@ -134,7 +134,7 @@ class Loading:
             task,
             _crawl(self._lake, export, delivery),
             dict(_proved(export, run)),
-            complaints=tuple(_complaints(run)),
+            complaints=tuple(dict.fromkeys(_complaints(run))),
             fault=run.fault,
             seconds=run.seconds,
         )
@@ -158,7 +158,7 @@ def _proved(export: Export, run: Run) -> Iterator[tuple[str, Proved]]:
 
 
 def _complaints(run: Run) -> Iterator[Complaint]:
-    """Yield what the checks found that say nothing of whether the tables equal the delivery."""
+    """Yield what the checks found that say nothing of whether the tables equal the delivery; of each table, though it be the same."""
     for one in run.checks:
         if not one.passed and not one.blocking and one.check_name not in _PROOFS:
             text = one.description or ""

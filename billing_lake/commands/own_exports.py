@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+import difflib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import yaml
+from dagster.components.resolved.errors import ResolutionException
 from pydantic import ValidationError
 
 from billing_lake.assets.export import Export
+from billing_lake.commands.load_warnings import LoadWarning
 from billing_lake.commands.terminal import typed_path
 from billing_lake.components import BillingExport
+from billing_lake.components.broken_exports import (
+    ExportNotLoadedError,
+    YamlPlace,
+    documents,
+    part_of,
+    require_type,
+)
 from billing_lake.deployments import Lake
 from billing_lake.domain.deliveries import Delivery, StoredObject
 from billing_lake.domain.errors import BillingLakeError, ConfigurationError, shown
@@ -21,6 +31,13 @@ from billing_lake.landing.export_yaml import COMPONENT, DEFS_SETTING, FILE, expo
 from billing_lake.landing.found_exports import FoundExport, Inspection, Unused
 from billing_lake.landing.nothing_found import missing_folder
 from billing_lake.tables.exports import TableOutput, refuse_two_formats
+
+_OURS = "billing_lake."
+_PLACE = ("prefix", "report")
+"""Settings that say where an export lies."""
+
+_ALIKE = 0.8
+"""How alike two folders are, of 1, for one to be the other with a slip of the pen."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,36 +74,80 @@ class OwnExport:
             raise ConfigurationError(what, file=str(self.file), remedy=remedy) from error
 
 
-def own_exports(folder: Path) -> list[OwnExport]:
-    """Return the exports that files in ``folder`` describe.
+@dataclass(frozen=True, kw_only=True)
+class BrokenExport:
+    """A `defs.yaml` that describes no export that can be loaded; only what it may describe is left alone.
 
-    Raises:
-        ConfigurationError: A file cannot be read, or its settings are wrong.
+    Attributes:
+        fault: What is wrong with it.
+        settings: Its settings, as far as they can be read.
+        text: The whole file, where they cannot.
     """
-    return [
-        OwnExport(component=_component(document.get("attributes"), file), file=file)
-        for file in sorted(folder.rglob(FILE))
-        for document in _documents(file)
-        if isinstance(document, dict) and document.get("type") == COMPONENT
-    ]
+
+    file: Path
+    fault: ExportNotLoadedError
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    text: str = ""
+
+    @property
+    def name(self) -> str:
+        """Name of the export, that of its folder where the file does not tell it."""
+        return str(self.settings.get("name") or self.file.parent.name)
+
+    def may_describe(self, found: FoundExport) -> bool:
+        """Say whether it may be about what was found, which is then not loaded under another name."""
+        if found.location.name in {self.name, self.file.parent.name}:
+            return True
+        place = {key: value for key in _PLACE if (value := found.settings.get(key))}
+        if self.text:
+            return any(value in self.text for value in place.values())
+        told = {key: str(self.settings[key]).strip("/") for key in _PLACE if self.settings.get(key)}
+        return bool(told) and told == {key: value.strip("/") for key, value in place.items()}
 
 
-def _documents(file: Path) -> list[Any]:
+def own_exports(folder: Path) -> tuple[list[OwnExport], list[BrokenExport]]:
+    """Return the exports that files in ``folder`` describe, and the files that describe none because of a fault."""
+    sound: list[OwnExport] = []
+    broken: list[BrokenExport] = []
+    for file in sorted(folder.rglob(FILE)):
+        try:
+            nodes = documents(file)
+        except ExportNotLoadedError as fault:
+            broken.append(BrokenExport(file=file, fault=fault, text=_text(file)))
+            continue
+        for node in nodes:
+            type_ = part_of(node, "type")
+            named = str(type_.value) if isinstance(type_, yaml.ScalarNode) else ""
+            if not named.startswith(_OURS):
+                continue
+            attributes = part_of(node, "attributes")
+            settings = yaml.safe_load(yaml.serialize(attributes)) if attributes else {}
+            try:
+                require_type(node, file)
+                if named == COMPONENT:
+                    place = YamlPlace.of_node(file, attributes or node)
+                    sound.append(OwnExport(component=_component(settings, place), file=file))
+            except ExportNotLoadedError as fault:
+                known = settings if isinstance(settings, dict) else {}
+                broken.append(BrokenExport(file=file, fault=fault, settings=known))
+    return sound, broken
+
+
+def _text(file: Path) -> str:
     try:
-        return list(yaml.safe_load_all(file.read_text(encoding="utf-8")))
-    except (yaml.YAMLError, UnicodeError, OSError) as error:
-        what = f"This is no YAML that can be read: {shown(error)}"
-        raise ConfigurationError(what, file=str(file), remedy="Mend it, or move it away") from error
+        return file.read_bytes().decode(errors="replace")
+    except OSError:
+        return ""
 
 
-def _component(attributes: Any, file: Path) -> BillingExport:
+def _component(settings: Any, place: YamlPlace) -> BillingExport:
+    model = BillingExport.model()
     try:
-        made: BillingExport = BillingExport.resolve_from_dict(attributes or {})
-        _ = made.export
-    except (ValidationError, BillingLakeError) as error:
-        what = f"The settings of an export are wrong: {shown(error, 400)}"
-        remedy = "Mend the file; `dg check yaml` tells line and column"
-        raise ConfigurationError(what, file=str(file), remedy=remedy) from error
+        model.model_validate(settings)
+        made: BillingExport = BillingExport.resolve_from_dict(settings)
+        made.require_sound()
+    except (ValidationError, BillingLakeError, ResolutionException) as error:
+        raise place.fault(error, model) from error
     return made
 
 
@@ -159,10 +220,31 @@ def _reads(own: OwnExport, root: str, uri: str) -> bool:
     return is_inside and (not isinstance(rules, Loose) or rules.takes(uri))
 
 
+@dataclass(frozen=True, kw_only=True)
+class Chosen:
+    """What is to be loaded.
+
+    Attributes:
+        pairs: Each export that was found, with the one that loads it.
+        known: All exports that are described, and those that are to be.
+        broken: The files that are left alone, because of a fault.
+        warnings: What is to be said before anything is loaded.
+    """
+
+    pairs: list[tuple[FoundExport, OwnExport]] = field(default_factory=list)
+    known: list[OwnExport] = field(default_factory=list)
+    broken: list[BrokenExport] = field(default_factory=list)
+    warnings: list[LoadWarning] = field(default_factory=list)
+
+
 def choose(
-    found: Sequence[FoundExport], own: Sequence[OwnExport], folder: Path, wanted: WantedExport
-) -> list[tuple[FoundExport, OwnExport]]:
-    """Return each export that was found, with the one that loads it: one of ``own``, or one whose file is to be written.
+    found: Sequence[FoundExport],
+    own: tuple[Sequence[OwnExport], Sequence[BrokenExport]],
+    folder: Path,
+    lake: Lake,
+    wanted: WantedExport,
+) -> Chosen:
+    """Choose the export that loads what was found: one of ``own``, or one whose file is to be written.
 
     Raises:
         ConfigurationError: What is wanted contradicts what is there.
@@ -171,18 +253,52 @@ def choose(
         names = ", ".join(one.location.name for one in found)
         what = f"{len(found)} exports were found, {names}, and one name was given"
         raise ConfigurationError(what, remedy="Leave out --name, or name the folder of one export")
-    all_, chosen = list(own), []
+    described, broken = own
+    chosen = Chosen(known=list(described), broken=list(broken))
     for one in found:
+        fault = next((each for each in broken if _stops(each, one, wanted.name)), None)
         if one.is_known:
-            there = next(known for known in own if known.export.name == one.location.name)
+            there = next(known for known in described if known.export.name == one.location.name)
             _refuse_contrary(there, wanted)
+        elif fault is not None:
+            text = f"{one.location.name} is left alone: {typed_path(fault.file)}, which has a fault, may describe it"
+            chosen.warnings.append(LoadWarning(text=text, exports=(one.location.name,)))
+            continue
         else:
-            there = _new(one, folder, all_, wanted)
-            all_.append(there)
-        chosen.append((one, there))
-    for _, each in chosen:
-        refuse_two_formats(each.export, [known.export for known in all_])
+            there = _new(one, folder, chosen.known, wanted)
+            chosen.known.append(there)
+            chosen.warnings.extend(_warnings(one, there, described, lake))
+        chosen.pairs.append((one, there))
+    for _, each in chosen.pairs:
+        refuse_two_formats(each.export, [known.export for known in chosen.known])
     return chosen
+
+
+def _stops(broken: BrokenExport, found: FoundExport, name: str) -> bool:
+    return broken.name == name if name else broken.may_describe(found)
+
+
+def _warnings(
+    found: FoundExport, new: OwnExport, described: Sequence[OwnExport], lake: Lake
+) -> Iterator[LoadWarning]:
+    """Warn of a described export that may be meant to be the new one: it has its name, or a folder like its that is not there."""
+    here = found.location.rules.folder
+    for one in described:
+        there = one.export.location
+        folder = there.rules.folder
+        is_gone = _last(one, lake) is None and missing_folder(lake.storage, there) is not None
+        if one.export.name == found.location.name and new.export.name != one.export.name:
+            why = (
+                "the same folder in another format, or of another payer"
+                if folder == here
+                else f"another folder ({shown(folder) or '/'}{', which is not there' if is_gone else ''})"
+            )
+            text = f"{here}: named {new.export.name}, because {typed_path(one.file)} reads {why}"
+        elif is_gone and difflib.SequenceMatcher(None, folder, here).ratio() >= _ALIKE:
+            text = f"{typed_path(one.file)} reads {shown(folder)}, which is not there; {shown(here)} is, and goes into {new.export.name}"
+        else:
+            continue
+        yield LoadWarning(text=text, exports=(new.export.name,))
 
 
 def _refuse_contrary(there: OwnExport, wanted: WantedExport) -> None:
@@ -225,7 +341,8 @@ def _new(
     if wanted.outputs:
         settings["outputs"] = list(wanted.outputs)
     text = export_yaml(settings)
-    component = _component(settings, file)
+    place = YamlPlace(label=name, file=str(file), line=None, lines={})
+    component = _component(settings, place)
     return OwnExport(component=component, file=file, text=text)
 
 

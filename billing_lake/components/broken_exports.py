@@ -32,6 +32,8 @@ _VALIDATING = "DAGSTER_IS_DEFS_VALIDATION_CLI"
 
 _SENSOR_SECONDS = 300
 
+_SETTINGS = "Settings are in docs/operation.md, those of alerts in docs/alerts.md"
+
 _log = logging.getLogger(__name__)
 
 
@@ -74,11 +76,30 @@ class YamlPlace:
             lines={str(key): child.position.start.line for key, child in tree.children.items()},
         )
 
+    @staticmethod
+    def of_node(file: Path, attributes: yaml.Node) -> YamlPlace:
+        """Return the place of settings in a file that Dagster does not load."""
+        pairs = attributes.value if isinstance(attributes, yaml.MappingNode) else []
+        return YamlPlace(
+            label=file.parent.name,
+            file=str(file),
+            line=attributes.start_mark.line + 1,
+            lines={str(key.value): key.start_mark.line + 1 for key, _ in pairs},
+        )
+
     def fault(
-        self, error: ValidationError | BillingLakeError, model: type[BaseModel]
+        self,
+        error: ValidationError | BillingLakeError | ResolutionException,
+        model: type[BaseModel],
     ) -> ExportNotLoadedError:
         """Say what is wrong."""
-        if isinstance(error, ValidationError):
+        if isinstance(error, ResolutionException):
+            # Dagster's text about a setting within a setting is a traceback; pydantic's sentence is in it.
+            said = re.search(r"Value error, (.*?) \[type=", str(error), re.DOTALL)
+            key = str(error).partition("\n")[0].rpartition("attributes.")[2]
+            what = said[1] if said else f"`{shown(key)}` has a value that it cannot have"
+            remedy = _SETTINGS
+        elif isinstance(error, ValidationError):
             key, what, remedy = _explain(error, model)
         else:
             key = next((key for key in self.lines if re.search(rf"\b{key}\b", error.what)), "")
@@ -120,17 +141,9 @@ class YamlComponent(dg.Component, dg.Model, dg.Resolvable):
                 raise kept
             made = super().load(attributes, context)
             made.require_sound()
-        except (ValidationError, BillingLakeError) as error:
+        except (ValidationError, BillingLakeError, ResolutionException) as error:
             made = cls.model_construct()
             fault = place.fault(error, cls.model())
-        except ResolutionException as error:
-            # Dagster's text about a setting within a setting is a traceback; pydantic's sentence is in it.
-            said = re.search(r"Value error, (.*?) \[type=", str(error), re.DOTALL)
-            setting = str(error).partition("\n")[0].rpartition("attributes.")[2]
-            what = said[1] if said else f"`{shown(setting)}` has a value that it cannot have"
-            made = cls.model_construct()
-            remedy = "Settings are in docs/operation.md, those of alerts in docs/alerts.md"
-            fault = ExportNotLoadedError(what, file=place.file, line=place.line, remedy=remedy)
         made._origin = YamlOrigin(place, fault)  # noqa: SLF001 -- its own
         return made
 
@@ -161,23 +174,41 @@ def require_readable(folder: Path) -> None:
         ExportNotLoadedError: With file, line and remedy.
     """
     for file in sorted(folder.rglob("defs.yaml")):
-        try:
-            nodes = list(yaml.compose_all(file.read_text(encoding="utf-8"), Loader=yaml.SafeLoader))
-        except yaml.MarkedYAMLError as error:
-            line = None if error.problem_mark is None else error.problem_mark.line + 1
-            what = f"This is no YAML: {shown(error.problem)}"
-            remedy = "Mind the indentation, and a space behind each colon"
-            raise ExportNotLoadedError(what, file=str(file), line=line, remedy=remedy) from error
-        except (yaml.YAMLError, UnicodeError, OSError) as error:
-            what = f"The file cannot be read: {shown(error)}"
-            raise ExportNotLoadedError(what, file=str(file), remedy="Write it as UTF-8") from error
-        for node in nodes:
-            _require_type(node, str(file))
+        for node in documents(file):
+            require_type(node, file)
 
 
-def _require_type(node: yaml.Node | None, file: str) -> None:
-    pairs = node.value if isinstance(node, yaml.MappingNode) else []
-    found = next((value for key, value in pairs if key.value == "type"), None)
+def documents(file: Path) -> list[yaml.Node]:
+    """Return the documents of a YAML file, with the lines that everything stands in.
+
+    Raises:
+        ExportNotLoadedError: It is no YAML.
+    """
+    try:
+        return list(yaml.compose_all(file.read_text(encoding="utf-8"), Loader=yaml.SafeLoader))
+    except yaml.MarkedYAMLError as error:
+        line = None if error.problem_mark is None else error.problem_mark.line + 1
+        what = f"This is no YAML: {shown(error.problem)}"
+        remedy = "Mind the indentation, and a space behind each colon"
+        raise ExportNotLoadedError(what, file=str(file), line=line, remedy=remedy) from error
+    except (yaml.YAMLError, UnicodeError, OSError) as error:
+        what = f"The file cannot be read: {shown(error)}"
+        raise ExportNotLoadedError(what, file=str(file), remedy="Write it as UTF-8") from error
+
+
+def part_of(document: yaml.Node | None, key: str) -> yaml.Node | None:
+    """Return what a document has under ``key``."""
+    pairs = document.value if isinstance(document, yaml.MappingNode) else []
+    return next((value for name, value in pairs if name.value == key), None)
+
+
+def require_type(document: yaml.Node | None, file: Path) -> None:
+    """Refuse a document of a type that there is not.
+
+    Raises:
+        ExportNotLoadedError: It is of one.
+    """
+    found = part_of(document, "type")
     if not isinstance(found, yaml.ScalarNode):
         return  # Dagster has other kinds of documents, and says itself what it misses
     module, _, name = str(found.value).rpartition(".")
@@ -188,7 +219,7 @@ def _require_type(node: yaml.Node | None, file: str) -> None:
     if not known:
         raise ExportNotLoadedError(
             f"`type` is {shown(found.value)!r}, which there is not",
-            file=file,
+            file=str(file),
             line=found.start_mark.line + 1,
             remedy="Write `type: billing_lake.components.BillingExport`, or `AlertPolicy` in its place",
         )
@@ -212,7 +243,8 @@ def _explain(error: ValidationError, model: type[BaseModel]) -> tuple[str, str, 
         what = f"`{key}`: {first['ctx']['error']}"
     else:
         what = f"`{shown(key)}` is {shown(first['input'])!r}. {first['msg']}"
-    return key, what + more, f"`{key}`: {settings[key].description}"
+    remedy = f"`{key}`: {settings[key].description}" if key in settings else _SETTINGS
+    return key, what + more, remedy
 
 
 @cache

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from billing_lake.deployments.base import HOME_SETTING, LAKE_RESOURCE, Lake
 from billing_lake.domain.errors import ConfigurationError, shown
+from billing_lake.files.local import LocalFiles
 from billing_lake.landing.local import LANDING_SETTING
 from billing_lake.tables.local_place import require_made_here
 
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from billing_lake.tables.iceberg import IcebergTables
 
 _BUCKET = "s3://"
+_LANDINGS = "catalog/landing.json"
 
 DEMO_MARK = "demo.txt"
 """File in the folder of a lake that the demo made."""
@@ -99,8 +102,6 @@ class LocalLake(Lake):
     @cached_property
     def files(self) -> Files:
         """The lake's own files."""
-        from billing_lake.files.local import LocalFiles
-
         return LocalFiles()
 
     @cached_property
@@ -194,7 +195,7 @@ def home_folder(environment: Mapping[str, str]) -> Path:
     home = own_home(environment)
     demo = demo_home(home)
     named = environment.get(HOME_SETTING) or environment.get(LANDING_SETTING)
-    stands_in = not named and not home.exists() and is_demo(demo)
+    stands_in = not named and not is_lake(home) and is_demo(demo)
     return demo if stands_in else home
 
 
@@ -217,6 +218,11 @@ def own_home(environment: Mapping[str, str]) -> Path:
 def demo_home(home: Path) -> Path:
     """Return the folder of the demo's lake, beside ``home`` unless that is the demo's itself."""
     return home if is_demo(home) else home.with_name(f"{home.name}-demo")
+
+
+def is_lake(home: Path) -> bool:
+    """Say whether the folder is a lake, or is to be one: it has tables, or exports are delivered to it."""
+    return any((home / part).is_dir() for part in ("catalog", "landing"))
 
 
 def is_demo(home: Path) -> bool:
@@ -257,6 +263,30 @@ def landing_bucket(environment: Mapping[str, str]) -> str:
 
 
 def _landing(environment: Mapping[str, str]) -> str:
-    """Return where the environment has exports delivered to; the demo keeps to its own folder, whatever is set."""
-    named = environment.get(LANDING_SETTING) or ""
-    return "" if named and is_demo(home_folder(environment)) else named
+    """Return where exports are delivered to, if not into the lake's own folder: where the environment says, or where `load` took them.
+
+    The demo keeps to its own folder, whatever is set.
+    """
+    named, home = environment.get(LANDING_SETTING) or "", home_folder(environment)
+    if is_demo(home):
+        return ""
+    noted = noted_landings(home)
+    is_clear = len(noted) == 1 and not (home / "landing").exists()
+    return named or (noted[0] if is_clear else "")
+
+
+def noted_landings(home: Path) -> tuple[str, ...]:
+    """Return the folders and buckets outside of the lake's folder that `load` has taken deliveries from."""
+    try:
+        found = json.loads((home / _LANDINGS).read_text(encoding="utf-8"))["places"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return ()
+    return tuple(map(str, found)) if isinstance(found, list) else ()
+
+
+def note_landing(home: Path, place: str) -> None:
+    """Note that `load` takes deliveries from ``place``, for those who name no landing folder: Dagster's pages and sensors, say."""
+    noted = noted_landings(home)
+    if place not in noted:
+        text = json.dumps({"format": 1, "places": [*noted, place]}, indent=1)
+        LocalFiles().write(str(home / _LANDINGS), text.encode())

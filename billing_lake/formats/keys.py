@@ -14,6 +14,10 @@ _SHORT_NAME = MANIFEST_SUFFIX.removeprefix("-")
 _UNSAFE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\\]")
 
 
+OWN_SAMPLES = ".samples.sha256"
+"""Name of the file by which `billing-lake sample` knows its own files: it is no file of a bill."""
+
+
 def plain(key: str) -> str:
     """Return ``key`` without its empty parts: `a/b` for `/a//b`, as a folder of a machine holds it.
 

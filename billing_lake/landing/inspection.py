@@ -15,7 +15,7 @@ from dataclasses import replace
 from billing_lake.domain.deliveries import StoredObject
 from billing_lake.domain.errors import ConfigurationError
 from billing_lake.formats.base import Format, Kind
-from billing_lake.formats.keys import is_manifest, plain
+from billing_lake.formats.keys import OWN_SAMPLES, is_manifest, plain
 from billing_lake.formats.layouts import Loose
 from billing_lake.formats.locations import ExportLocation
 from billing_lake.formats.recognition import is_report_file, kind_of_tree
@@ -57,7 +57,7 @@ def inspect(storage: Storage, prefix: str = "", known: Sequence[ExportLocation] 
     Returns:
         The exports that lie there, and the files that belong to none, with the reasons.
     """
-    files = storage.list(prefix, hidden=True)
+    files = [one for one in storage.list(prefix, hidden=True) if not _is_own_list(one.key)]
     unused = UnusedFiles()
     listed = ListedStorage(storage, _without_lakes(files, unused))
     found = [_as_set_up(listed, prefix, where) for where in known]
@@ -82,6 +82,10 @@ def inspect(storage: Storage, prefix: str = "", known: Sequence[ExportLocation] 
         files=len(files),
         size=sum(one.size for one in files),
     )
+
+
+def _is_own_list(key: str) -> bool:
+    return key.rpartition("/")[2] == OWN_SAMPLES
 
 
 def _as_set_up(listed: ListedStorage, prefix: str, where: ExportLocation) -> FoundExport:

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import json
 import logging
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING
 
@@ -30,6 +32,23 @@ class Memory:
 
     root: str
     files: Files
+    _held: list[tuple[str, bytes]] = field(default_factory=list, init=False, compare=False)
+    _holding: list[bool] = field(default_factory=list, init=False, compare=False)
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Write what is found meanwhile at the end; nothing where an exception ends it.
+
+        For a lake that nobody has agreed to yet.
+        """
+        self._holding.append(True)
+        try:
+            yield
+            for place, value in self._held:
+                self._write(place, value)
+        finally:
+            self._holding.pop()
+            self._held.clear()
 
     def periods(self, *pinned: str) -> tuple[str, ...] | None:
         """Return the billing periods of a file; None where they are not known.
@@ -47,10 +66,17 @@ class Memory:
     def keep(self, periods: tuple[str, ...], *pinned: str) -> None:
         """Keep the billing periods of a file."""
         value = {"format": 1, "file": pinned, "periods": periods}
+        place, text = self._place(pinned), json.dumps(value, indent=1).encode()
+        if self._holding:
+            self._held.append((place, text))
+        else:
+            self._write(place, text)
+
+    def _write(self, place: str, text: bytes) -> None:
         try:
-            self.files.write(self._place(pinned), json.dumps(value, indent=1).encode())
+            self.files.write(place, text)
         except OSError as error:
-            _log.warning("The billing periods of %s cannot be kept: %s", pinned[0], error)
+            _log.warning("What a report file states cannot be kept in %s: %s", place, error)
 
     def outdated(self, age: timedelta) -> list[FileInfo]:
         """Return what is kept about files that are gone, or have been written again, if it was kept longer ago than ``age``."""

@@ -12,6 +12,7 @@ from billing_lake.formats.locations import ExportLocation
 from billing_lake.formats.recognition import kind_of_tree
 from billing_lake.landing.base import Storage
 
+_LANDING = "BILLING_LAKE_LANDING"
 _MAX_NAMES = 10
 _A_PERIOD = "2025-03"
 
@@ -33,6 +34,10 @@ def _no_folder(
 ) -> NoFolderError:
     what = f"There is no folder {shown(storage.address(export.rules.folder), 400)}"
     above = shown(storage.address(here), 400)
+    if names is None and not here:
+        what = f"{what}: the folder that exports are delivered to, {above}, is not there"
+        remedy = f"Set {_LANDING} to the folder or bucket that they are delivered to: `billing-lake load` shows it at its end"
+        return NoFolderError(what, remedy=remedy)
     if names is None:
         what = f"{what}: {above} is not there"
     elif part in names:

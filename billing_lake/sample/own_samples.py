@@ -10,12 +10,12 @@ import hashlib
 from typing import TYPE_CHECKING
 
 from billing_lake.domain.errors import ConfigurationError
+from billing_lake.formats.keys import OWN_SAMPLES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-_LIST = ".samples.sha256"
 _BLOCK_BYTES = 1 << 20
 
 
@@ -36,7 +36,7 @@ class OwnSamples:
         Raises:
             ConfigurationError: One is not.
         """
-        listed = self.folder / _LIST
+        listed = self.folder / OWN_SAMPLES
         known = frozenset(listed.read_bytes().split()) if listed.exists() else frozenset()
         for path in self._files():
             if not path.is_file() or _checksum(path) not in known:
@@ -47,7 +47,7 @@ class OwnSamples:
     def note(self, file: Path) -> None:
         """Add a file to the list, before it takes its name."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        with (self.folder / _LIST).open("ab") as listed:
+        with (self.folder / OWN_SAMPLES).open("ab") as listed:
             listed.write(_checksum(file) + b"\n")
 
     def _files(self) -> Iterator[Path]:

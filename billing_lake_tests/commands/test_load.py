@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,6 +83,7 @@ def loaded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[World, Re
         deliver(world.exports, "2025-01")
         deliver(world.exports, "2025-02", version="v7")
         put(world.exports / "notes.txt", b"hello")
+        put(world.exports / ".samples.sha256", b"0")  # the tool's own
         yield world, world.load(typed="y\n")
 
 
@@ -93,10 +97,17 @@ def test_a_folder_is_shown_asked_about_loaded_and_proved(loaded: tuple[World, Re
         ["cur", "2025-01", "v1", "2", "3", "USD", "3", "of", "3"],
         ["cur", "2025-02", "v7", "2", "3", "USD", "3", "of", "3"],
     ]
-    assert "1 file of no export: not a report file: notes.txt" in first.stdout
+    assert "1 file belongs to no export: notes.txt (not a report file)" in first.stdout
     assert "! cur, WARN of missing_days: 2025-01: 30 days have no usage" in first.stdout
     assert max(map(len, first.stdout.partition("Ask  ")[0].splitlines())) <= 100
     assert "\x1b" not in first.output
+    lake = open_lake({"BILLING_LAKE_HOME": str(world.folder / "lake")})
+    assert isinstance(lake, LocalLake)
+    assert lake.landing == world.exports, "sensors and Dagster's pages look there too"
+    policy = next(line for line in first.stdout.splitlines() if line.startswith("Tell  "))
+    subprocess.run(policy[policy.index("mkdir ") :], shell=True, check=True)
+    sent = CliRunner().invoke(main, ["alerts", "test"], env={"BILLING_LAKE_DEFS": ""})
+    assert sent.output == "finops: log: sent\n"
     settings = yaml.safe_load(world.settings.read_text())
     assert settings["type"] == "billing_lake.components.BillingExport"
     assert (settings["attributes"]["report"], settings["attributes"]["start"]) == ("cur", "2025-01")
@@ -136,6 +147,15 @@ def test_what_is_new_is_loaded_the_rest_is_proved_and_the_settings_stay_as_they_
     assert (results[1]["version"], results[1]["rows"]) == ("v8", 3)
     assert results[1]["totals"] == {"USD": {"line_item_unblended_cost": "4.5"}}
     assert [table["rows"] for table in results[1]["tables"].values()] == [3, 3, 3]
+
+
+def test_what_a_check_finds_in_each_table_alike_is_told_once(world: World) -> None:
+    late = ("i", "2025-03-01T00:00:00Z", "2025-04-02T00:00:00Z", "USD", "1.5")
+    put(world.exports / "bill.csv.gz", csv_gz([late]))
+    (result,) = world.json("--outputs", "hive,iceberg")
+    texts = [one["text"] for one in result["complaints"]]
+    assert texts.count("2025-03: 1 row on 1 day outside the billing period") == 1
+    assert len(texts) == len({*texts})
 
 
 def test_one_month_is_chosen_and_a_month_without_a_delivery_is_refused(
@@ -239,16 +259,18 @@ def test_a_month_that_is_broken_or_fails_leaves_the_others_alone_and_says_why(wo
 
 def test_nothing_is_written_where_nobody_says_yes(world: World) -> None:
     deliver(world.exports, "2025-01")
-    for typed in ("n\n", ""):
+    PROVIDERS["another"].write(world.exports)  # a loose file, of which the lake keeps the months
+    for typed, said in (("n\n", ""), ("", " Where nobody can answer, give --yes.")):
         result = world.load(typed=typed)
-        assert result.exit_code == 2
-        assert "nobody said yes" in result.output
-    assert not (world.folder / "defs").exists()
-    assert not (world.folder / "lake" / "catalog").exists()
+        assert result.exit_code == 1
+        assert result.output.endswith(f"\nNothing was written or loaded.{said}\n")
+        assert "─ ConfigurationError" not in result.output
+    assert [one.name for one in world.folder.iterdir()] == ["exports"]
 
 
 def test_a_place_without_an_export_is_refused_in_a_sentence(world: World) -> None:
     world.exports.mkdir()
+    (world.folder / "bills" / "finance").mkdir(parents=True)
     put(world.folder / "others" / "a.csv.gz", csv_gz([("1", "2")], ("a", "b")))
     put(world.folder / "mark" / DEMO_MARK, b"")
     deliver(world.folder / "good", "2025-01")
@@ -256,6 +278,8 @@ def test_a_place_without_an_export_is_refused_in_a_sentence(world: World) -> Non
     cases: list[tuple[tuple[str, ...], str, str]] = [
         ((), "exports", "Nothing lies in exports"),
         ((), "nowhere", "nowhere is not there"),
+        ((), "bils/finance", f"bils/finance is not there file: {world.folder}"),
+        ((), "bils/finance", "Did you mean bills/finance?"),
         ((), "others", "None of the 1 files in others is part of an export"),
         (("--home", "mark"), "good", "takes no other export"),
         (("--name", "x"), "good", "2 exports were found"),
@@ -345,17 +369,69 @@ def test_a_bucket_that_cannot_be_read_is_refused_in_a_sentence(
     assert not (world.folder / "defs").exists()
 
 
-def test_a_faulty_defs_yaml_is_named_and_nothing_is_loaded(world: World) -> None:
+def test_a_bucket_without_the_packages_that_read_it_says_how_to_install_them(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "boto3", None)
+    assert_refused(world.load(uri="s3://acme"), "Run `make aws` in a checkout of Billing Lake;")
+    makefile = (Path(__file__).parents[2] / "Makefile").read_text()
+    assert re.search(r"^aws: \$\(VENV\)/\.aws ## ", makefile, re.MULTILINE)
+
+
+def test_a_faulty_defs_yaml_leaves_out_its_own_export_alone_and_says_line_and_remedy(
+    world: World,
+) -> None:
     deliver(world.exports, "2025-01")
-    for text in (
-        "type: [",
-        "type: billing_lake.components.BillingExport\nattributes: {name: x, layout: new}\n",
-    ):
-        put(world.folder / "defs" / "mine" / "defs.yaml", text.encode())
-        result = world.load("--yes")
-        assert result.exit_code == 2
-        assert "defs.yaml" in result.output.replace("\n", "")
-    assert not (world.folder / "lake" / "catalog").exists()
+    head = "type: billing_lake.components.BillingExport\nattributes:\n  name: mine\n"
+    place = "  layout: create-new\n  prefix: billing\n  report: cur\n"
+    cases = {
+        f"{head}{place}  same_contnt: 9\n": (
+            "There is no setting `same_contnt` (file {file}, line 7). Write `same_content_up_to_mb`"
+        ),
+        f"{head}{place}  checks: {{tags: 1}}\n": "(file {file}, line ",
+        f"{head}{place} bad: [\n": "This is no YAML: ",
+        f"{head.replace('Export', 'Exprt')}{place}": (
+            "`type` is 'billing_lake.components.BillingExprt', which there is not (file {file}, line 1)"
+        ),
+    }
+    file = world.folder / "defs" / "mine" / "defs.yaml"
+    for text, said in cases.items():
+        put(file, text.encode())
+        shown = world.load("--yes", "--outputs", "iceberg")
+        assert shown.exit_code == 1
+        assert "! cur is left alone: defs/mine/defs.yaml, which has a fault, may describe it" in (
+            shown.output
+        )
+        assert said.format(file=file) in shown.output
+        assert "\\x0a" not in shown.output
+        assert "pydantic.dev" not in shown.output
+    assert [one.name for one in (world.folder / "defs").iterdir()] == ["mine"]
+    write_delivery(world.exports, "2025-01", SampleSpec(report="daily", rows=5))
+    daily, mine = world.json("--outputs", "iceberg", exit_code=1)
+    assert (daily["export"], daily["error"]) == ("daily", None)
+    assert (mine["export"], mine["rows"]) == ("mine", None)
+    assert mine["error"]["class"] == "ExportNotLoadedError"
+    assert daily.keys() == mine.keys()
+
+
+def test_an_export_that_gets_another_name_says_why_and_so_does_a_folder_that_is_not_there(
+    world: World,
+) -> None:
+    write_delivery(world.exports, "2025-01", SampleSpec(report="daily", rows=5))
+    for name in ("daily", "mine"):
+        settings = f"{{name: {name}, layout: create-new, prefix: billing, report: dialy}}"
+        text = f"type: billing_lake.components.BillingExport\nattributes: {settings}\n"
+        put(world.folder / "defs" / name / "defs.yaml", text.encode())
+    warnings = [
+        "billing/daily/: named daily_2, because defs/daily/defs.yaml reads another folder (billing/dialy/, which is not there)",
+        "defs/mine/defs.yaml reads billing/dialy/, which is not there; billing/daily/ is, and goes into daily_2",
+    ]
+    asked = world.load(typed="n\n")
+    assert [f"! {one}" for one in warnings] == [
+        line for line in asked.output.splitlines() if line.startswith("! ")
+    ]
+    (result,) = world.json("--outputs", "iceberg")
+    assert (result["export"], result["warnings"]) == ("daily_2", warnings)
 
 
 def test_a_loose_file_of_focus_is_read_once_for_its_months_however_often_load_is_run(

@@ -9,7 +9,7 @@ import pytest
 
 from billing_lake.deployments import DEPLOYMENT_SETTING, HOME_SETTING, Lake, LocalLake, open_lake
 from billing_lake.deployments.base import LAKE_RESOURCE
-from billing_lake.deployments.local import DEMO_MARK, home_folder
+from billing_lake.deployments.local import DEMO_MARK, home_folder, note_landing
 from billing_lake.domain.errors import ConfigurationError
 from billing_lake.formats.locations import ExportLocation
 from billing_lake.landing.deliveries import resolve_delivery
@@ -109,6 +109,22 @@ def test_spark_on_this_machine_reads_no_bucket_and_says_so(tmp_path: Path) -> No
 def test_a_landing_folder_that_is_a_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match=rf"^{LANDING_SETTING} is .* a file"):
         opened("local", tmp_path, str(put(tmp_path / "bill", b"")))
+
+
+def test_a_lake_knows_the_folder_that_load_took_its_deliveries_from_as_long_as_it_is_one(
+    tmp_path: Path,
+) -> None:
+    home, one, other = tmp_path / "lake", str(tmp_path / "one"), str(tmp_path / "other")
+    assert opened("local", home, "").landing == home / "landing"
+    for _ in range(2):
+        note_landing(home, one)
+        assert str(opened("local", home, "").landing) == one
+    assert str(opened("local", home, other).landing) == other
+    note_landing(home, other)
+    assert opened("local", home, "").landing == home / "landing", "which one is meant is not known"
+    (tmp_path / "second" / "landing").mkdir(parents=True)
+    note_landing(tmp_path / "second", one)
+    assert opened("local", tmp_path / "second", "").landing == tmp_path / "second" / "landing"
 
 
 def test_the_demos_lake_keeps_to_its_own_folder_and_stands_in_for_none_whose_landing_folder_is_set(

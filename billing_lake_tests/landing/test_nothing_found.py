@@ -77,8 +77,11 @@ def test_a_wrong_report_name_is_looked_for_in_the_right_prefix(
 def test_a_landing_folder_that_is_missing_or_empty_or_holds_a_file_instead_is_said(
     root: Path, storage: LocalStorage
 ) -> None:
-    assert refused(storage, LOOSE).what.endswith(f": {root}/ is not there")
-    assert refused(storage, replace(LOOSE, prefix="")).what.endswith(f": {root}/ is not there")
+    for export in (LOOSE, replace(LOOSE, prefix="")):
+        error = refused(storage, export)
+        said = f"the folder that exports are delivered to, {root}/, is not there"
+        assert error.what.endswith(f": {said}")
+        assert error.how.startswith("Set BILLING_LAKE_LANDING to the folder or bucket")
     root.mkdir()
     assert refused(storage, LOOSE).what.endswith(f"; {root}/ is empty")
     put(root / "billing", b"")

@@ -247,7 +247,7 @@ def _deliver_from(uri: str, home: Path) -> str:
         ConfigurationError: There is none, or it is no place that the deployment can load from.
     """
     from billing_lake.deployments import chosen_deployment
-    from billing_lake.deployments.local import landing_folder, noted_landings
+    from billing_lake.deployments.local import landing_folder
     from billing_lake.landing.local import LANDING_SETTING
 
     on_aws = chosen_deployment(os.environ) == "aws"
@@ -264,14 +264,12 @@ def _deliver_from(uri: str, home: Path) -> str:
         os.environ[LANDING_SETTING] = f"s3://{uri.split('/')[2]}"
         return prefix
     folder = Path(uri).expanduser().resolve()
-    own = home / "landing"
-    noted = [Path(one) for one in noted_landings(home) if not is_bucket(one)]
-    for landing in (landing_folder(os.environ) or own, *noted):
-        if folder.is_relative_to(landing.resolve()):
-            if landing != own:
-                os.environ[LANDING_SETTING] = str(landing)
-            inner = folder.relative_to(landing.resolve()).as_posix()
-            return "" if inner == "." else f"{inner}/"
+    # What the lake has noted does not count: it is the place of another run.
+    named = landing_folder(os.environ) if os.environ.get(LANDING_SETTING) else None
+    landing = (named or home / "landing").resolve()
+    if folder.is_relative_to(landing):
+        inner = folder.relative_to(landing).as_posix()
+        return "" if inner == "." else f"{inner}/"
     os.environ[LANDING_SETTING] = str(folder)
     return prefix
 

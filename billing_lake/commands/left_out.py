@@ -10,6 +10,7 @@ from billing_lake.domain.errors import (
     BillingLakeError,
     ConfigurationError,
     UnusableFilesError,
+    counted,
     shown,
 )
 

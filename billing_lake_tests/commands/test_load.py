@@ -476,7 +476,7 @@ def test_an_export_with_settings_is_loaded_by_them_whatever_lies_there(world: Wo
     narrowed = world.load("--yes")
     assert narrowed.exit_code == 0, narrowed.output
     assert "left out by `report` of the export x, cur-1.csv.gz" in narrowed.output
-    assert "1 folder of no export: a lake" in narrowed.output
+    assert "1 folder belongs to no export: old/ (a lake" in narrowed.output
     assert sorted(one.name for one in (world.folder / "defs").iterdir()) == ["x"]
     # The same files from the folder below are no other export, and nor are those under another name.
     inner = world.load("--yes", "--json", uri="exports/x")

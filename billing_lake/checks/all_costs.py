@@ -10,6 +10,7 @@ from billing_lake.assets.export import Export
 from billing_lake.assets.periods import named_failures
 from billing_lake.checks.reconcile import HEAD, reconcile
 from billing_lake.deployments import Lake
+from billing_lake.domain.errors import counted
 from billing_lake.loads.all_costs import counted_parts, counted_twice, view_and_tables
 from billing_lake.sql.all_costs import ViewPart
 from billing_lake.sql.tables import TableSql
@@ -81,7 +82,7 @@ def _equals_tables(sql: TableSql, view: str, parts: Sequence[ViewPart]) -> dg.As
         for want, have in [(expected.get(group), found.get(group))]
         if want != have
     ]
-    groups = f"{len(expected):,} groups of export, billing period and currency"
+    groups = f"{counted(len(expected), 'group')} of export, billing period and currency"
     if not differences:
         text = f"Cost and line items of {groups} are those of the tables"
         return _result(EQUALS_TABLES, passed=True, text=text)
@@ -94,7 +95,7 @@ def _equals_tables(sql: TableSql, view: str, parts: Sequence[ViewPart]) -> dg.As
         "line items in the table",
         "in the view",
     )
-    text = f"{len(differences):,} of {groups} differ from the tables. Materialize all_costs again; if this stays, report it"
+    text = f"{len(differences):,} of {groups} {'differs' if len(differences) == 1 else 'differ'} from the tables. Materialize all_costs again; if this stays, report it"
     return _result(EQUALS_TABLES, passed=False, text=text, head=head, rows=differences)
 
 
@@ -104,7 +105,7 @@ def _counted_once(sql: TableSql, view: str) -> dg.AssetCheckResult:
         return _result(COUNTED_ONCE, passed=True, text="No payer's month is counted by two exports")
     payer, month, first, last = rows[0]
     text = (
-        f"{len(rows):,} months of payers are counted by several exports, such as {month} of {payer} by {first} and {last}. "
+        f"{counted(len(rows), 'month')} of payers counted by several exports, such as {month} of {payer} by {first} and {last}. "
         "Set `counts: false` for one of them, unless each delivers a part of the bill"
     )
     head = ("payer", "month", "export", "another one")

@@ -21,7 +21,7 @@ from billing_lake.checks.evaluations import Verdict
 from billing_lake.checks.reasons import ROWS, money, named, offending, share
 from billing_lake.deployments import Lake
 from billing_lake.domain.bill import Bill, Limits, TagKeys
-from billing_lake.domain.errors import SnapshotGoneError, shown
+from billing_lake.domain.errors import SnapshotGoneError, counted, shown
 from billing_lake.domain.ledger import LedgerRow
 from billing_lake.domain.periods import bounds
 from billing_lake.domain.profiles import EXACT
@@ -154,7 +154,7 @@ class BillChecks:
             if percent > limits.restatement_percent or size > limits.restatement_amount:
                 yield (
                     f"past days moved by {money(size)} {shown(currency or '')}, {percent:.2f} % of {money(whole)}; at most "
-                    f"{limits.restatement_percent:g} % and {limits.restatement_amount:g} are expected"
+                    f"{limits.restatement_percent:g} % and {limits.restatement_amount:g} {shown(currency or '')} are expected"
                 )
 
     def _falls(self, totals: Mapping[str | None, tuple[Decimal, Decimal]]) -> Iterable[str]:
@@ -182,7 +182,7 @@ class BillChecks:
                 f"the costs are those of delivery {closed.delivery_version}, which closed the month"
             )
         text = (
-            f"{len(moved):,} groups of costs differ from delivery {closed.delivery_version}, which closed the month. The reported numbers "
+            f"{counted(len(moved), 'group')} of costs {'differs' if len(moved) == 1 else 'differ'} from delivery {closed.delivery_version}, which closed the month. The reported numbers "
             f"are kept; `billing-lake restatements {self._now.period}` shows what changed when"
         )
         return self._verdict(
@@ -206,7 +206,9 @@ class BillChecks:
         missing = [day for day in wanted if day.isoformat() not in have]
         if not missing:
             return self._good("every day that is over has usage")
-        text = f"{len(missing)} days have no usage: {named(map(date.isoformat, missing))}"
+        text = (
+            f"{counted(len(missing), 'day')} without usage: {named(map(date.isoformat, missing))}"
+        )
         return self._verdict(
             passed=False,
             text=text,
@@ -225,7 +227,7 @@ class BillChecks:
             for currency, items in counts.items()
         )
         text = (
-            f"{len(mixed)} accounts pay in several currencies"
+            f"{counted(len(mixed), 'account')} with costs in several currencies"
             if mixed
             else "each account pays in one currency"
         )
@@ -243,7 +245,7 @@ class BillChecks:
         )
         items = sum(one.items for one in strays.values())
         text = (
-            f"{items:,} rows of other kinds have a cost below zero"
+            f"{counted(items, 'row')} of other kinds with a cost below zero"
             if items
             else "costs below zero are where they belong"
         )
@@ -275,7 +277,7 @@ class BillChecks:
                 if one is None or len(one) != digits or not (one.isascii() and one.isdigit()):
                     bad[role, one or ""] = bad.get((role, one or ""), 0) + items
         text = (
-            f"{len(bad)} ids of accounts are not of {digits} digits: {named(sorted({one for _, one in bad}))}"
+            f"{counted(len(bad), 'account id')} not of {digits} digits: {named(sorted({one for _, one in bad}))}"
             if bad
             else f"all ids of accounts have {digits} digits"
         )
@@ -311,7 +313,7 @@ class BillChecks:
         ]
         off.sort(key=lambda row: -abs(row[2]))
         text = (
-            f"{len(off):,} hours of Savings Plans do not balance, the worst by {money(off[0][2])}"
+            f"{counted(len(off), 'hour')} of Savings Plans out of balance, the worst by {money(off[0][2])}"
             if off
             else f"{len(self._bill.plans):,} hours of Savings Plans balance"
         )

@@ -14,7 +14,7 @@ from billing_lake.checks.run_readings import RunReader
 from billing_lake.domain.column_names import LAKE_COLUMNS, SOURCE_FILE
 from billing_lake.domain.content import Content, other_columns
 from billing_lake.domain.crawls import Crawl
-from billing_lake.domain.errors import DeliveryChangedError, ReportFileError, in_words
+from billing_lake.domain.errors import DeliveryChangedError, ReportFileError, counted, in_words
 from billing_lake.domain.schemas import Column
 from billing_lake.domain.sources import Source
 from billing_lake.engines.base import Reader
@@ -91,12 +91,12 @@ def _verdict(period: str, expected: Content, found: Content, lacking: Sequence[s
         ),
     ]
     if not rows and (expected.rows, expected.whole) == (found.rows, found.whole):
-        text = f"Every cell of {expected.rows:,} rows and {len(expected.columns)} columns is that of the raw files"
+        text = f"Every cell of {counted(expected.rows, 'row')} and {counted(len(expected.columns), 'column')} is that of the raw files"
         return Verdict(passed=True, description=f"{period}: {text}", metadata=metadata)
     if expected.rows != found.rows:
         text = f"there are {found.rows:,} rows instead of {expected.rows:,}"
     elif rows:
-        text = f"{len(rows)} of {len(expected.columns)} columns differ"
+        text = f"{len(rows)} of {counted(len(expected.columns), 'column')} {'differs' if len(rows) == 1 else 'differ'}"
     else:
         text = "every column holds the right cells, but some have changed places between rows"
     if rows:

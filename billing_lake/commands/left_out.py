@@ -42,7 +42,8 @@ def require_exports(uri: str, found: Inspection, storage: Storage) -> None:
         raise ConfigurationError(what, remedy=remedy)
     first = found.unused[0] if found.unused else None
     why = "" if first is None else f": {first.why}"
-    what = f"None of the {found.files:,} files in {shown(uri)} is part of an export{why}"
+    files = counted(found.files, "file")
+    what = f"Nothing in {shown(uri)} ({files}) is part of an export{why}"
     remedy = (first.remedy if first else "") or "`billing-lake inspect` tells of each"
     raise ConfigurationError(what, file=first.keys[0] if first else None, remedy=remedy)
 

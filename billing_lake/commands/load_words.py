@@ -71,7 +71,7 @@ def show_next(out: Console, home: Path, folder: Path, exports: Sequence[OwnExpor
         f"DAGSTER_HOME={shlex.quote(str(home / 'dagster'))} dagster dev -m billing_lake.definitions"
     )
     lines = (
-        ("Ask", f'{at}billing-lake query "SELECT * FROM {table} LIMIT 3"'),  # noqa: S608 -- shown, not run
+        ("Ask", f"{at}billing-lake query --named cost-by-service --table {table}"),
         ("See", f"{at}{from_}{DEFS_SETTING}={shlex.quote(typed_path(folder))} {dagster}"),
         *(() if _has_alerts(folder) else (("Tell", _alerts_of(folder)),)),
         ("Log", typed_path(home / LOG)),

@@ -33,5 +33,5 @@ def checked_period(_: click.Context, __: click.Parameter, value: Any) -> Any:
     """Return a billing period, or several, that an option was given; refuse what is none."""
     for one in (value,) if isinstance(value, str) else value or ():
         if not is_period(one):
-            raise click.BadParameter(f"{one!r} is no billing period; write it YYYY-MM")
+            raise click.BadParameter(f"{one!r} is not a billing period; write it YYYY-MM")
     return value

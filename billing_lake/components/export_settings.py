@@ -294,7 +294,7 @@ class ExportSettings(dg.Model, dg.Resolvable):
     @classmethod
     def _is_period(cls, value: str, field: ValidationInfo) -> str:
         if not is_period(value) and (value or field.field_name == "start"):
-            msg = f"{value!r} is no billing period; write it YYYY-MM, in quotes"
+            msg = f"{value!r} is not a billing period; write it YYYY-MM, in quotes"
             raise ValueError(msg)
         return value
 

@@ -35,7 +35,7 @@ def is_period(text: str) -> bool:
 def require_period(text: str) -> None:
     """Raise `ConfigurationError` unless ``text`` is a billing period."""
     if not is_period(text):
-        what = f"This is no billing period: {shown(text)!r}"
+        what = f"{shown(text)!r} is not a billing period"
         raise ConfigurationError(what, remedy="Write it YYYY-MM")
 
 

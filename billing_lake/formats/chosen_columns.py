@@ -84,7 +84,7 @@ def _column(format_: Format, raw: str, meant: str) -> str:
     name = roles.get(meant) or meant
     if name in format_.known_columns:
         return name
-    what = f"`columns` says of {shown(raw)!r} that it is {shown(meant)!r}, which {format_.name} has not"
+    what = f"`columns` says of {shown(raw)!r} that it is {shown(meant)!r}, which {format_.name} does not have"
     known = ", ".join(role for role, column in roles.items() if column)
     raise ConfigurationError(
         what, remedy=f"Give the name of a column of {format_.name}, or one of the roles: {known}"

@@ -57,7 +57,7 @@ class ExportLocation:
             what = f"The report name of export {shown(self.name)} holds a slash: {shown(self.report)!r}"
             raise ConfigurationError(what, remedy="Give the folders before the report as `prefix`")
         if self.layout not in self.format.layouts:
-            what = f"Export {shown(self.name)} has the layout {self.layout}, which {self.format.name} has not"
+            what = f"Export {shown(self.name)} has the layout {self.layout}, which {self.format.name} does not have"
             raise ConfigurationError(
                 what, remedy=f"Choose one of: {', '.join(self.format.layouts)}"
             )

@@ -19,6 +19,7 @@ from billing_lake.domain.errors import (
     NoBillError,
     NoDeliveryError,
     UnusableFilesError,
+    counted,
     shown,
 )
 from billing_lake.domain.periods import is_period, require_period
@@ -330,7 +331,7 @@ def _refuse_other_kinds(format_: Format, period: str, files: Iterable[str]) -> N
     others = [key for key in files if format_.unread_kind(key) is not None]
     if others:
         kind = format_.unread_kind(others[0])
-        what = f"{len(others)} files of {period} are of a kind that is not read, {format_.named(others)}; what is read is {format_.reads}"
+        what = f"{counted(len(others), 'file')} of {period} {'is' if len(others) == 1 else 'are'} of a kind that is not read, {format_.named(others)}; what is read is {format_.reads}"
         raise UnusableFilesError(what, file=others[0], remedy=kind.remedy if kind else None)
 
 
@@ -339,9 +340,10 @@ def _require_complete(
 ) -> None:
     absent = [key for key in listed if key not in files]
     empty = [key for key in listed if key in files and files[key].size == 0]
-    for keys, state in ((absent, "not there"), (empty, "empty")):
+    for keys, state in ((absent, "missing"), (empty, "empty")):
         if keys:
-            what = f"{len(keys)} of the {len(listed)} files that the manifest lists are {state}: {format_.named(keys)}"
+            verb = "is" if len(keys) == 1 else "are"
+            what = f"{len(keys)} of {counted(len(listed), 'file')} listed in the manifest {verb} {state}: {format_.named(keys)}"
             raise IncompleteDeliveryError(what, file=manifest)
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from billing_lake.deployments.base import Lake
 from billing_lake.domain.content import other_columns
-from billing_lake.domain.errors import TableError
+from billing_lake.domain.errors import TableError, counted
 from billing_lake.domain.sources import Source
 from billing_lake.engines.base import Log
 from billing_lake.files.base import FileInfo
@@ -88,12 +88,12 @@ def maintain(lake: Lake, export: Export, what: CleanUp, log: Log) -> Maintained:
                 if lines := list(_compact(lake, iceberg.open(name), what, log)):
                     compacted[place] = lines
             found = table.catalog.remove_orphans(name, what)
-            log(f"{place}: {len(found)} files {done}")
+            log(f"{place}: {counted(len(found), 'file')} {done}")
             if found:
                 removed[place] = found
     for folder in lake.scratch:
         left = remove_left(lake, folder, what)
-        log(f"{folder}: {len(left)} folders {done}")
+        log(f"{folder}: {counted(len(left), 'folder')} {done}")
         if left:
             removed[folder] = left
     removed |= {place: gone for place, gone in _remove_forgotten(lake, export, what) if gone}

@@ -11,7 +11,12 @@ from __future__ import annotations
 
 from billing_lake.deployments.base import Lake
 from billing_lake.domain.deliveries import Delivery
-from billing_lake.domain.errors import ReportFileError, RowsElsewhereError, UnusableFilesError
+from billing_lake.domain.errors import (
+    ReportFileError,
+    RowsElsewhereError,
+    UnusableFilesError,
+    counted,
+)
 from billing_lake.engines.base import Engine, Log
 from billing_lake.formats.layouts import Loose
 from billing_lake.formats.locations import ExportLocation
@@ -62,7 +67,7 @@ def _look_into(
     for name, file in profile.files.items():
         if period in file.periods:
             what = (
-                f"{file.periods[period]:,} rows of {period} lie in a file that begins with {other.period}; {period} would be "
+                f"A file that begins with {other.period} holds {counted(file.periods[period], 'row')} of {period}, which would be "
                 "loaded without them"
             )
             raise RowsElsewhereError(what, file=name)

@@ -14,6 +14,7 @@ from billing_lake.domain.errors import (
     MixedPeriodsError,
     NoDeliveryError,
     PeriodMismatchError,
+    counted,
     shown,
 )
 from billing_lake.domain.profiles import Profile, merge
@@ -112,7 +113,7 @@ def crawl_files(
             profiles.setdefault(period, []).append(profile)
     if not groups:
         raise NoDeliveryError(
-            f"None of the {len(keys)} files holds a row",
+            f"No row in {counted(len(keys), 'file')}",
             remedy="Name files with rows; the table stays as it is",
         )
     return {
@@ -144,7 +145,7 @@ def _require_one_period(profile: Profile, key: str, column: str | None) -> None:
     lost = profile.rows - sum(profile.periods.values())
     if lost:
         raise PeriodMismatchError(
-            f"{lost:,} of {profile.rows:,} rows state no billing period",
+            f"{lost:,} of {counted(profile.rows, 'row')} {'states' if lost == 1 else 'state'} no billing period",
             remedy=f"Fill the column {column} of these rows, or leave them out; the table stays as it is",
             file=key,
         )

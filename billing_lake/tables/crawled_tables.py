@@ -77,6 +77,6 @@ def require_crawler(crawler: Crawler) -> None:
         ConfigurationError: It has not.
     """
     if crawler != "built_in":
-        what = f"`crawler` is {crawler!r}, which this deployment has not"
+        what = f"`crawler` is {crawler!r}, which this deployment does not have"
         remedy = "Set `crawler: built_in` in the export's defs.yaml, or use the deployment `aws`"
         raise ConfigurationError(what, remedy=remedy)

@@ -165,7 +165,7 @@ def test_exports_of_every_format_are_one_view_that_adds_up_to_their_tables(
     once = checks["counted_once"]
     assert not once.passed
     assert once.severity is dg.AssetCheckSeverity.WARN
-    assert "1 months of payers are counted by several exports" in str(once.description)
+    assert "1 month of payers counted by several exports" in str(once.description)
 
 
 def test_an_export_that_does_not_count_is_left_out_and_nothing_counts_twice(make_lake: Any) -> None:

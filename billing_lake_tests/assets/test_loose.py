@@ -43,7 +43,7 @@ def test_rows_of_a_month_in_a_file_that_begins_with_another_stop_both_months_by_
     lay(loose, "april", "2025-04")
     lay(loose, "mixed", "2025-03", "2025-04", "2025-04")
     text = error_text(loose.load("2025-04"))
-    assert text.startswith("RowsElsewhereError: 2 rows of 2025-04 lie in a file that begins with ")
+    assert text.startswith("RowsElsewhereError: A file that begins with ")
     assert "bill/mixed.csv.gz" in text
     assert "bill/mixed.csv.gz" in error_text(loose.load("2025-03"))
     assert loose.lake.iceberg.tables() == ()

@@ -61,7 +61,7 @@ def turned(rows: pa.Table) -> pa.Table:
 
 FOUND = {
     swapped: f"{OPERATION} holds the cells of {PRODUCT}",
-    changed_tag: f"columns differ: {TAG} holds other cells",
+    changed_tag: f"columns differs: {TAG} holds other cells",
     shifted: f"{START} holds other cells",
     exchanged: "every column holds the right cells, but some have changed places between rows",
     dropped: "rows instead of",

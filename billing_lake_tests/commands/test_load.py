@@ -98,7 +98,7 @@ def test_a_folder_is_shown_asked_about_loaded_and_proved(loaded: tuple[World, Re
         ["cur", "2025-02", "v7", "2", "3", "USD", "3", "of", "3"],
     ]
     assert "1 file belongs to no export: notes.txt (not a report file)" in first.stdout
-    assert "! cur, WARN of missing_days: 2025-01: 30 days have no usage" in first.stdout
+    assert "! cur, WARN of missing_days: 2025-01: 30 days without usage" in first.stdout
     assert max(map(len, first.stdout.partition("Ask  ")[0].splitlines())) <= 100
     assert "\x1b" not in first.output
     lake = open_lake({"BILLING_LAKE_HOME": str(world.folder / "lake")})
@@ -281,11 +281,11 @@ def test_a_place_without_an_export_is_refused_in_a_sentence(world: World) -> Non
         ((), "nowhere", "nowhere is not there"),
         ((), "bils/finance", f"bils/finance is not there file: {world.folder}"),
         ((), "bils/finance", "Did you mean bills/finance?"),
-        ((), "others", "None of the 1 files in others is part of an export"),
+        ((), "others", "Nothing in others (1 file) is part of an export"),
         (("--home", "mark"), "good", "takes no other export"),
         (("--name", "x"), "good", "2 exports were found"),
         (("--outputs", "delta"), "good", "'delta' is none of hive, iceberg, s3_table"),
-        (("--period", "2025"), "good", "'2025' is no billing period"),
+        (("--period", "2025"), "good", "'2025' is not a billing period"),
     ]
     for arguments, uri, reason in cases:
         assert_refused(world.load("--yes", *arguments, uri=uri), reason)

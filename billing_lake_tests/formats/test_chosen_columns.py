@@ -37,7 +37,9 @@ def test_the_same_names_give_the_same_format_and_none_the_format_itself() -> Non
 
 
 def test_a_role_that_the_format_has_not_is_refused_with_those_that_it_has() -> None:
-    with pytest.raises(ConfigurationError, match=r"'costs', which cur2 has not.*usage_start.*cost"):
+    with pytest.raises(
+        ConfigurationError, match=r"'costs', which cur2 does not have.*usage_start.*cost"
+    ):
         as_exported(CUR2, {"a": "costs"})
 
 

@@ -57,7 +57,7 @@ def test_a_layout_that_the_format_has_not_is_refused_with_those_that_it_has() ->
     loose_only = dataclasses.replace(LEGACY_CUR, name="bills", layouts={"loose": Loose})
     assert ExportLocation("cur", "loose", "a", format=loose_only).rules == Loose("a")
     with pytest.raises(
-        ConfigurationError, match="layout create-new, which bills has not"
+        ConfigurationError, match="layout create-new, which bills does not have"
     ) as caught:
         ExportLocation("cur", "create-new", "a", "r", format=loose_only)
     assert caught.value.how == "Choose one of: loose"

@@ -146,8 +146,11 @@ def test_restatements_between_two_days_add_up_to_the_difference_of_their_deliver
 
 
 def test_tables_of_changes_fit_and_say_once_what_is_the_same(
-    told: tuple[Loads, list[SampleDelivery]], run: Callable[..., Result]
+    told: tuple[Loads, list[SampleDelivery]],
+    run: Callable[..., Result],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)  # test runners set it, and lines would break there
     _, delivered = told
     for more in ((), ("--net",)):
         shown = run("restatements", "2025-03", *more).stdout.splitlines()

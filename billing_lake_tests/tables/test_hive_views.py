@@ -120,11 +120,14 @@ def test_a_reader_beside_loads_finds_one_delivery_whole_or_is_told_that_it_is_go
     staged = [encode(tmp_path / "staging", rows=(rows, 1)) for rows in (2, 30, 400)]
     load(hive_tables, staged[0])
     load(hive_tables, encode(tmp_path / "staging", APRIL, (5,)), APRIL)
-    loaded = threading.Event()
+    begun, loaded = threading.Event(), threading.Event()
 
     def load_often() -> None:
         try:
             for turn in range(60):
+                # Two loads within one look would remove what it has listed: one generation is kept, not two.
+                begun.clear()
+                assert begun.wait(60)
                 load(hive(tmp_path), staged[turn % 3])
         finally:
             loaded.set()
@@ -133,6 +136,7 @@ def test_a_reader_beside_loads_finds_one_delivery_whole_or_is_told_that_it_is_go
     thread.start()
     looks, gone = list[Rows](), list[str]()
     while not (loaded.is_set() and looks):
+        begun.set()
         try:
             looks.append(READERS[reader](hive_tables.uri(TABLE)))
         except (duckdb.IOException, FileNotFoundError, pl.exceptions.ComputeError) as error:

@@ -38,12 +38,13 @@ def refuse_repeated_keys(file: SourceFile, maps: Mapping[str, str], access: Acce
     import pyarrow.parquet as pq
 
     try:
-        with access.files.open(file.uri) as stream, pq.ParquetFile(stream) as parquet:
-            schema = parquet.schema
-            columns = [schema.column(n) for n in range(len(schema.names))]
+        with access.files.open(file.uri) as stream:
+            read = pq.ParquetFile(stream)
+            schema = read.metadata.schema
+            paths = [schema.column(n).path for n in range(len(schema.names))]
             for own, name in maps.items():
-                keys = next(one.path for one in columns if one.path.startswith(f"{own}."))
-                for batch in parquet.iter_batches(columns=[keys]):
+                keys = next(path for path in paths if path.startswith(f"{own}."))
+                for batch in read.iter_batches(columns=[keys]):
                     if (twice := _repeated(batch.column(0))) is not None:
                         what = "A map has a key twice"
                         raise BadValueError(what, file=file.name, column=name, value=twice)
@@ -59,9 +60,9 @@ def _repeated(maps: pa.ListArray) -> str | None:
 
     keys = maps.flatten().field(0).dictionary_encode()
     lengths = pc.fill_null(pc.list_value_length(maps), 0).to_numpy()
-    codes = keys.indices.to_numpy(zero_copy_only=False)
-    of_map = np.repeat(np.arange(len(lengths)), lengths)
-    pairs = np.sort(of_map * max(len(keys.dictionary), 1) + codes)
+    of_map = np.repeat(np.arange(len(lengths), dtype=np.int64), lengths)
+    pairs = of_map * max(len(keys.dictionary), 1) + keys.indices.to_numpy(zero_copy_only=False)
+    pairs.sort(kind="stable")  # nearly in order already
     again = np.flatnonzero(pairs[1:] == pairs[:-1])
     if not len(again):
         return None

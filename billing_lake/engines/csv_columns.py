@@ -18,6 +18,7 @@ from billing_lake.domain.text_values import fits
 from billing_lake.domain.types import STRING, TIMESTAMP, Decimal, Map
 from billing_lake.engines.blocks import LONGEST_ROW_BYTES
 from billing_lake.engines.csv_numbers import adds_up_safely, read_numbers
+from billing_lake.engines.one_pass import UnexplainedError
 from billing_lake.engines.polars_maps import distinct_maps, with_dictionaries
 from billing_lake.engines.polars_parsing import cell_names, moment
 from billing_lake.engines.polars_profile import usage_moment
@@ -34,10 +35,6 @@ if TYPE_CHECKING:
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _MANY_TEXTS = 100_000
 """Texts of moments after which those that are known are forgotten: a column of a bill has some hundred."""
-
-
-class UnexplainedError(Exception):
-    """A block is not what this pass reads: the careful way reads the files again, and finds and names the fault, if it is one."""
 
 
 def is_for_one_pass(source: Source, target: EncodeTarget) -> bool:

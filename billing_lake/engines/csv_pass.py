@@ -14,17 +14,17 @@ from collections.abc import Iterator
 from functools import partial
 from typing import TYPE_CHECKING
 
-from billing_lake.domain.errors import ReportFileError
 from billing_lake.domain.profiles import Profile, merge
 from billing_lake.engines.blocks import hashed_blocks
-from billing_lake.engines.csv_columns import (
-    Known,
-    Rows,
-    UnexplainedError,
-    is_for_one_pass,
+from billing_lake.engines.csv_columns import Known, Rows, is_for_one_pass
+from billing_lake.engines.one_pass import (
+    Writers,
+    in_parallel,
+    lasting_pages,
+    once_or_carefully,
+    run_bytes,
+    runs_of,
 )
-from billing_lake.engines.one_pass import Writers, in_parallel, lasting_pages, run_bytes
-from billing_lake.engines.polars_encode import encode_reports
 from billing_lake.engines.polars_profile import profile_reports
 
 if TYPE_CHECKING:
@@ -43,17 +43,8 @@ def convert_reports(
     source: Source, target: EncodeTarget, access: Access, log: Log
 ) -> tuple[Profile, tuple[EncodedFile, ...]]:
     """Total and write the CSV report files of ``source``; see `Engine.convert`."""
-    import polars as pl
-    import pyarrow as pa
-
-    if is_for_one_pass(source, target):
-        try:
-            return _one_pass(source, target, access, log)
-        except (UnexplainedError, ReportFileError, pa.ArrowException, pl.exceptions.PolarsError):
-            log("convert: the files are read again, carefully")
-    profile = profile_reports(source, access, log)
-    digests = {name: file.digest for name, file in profile.files.items()}
-    return profile, encode_reports(source.with_digests(digests), target, access, log)
+    one_pass = _one_pass if is_for_one_pass(source, target) else None
+    return once_or_carefully(one_pass, profile_reports, source, target, access, log)
 
 
 def _one_pass(
@@ -65,7 +56,8 @@ def _one_pass(
     texts = pa.dictionary(pa.int32(), pa.string())
     files = Writers(target, access.files, text_in_maps=texts)
     with lasting_pages(), files as writers:
-        runs = _runs(_blocks(source, access, parts, log), run_bytes())
+        blocks = _blocks(source, access, parts, log)
+        runs = runs_of(blocks, lambda one: len(one[1].data), run_bytes())
         profile = in_parallel(runs, partial(_convert, writers=writers), parts)
         return profile, writers.finish()
 
@@ -83,20 +75,6 @@ def _blocks(
         parts.append(Profile().in_file(file.name, digest()))
         done = sum(part.rows for part in parts)
         log(f"convert: {number} of {len(source.files)} files are read, {done:,} rows are written")
-
-
-def _runs(blocks: Iterator[tuple[Rows, Block]], size: int) -> Iterator[list[tuple[Rows, Block]]]:
-    """Yield consecutive blocks, together some ``size`` bytes of text."""
-    run: list[tuple[Rows, Block]] = []
-    held = 0
-    for rows, block in blocks:
-        run.append((rows, block))
-        held += len(block.data)
-        if held >= size:
-            yield run
-            run, held = [], 0
-    if run:
-        yield run
 
 
 def _convert(run: list[tuple[Rows, Block]], writers: Writers) -> Profile:

@@ -1,6 +1,7 @@
-"""Holds what the passes that total and encode at once have in common: their threads, and the Parquet files that they write.
+"""Holds what the passes that total and encode at once have in common: their runs, their threads, and the Parquet files that they write.
 
-Each thread writes a file of its own, one row group a run. Memory holds as many runs as there are threads, and two more.
+Each thread writes a file of its own, one row group a run. Memory holds as many runs as there are threads, and two more. What does not fit
+a pass is read again by the careful way, profile and encoding one after the other, which refuses it by name.
 """
 
 from __future__ import annotations
@@ -13,8 +14,9 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from billing_lake.domain.column_names import SOURCE_FILE
+from billing_lake.domain.errors import ReportFileError
 from billing_lake.domain.profiles import Profile, merge, require_totals
-from billing_lake.engines.polars_encode import finished, unwritable
+from billing_lake.engines.polars_encode import encode_reports, finished, unwritable
 from billing_lake.files.parquet_types import arrow_schema
 
 if TYPE_CHECKING:
@@ -23,9 +25,18 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from typing_extensions import Self
 
-    from billing_lake.domain.sources import EncodedFile, EncodeTarget, SourceFile
+    from billing_lake.domain.sources import EncodedFile, EncodeTarget, Source, SourceFile
+    from billing_lake.engines.base import Log
+    from billing_lake.engines.polars_access import Access
     from billing_lake.files.base import Files
 
+    Converted = tuple[Profile, tuple[EncodedFile, ...]]
+    """What `Engine.convert` returns."""
+
+    Profiling = Callable[[Source, Access, Log], Profile]
+    Converting = Callable[[Source, EncodeTarget, Access, Log], Converted]
+
+_Part = TypeVar("_Part")
 _Run = TypeVar("_Run")
 
 _MOST_WORKERS = 4
@@ -55,6 +66,48 @@ has to count.
 
 _KEPT_MILLISECONDS = 100_000
 """How long jemalloc keeps pages that nothing uses."""
+
+
+class UnexplainedError(Exception):
+    """Rows are not what a pass reads: the careful way reads the files again, and finds and names the fault, if it is one."""
+
+
+def once_or_carefully(
+    one_pass: Converting | None,
+    profile: Profiling,
+    source: Source,
+    target: EncodeTarget,
+    access: Access,
+    log: Log,
+) -> Converted:
+    """Return what ``one_pass`` finds and writes; where there is none, or something does not fit it, what the careful way does."""
+    import polars as pl
+    import pyarrow as pa
+
+    if one_pass is not None:
+        try:
+            return one_pass(source, target, access, log)
+        except (UnexplainedError, ReportFileError, pa.ArrowException, pl.exceptions.PolarsError):
+            log("convert: the files are read again, carefully")
+    found = profile(source, access, log)
+    digests = {name: file.digest for name, file in found.files.items()}
+    return found, encode_reports(source.with_digests(digests), target, access, log)
+
+
+def runs_of(
+    parts: Iterable[_Part], size_of: Callable[[_Part], int], size: int
+) -> Iterator[list[_Part]]:
+    """Yield consecutive parts, together of some ``size``."""
+    run: list[_Part] = []
+    held = 0
+    for part in parts:
+        run.append(part)
+        held += size_of(part)
+        if held >= size:
+            yield run
+            run, held = [], 0
+    if run:
+        yield run
 
 
 def run_bytes() -> int:

@@ -12,12 +12,17 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from billing_lake.domain.errors import ReportFileError
 from billing_lake.domain.profiles import Profile, merge
 from billing_lake.engines.digests import local_digest
-from billing_lake.engines.one_pass import Writers, in_parallel, lasting_pages, run_bytes
+from billing_lake.engines.one_pass import (
+    Writers,
+    in_parallel,
+    lasting_pages,
+    once_or_carefully,
+    run_bytes,
+    runs_of,
+)
 from billing_lake.engines.parquet_keys import maps_of
-from billing_lake.engines.polars_encode import encode_reports
 from billing_lake.engines.polars_parquet import open_reports, readable
 from billing_lake.engines.polars_parquet_profile import (
     columns_to_total,
@@ -44,18 +49,10 @@ def convert_parquet(
     source: Source, target: EncodeTarget, access: Access, log: Log
 ) -> tuple[Profile, tuple[EncodedFile, ...]]:
     """Total and write the Parquet report files of ``source``; see `Engine.convert`."""
-    import polars as pl
-    import pyarrow as pa
-
     fields = {field.name: field.type for field in target.fields}
-    if all(fields.get(column.name) == column.type for column in source.columns):
-        try:
-            return _one_pass(source, target, access, log)
-        except (ReportFileError, pa.ArrowException, pl.exceptions.PolarsError):
-            log("convert: the files are read again, carefully")
-    profile = profile_parquet(source, access, log)
-    digests = {name: file.digest for name, file in profile.files.items()}
-    return profile, encode_reports(source.with_digests(digests), target, access, log)
+    fits = all(fields.get(column.name) == column.type for column in source.columns)
+    one_pass = _one_pass if fits else None
+    return once_or_carefully(one_pass, profile_parquet, source, target, access, log)
 
 
 def _one_pass(
@@ -67,7 +64,8 @@ def _one_pass(
     size = max(1, min(_RUN_ROWS, _RUN_CELLS // max(1, len(source.columns))))
     text = pa.string_view()  # what Polars has its text in, so that none is copied
     with lasting_pages(), Writers(target, access.files, text) as writers:
-        runs = _runs(_batches(source, access, size, parts, log), size)
+        batches = _batches(source, access, size, parts, log)
+        runs = runs_of(batches, lambda one: one[1].height, size)
         convert = partial(_convert, source=source, size=size, writers=writers)
         profile = in_parallel(runs, convert, parts)
         return profile, writers.finish()
@@ -92,22 +90,6 @@ def _batches(
         parts.append(Profile().in_file(report.file.name, digest))
         done = sum(part.rows for part in parts)
         log(f"convert: {number} of {len(source.files)} files are read, {done:,} rows are written")
-
-
-def _runs(
-    batches: Iterator[tuple[ParquetReport, pl.DataFrame]], size: int
-) -> Iterator[list[tuple[ParquetReport, pl.DataFrame]]]:
-    """Yield consecutive batches, together some ``size`` rows."""
-    run: list[tuple[ParquetReport, pl.DataFrame]] = []
-    held = 0
-    for report, rows in batches:
-        run.append((report, rows))
-        held += rows.height
-        if held >= size:
-            yield run
-            run, held = [], 0
-    if run:
-        yield run
 
 
 def _convert(

@@ -16,7 +16,7 @@ from billing_lake.domain.schemas import Column, plan
 from billing_lake.domain.sources import PeriodKey
 from billing_lake.domain.types import STRING
 from billing_lake.formats.legacy_cur import LEGACY_CUR
-from billing_lake.sensors.new_reports import look
+from billing_lake.sensors.new_reports import look_at_export
 from billing_lake.tables.base import TableCatalog
 from billing_lake_tests.assets.test_load import (
     assert_tables_equal,
@@ -128,7 +128,9 @@ def test_a_look_of_the_sensor_costs_as_many_requests_for_three_months_as_for_one
                 recorded(here.clients.client("glue")) as of_glue,
             ):
                 now = datetime.now(timezone.utc)
-                assert look(export, here, lake.instance, {}, limit=5, now=now).requests == []
+                assert (
+                    look_at_export(export, here, lake.instance, {}, limit=5, now=now).requests == []
+                )
                 asked.append((of_s3, of_glue))
     assert asked[1] == asked[5]
     assert asked[5] == (["ListObjectsV2", "ListObjectsV2"], ["GetTable", "GetPartitions"])

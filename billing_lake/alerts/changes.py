@@ -8,14 +8,14 @@ from datetime import datetime
 from typing import Literal
 
 Severity = Literal["WARN", "ERROR"]
-Kind = Literal["check", "run", "sensor"]
+AlertKind = Literal["check", "run", "sensor"]
 
 _DELIVERY = "delivery"
 """Asset of what the provider put down, of which nothing is loaded yet."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Change:
+class StatusChange:
     """One thing that fails or warns (is red, of a severity), or is green again.
 
     Attributes:
@@ -34,7 +34,7 @@ class Change:
         stops_load: Whether nothing was loaded because of it.
     """
 
-    kind: Kind
+    kind: AlertKind
     name: str
     is_red: bool
     severity: Severity
@@ -87,7 +87,7 @@ class Change:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Group:
+class AlertGroup:
     """Changes that belong together: those of one run, or one that belongs to none.
 
     Attributes:
@@ -96,7 +96,7 @@ class Group:
     """
 
     id: str
-    changes: Sequence[Change]
+    changes: Sequence[StatusChange]
 
     @property
     def severity(self) -> Severity:

@@ -8,7 +8,7 @@ from datetime import datetime, time, timedelta, timezone
 from typing import Literal
 from zoneinfo import ZoneInfo
 
-from billing_lake.alerts.changes import Change, Severity
+from billing_lake.alerts.changes import Severity, StatusChange
 from billing_lake.alerts.notifiers import Notifier
 
 DigestUse = Literal["beside", "instead"]
@@ -55,7 +55,7 @@ class Policy:
     digest: DigestUse = "beside"
     zone: ZoneInfo
 
-    def reports(self, change: Change) -> bool:
+    def reports(self, change: StatusChange) -> bool:
         """Say whether it reports a change; runs and sensors have no check to be chosen by."""
         return (
             change.export in self.exports

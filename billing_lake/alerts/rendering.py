@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from urllib.parse import quote
 
-from billing_lake.alerts.changes import Change, Group, Severity
+from billing_lake.alerts.changes import AlertGroup, Severity, StatusChange
 from billing_lake.domain.errors import counted, shown
 
 _TITLE_CHARACTERS = 100
@@ -56,7 +56,7 @@ class Renderer:
 
     ui_url: str = ""
 
-    def message(self, group: Group) -> Message:
+    def message(self, group: AlertGroup) -> Message:
         """Render one group."""
         return Message(
             id=group.id,
@@ -82,7 +82,7 @@ class Renderer:
             markdown=body(_Markdown()),
         )
 
-    def _body(self, group: Group, style: _Text) -> str:
+    def _body(self, group: AlertGroup, style: _Text) -> str:
         # What the title says of a change that is alone is not said again.
         alone = len(group.changes) == 1
         blocks = [self._change(one, style, alone=alone) for one in group.changes[:_CHANGES]]
@@ -95,7 +95,7 @@ class Renderer:
             blocks.append(f"Run: {style.words(run_id)}")
         return "\n\n".join(blocks)
 
-    def _change(self, change: Change, style: _Text, *, alone: bool) -> str:
+    def _change(self, change: StatusChange, style: _Text, *, alone: bool) -> str:
         is_warning = change.severity == "WARN"
         lines, facts = [], []
         if not alone:
@@ -163,7 +163,7 @@ class _Markdown(_Text):
         return f"[{name} in Dagster]({url})"
 
 
-def title(group: Group) -> str:
+def title(group: AlertGroup) -> str:
     """Return what happened in one line."""
     first = group.changes[0]
     states = Counter(_state(one) for one in group.changes)
@@ -181,7 +181,7 @@ def title(group: Group) -> str:
     return _ascii(f"[{'RESOLVED' if is_over else group.severity}] {where}: {what}")
 
 
-def _state(change: Change) -> str:
+def _state(change: StatusChange) -> str:
     """Return what a thing is now, in words: a warning is no failure."""
     if not change.is_red:
         return "green again"

@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, PlainSerializer, TypeAdapter
 
-from billing_lake.alerts.changes import Change, Severity
+from billing_lake.alerts.changes import Severity, StatusChange
 from billing_lake.alerts.outbox import Outbox, Waiting
 
 
@@ -75,7 +75,7 @@ class State:
     positions: dict[str, Position] = field(default_factory=dict)
     ticks: dict[str, float] = field(default_factory=dict)
     red: dict[str, Red] = field(default_factory=dict)
-    held: dict[str, list[Change]] = field(default_factory=dict)
+    held: dict[str, list[StatusChange]] = field(default_factory=dict)
     outbox: Annotated[
         Outbox,
         BeforeValidator(lambda waiting: {"waiting": waiting}),

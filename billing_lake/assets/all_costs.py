@@ -5,7 +5,7 @@ from typing import cast
 
 import dagster as dg
 
-from billing_lake.assets.export import Export
+from billing_lake.assets.export import DagsterExport
 from billing_lake.assets.periods import named_failures
 from billing_lake.deployments import Lake
 from billing_lake.loads.all_costs import counted_parts
@@ -14,7 +14,7 @@ from billing_lake.sql.tables import ALL_COSTS
 ALL_COSTS_KEY = dg.AssetKey([ALL_COSTS])
 
 
-def build_all_costs(exports: Sequence[Export]) -> dg.AssetsDefinition:
+def build_all_costs(exports: Sequence[DagsterExport]) -> dg.AssetsDefinition:
     """Build the asset over those of ``exports`` that count."""
     counted = [one for one in exports if one.counts]
     left_out = sorted(one.name for one in exports if not one.counts)

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import dagster as dg
 
 from billing_lake.assets import markdown
-from billing_lake.assets.export import ENGINE_POOL, Export
+from billing_lake.assets.export import ENGINE_POOL, DagsterExport
 from billing_lake.assets.metadata import column_schema, costs, engine_facts, present, usage
 from billing_lake.assets.periods import Event, Outcome, each_period
 from billing_lake.assets.progress import progress
@@ -17,7 +17,7 @@ from billing_lake.formats.base import Format
 from billing_lake.loads.crawl import crawl
 
 
-def build_crawler_table(export: Export) -> dg.AssetsDefinition:
+def build_crawler_table(export: DagsterExport) -> dg.AssetsDefinition:
     """Build the asset for ``export``."""
 
     @export.asset(

@@ -9,14 +9,14 @@ from datetime import datetime
 
 import dagster as dg
 
-from billing_lake.assets.export import Export
+from billing_lake.assets.export import DagsterExport
 from billing_lake.domain.deliveries import Delivery
 from billing_lake.domain.errors import counted
 
 NAME = "delivery"
 
 
-def build_delivery(export: Export) -> dg.AssetSpec:
+def build_delivery(export: DagsterExport) -> dg.AssetSpec:
     """Build the asset for ``export``."""
     return dg.AssetSpec(
         export.key(NAME),
@@ -32,7 +32,7 @@ def build_delivery(export: Export) -> dg.AssetSpec:
     )
 
 
-def observed(export: Export, delivery: Delivery) -> dg.AssetObservation:
+def observed(export: DagsterExport, delivery: Delivery) -> dg.AssetObservation:
     """Return what there is to say of a delivery that was not there before."""
     written = max(
         (file.modified for file in (*delivery.files, delivery.manifest) if file), default=None

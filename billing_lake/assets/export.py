@@ -28,7 +28,7 @@ EXPORT_TAG = "billing_lake/export"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Export(exports.Export):
+class DagsterExport(exports.Export):
     """One configured export, with what its definitions need to know.
 
     Attributes:

@@ -7,7 +7,7 @@ import dagster as dg
 from pydantic import Field
 
 from billing_lake.assets import markdown
-from billing_lake.assets.export import ENGINE_POOL, Export
+from billing_lake.assets.export import ENGINE_POOL, DagsterExport
 from billing_lake.assets.metadata import column_schema, costs
 from billing_lake.assets.periods import named_failures
 from billing_lake.assets.progress import progress
@@ -28,7 +28,7 @@ class StaticFiles(dg.Config):
     )
 
 
-def build_iceberg_static(export: Export, default: Sequence[str]) -> dg.AssetsDefinition:
+def build_iceberg_static(export: DagsterExport, default: Sequence[str]) -> dg.AssetsDefinition:
     """Build the asset for ``export``.
 
     Args:

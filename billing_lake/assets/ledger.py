@@ -12,10 +12,10 @@ from functools import reduce
 import dagster as dg
 
 from billing_lake.assets import markdown
-from billing_lake.assets.export import Export
+from billing_lake.assets.export import DagsterExport
 from billing_lake.assets.metadata import present
 from billing_lake.domain.errors import counted
-from billing_lake.domain.ledger import Change
+from billing_lake.domain.ledger import CostChange
 from billing_lake.domain.profiles import EXACT
 from billing_lake.loads.ledger import LEDGER, RESTATEMENTS, Recorded
 
@@ -28,7 +28,7 @@ _SERVICES, _BAR = 8, 12
 """Most services of a currency in the picture, and the characters of the longest bar."""
 
 
-def build_ledger(export: Export) -> Sequence[dg.AssetSpec]:
+def build_ledger(export: DagsterExport) -> Sequence[dg.AssetSpec]:
     """Build the two assets for ``export``."""
     tables = [export.table_key(output) for output in export.outputs]
     return [
@@ -49,7 +49,7 @@ def build_ledger(export: Export) -> Sequence[dg.AssetSpec]:
     ]
 
 
-def _spec(export: Export, name: str, deps: Sequence[dg.AssetKey], text: str) -> dg.AssetSpec:
+def _spec(export: DagsterExport, name: str, deps: Sequence[dg.AssetKey], text: str) -> dg.AssetSpec:
     return dg.AssetSpec(
         export.key(name),
         deps=deps,
@@ -63,7 +63,7 @@ def _spec(export: Export, name: str, deps: Sequence[dg.AssetKey], text: str) -> 
 
 
 def materializations(
-    export: Export, recorded: Iterable[Recorded]
+    export: DagsterExport, recorded: Iterable[Recorded]
 ) -> Iterator[dg.AssetMaterialization]:
     """Return what to say of the assets for what a load recorded."""
     for one in recorded:
@@ -78,7 +78,7 @@ def materializations(
             yield _restatement(export, one, one.changed)
 
 
-def _delivery(export: Export, recorded: Recorded) -> dg.AssetMaterialization:
+def _delivery(export: DagsterExport, recorded: Recorded) -> dg.AssetMaterialization:
     row = recorded.row
     before = {} if recorded.before is None else recorded.before.costs
     costs = [
@@ -115,7 +115,7 @@ def _delivery(export: Export, recorded: Recorded) -> dg.AssetMaterialization:
 
 
 def _restatement(
-    export: Export, recorded: Recorded, changed: Sequence[Change]
+    export: DagsterExport, recorded: Recorded, changed: Sequence[CostChange]
 ) -> dg.AssetMaterialization:
     kinds = [one.kind for one in changed]
     row, before = recorded.row, recorded.before
@@ -135,7 +135,7 @@ def _restatement(
     )
 
 
-def _services(recorded: Recorded, changed: Iterable[Change]) -> dg.MarkdownMetadataValue:
+def _services(recorded: Recorded, changed: Iterable[CostChange]) -> dg.MarkdownMetadataValue:
     """Return how the costs came from those of the delivery before to what they are, by service, so short that the UI shows it."""
     moved: dict[str, dict[str, Decimal]] = {}
     for one in changed:
@@ -171,7 +171,9 @@ def _markdown_of_changes(
     return markdown.table(("", "currency", "cost", ""), rows)
 
 
-def changes_table(changed: Sequence[Change], rows: int = _SHOWN_GROUPS) -> dg.MarkdownMetadataValue:
+def changes_table(
+    changed: Sequence[CostChange], rows: int = _SHOWN_GROUPS
+) -> dg.MarkdownMetadataValue:
     """Return the largest changes as a table."""
     return markdown.table(
         ("change", "currency", "account", "service", "charge type", "what", "before", "now"),

@@ -15,7 +15,7 @@ import dagster as dg
 from dagster._core.events import AssetMaterializationPlannedData, DagsterEvent
 from dagster._core.instance import RUNLESS_RUN_ID
 
-from billing_lake.assets.export import Export
+from billing_lake.assets.export import DagsterExport
 from billing_lake.domain.errors import BillingLakeError
 
 Context = dg.AssetExecutionContext | dg.AssetCheckExecutionContext
@@ -78,7 +78,9 @@ def facts_of_error(error: Exception) -> dict[str, Any]:
     return {name: fact for name, fact in facts.items() if fact is not None}
 
 
-def omitted_periods(context: Context, export: Export, asset: str) -> dict[str, OmittedPeriod]:
+def omitted_periods(
+    context: Context, export: DagsterExport, asset: str
+) -> dict[str, OmittedPeriod]:
     """Return what the steps that ``asset`` builds on, its own included, have left out so far, by billing period.
 
     A run that goes on where another one failed takes over what that one left out.
@@ -105,7 +107,9 @@ def is_last(context: Context) -> bool:
     return not (names if chosen is None else names.intersection(chosen))
 
 
-def raise_failures(context: Context, export: Export, asset: str, periods: Sequence[str]) -> None:
+def raise_failures(
+    context: Context, export: DagsterExport, asset: str, periods: Sequence[str]
+) -> None:
     """Fail for all that failed on the way to ``asset``, unless a later step of the run will.
 
     Raises:

@@ -15,7 +15,7 @@ from dagster._core.definitions.source_asset import (
     SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION as NO_EVENTS,
 )
 
-from billing_lake.assets.export import Export
+from billing_lake.assets.export import DagsterExport
 from billing_lake.assets.omitted_periods import (
     OmittedPeriod,
     describe,
@@ -48,7 +48,7 @@ class Outcome(Generic[ValueT]):
 
 def each_period(
     context: dg.AssetExecutionContext,
-    export: Export,
+    export: DagsterExport,
     store: ValueStore,
     work: Callable[[str], Outcome[ValueT]],
 ) -> Iterator[Event]:

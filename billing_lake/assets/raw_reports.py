@@ -7,7 +7,7 @@ import dagster as dg
 
 from billing_lake.assets import markdown
 from billing_lake.assets.delivery import NAME as DELIVERY
-from billing_lake.assets.export import Export
+from billing_lake.assets.export import DagsterExport
 from billing_lake.assets.metadata import present
 from billing_lake.assets.periods import (
     Event,
@@ -25,7 +25,7 @@ from billing_lake.landing.deliveries import find_deliveries, resolve_delivery
 _NAMED_FILES = 5
 
 
-def build_raw_reports(export: Export) -> dg.AssetsDefinition:
+def build_raw_reports(export: DagsterExport) -> dg.AssetsDefinition:
     """Build the asset for ``export``."""
 
     @export.asset(
@@ -59,7 +59,9 @@ def build_raw_reports(export: Export) -> dg.AssetsDefinition:
     return raw_reports
 
 
-def _resolver(storage: Storage, export: Export, *, several: bool) -> Callable[[str], Delivery]:
+def _resolver(
+    storage: Storage, export: DagsterExport, *, several: bool
+) -> Callable[[str], Delivery]:
     """Return what gives a billing period's delivery, from one look at the folder where there are several to give.
 
     A period without one is skipped, unless the export has none at all: then its settings are wrong, not the period.
@@ -96,7 +98,7 @@ def _resolver(storage: Storage, export: Export, *, several: bool) -> Callable[[s
     return current
 
 
-def _metadata(delivery: Delivery, export: Export) -> dict[str, object]:
+def _metadata(delivery: Delivery, export: DagsterExport) -> dict[str, object]:
     return present(
         **{
             "dagster/uri": delivery.files[0].uri.removesuffix(delivery.files[0].key)

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 
 import dagster as dg
 
-from billing_lake.assets.export import ENGINE_POOL, Export
+from billing_lake.assets.export import ENGINE_POOL, DagsterExport
 from billing_lake.assets.ledger import materializations
 from billing_lake.assets.metadata import (
     PREVIEW_ROWS,
@@ -43,7 +43,7 @@ _DESCRIPTIONS: Mapping[TableOutput, str] = {
 }
 
 
-def build_table(export: Export, output: TableOutput) -> dg.AssetsDefinition:
+def build_table(export: DagsterExport, output: TableOutput) -> dg.AssetsDefinition:
     """Build the asset that loads the table of ``output``."""
     first = export.first_output(output)
     sources = ["crawler_table"] if first is None else ["crawler_table", TABLE_ASSETS[first]]
@@ -83,7 +83,7 @@ def build_table(export: Export, output: TableOutput) -> dg.AssetsDefinition:
 
 
 def _metadata(
-    lake: Lake, export: Export, table: Table, crawl: Crawl, loaded: Loaded
+    lake: Lake, export: DagsterExport, table: Table, crawl: Crawl, loaded: Loaded
 ) -> dict[str, object]:
     commit, recorded = loaded.commit, loaded.recorded.get(crawl.delivery.period)
     first = export.first_output(table.output)
@@ -123,7 +123,7 @@ def _metadata(
 
 
 def _preview(
-    lake: Lake, export: Export, table: Table, commit: Commit, period: str
+    lake: Lake, export: DagsterExport, table: Table, commit: Commit, period: str
 ) -> dg.MarkdownMetadataValue | None:
     """Return the first rows of what was loaded; None where two more loads have replaced it since."""
     try:

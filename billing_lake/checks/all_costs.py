@@ -6,7 +6,7 @@ import dagster as dg
 
 from billing_lake.assets import markdown
 from billing_lake.assets.all_costs import ALL_COSTS_KEY
-from billing_lake.assets.export import Export
+from billing_lake.assets.export import DagsterExport
 from billing_lake.assets.periods import named_failures
 from billing_lake.checks.reconcile import HEAD, reconcile
 from billing_lake.deployments import Lake
@@ -22,7 +22,7 @@ RECONCILE = "reconcile"
 _SHOWN_ROWS = 20
 
 
-def build_all_costs_checks(exports: Sequence[Export]) -> dg.AssetChecksDefinition:
+def build_all_costs_checks(exports: Sequence[DagsterExport]) -> dg.AssetChecksDefinition:
     """Build the checks of the asset over ``exports``."""
     specs = [
         dg.AssetCheckSpec(
@@ -112,7 +112,7 @@ def _counted_once(sql: TableSql, view: str) -> dg.AssetCheckResult:
     return _result(COUNTED_ONCE, passed=False, text=text, head=head, rows=rows, warns=True)
 
 
-def _reconcile(lake: Lake, sql: TableSql, exports: Sequence[Export]) -> dg.AssetCheckResult:
+def _reconcile(lake: Lake, sql: TableSql, exports: Sequence[DagsterExport]) -> dg.AssetCheckResult:
     found = reconcile(lake, sql, exports)
     text = ". ".join(found.texts)
     return _result(

@@ -14,7 +14,7 @@ from typing import Any
 
 import dagster as dg
 
-from billing_lake.assets.export import Export
+from billing_lake.assets.export import DagsterExport
 from billing_lake.assets.ledger import changes_table
 from billing_lake.checks import freshness
 from billing_lake.checks.evaluations import Verdict
@@ -53,7 +53,7 @@ class Judged:
 class BillChecks:
     """The checks of one billing period."""
 
-    def __init__(self, lake: Lake, export: Export, now: Judged) -> None:
+    def __init__(self, lake: Lake, export: DagsterExport, now: Judged) -> None:
         self._lake = lake
         self._export = export
         self._now = now
@@ -196,7 +196,9 @@ class BillChecks:
         )
 
     def _freshness(self) -> Verdict:
-        return freshness.judge(self._limits, self._now.period, self._now.delivered, self._now.at)
+        return freshness.judge_age(
+            self._limits, self._now.period, self._now.delivered, self._now.at
+        )
 
     def _missing_days(self) -> Verdict:
         start, end = bounds(self._now.period)

@@ -19,7 +19,7 @@ from dagster._core.storage.asset_check_execution_record import (
     COMPLETED_ASSET_CHECK_EXECUTION_RECORD_STATUSES,
 )
 
-from billing_lake.assets.export import Export
+from billing_lake.assets.export import DagsterExport
 from billing_lake.assets.omitted_periods import (
     PASSES,
     OmittedPeriod,
@@ -90,7 +90,7 @@ class Checks:
         is_empty: Says whether there is nothing to judge of a period without a delivery.
     """
 
-    export: Export
+    export: DagsterExport
     asset: str
     specs: Sequence[dg.AssetCheckSpec]
     judge: Judge

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 
 import dagster as dg
 
-from billing_lake.assets.export import Export
+from billing_lake.assets.export import DagsterExport
 from billing_lake.checks.evaluations import Verdict, evaluation, materializations
 from billing_lake.deployments import Lake
 from billing_lake.domain.bill import Limits
@@ -24,7 +24,7 @@ from billing_lake.loads.ledger_rows import delivered_at
 NAME = "freshness"
 
 
-def judge(
+def judge_age(
     limits: Limits, period: str, delivered: datetime | None, now: datetime, *, loaded: bool = True
 ) -> Verdict:
     """Judge the age of a month's delivery.
@@ -57,9 +57,9 @@ def judge(
     )
 
 
-def look(
+def judge_open_month(
     lake: Lake,
-    export: Export,
+    export: DagsterExport,
     found: Mapping[str, Delivery],
     held: Mapping[str, str],
     now: datetime,
@@ -93,11 +93,11 @@ def look(
         # A later delivery waits, or cannot be loaded.
         rows = Ledger(lake=lake, export=export, log=lambda _: None).deliveries(period)
         since = next((one.at for one in rows if one.delivery_identity == identity), None)
-    return None if since is None else judge(export.limits, period, since, now, loaded=loaded)
+    return None if since is None else judge_age(export.limits, period, since, now, loaded=loaded)
 
 
-def evaluated(
-    export: Export, instance: dg.DagsterInstance, period: str, verdict: Verdict
+def evaluation_of(
+    export: DagsterExport, instance: dg.DagsterInstance, period: str, verdict: Verdict
 ) -> dg.AssetCheckEvaluation:
     """Return what the check says outside of a run."""
     key = export.table_key(export.ledger_output)

@@ -11,7 +11,7 @@ import dagster as dg
 
 from billing_lake.assets import markdown
 from billing_lake.assets.delivery import NAME as ASSET
-from billing_lake.assets.export import Export
+from billing_lake.assets.export import DagsterExport
 from billing_lake.assets.periods import named_failures
 from billing_lake.checks.evaluations import Verdict, evaluation, last_evaluation
 from billing_lake.checks.reasons import ROWS, named
@@ -32,7 +32,7 @@ _MOST_PLACES = 1_000
 _REASON_CHARACTERS = 600
 
 
-def build_readable(export: Export) -> dg.AssetChecksDefinition:
+def build_readable(export: DagsterExport) -> dg.AssetChecksDefinition:
     """Build the check for ``export``."""
     spec = dg.AssetCheckSpec(
         NAME,
@@ -51,14 +51,14 @@ def build_readable(export: Export) -> dg.AssetChecksDefinition:
             findings = find_deliveries(billing_lake.storage, export.location)
         # Only the sensor knows for how long something has waited.
         fail = _broken(export, findings) | _last_said(context.instance, export)
-        yield evaluated(export, judge(export, findings, fail))
+        yield evaluation_of(export, judge(export, findings, fail))
         yield dg.Output(None, output_name=spec.get_python_identifier())
 
     return readable
 
 
-def since(
-    export: Export, findings: Findings, before: Mapping[str, datetime], now: datetime
+def waiting_since(
+    export: DagsterExport, findings: Findings, before: Mapping[str, datetime], now: datetime
 ) -> dict[str, datetime]:
     """Return since when each month has had no delivery that can be read.
 
@@ -72,8 +72,8 @@ def since(
     return {place: min(before.get(place, now), now) for place in places}
 
 
-def failing(
-    export: Export, findings: Findings, waited: Mapping[str, datetime], now: datetime
+def failing_months(
+    export: DagsterExport, findings: Findings, waited: Mapping[str, datetime], now: datetime
 ) -> set[str]:
     """Return which months fail.
 
@@ -96,7 +96,7 @@ def failing(
     }
 
 
-def judge(export: Export, findings: Findings, fail: Collection[str]) -> Verdict:
+def judge(export: DagsterExport, findings: Findings, fail: Collection[str]) -> Verdict:
     """Judge what is in an export's folder, where ``fail`` are the months that fail if they cannot be read."""
     reasons: dict[str, list[str]] = {}
     for place, reason in _reasons(export, findings).items():
@@ -119,32 +119,34 @@ def judge(export: Export, findings: Findings, fail: Collection[str]) -> Verdict:
     )
 
 
-def evaluated(export: Export, verdict: Verdict) -> dg.AssetCheckEvaluation:
+def evaluation_of(export: DagsterExport, verdict: Verdict) -> dg.AssetCheckEvaluation:
     """Return what the check says."""
     return evaluation(dg.AssetCheckKey(export.key(ASSET), NAME), None, verdict, None)
 
 
-def mark(verdict: Verdict) -> str:
+def fingerprint_of(verdict: Verdict) -> str:
     """Return what tells two verdicts that fail apart; nothing for one that passes."""
     if verdict.passed:
         return ""
     return fingerprint((verdict.description, *map(str, verdict.metadata.values())))
 
 
-def is_over(instance: dg.DagsterInstance, export: Export, unread: Collection[str]) -> bool:
+def has_recovered(
+    instance: dg.DagsterInstance, export: DagsterExport, unread: Collection[str]
+) -> bool:
     """Say whether all that the check last complained of is over; ``unread`` are the months that cannot be read now."""
     said = _last_said(instance, export)
     return bool(said) and said.isdisjoint(unread)
 
 
-def unreadable(said: dg.AssetCheckEvaluation) -> frozenset[str]:
+def unreadable_months(said: dg.AssetCheckEvaluation) -> frozenset[str]:
     """Return what an evaluation names as unreadable; nothing for one of another check."""
     value = said.metadata.get(UNREADABLE)
     listed = value.value if isinstance(value, dg.JsonMetadataValue) else None
     return frozenset(map(str, listed)) if isinstance(listed, list) else frozenset()
 
 
-def _reasons(export: Export, findings: Findings) -> dict[str, str]:
+def _reasons(export: DagsterExport, findings: Findings) -> dict[str, str]:
     """Return why deliveries cannot be read that are to be loaded, by month, or by file where no month can be told."""
     expected = set(export.partitions.get_partition_keys())
     found = {**findings.waiting, **findings.broken}
@@ -155,7 +157,7 @@ def _reasons(export: Export, findings: Findings) -> dict[str, str]:
     }
 
 
-def _broken(export: Export, findings: Findings) -> frozenset[str]:
+def _broken(export: DagsterExport, findings: Findings) -> frozenset[str]:
     """Return what does not get better by waiting.
 
     A folder that is not there, or has nothing that the layout knows, may: the first delivery of an export takes a day.
@@ -163,8 +165,8 @@ def _broken(export: Export, findings: Findings) -> frozenset[str]:
     return frozenset(findings.broken) - {export.location.rules.folder or "/"}
 
 
-def _last_said(instance: dg.DagsterInstance, export: Export) -> frozenset[str]:
+def _last_said(instance: dg.DagsterInstance, export: DagsterExport) -> frozenset[str]:
     """Return what was unreadable when the check was judged last."""
     key = dg.AssetCheckKey(export.key(ASSET), NAME)
     said = last_evaluation(instance, key)
-    return frozenset() if said is None else unreadable(said)
+    return frozenset() if said is None else unreadable_months(said)

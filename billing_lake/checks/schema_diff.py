@@ -10,7 +10,7 @@ from functools import cache
 import dagster as dg
 
 from billing_lake.assets import markdown
-from billing_lake.assets.export import Export, without_warnings_of
+from billing_lake.assets.export import DagsterExport, without_warnings_of
 from billing_lake.checks.evaluations import Checks, Event, Materialization, Verdict
 from billing_lake.deployments import Lake
 from billing_lake.domain.crawls import Crawl
@@ -29,7 +29,7 @@ _NAMED_COLUMNS = 100
 _HEAD = ("table", "column", "change", "type in the table", "type in the delivery", "effect")
 
 
-def build_schema_diff(export: Export) -> dg.AssetChecksDefinition:
+def build_schema_diff(export: DagsterExport) -> dg.AssetChecksDefinition:
     """Build the check for ``export``."""
     with without_warnings_of(dg.PreviewWarning):
         spec = dg.AssetCheckSpec(
@@ -72,7 +72,7 @@ def build_schema_diff(export: Export) -> dg.AssetChecksDefinition:
     return schema_diff
 
 
-def _verdict(lake: Lake, export: Export, crawl: Crawl) -> Verdict:
+def _verdict(lake: Lake, export: DagsterExport, crawl: Crawl) -> Verdict:
     rows: list[Row] = []
     refused: list[Row] = []
     new_tables = []
@@ -137,7 +137,7 @@ def _harmless(table: str, diff: SchemaDiff) -> Iterable[Row]:
         yield table, wider.name, "wider", str(wider.table), str(wider.delivery), "promoted"
 
 
-def _ways_out(export: Export, period: str, refused: Sequence[Row]) -> str:
+def _ways_out(export: DagsterExport, period: str, refused: Sequence[Row]) -> str:
     columns = (
         f"{column} is {old} in {table} and {new} in the delivery"
         for table, column, _, old, new, _ in refused

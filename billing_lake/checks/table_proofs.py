@@ -15,7 +15,7 @@ from typing import Any
 
 import dagster as dg
 
-from billing_lake.assets.export import Export, without_warnings_of
+from billing_lake.assets.export import DagsterExport, without_warnings_of
 from billing_lake.assets.metadata import from_figures
 from billing_lake.checks import reasons
 from billing_lake.checks.bills import BillChecks, judged_now
@@ -39,7 +39,7 @@ _MEGABYTE_BYTES = 1 << 20
 _ATTEMPTS = 3
 
 
-def build_table_proofs(export: Export, output: TableOutput) -> dg.AssetChecksDefinition:
+def build_table_proofs(export: DagsterExport, output: TableOutput) -> dg.AssetChecksDefinition:
     """Build the checks of the table of ``output``."""
     return _build(
         export,
@@ -52,7 +52,7 @@ def build_table_proofs(export: Export, output: TableOutput) -> dg.AssetChecksDef
     )
 
 
-def build_static_proofs(export: Export) -> dg.AssetChecksDefinition:
+def build_static_proofs(export: DagsterExport) -> dg.AssetChecksDefinition:
     """Build the checks of the table of static files."""
     return _build(
         export,
@@ -64,7 +64,7 @@ def build_static_proofs(export: Export) -> dg.AssetChecksDefinition:
 
 
 def _build(
-    export: Export,
+    export: DagsterExport,
     table_in: Callable[[Lake], Table],
     *,
     asset: str,
@@ -114,7 +114,7 @@ class _TableProofs:
         self,
         lake: Lake,
         table: Table,
-        export: Export,
+        export: DagsterExport,
         crawls: Sequence[str],
         run_id: str,
         asset: str,

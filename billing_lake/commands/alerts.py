@@ -51,11 +51,11 @@ def send_test(context: click.Context, chosen: str) -> None:
 
 def sample_message(ui_url: str) -> Message:
     """Return an alert as a failed check makes it, marked as a test."""
-    from billing_lake.alerts.changes import Change, Group
+    from billing_lake.alerts.changes import AlertGroup, StatusChange
     from billing_lake.alerts.rendering import Renderer
 
     now = datetime.now(timezone.utc)
-    change = Change(
+    change = StatusChange(
         kind="check",
         name="equals_delivery",
         is_red=True,
@@ -68,7 +68,7 @@ def sample_message(ui_url: str) -> Message:
         since=now,
         at=now,
     )
-    return Renderer(ui_url).message(Group(id=f"test-{now:%Y%m%d%H%M%S}", changes=(change,)))
+    return Renderer(ui_url).message(AlertGroup(id=f"test-{now:%Y%m%d%H%M%S}", changes=(change,)))
 
 
 def _policies() -> list[AlertPolicy]:

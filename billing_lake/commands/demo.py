@@ -26,7 +26,7 @@ from billing_lake.domain.errors import ConfigurationError, LoadError, counted
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from billing_lake.assets.export import Export
+    from billing_lake.assets.export import DagsterExport
     from billing_lake.commands.demo_report import Chapter, LoadedChapter
     from billing_lake.deployments import LocalLake
     from billing_lake.sample import SampleDelivery, SampleSpec
@@ -128,7 +128,7 @@ def _restated() -> str:
     return next(one.period for one in chapters() if one.restatement)
 
 
-def sample_spec(export: Export, rows: int) -> SampleSpec:
+def sample_spec(export: DagsterExport, rows: int) -> SampleSpec:
     """Return what the sample deliveries of ``export`` look like."""
     from billing_lake.formats.keys import plain
     from billing_lake.sample import SampleSpec
@@ -144,7 +144,7 @@ def sample_spec(export: Export, rows: int) -> SampleSpec:
 
 def _load(
     out: Console, lake: LocalLake, rows: int
-) -> tuple[Export, list[LoadedChapter], list[str]]:
+) -> tuple[DagsterExport, list[LoadedChapter], list[str]]:
     """Load the deliveries, and return what was loaded and which alerts were told of it."""
     with out.status("Starting Dagster …"):
         from billing_lake.assets.all_costs import ALL_COSTS_KEY
@@ -199,7 +199,11 @@ def _date(delivery: SampleDelivery) -> None:
 
 
 def _report(
-    out: Console, lake: LocalLake, export: Export, story: list[LoadedChapter], told: list[str]
+    out: Console,
+    lake: LocalLake,
+    export: DagsterExport,
+    story: list[LoadedChapter],
+    told: list[str],
 ) -> None:
     from billing_lake.commands import demo_report as report
     from billing_lake.sql.lake_sql import LakeSql

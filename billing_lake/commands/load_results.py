@@ -12,7 +12,7 @@ from billing_lake.domain.errors import shown
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from billing_lake.assets.export import Export
+    from billing_lake.assets.export import DagsterExport
     from billing_lake.commands.runs import RunFault
     from billing_lake.domain.profiles import Totals
 
@@ -61,7 +61,7 @@ class LoadResult:
         seconds: How long its run took; None where the tables held it already.
     """
 
-    export: Export
+    export: DagsterExport
     period: str
     version: str = ""
     files: int = 0

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from billing_lake.assets.export import Export
+from billing_lake.assets.export import DagsterExport
 from billing_lake.commands.load_results import LoadResult
 from billing_lake.deployments import Lake, LocalLake
 from billing_lake.domain.errors import counted, shown
@@ -44,7 +44,7 @@ def with_warnings(
     ]
 
 
-def define_all_costs(lake: Lake, exports: Iterable[Export]) -> list[LoadWarning]:
+def define_all_costs(lake: Lake, exports: Iterable[DagsterExport]) -> list[LoadWarning]:
     """Say which exports count in the view of all costs, and return what it counts twice.
 
     On AWS the asset `all_costs` does, because the view is in a catalog there and a query has its price.

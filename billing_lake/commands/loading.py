@@ -8,7 +8,7 @@ from pathlib import Path
 
 import dagster as dg
 
-from billing_lake.assets.export import Export, without_warnings_of
+from billing_lake.assets.export import DagsterExport, without_warnings_of
 from billing_lake.commands.load_results import Complaint, LoadResult, Proved
 from billing_lake.commands.own_exports import OwnExport
 from billing_lake.commands.runs import Project, Run, RunFault
@@ -46,7 +46,7 @@ class Task:
         crawl: What its files add up to, where the tables hold it already; None where it is to be loaded.
     """
 
-    export: Export
+    export: DagsterExport
     delivery: Delivery
     crawl: Crawl | None
 
@@ -92,7 +92,7 @@ def faults_of(
     ]  # fmt: skip
 
 
-def _reason(lake: Lake, export: Export, place: str, text: str, kind: str) -> RunFault:
+def _reason(lake: Lake, export: DagsterExport, place: str, text: str, kind: str) -> RunFault:
     """Return why a delivery cannot be loaded: in particulars where its billing period is known."""
     if not is_period(place):
         return RunFault(kind=kind, text=text, file=place)
@@ -139,14 +139,14 @@ class Loading:
             seconds=run.seconds,
         )
 
-    def _prove(self, export: Export, crawl: Crawl) -> Iterator[tuple[str, Proved]]:
+    def _prove(self, export: DagsterExport, crawl: Crawl) -> Iterator[tuple[str, Proved]]:
         for table in self._lake.tables(export):
             source = export.format.with_roles(table.files(crawl.delivery.period))
             profile = self._lake.reader.profile(source)
             yield table.output, Proved(rows=profile.rows, equal=not compare(crawl.profile, profile))
 
 
-def _proved(export: Export, run: Run) -> Iterator[tuple[str, Proved]]:
+def _proved(export: DagsterExport, run: Run) -> Iterator[tuple[str, Proved]]:
     for output in export.outputs:
         asset = TABLE_ASSETS[output]
         if asset in run.tables:
@@ -169,7 +169,7 @@ def _is_red(check: dg.AssetCheckEvaluation) -> bool:
     return check.check_name == _PROOF or check.severity is dg.AssetCheckSeverity.ERROR
 
 
-def _crawl(lake: Lake, export: Export, delivery: Delivery) -> Crawl | None:
+def _crawl(lake: Lake, export: DagsterExport, delivery: Delivery) -> Crawl | None:
     """Return the crawl of a delivery, where it is the one of its billing period that was crawled last."""
     crawl = lake.values.latest(export.path("crawler_table"), delivery.period, Crawl)
     return crawl if crawl is not None and crawl.delivery.identity == delivery.identity else None

@@ -12,7 +12,7 @@ import yaml
 from dagster.components.resolved.errors import ResolutionException
 from pydantic import ValidationError
 
-from billing_lake.assets.export import Export
+from billing_lake.assets.export import DagsterExport
 from billing_lake.commands.load_warnings import LoadWarning
 from billing_lake.commands.terminal import typed_path
 from billing_lake.components import BillingExport
@@ -54,7 +54,7 @@ class OwnExport:
     text: str = ""
 
     @property
-    def export(self) -> Export:
+    def export(self) -> DagsterExport:
         """The export."""
         return self.component.export
 

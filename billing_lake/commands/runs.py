@@ -15,7 +15,7 @@ from dagster._core.definitions.repository_definition import SINGLETON_REPOSITORY
 from dagster._core.execution.plan.objects import StepFailureData
 from dagster._core.storage.tags import CODE_LOCATION_TAG, REPOSITORY_LABEL_TAG
 
-from billing_lake.assets.export import Export
+from billing_lake.assets.export import DagsterExport
 from billing_lake.commands.instance import prepare_instance
 from billing_lake.domain.deliveries import Delivery
 from billing_lake.domain.errors import BillingLakeError, LoadError, SchemaChangeError
@@ -88,7 +88,7 @@ class Project:
         """Open the instance; it is to be used as a context."""
         return dg.DagsterInstance.from_config(str(self._folder))
 
-    def run(self, export: Export, delivery: Delivery) -> Run:
+    def run(self, export: DagsterExport, delivery: Delivery) -> Run:
         """Load one billing period, and prove it; the run has the tags of one that the sensor asked for.
 
         Raises:

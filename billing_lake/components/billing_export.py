@@ -9,7 +9,7 @@ from pydantic import BaseModel
 from billing_lake.assets.all_costs import build_all_costs
 from billing_lake.assets.crawler_table import build_crawler_table
 from billing_lake.assets.delivery import build_delivery
-from billing_lake.assets.export import Export
+from billing_lake.assets.export import DagsterExport
 from billing_lake.assets.iceberg_static import build_iceberg_static
 from billing_lake.assets.ledger import build_ledger
 from billing_lake.assets.raw_reports import build_raw_reports
@@ -79,7 +79,7 @@ class BillingExport(YamlComponent, ExportSettings):
         _ = self.export
 
     @property
-    def export(self) -> Export:
+    def export(self) -> DagsterExport:
         """The export as the definitions know it.
 
         Raises:
@@ -87,7 +87,7 @@ class BillingExport(YamlComponent, ExportSettings):
         """
         if self.fault is not None:
             raise self.fault
-        return Export(
+        return DagsterExport(
             location=ExportLocation(
                 self.name,
                 self.layout,

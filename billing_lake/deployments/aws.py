@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from billing_lake.tables.iceberg import IcebergTables
 
 
-def ignore(_: str) -> None:
+def ignore_line(_: str) -> None:
     """Take no notice of a line of text."""
 
 
@@ -130,7 +130,9 @@ class AwsLake(Lake):
         return PolarsEngine(files=self.files, options=self.clients.polars_options())
 
     def sql(
-        self, progress: Callable[[str], None] = ignore, done: Callable[[str], None] = ignore
+        self,
+        progress: Callable[[str], None] = ignore_line,
+        done: Callable[[str], None] = ignore_line,
     ) -> TableSql:
         """Return Athena over the tables; see `Lake.sql`."""
         from billing_lake.sql.athena_queries import AthenaQueries

@@ -20,7 +20,7 @@ from billing_lake.domain.types import DECIMAL, LONG, STRING, TIMESTAMP, Map
 MonthState = Literal["OPEN", "SETTLING", "CLOSED", "RESTATED"]
 """OPEN until the month is over; SETTLING until every row carries an invoice id; CLOSED then; RESTATED if money moved afterwards."""
 
-Kind = Literal["new", "gone", "changed"]
+ChangeKind = Literal["new", "gone", "changed"]
 """What became of a group of rows from one delivery to the next."""
 
 _MAPS = ("snapshots", "invoice_issuers", "costs")
@@ -88,7 +88,7 @@ RESTATEMENT_COLUMNS: Mapping[str, tuple[Column, str]] = {
         (Column("delivered_before", TIMESTAMP), "When the delivery before was delivered."),
         (Column("delivered_at", TIMESTAMP), "When the delivery that replaced it was delivered."),
         (Column("loaded_at", TIMESTAMP), "When the tables held it."),
-        (Column("kind", STRING), f"One of {', '.join(get_args(Kind))}."),
+        (Column("kind", STRING), f"One of {', '.join(get_args(ChangeKind))}."),
         (Column("account", STRING), "Account that used."),
         (Column("service", STRING), "Service that was used."),
         (Column("charge_type", STRING), "Kind of charge."),
@@ -164,7 +164,7 @@ def with_delivery(rows: Iterable[LedgerRow], new: LedgerRow) -> list[LedgerRow]:
     return in_order((*rest, new))
 
 
-Group = tuple[str | None, str | None, str | None, str | None]
+CostGroup = tuple[str | None, str | None, str | None, str | None]
 """Account, service, charge type and currency of a group of rows."""
 
 
@@ -181,15 +181,15 @@ class Amount:
 
 
 @dataclass(frozen=True)
-class Change:
+class CostChange:
     """A group of rows that differs between two deliveries."""
 
-    group: Group
+    group: CostGroup
     before: Amount | None
     after: Amount | None
 
     @property
-    def kind(self) -> Kind:
+    def kind(self) -> ChangeKind:
         """Return what became of the group."""
         if self.before is None:
             return "new"
@@ -236,10 +236,12 @@ class Change:
         }
 
 
-def changes(before: Mapping[Group, Amount], after: Mapping[Group, Amount]) -> list[Change]:
+def cost_changes(
+    before: Mapping[CostGroup, Amount], after: Mapping[CostGroup, Amount]
+) -> list[CostChange]:
     """Return the groups that differ in cost or in number of rows, those with the largest change of cost first."""
     found = (
-        Change(group, before.get(group), after.get(group))
+        CostChange(group, before.get(group), after.get(group))
         for group in {**before, **after}
         if before.get(group) != after.get(group)
     )

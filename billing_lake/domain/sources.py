@@ -70,7 +70,7 @@ class Roles:
     savings_plan: str | None = None
 
 
-class Lifted(NamedTuple):
+class MapEntryColumn(NamedTuple):
     """A column of text that has the value of one key of a map."""
 
     column: str
@@ -108,11 +108,11 @@ class SourceFile:
     uri: str
     name: str
     columns: tuple[str, ...] = ()
-    lifted: tuple[Lifted, ...] = ()
+    lifted: tuple[MapEntryColumn, ...] = ()
     only: PeriodRows | None = None
     digest: str = ""
 
-    def lifted_as(self, name: str) -> Lifted | None:
+    def lifted_as(self, name: str) -> MapEntryColumn | None:
         """Return which key of which map the column ``name`` is; None where it is none."""
         return next((one for one in self.lifted if one.column == name), None)
 
@@ -203,7 +203,7 @@ class Source:
                     **{
                         **file,
                         "columns": tuple(file["columns"]),
-                        "lifted": tuple(Lifted(*one) for one in file.get("lifted", ())),
+                        "lifted": tuple(MapEntryColumn(*one) for one in file.get("lifted", ())),
                         "only": PeriodRows(*only) if (only := file.get("only")) else None,
                     }
                 )

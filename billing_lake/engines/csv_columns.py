@@ -53,7 +53,7 @@ def _is_read(type_: object) -> bool:
     return type_ in (STRING, TIMESTAMP, Map(STRING, STRING)) or isinstance(type_, Decimal)
 
 
-class Known:
+class ParsedCells:
     """Texts of moments and maps that were parsed already, for all files and threads of a pass."""
 
     def __init__(self) -> None:
@@ -98,7 +98,7 @@ class Rows:
         known: Texts that were parsed already.
     """
 
-    def __init__(self, file: SourceFile, source: Source, known: Known) -> None:
+    def __init__(self, file: SourceFile, source: Source, known: ParsedCells) -> None:
         self._known = known
         self.file = file
         self._names = cell_names(file.columns)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from billing_lake.domain.profiles import Profile, merge
 from billing_lake.engines.blocks import hashed_blocks
-from billing_lake.engines.csv_columns import Known, Rows, is_for_one_pass
+from billing_lake.engines.csv_columns import ParsedCells, Rows, is_for_one_pass
 from billing_lake.engines.one_pass import (
     Writers,
     in_parallel,
@@ -66,7 +66,7 @@ def _blocks(
     source: Source, access: Access, parts: list[Profile], log: Log
 ) -> Iterator[tuple[Rows, Block]]:
     """Yield the blocks of all files; add to ``parts`` the digest of each file that was read."""
-    known = Known()
+    known = ParsedCells()
     for number, file in enumerate(source.files, start=1):
         rows = Rows(file, source, known)
         blocks, digest = hashed_blocks(access.files, file, source.compression, _BLOCK_BYTES)

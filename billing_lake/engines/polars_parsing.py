@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from billing_lake.domain.schemas import Column, Field
-    from billing_lake.domain.sources import Lifted, SourceFile
+    from billing_lake.domain.sources import MapEntryColumn, SourceFile
 
 
 _WITHOUT_ZONE = (
@@ -97,7 +97,7 @@ def rows_to_read(rows: pl.LazyFrame, file: SourceFile) -> pl.LazyFrame:
     return rows.filter(text(file.only.column, file.columns).str.starts_with(f"{file.only.period}-"))
 
 
-def value_of(lifted: Lifted, columns: tuple[str, ...]) -> pl.Expr:
+def value_of(lifted: MapEntryColumn, columns: tuple[str, ...]) -> pl.Expr:
     """Return the value of a map's key; NULL where a row's map lacks it."""
     import polars as pl
 

@@ -19,7 +19,7 @@ Progress = Callable[[int], object]
 """Called with the number of bytes that have arrived since the last call, from any thread."""
 
 
-def ignore(_: int) -> None:
+def ignore_bytes(_: int) -> None:
     """Take no notice of progress."""
 
 

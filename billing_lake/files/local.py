@@ -15,7 +15,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, cast
 
-from billing_lake.files.base import FileInfo, Identity, Progress, ignore
+from billing_lake.files.base import FileInfo, Identity, Progress, ignore_bytes
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
@@ -81,13 +81,13 @@ class LocalFiles:
         """See `Files.list`; a name that begins with a dot is a file that is being written."""
         return sorted(_listed(_path(folder)), key=lambda file: file.uri)
 
-    def copy(self, source: str, target: str, progress: Progress = ignore) -> None:
+    def copy(self, source: str, target: str, progress: Progress = ignore_bytes) -> None:
         """See `Files.copy`: a hard link where the file system can, else a copy."""
         path = _path(target)
         link_or_copy(_path(source), path)
         progress(path.stat().st_size)
 
-    def send(self, source: str, target: str, progress: Progress = ignore) -> None:
+    def send(self, source: str, target: str, progress: Progress = ignore_bytes) -> None:
         """See `Files.send`: nothing has to be sent on one machine."""
         self.copy(source, target, progress)
 

@@ -17,7 +17,7 @@ from typing import Any, BinaryIO, cast
 
 from billing_lake.aws.clients import AwsClients
 from billing_lake.aws.errors import s3_errors
-from billing_lake.files.base import FileInfo, Identity, Progress, ignore
+from billing_lake.files.base import FileInfo, Identity, Progress, ignore_bytes
 from billing_lake.files.local import LocalFiles
 from billing_lake.files.s3_reading import S3Reader
 from billing_lake.files.s3_writing import PART_BYTES, S3Writer
@@ -126,7 +126,7 @@ class S3Files:
         """
         return (one for one in self._all(bucket, prefix) if one["Key"][-1:] != "/")
 
-    def copy(self, source: str, target: str, progress: Progress = ignore) -> None:
+    def copy(self, source: str, target: str, progress: Progress = ignore_bytes) -> None:
         """See `Files.copy`: S3 copies by itself; a copy that breaks off leaves nothing."""
         from boto3.s3.transfer import TransferConfig
 
@@ -153,7 +153,7 @@ class S3Files:
                 Config=config,
             )
 
-    def send(self, source: str, target: str, progress: Progress = ignore) -> None:
+    def send(self, source: str, target: str, progress: Progress = ignore_bytes) -> None:
         """See `Files.send`; ``source`` may be a file of this machine. What breaks off leaves nothing."""
         reading = self.open(source) if source.startswith(_SCHEME) else LocalFiles().open(source)
         with reading, self.create(target) as sending:

@@ -12,7 +12,7 @@ from billing_lake.domain.deliveries import Layout
 from billing_lake.domain.errors import ReportFileError, shown
 from billing_lake.domain.packing import Compression
 from billing_lake.domain.schemas import Column, Field
-from billing_lake.domain.sources import Container, Lifted, Roles, Source, SourceFile
+from billing_lake.domain.sources import Container, MapEntryColumn, Roles, Source, SourceFile
 from billing_lake.domain.types import Type
 from billing_lake.formats.layouts import KeyRules
 
@@ -102,7 +102,7 @@ class Format:
     may_be_empty: bool = False
     mixes_periods: bool = False
     nested_as_text: Callable[[str], bool] = lambda _: False
-    lifted: tuple[Lifted, ...] = ()
+    lifted: tuple[MapEntryColumn, ...] = ()
     renamed: tuple[str, ...] = ()
 
     def is_report_file(self, key: str) -> bool:
@@ -163,7 +163,7 @@ class Format:
         texts = {name: None for name in have if self.is_tag(name)}
         return {**texts, **{name: self.tag_maps[name] for name in islice(maps, 1)}}
 
-    def lifted_from(self, names: Collection[str]) -> tuple[Lifted, ...]:
+    def lifted_from(self, names: Collection[str]) -> tuple[MapEntryColumn, ...]:
         """Return the columns that are made of maps among the columns ``names``."""
         return tuple(one for one in self.lifted if one.map in names)
 

@@ -10,7 +10,7 @@ from types import MappingProxyType
 
 from billing_lake.domain.column_names import is_column_name
 from billing_lake.domain.errors import ConfigurationError, shown
-from billing_lake.domain.sources import Lifted
+from billing_lake.domain.sources import MapEntryColumn
 from billing_lake.domain.types import Map
 from billing_lake.formats.base import Format
 
@@ -51,7 +51,7 @@ def as_exported(
 # What is read of files is remembered by their format, which must be the same object for the same settings.
 @lru_cache(maxsize=100)
 def _chosen(
-    format_: Format, names: tuple[tuple[str, str], ...], lifted: tuple[Lifted, ...]
+    format_: Format, names: tuple[tuple[str, str], ...], lifted: tuple[MapEntryColumn, ...]
 ) -> Format:
     known = dict(names)
     return replace(
@@ -63,7 +63,7 @@ def _chosen(
     )
 
 
-def _lifted(format_: Format, name: str, key: str) -> Lifted:
+def _lifted(format_: Format, name: str, key: str) -> MapEntryColumn:
     maps = [one for one, type_ in format_.known_columns.items() if isinstance(type_, Map)]
     if name not in maps:
         what = f"`map_keys` names {shown(name)!r}, which is no map of {format_.name}"
@@ -76,7 +76,7 @@ def _lifted(format_: Format, name: str, key: str) -> Lifted:
             what,
             remedy="Name keys that are no columns of the format already, in letters and digits",
         )
-    return Lifted(column, name, key)
+    return MapEntryColumn(column, name, key)
 
 
 def _column(format_: Format, raw: str, meant: str) -> str:

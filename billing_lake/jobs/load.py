@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from billing_lake.assets.export import Export
+from billing_lake.assets.export import DagsterExport
 
 if TYPE_CHECKING:
     from dagster._core.definitions.unresolved_asset_job_definition import (
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
     )
 
 
-def load_job_name(export: Export) -> str:
+def load_job_name(export: DagsterExport) -> str:
     """Return the job's name."""
     return f"{export.name}_load"
 
 
-def build_load_job(export: Export) -> UnresolvedAssetJobDefinition:
+def build_load_job(export: DagsterExport) -> UnresolvedAssetJobDefinition:
     """Build the job for ``export``; it runs the assets' checks as well."""
     keys = [
         export.key("raw_reports"),

@@ -6,7 +6,7 @@ import dagster as dg
 from pydantic import Field
 
 from billing_lake.assets import markdown
-from billing_lake.assets.export import Export
+from billing_lake.assets.export import DagsterExport
 from billing_lake.assets.periods import named_failures
 from billing_lake.assets.progress import progress
 from billing_lake.deployments import Lake
@@ -17,7 +17,7 @@ from billing_lake.tables.base import CleanUp, KeptHistory
 _SUNDAY_NIGHT = "0 3 * * 0"
 
 
-def build_maintenance_job(export: Export, history: KeptHistory) -> dg.JobDefinition:
+def build_maintenance_job(export: DagsterExport, history: KeptHistory) -> dg.JobDefinition:
     """Build the job for ``export``.
 
     Args:
@@ -96,7 +96,7 @@ def build_maintenance_job(export: Export, history: KeptHistory) -> dg.JobDefinit
 
 
 def build_maintenance_schedule(
-    export: Export, job: dg.JobDefinition, *, running: bool
+    export: DagsterExport, job: dg.JobDefinition, *, running: bool
 ) -> dg.ScheduleDefinition:
     """Build the schedule that starts the job of ``export`` every Sunday at 3:00 UTC."""
     status = dg.DefaultScheduleStatus

@@ -4,7 +4,7 @@ import dagster as dg
 from pydantic import Field
 
 from billing_lake.assets import markdown
-from billing_lake.assets.export import ENGINE_POOL, Export
+from billing_lake.assets.export import ENGINE_POOL, DagsterExport
 from billing_lake.assets.periods import named_failures
 from billing_lake.assets.progress import progress
 from billing_lake.deployments import Lake
@@ -23,7 +23,7 @@ class Rebuild(dg.Config):
     )
 
 
-def build_rebuild_job(export: Export) -> dg.JobDefinition:
+def build_rebuild_job(export: DagsterExport) -> dg.JobDefinition:
     """Build the job for ``export``."""
 
     @dg.op(

@@ -36,9 +36,9 @@ from billing_lake.formats.recognition import refuse_other_format
 from billing_lake.formats.registry import format_named
 from billing_lake.landing.base import Storage
 from billing_lake.landing.errors import naming_errors
-from billing_lake.landing.loose import MAX_IGNORED, look_loose
+from billing_lake.landing.loose import MAX_IGNORED, look_at_loose_files
 from billing_lake.landing.nothing_found import foreign_files, misplaced_files, missing_folder
-from billing_lake.landing.pinned_files import LookResult, listed, manifest_of
+from billing_lake.landing.pinned_files import FolderFindings, listed, manifest_of
 from billing_lake.landing.report_headers import columns_of, header_of, promised
 
 _MAX_PERIODS = 24
@@ -189,10 +189,10 @@ def _source(files: Sequence[SourceFile], columns: Sequence[Column], format_: For
     return format_.source(files, columns, container, compression)
 
 
-def _look(storage: Storage, export: ExportLocation, only: str | None) -> LookResult:
+def _look(storage: Storage, export: ExportLocation, only: str | None) -> FolderFindings:
     rules = export.rules
     if isinstance(rules, Loose):
-        looked = look_loose(storage, export, only)
+        looked = look_at_loose_files(storage, export, only)
     else:
         looked = _look_manifests(storage, export, rules, only)
     if only is None and not looked.deliveries and not looked.errors:
@@ -213,7 +213,7 @@ def _current(storage: Storage, export: ExportLocation, period: str) -> Delivery 
     return looked.deliveries.get(period)
 
 
-def _findings(looked: LookResult) -> Findings:
+def _findings(looked: FolderFindings) -> Findings:
     waiting: dict[str, str] = {}
     broken: dict[str, str] = {}
     for place, error in looked.errors.items():
@@ -226,8 +226,8 @@ def _findings(looked: LookResult) -> Findings:
 
 def _look_manifests(
     storage: Storage, export: ExportLocation, rules: ManifestLayout, only: str | None
-) -> LookResult:
-    looked = LookResult()
+) -> FolderFindings:
+    looked = FolderFindings()
     files = listed(storage, rules, ("",) if only is None else rules.period_folders(only))
     if only is not None and not files:
         # The folder of a period, too, may have a key with an empty part before it.

@@ -11,7 +11,7 @@ from billing_lake.domain.periods import is_period
 from billing_lake.formats.base import Kind
 from billing_lake.formats.locations import ExportLocation
 from billing_lake.landing.base import Storage
-from billing_lake.landing.memory import Memory
+from billing_lake.landing.memory import StatedPeriods
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,7 +111,7 @@ class ListedStorage:
     kept: dict[tuple[str, str], bytes] = field(default_factory=dict)
 
     @property
-    def memory(self) -> Memory | None:
+    def memory(self) -> StatedPeriods | None:
         """See `Storage.memory`."""
         return self.storage.memory
 

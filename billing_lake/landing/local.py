@@ -22,7 +22,7 @@ from billing_lake.files.local import open_regular
 from billing_lake.formats.keys import is_manifest, plain
 from billing_lake.formats.recognition import is_report_file
 from billing_lake.landing.errors import changed, naming_errors, unreadable
-from billing_lake.landing.memory import Memory
+from billing_lake.landing.memory import StatedPeriods
 
 LANDING_SETTING = "BILLING_LAKE_LANDING"
 """Environment variable with the folder that exports are delivered to, on this machine, or with a bucket as `s3://bucket`; `landing`
@@ -43,7 +43,7 @@ class LocalStorage:
         ConfigurationError: ``root`` is a file.
     """
 
-    def __init__(self, root: Path, memory: Memory | None = None) -> None:
+    def __init__(self, root: Path, memory: StatedPeriods | None = None) -> None:
         self.root = root.resolve()
         self.memory = memory
         if self.root.exists() and not self.root.is_dir():

@@ -32,7 +32,7 @@ from billing_lake.formats.layouts import Loose
 from billing_lake.formats.locations import ExportLocation
 from billing_lake.formats.recognition import kind_of_tree, several_deliveries
 from billing_lake.landing.base import Storage
-from billing_lake.landing.pinned_files import LookResult, digest, ending, listed, stated_periods
+from billing_lake.landing.pinned_files import FolderFindings, digest, ending, listed, stated_periods
 
 MAX_IGNORED = 20
 """Most keys that a delivery names as ignored."""
@@ -55,13 +55,15 @@ class _Sorted:
     blocked: BillingLakeError | None = None
 
 
-def look_loose(storage: Storage, export: ExportLocation, only: str | None) -> LookResult:
+def look_at_loose_files(
+    storage: Storage, export: ExportLocation, only: str | None
+) -> FolderFindings:
     """Look at the files of an export without manifests; with ``only``, make the delivery of this billing period alone."""
     found = _sort(storage, export)
     if found.blocked is not None:
         places = sorted(found.periods) or list(found.errors) or [str(found.blocked.file)]
-        return LookResult(errors=dict.fromkeys(places, found.blocked), blocked=found.blocked)
-    looked = LookResult()
+        return FolderFindings(errors=dict.fromkeys(places, found.blocked), blocked=found.blocked)
+    looked = FolderFindings()
     for period in sorted(found.periods if only is None else found.periods.keys() & {only}):
         try:
             _refuse_same(storage, period, found.periods[period])
@@ -76,7 +78,7 @@ def other_periods(storage: Storage, export: ExportLocation, period: str) -> list
     """Return what lies beside the delivery of ``period`` in a loose folder: the files that begin with another one.
 
     Raises:
-        BillingLakeError: A file cannot be used, see `look_loose`.
+        BillingLakeError: A file cannot be used, see `look_at_loose_files`.
     """
     found = _sort(storage, export)
     if found.blocked is not None:

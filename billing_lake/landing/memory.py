@@ -20,14 +20,14 @@ from billing_lake.domain.periods import is_period
 if TYPE_CHECKING:
     from billing_lake.files.base import FileInfo, Files
 
-REPORT_FILES = "report_files"
+REPORT_FILES_FOLDER = "report_files"
 """Name of the folder, beside those of the exports."""
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Memory:
+class StatedPeriods:
     """The billing periods that report files state, in files `<root>/<fingerprint>.json`."""
 
     root: str

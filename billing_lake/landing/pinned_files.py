@@ -32,7 +32,7 @@ _StatedT = TypeVar("_StatedT")
 
 
 @dataclass
-class LookResult:
+class FolderFindings:
     """The result of a look at an export's folder.
 
     Attributes:

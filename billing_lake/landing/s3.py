@@ -12,7 +12,7 @@ from billing_lake.domain.deliveries import StoredObject
 from billing_lake.domain.errors import ConfigurationError, shown
 from billing_lake.files.s3 import S3Files
 from billing_lake.landing.errors import changed, naming_errors, unreadable
-from billing_lake.landing.memory import Memory
+from billing_lake.landing.memory import StatedPeriods
 
 if TYPE_CHECKING:
     from billing_lake.aws.clients import AwsClients
@@ -27,7 +27,9 @@ class S3Storage:
     server's choice, and sorted here: servers differ in their order.
     """
 
-    def __init__(self, clients: AwsClients, bucket: str, memory: Memory | None = None) -> None:
+    def __init__(
+        self, clients: AwsClients, bucket: str, memory: StatedPeriods | None = None
+    ) -> None:
         self.bucket = bucket
         self.memory = memory
         self._clients = clients

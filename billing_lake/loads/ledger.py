@@ -18,9 +18,9 @@ from billing_lake.domain.errors import CommitConflictError, SnapshotGoneError, S
 from billing_lake.domain.ledger import (
     LEDGER_COLUMNS,
     RESTATEMENT_COLUMNS,
-    Change,
+    CostChange,
     LedgerRow,
-    changes,
+    cost_changes,
     in_order,
     state_of,
     with_delivery,
@@ -68,7 +68,7 @@ class Recorded:
 
     row: LedgerRow
     before: LedgerRow | None
-    changed: Sequence[Change] | None
+    changed: Sequence[CostChange] | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,9 +104,9 @@ class Ledger:
     def _rows(self) -> LedgerRows:
         return LedgerRows(lake=self.lake, export=self.export, run_id=self.run_id)
 
-    def compare(self, before: Source, now: Source) -> list[Change]:
+    def compare(self, before: Source, now: Source) -> list[CostChange]:
         """Return what changed by account, service, charge type and currency between two states of the table's rows."""
-        return changes(self._rows.groups(before), self._rows.groups(now))
+        return cost_changes(self._rows.groups(before), self._rows.groups(now))
 
     def record(
         self, crawl: Crawl | None = None, commit: Commit | None = None
@@ -210,7 +210,7 @@ class Ledger:
             return Recorded(
                 row=with_state(now, state_of(now, None, moved=False)), before=None, changed=None
             )
-        changed: list[Change] | None
+        changed: list[CostChange] | None
         try:
             changed = self.compare(self.files(before), self.files(now))
             moved = any(one.cost_change for one in changed)

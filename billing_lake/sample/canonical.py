@@ -61,7 +61,7 @@ class Amounts:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Block:
+class RowBlock:
     """Some successive rows of a delivery, as arrays of one entry per row.
 
     Attributes:
@@ -90,7 +90,7 @@ class Block:
         """Count the rows."""
         return len(self.meter)
 
-    def __getitem__(self, rows: slice | Ints) -> Block:
+    def __getitem__(self, rows: slice | Ints) -> RowBlock:
         """Take some of the rows, or all of them in another order."""
         return replace(
             self,

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     import polars as pl
 
-    from billing_lake.sample.canonical import Block
+    from billing_lake.sample.canonical import RowBlock
     from billing_lake.sample.renderers.files import Note
     from billing_lake.sample.spec import SampleMonth, SampleSpec
 
@@ -77,7 +77,7 @@ def write(
     )
 
 
-def _counted(blocks: Iterable[Block], sums: Counter[str]) -> Iterator[Block]:
+def _counted(blocks: Iterable[RowBlock], sums: Counter[str]) -> Iterator[RowBlock]:
     """Pass blocks on and add their money to `sums`."""
     for block in blocks:
         sums.update({name: int(amounts.values.sum()) for name, amounts in block.money.items()})

@@ -8,7 +8,7 @@ from zlib import crc32
 import numpy as np
 
 from billing_lake.sample import meters, usage
-from billing_lake.sample.canonical import Amounts, Attributes, Block
+from billing_lake.sample.canonical import Amounts, Attributes, RowBlock
 from billing_lake.sample.catalogue import PAYER
 from billing_lake.sample.commitments import UsedCommitments
 from billing_lake.sample.monthly_charges import monthly_charges
@@ -25,7 +25,7 @@ _MONTHLY_SHARE = 4
 
 def blocks(
     spec: SampleSpec, month: SampleMonth, restatement: int, tags: Mapping[str, float]
-) -> Iterator[Block]:
+) -> Iterator[RowBlock]:
     """Make all rows of one delivery, in order.
 
     Args:
@@ -53,10 +53,10 @@ def blocks(
 
 def _monthly(
     charges: Sequence[Charge], delivery: Attributes, hours: int, first: int, id_key: int
-) -> Block:
+) -> RowBlock:
     """Make rows of charges, each of them a meter of its own that counts one of something in the whole month."""
     count = len(charges)
-    return Block(
+    return RowBlock(
         attributes=[{**delivery, **charge.attributes} for charge in charges],
         meter=np.arange(count),
         hour=np.full(count, hours),

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from billing_lake.sample.canonical import MONEY_SCALE, Amounts, Block
+from billing_lake.sample.canonical import MONEY_SCALE, Amounts, RowBlock
 from billing_lake.sample.commitments import QUARTERS, RESERVATIONS, SAVINGS_PLANS
 from billing_lake.sample.meters import POOL_METERS, RESERVED_METERS
 from billing_lake.sample.random_values import Draws, Ints
@@ -52,7 +52,7 @@ def blocks(
     rows: int,
     in_use: UsedCommitments | None,
     id_key: int,
-) -> Iterator[Block]:
+) -> Iterator[RowBlock]:
     """Make the delivery's hourly rows.
 
     Args:
@@ -67,7 +67,7 @@ def blocks(
         draws = Draws(*key, number)
         kinds = list(_kinds(fleet, draws, min(BLOCK_ROWS, rows - first), hours, in_use))
         meter = np.concatenate([kind.meter for kind in kinds])
-        block = Block(
+        block = RowBlock(
             attributes=fleet.attributes,
             meter=meter,
             hour=np.concatenate([kind.hour for kind in kinds]),

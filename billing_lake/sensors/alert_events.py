@@ -17,11 +17,11 @@ from dagster._core.storage.tags import (
     PARTITION_NAME_TAG,
 )
 
-from billing_lake.alerts.changes import Change, Group, Severity
+from billing_lake.alerts.changes import AlertGroup, Severity, StatusChange
 from billing_lake.alerts.policies import Policy
 from billing_lake.alerts.state import Position, Red, State
 from billing_lake.assets.export import EXPORT_TAG
-from billing_lake.checks.readable import unreadable
+from billing_lake.checks.readable import unreadable_months
 from billing_lake.domain.column_names import BILLING_PERIOD
 from billing_lake.sensors.new_reports import MOST_ATTEMPTS
 from billing_lake.sensors.runs import asked_times, failure_reasons, root_cause
@@ -76,9 +76,9 @@ class Events:
     state: State
     now: datetime
 
-    def read(self) -> list[Group]:
+    def read(self) -> list[AlertGroup]:
         """Return what is to be reported, in order."""
-        groups: list[Group] = []
+        groups: list[AlertGroup] = []
         for record in self._records():
             entry = record.event_log_entry
             if entry.dagster_event_type is _CHECK:
@@ -86,13 +86,13 @@ class Events:
                 if change is not None and change.run_id:
                     self.state.held.setdefault(change.run_id, []).append(change)
                 elif change is not None:
-                    groups.append(Group(id=f"event-{record.storage_id}", changes=(change,)))
+                    groups.append(AlertGroup(id=f"event-{record.storage_id}", changes=(change,)))
                 continue
             run = self.instance.get_run_by_id(entry.run_id)
             of_run = None if run is None else self._of_run(record, run)
             changes = [*self.state.held.pop(entry.run_id, []), *([of_run] if of_run else [])]
             if changes:
-                groups.append(Group(id=f"run-{entry.run_id}", changes=tuple(changes)))
+                groups.append(AlertGroup(id=f"run-{entry.run_id}", changes=tuple(changes)))
         groups += self._held_too_long()
         groups += self._ticks()
         return groups
@@ -160,7 +160,7 @@ class Events:
             )
         return list(storage.get_event_records(wanted, _EVENTS_AT_ONCE, ascending=True))
 
-    def _of_check(self, record: EventLogRecord) -> Change | None:
+    def _of_check(self, record: EventLogRecord) -> StatusChange | None:
         entry = record.event_log_entry
         found = entry.get_dagster_event().asset_check_evaluation_data
         severity: Severity = "ERROR" if found.severity is dg.AssetCheckSeverity.ERROR else "WARN"
@@ -170,7 +170,7 @@ class Events:
             for value in found.metadata.values()
             if isinstance(value, dg.MarkdownMetadataValue)
         )
-        change = Change(
+        change = StatusChange(
             kind="check",
             name=found.check_name,
             is_red=not found.passed and severity in self.policy.severities,
@@ -186,9 +186,9 @@ class Events:
             stops_load=bool(found.blocking),
         )
         key = f"check {change.asset} {change.name} {change.period}"
-        return self._turned(key, change, unreadable(found))
+        return self._turned(key, change, unreadable_months(found))
 
-    def _of_run(self, record: EventLogRecord, run: dg.DagsterRun) -> Change | None:
+    def _of_run(self, record: EventLogRecord, run: dg.DagsterRun) -> StatusChange | None:
         failed = record.event_log_entry.dagster_event_type is _FAILED
         export, period = _export_of(run), _period_of(run)
         if record.event_log_entry.dagster_event_type is _CANCELED:
@@ -209,7 +209,7 @@ class Events:
                 or "The run never started, or its process died"
             )
         at = _moment(record.timestamp)
-        change = Change(
+        change = StatusChange(
             kind="run",
             name=run.job_name,
             is_red=failed and "ERROR" in self.policy.severities,
@@ -243,8 +243,8 @@ class Events:
         return any(key in self.state.red for key in keys)
 
     def _turned(
-        self, key: str, change: Change, parts: frozenset[str] = frozenset()
-    ) -> Change | None:
+        self, key: str, change: StatusChange, parts: frozenset[str] = frozenset()
+    ) -> StatusChange | None:
         """Return the change if it is one and is to be reported, and remember it; one more of its ``parts`` is one, too."""
         if not self.policy.reports(change) and key not in self.state.red:
             return None
@@ -264,13 +264,13 @@ class Events:
         del self.state.red[key]
         return _since(change, before)
 
-    def _held_too_long(self) -> Iterator[Group]:
+    def _held_too_long(self) -> Iterator[AlertGroup]:
         for run_id, changes in list(self.state.held.items()):
             if self.now - changes[0].at > _LONGEST_HOLD:
                 del self.state.held[run_id]
-                yield Group(id=f"run-{run_id}-{len(changes)}", changes=tuple(changes))
+                yield AlertGroup(id=f"run-{run_id}-{len(changes)}", changes=tuple(changes))
 
-    def _ticks(self) -> Iterator[Group]:
+    def _ticks(self) -> Iterator[AlertGroup]:
         for sensor in self.instance.all_instigator_state(instigator_type=InstigatorType.SENSOR):
             export = self.sensors.get(sensor.instigator_name)
             if export is None:
@@ -287,13 +287,13 @@ class Events:
                 self.state.ticks[sensor.instigator_name] = tick.timestamp
                 change = self._of_tick(tick, sensor.instigator_name, export)
                 if change is not None:
-                    yield Group(id=f"tick-{tick.tick_id}", changes=(change,))
+                    yield AlertGroup(id=f"tick-{tick.tick_id}", changes=(change,))
 
-    def _of_tick(self, tick: InstigatorTick, name: str, export: str) -> Change | None:
+    def _of_tick(self, tick: InstigatorTick, name: str, export: str) -> StatusChange | None:
         if tick.status is TickStatus.STARTED:
             return None
         at = _moment(tick.timestamp)
-        change = Change(
+        change = StatusChange(
             kind="sensor",
             name=name,
             is_red=tick.status is TickStatus.FAILURE and "ERROR" in self.policy.severities,
@@ -312,7 +312,7 @@ def _named_period(found: dg.AssetCheckEvaluation) -> str:
     return str(named.value) if isinstance(named, dg.TextMetadataValue) else ""
 
 
-def _since(change: Change, before: Red) -> Change:
+def _since(change: StatusChange, before: Red) -> StatusChange:
     severity = change.severity if change.is_red else before.severity
     return replace(change, since=before.since, severity=severity)
 

@@ -20,7 +20,7 @@ import dagster as dg
 from pydantic import AwareDatetime, TypeAdapter, ValidationError
 
 from billing_lake.assets.delivery import observed
-from billing_lake.assets.export import Export
+from billing_lake.assets.export import DagsterExport
 from billing_lake.checks import freshness, readable
 from billing_lake.checks.evaluations import Verdict
 from billing_lake.deployments import Lake
@@ -41,7 +41,7 @@ _SHOWN_NOTES = 10
 
 
 @dataclass(frozen=True)
-class Look:
+class SeenDelivery:
     """A delivery as the sensor has seen it."""
 
     identity: str
@@ -60,7 +60,7 @@ class Cursor:
         unreadable: Fingerprint of what was last said of those; empty while all is well.
     """
 
-    looks: Mapping[str, Look] = field(default_factory=dict)
+    looks: Mapping[str, SeenDelivery] = field(default_factory=dict)
     observed: Mapping[str, str] = field(default_factory=dict)
     stale: str = ""
     unread: Mapping[str, AwareDatetime] = field(default_factory=dict)
@@ -94,7 +94,7 @@ class Tick:
 
     found: dict[str, Delivery] = field(default_factory=dict)
     requests: list[Delivery] = field(default_factory=list)
-    looks: dict[str, Look] = field(default_factory=dict)
+    looks: dict[str, SeenDelivery] = field(default_factory=dict)
     later: int = 0
     notes: list[str] = field(default_factory=list)
     alarms: list[str] = field(default_factory=list)
@@ -105,7 +105,7 @@ class Tick:
 
 def decide(
     findings: Findings,
-    looks: Mapping[str, Look],
+    looks: Mapping[str, SeenDelivery],
     *,
     held: Mapping[str, str],
     runs: Runs,
@@ -138,7 +138,7 @@ def decide(
         period = delivery.period
         seen = looks.get(period)
         if seen is None or seen.identity != delivery.identity or seen.since > now:
-            seen = Look(delivery.identity, now)
+            seen = SeenDelivery(delivery.identity, now)
         if not delivery.is_committed:
             tick.looks[period] = seen
             if now - seen.since < quiet:
@@ -181,11 +181,11 @@ def _holds_back(tick: Tick, period: str, attempts: Sequence[Attempt], now: datet
     return False
 
 
-def look(
-    export: Export,
+def look_at_export(
+    export: DagsterExport,
     lake: Lake,
     instance: dg.DagsterInstance,
-    looks: Mapping[str, Look],
+    looks: Mapping[str, SeenDelivery],
     *,
     limit: int,
     now: datetime,
@@ -207,14 +207,14 @@ def look(
         # A run that ended after the tables were asked, and before runs were, is one that they do not tell of.
         held = held_by_all(lake, export)
         tick.requests = [one for one in tick.requests if held.get(one.period) != one.identity]
-    tick.freshness = freshness.look(lake, export, tick.found, held, now)
+    tick.freshness = freshness.judge_open_month(lake, export, tick.found, held, now)
     if tick.freshness is not None and not tick.freshness.passed:
         period = period_of(now)
         tick.stale = f"{period} {held.get(period, '')} {tick.freshness.severity.value}"
     return tick
 
 
-def held_by_all(lake: Lake, export: Export) -> dict[str, str]:
+def held_by_all(lake: Lake, export: DagsterExport) -> dict[str, str]:
     """Return the identity of the delivery that all tables of ``export`` hold, by billing period."""
     first, *others = (table.held() for table in lake.tables(export))
     return {
@@ -225,7 +225,7 @@ def held_by_all(lake: Lake, export: Export) -> dict[str, str]:
 
 
 def build_new_reports(
-    export: Export,
+    export: DagsterExport,
     *,
     interval_seconds: int,
     runs_per_tick: int,
@@ -253,18 +253,18 @@ def build_new_reports(
         context: dg.SensorEvaluationContext, billing_lake: dg.ResourceParam[Lake]
     ) -> dg.SensorResult:
         cursor, now = _read_cursor(context), _now()
-        tick = look(
+        tick = look_at_export(
             export, billing_lake, context.instance, cursor.looks, limit=runs_per_tick, now=now
         )
-        unread = readable.since(export, tick.findings, cursor.unread, now)
-        failing = readable.failing(export, tick.findings, unread, now)
+        unread = readable.waiting_since(export, tick.findings, cursor.unread, now)
+        failing = readable.failing_months(export, tick.findings, unread, now)
         verdict = readable.judge(export, tick.findings, failing)
-        unreadable = readable.mark(verdict)
+        unreadable = readable.fingerprint_of(verdict)
         events = list(_events(export, context.instance, tick, cursor, period_of(now)))
         if unreadable != cursor.unreadable or (
-            verdict.passed and readable.is_over(context.instance, export, unread)
+            verdict.passed and readable.has_recovered(context.instance, export, unread)
         ):
-            events.append(readable.evaluated(export, verdict))
+            events.append(readable.evaluation_of(export, verdict))
         for alarm in tick.alarms:
             context.log.error("%s", alarm)
         for note in tick.notes:
@@ -292,14 +292,14 @@ def build_new_reports(
 
 
 def _events(
-    export: Export, instance: dg.DagsterInstance, tick: Tick, cursor: Cursor, open_month: str
+    export: DagsterExport, instance: dg.DagsterInstance, tick: Tick, cursor: Cursor, open_month: str
 ) -> Iterator[dg.AssetObservation | dg.AssetCheckEvaluation]:
     """Yield what was not so at the last look."""
     for period, delivery in tick.found.items():
         if cursor.observed.get(period) != delivery.identity:
             yield observed(export, delivery)
     if tick.freshness is not None and tick.stale != cursor.stale:
-        yield freshness.evaluated(export, instance, open_month, tick.freshness)
+        yield freshness.evaluation_of(export, instance, open_month, tick.freshness)
 
 
 def _now() -> datetime:
@@ -310,7 +310,7 @@ def _moment(moment: datetime) -> str:
     return f"{moment:%Y-%m-%d %H:%M:%S} UTC"
 
 
-def _skip_reason(export: Export, tick: Tick) -> str:
+def _skip_reason(export: DagsterExport, tick: Tick) -> str:
     """Return why no run is asked for: what somebody has to mend first, then what waits."""
     lines = [*tick.alarms, *tick.notes]
     if not lines:

@@ -17,18 +17,18 @@ from dagster._core.storage.tags import (
 )
 from dagster_shared.error import SerializableErrorInfo
 
-from billing_lake.assets.export import Export
+from billing_lake.assets.export import DagsterExport
 from billing_lake.assets.omitted_periods import PASSES
 from billing_lake.domain.deliveries import Delivery
 from billing_lake.domain.errors import shown
 from billing_lake.jobs.load import load_job_name
 
-TAG = "billing_lake/"
+TAG_PREFIX = "billing_lake/"
 """What the names of a run's tags begin with."""
 
-_EXPORT = f"{TAG}export"
-_PERIOD = f"{TAG}billing_period"
-_IDENTITY = f"{TAG}delivery_identity"
+_EXPORT = f"{TAG_PREFIX}export"
+_PERIOD = f"{TAG_PREFIX}billing_period"
+_IDENTITY = f"{TAG_PREFIX}delivery_identity"
 
 _DEAD_AFTER = timedelta(days=1)
 """Age at which a run that has not ended is taken for one that never will: its process died and nobody noticed."""
@@ -54,12 +54,12 @@ class Attempt:
     what: str
 
 
-def run_tags(export: Export, delivery: Delivery) -> dict[str, str]:
+def run_tags(export: DagsterExport, delivery: Delivery) -> dict[str, str]:
     """Return the tags of a run that loads ``delivery``."""
     return {
         _EXPORT: export.name,
         _PERIOD: delivery.period,
-        f"{TAG}delivery_version": shown(delivery.version, 200),
+        f"{TAG_PREFIX}delivery_version": shown(delivery.version, 200),
         _IDENTITY: delivery.identity,
     }
 
@@ -69,7 +69,7 @@ class Runs:
     """The runs of an export."""
 
     instance: dg.DagsterInstance
-    export: Export
+    export: DagsterExport
     now: datetime
 
     def at_work(self) -> set[str]:

@@ -21,7 +21,7 @@ from billing_lake.spark_job import sql
 from billing_lake.spark_job.hadoop import refusal
 from billing_lake.spark_job.java import NamedSql, columns, java_errors
 from billing_lake.spark_job.jobs import job
-from billing_lake.spark_job.reports import Reports
+from billing_lake.spark_job.reports import CsvFiles
 from billing_lake.spark_job.written import written_parts
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from billing_lake.domain.sources import EncodeTarget
     from billing_lake.spark_job.hadoop import Hadoop
-    from billing_lake.spark_job.parquet import Tables
+    from billing_lake.spark_job.parquet import ParquetFiles
     from billing_lake.spark_job.written import Part
 
 _FILES_AT_ONCE = 8
@@ -100,7 +100,7 @@ def write_rows(
             hadoop.remove(work)
 
 
-def typed(files: Reports | Tables, target: EncodeTarget) -> list[NamedSql]:
+def typed(files: CsvFiles | ParquetFiles, target: EncodeTarget) -> list[NamedSql]:
     """Return the columns of ``target`` in its order and, unless one is a map, under its field ids, as ``files`` have them."""
     # Spark has no place for the ids of a map's parts. Readers take ids from files that have all of them, or else go by names.
     with_ids = not any(isinstance(field.type, Map) for field in target.fields)
@@ -121,7 +121,7 @@ def typed(files: Reports | Tables, target: EncodeTarget) -> list[NamedSql]:
     return wanted
 
 
-def selected(files: Reports | Tables, wanted: Iterable[NamedSql]) -> DataFrame:
+def selected(files: CsvFiles | ParquetFiles, wanted: Iterable[NamedSql]) -> DataFrame:
     """Return the rows of ``files`` with the columns ``wanted``.
 
     In one step: Spark does not join two that name a row's file, and would copy every row twice.
@@ -130,14 +130,14 @@ def selected(files: Reports | Tables, wanted: Iterable[NamedSql]) -> DataFrame:
 
 
 def spread(
-    groups: Sequence[Reports | Tables], tasks: int, log: Callable[[str], None]
-) -> Sequence[Reports | Tables]:
+    groups: Sequence[CsvFiles | ParquetFiles], tasks: int, log: Callable[[str], None]
+) -> Sequence[CsvFiles | ParquetFiles]:
     """Return ``groups`` with their rows spread over ``tasks`` where one task for each file would leave cores idle."""
     number = sum(len(group.inputs) for group in groups)
-    if number >= tasks or not any(isinstance(group, Reports) for group in groups):
+    if number >= tasks or not any(isinstance(group, CsvFiles) for group in groups):
         return groups
     log(f"encode: a gz file cannot be split; the rows of {number} are spread over {tasks} tasks")
-    return [group.spread(tasks) if isinstance(group, Reports) else group for group in groups]
+    return [group.spread(tasks) if isinstance(group, CsvFiles) else group for group in groups]
 
 
 def _taken_over(

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 from billing_lake.domain.profiles import EXACT, NO_CURRENCY, FileProfile, Profile
 from billing_lake.spark_job.encoding import selected, typed
 from billing_lake.spark_job.java import NamedSql, columns, java_errors
-from billing_lake.spark_job.parquet import Tables
+from billing_lake.spark_job.parquet import ParquetFiles
 from billing_lake.spark_job.profiling import (
     Columns,
     cells_of,
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame, Observation
 
     from billing_lake.domain.sources import EncodeTarget, Source
-    from billing_lake.spark_job.reports import Reports
+    from billing_lake.spark_job.reports import CsvFiles
 
 FILES_PER_OBSERVATION = 8
 """Files that are totalled together; each adds its costs to what is added up for every row."""
@@ -59,7 +59,7 @@ class Observed:
         observation: Gets the totals.
     """
 
-    files: Reports | Tables
+    files: CsvFiles | ParquetFiles
     columns: Columns
     rows: DataFrame
     observation: Observation
@@ -78,7 +78,7 @@ class Observed:
             row[f"number{self.columns.numbers.index(name)}"] = reduce(EXACT.add, sums)
         if any(sum_of(row, n) is None for n in range(len(self.columns.numbers))):
             return None
-        whole_seconds = not isinstance(self.files, Tables)
+        whole_seconds = not isinstance(self.files, ParquetFiles)
         whole = profile_of(row, self.columns, whole_seconds=whole_seconds)
         return (
             replace(whole, files=files) if files else whole.in_file(self.files.inputs[0].file.name)
@@ -121,7 +121,7 @@ class Observed:
         return found
 
 
-def observed(files: Reports | Tables, source: Source, target: EncodeTarget) -> Observed:
+def observed(files: CsvFiles | ParquetFiles, source: Source, target: EncodeTarget) -> Observed:
     """Return the rows of ``files`` with the columns of ``target``, totalled when they pass."""
     from pyspark.sql import Observation
 
@@ -167,7 +167,10 @@ def _is_one(row: Mapping[str, Any], name: str) -> bool:
 
 
 def _by_file(
-    files: Reports | Tables, known: Columns, cells: Mapping[str, str], taken: Callable[[str], str]
+    files: CsvFiles | ParquetFiles,
+    known: Columns,
+    cells: Mapping[str, str],
+    taken: Callable[[str], str],
 ) -> Sequence[str]:
     """Return SQL that totals the rows and costs of each file."""
     if len(files.inputs) == 1:

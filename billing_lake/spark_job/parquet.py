@@ -62,7 +62,7 @@ _TEXTS = Map(STRING, STRING)
 
 
 @dataclass(frozen=True)
-class Tables:
+class ParquetFiles:
     """Parquet files of one schema.
 
     Attributes:
@@ -90,7 +90,7 @@ class Tables:
         """Names of the columns that they have values for."""
         return {*self.types, *(one.column for one in self.inputs[0].file.lifted)}
 
-    def rows_of(self, only: PeriodRows) -> Tables:
+    def rows_of(self, only: PeriodRows) -> ParquetFiles:
         """Return the rows that state one billing period, of files that hold rows of several."""
         period = f"date_format({self.value(only.column, TIMESTAMP)}, 'yyyy-MM')"
         return replace(self, rows=self.rows.where(f"{period} = {sql.literal(only.period)}"))
@@ -129,14 +129,14 @@ class Tables:
         return sql.checked(value, filled, f"CAST({cell} AS STRING)", type_, name, PATH)
 
 
-def read_tables(
+def read_parquet(
     spark: SparkSession,
     inputs: Sequence[Input],
     hadoop: Hadoop,
     *,
     of_table: bool,
     per_plan: int = FILES_PER_PLAN,
-) -> Iterator[Tables]:
+) -> Iterator[ParquetFiles]:
     """Yield ``inputs`` by their schema, ``per_plan`` at a time unless they are a table's.
 
     Raises:
@@ -155,7 +155,7 @@ def read_tables(
         for start in range(0, len(group), size):
             some = group[start : start + size]
             try:
-                tables = _tables(spark, some, schema)
+                tables = _parquet_files(spark, some, schema)
                 yield tables if only is None else tables.rows_of(only)
             except java_errors() as error:
                 raise damaged(error_text(error), some, of_table=of_table) from error
@@ -173,13 +173,13 @@ def damaged(
     return ReportFileError(what, file=", ".join(one.file.name for one in inputs[:3]))
 
 
-def _tables(spark: SparkSession, inputs: Sequence[Input], schema: str) -> Tables:
+def _parquet_files(spark: SparkSession, inputs: Sequence[Input], schema: str) -> ParquetFiles:
     rows = complete(reading(spark.read).parquet(*(one.file.uri for one in inputs)), inputs)
     types = {field.name: field.dataType.simpleString() for field in rows.schema.fields}
     types |= dict.fromkeys(_NANOSECONDS.findall(schema), _NANOS)
     names = inputs[0].file.renamed(rows.columns)
     rows = rows.toDF(*names.values()) if inputs[0].file.columns else rows
-    return Tables(inputs, rows, {names[own]: type_ for own, type_ in types.items()})
+    return ParquetFiles(inputs, rows, {names[own]: type_ for own, type_ in types.items()})
 
 
 def _converted(cell: str, found: str, type_: Type) -> str | None:

@@ -16,7 +16,7 @@ from billing_lake.domain.profiles import EXACT, NO_CURRENCY, Profile, too_large
 from billing_lake.domain.types import INT, LONG, STRING, TIMESTAMP, Map, Type
 from billing_lake.domain.types import Decimal as DecimalType
 from billing_lake.spark_job import sql
-from billing_lake.spark_job.parquet import Tables
+from billing_lake.spark_job.parquet import ParquetFiles
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pyspark.sql import GroupedData
 
     from billing_lake.domain.sources import Source
-    from billing_lake.spark_job.reports import Reports
+    from billing_lake.spark_job.reports import CsvFiles
 
 _WHOLE_NUMBERS = (INT, LONG)
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
@@ -47,7 +47,7 @@ class Columns:
     roundable: Mapping[str, int]
 
 
-def profile_rows(files: Reports | Tables, source: Source) -> list[Profile]:
+def profile_rows(files: CsvFiles | ParquetFiles, source: Source) -> list[Profile]:
     """Return the profile of each file, currency and billing period of ``files``; a table's are not told apart.
 
     Raises:
@@ -66,7 +66,7 @@ def profile_rows(files: Reports | Tables, source: Source) -> list[Profile]:
         # A sum has 38 digits at most. Those of the digits before and behind the point have room for any number of rows.
         found = _collected(groups, columns, split=True)
     # A report's moments are whole seconds in a profile; those of a table are as they are.
-    whole = not isinstance(files, Tables)
+    whole = not isinstance(files, ParquetFiles)
     found = [{**row, "file": None if source.of_table else row["file"]} for row in found]
     return [profile_of(row, columns, whole_seconds=whole) for row in found]
 
@@ -78,7 +78,7 @@ def _collected(groups: GroupedData, columns: Columns, *, split: bool) -> list[di
     return [row.asDict() for row in groups.agg(*totals).collect()]
 
 
-def columns_of(files: Reports | Tables, source: Source) -> Columns:
+def columns_of(files: CsvFiles | ParquetFiles, source: Source) -> Columns:
     """Return the columns of ``files`` by what a profile does with them."""
     types = _types(source)
     present = files.names - set(LAKE_COLUMNS)
@@ -107,7 +107,7 @@ def _is_summed(type_: Type) -> bool:
 
 
 def cells_of(
-    files: Reports | Tables, source: Source, columns: Columns, taken: Callable[[str], str]
+    files: CsvFiles | ParquetFiles, source: Source, columns: Columns, taken: Callable[[str], str]
 ) -> dict[str, str]:
     """Return what a profile takes from each row, as SQL by the names in `totals_of`, and `currency` and `start`.
 
@@ -134,7 +134,9 @@ def cells_of(
 
     def filled(name: str) -> str:
         type_ = types[name]
-        if isinstance(files, Tables) or not (name in columns.numbers or isinstance(type_, Map)):
+        if isinstance(files, ParquetFiles) or not (
+            name in columns.numbers or isinstance(type_, Map)
+        ):
             return f"{value(name, type_)} IS NOT NULL"
         # Nobody has to read a map to see whether there is one, or a number twice: text that is none makes its sum fail.
         return taken(f"{sql.filled(files.text(name))} IS NOT NULL")
@@ -158,7 +160,7 @@ def period_of(moment: str) -> str:
     return f"date_format({moment}, 'yyyy-MM')"
 
 
-def _text(files: Reports | Tables, name: str) -> str:
+def _text(files: CsvFiles | ParquetFiles, name: str) -> str:
     return files.text(name) or "CAST(NULL AS STRING)"
 
 

@@ -26,9 +26,9 @@ from billing_lake.spark_job.inputs import (
 from billing_lake.spark_job.java import error_text, java_errors
 from billing_lake.spark_job.jobs import job
 from billing_lake.spark_job.observing import FILES_PER_OBSERVATION, observed
-from billing_lake.spark_job.parquet import damaged, read_tables
+from billing_lake.spark_job.parquet import damaged, read_parquet
 from billing_lake.spark_job.profiling import profile_rows
-from billing_lake.spark_job.reports import check_lines, first_unreadable, read_reports
+from billing_lake.spark_job.reports import check_lines, first_unreadable, read_csv
 from billing_lake.spark_job.session import own_session
 
 if TYPE_CHECKING:
@@ -38,8 +38,8 @@ if TYPE_CHECKING:
 
     from billing_lake.domain.sources import EncodedFile, EncodeTarget, Source
     from billing_lake.spark_job.inputs import Input
-    from billing_lake.spark_job.parquet import Tables
-    from billing_lake.spark_job.reports import Reports
+    from billing_lake.spark_job.parquet import ParquetFiles
+    from billing_lake.spark_job.reports import CsvFiles
 
 Log = Callable[[str], None]
 """Takes a line about progress."""
@@ -167,12 +167,12 @@ def _groups(
     hadoop: Hadoop,
     log: Log,
     per_plan: int = FILES_PER_PLAN,
-) -> Iterator[Reports | Tables]:
+) -> Iterator[CsvFiles | ParquetFiles]:
     if source.container == "parquet":
-        yield from read_tables(spark, inputs, hadoop, of_table=source.of_table, per_plan=per_plan)
+        yield from read_parquet(spark, inputs, hadoop, of_table=source.of_table, per_plan=per_plan)
     else:
         quoted_returns = _checked(spark, source, inputs, hadoop, log)
-        yield from read_reports(
+        yield from read_csv(
             spark,
             inputs,
             source.nulls,

@@ -60,7 +60,7 @@ class Lines:
 
 
 @dataclass(frozen=True)
-class Reports:
+class CsvFiles:
     """Files of the same columns.
 
     Attributes:
@@ -79,7 +79,7 @@ class Reports:
     path: str = PATH
     exact_end: bool = False
 
-    def spread(self, tasks: int) -> Reports:
+    def spread(self, tasks: int) -> CsvFiles:
         """Return the same rows in ``tasks`` tasks. They go where their hash says: for round robin Spark would sort them."""
         from pyspark.sql import functions as f
 
@@ -91,7 +91,7 @@ class Reports:
             self, rows=rows.repartition(tasks, f.expr(f"xxhash64({cells})")), path=OWN_PATH
         )
 
-    def rows_of(self, only: PeriodRows) -> Reports:
+    def rows_of(self, only: PeriodRows) -> CsvFiles:
         """Return the rows that state one billing period, of files that hold rows of several."""
         begins = f"startswith({self.text(only.column)}, {sql.literal(f'{only.period}-')})"
         return replace(self, rows=self.rows.where(begins))
@@ -153,7 +153,7 @@ class Reports:
         )
 
 
-def read_reports(
+def read_csv(
     spark: SparkSession,
     inputs: Sequence[Input],
     nulls: Collection[str],
@@ -161,7 +161,7 @@ def read_reports(
     *,
     zipped: bool = False,
     per_plan: int = FILES_PER_PLAN,
-) -> Iterator[Reports]:
+) -> Iterator[CsvFiles]:
     """Yield ``inputs``, which are ``zipped`` or not and in which the texts ``nulls`` mean NULL, by their columns.
 
     Each has ``per_plan`` of them at most.
@@ -176,12 +176,12 @@ def read_reports(
             some = group[start : start + per_plan]
             if zipped:
                 rows = _parsed_rows(zipped_rows(spark, some), len(columns))
-                reports = Reports(some, columns, rows, nulls, path=OWN_PATH, exact_end=True)
+                reports = CsvFiles(some, columns, rows, nulls, path=OWN_PATH, exact_end=True)
             elif slowly:
                 rows = _joined_rows(spark, some, len(columns))
-                reports = Reports(some, columns, rows, nulls, path=OWN_PATH, exact_end=True)
+                reports = CsvFiles(some, columns, rows, nulls, path=OWN_PATH, exact_end=True)
             else:
-                reports = Reports(some, columns, _rows(spark, some, len(columns)), nulls)
+                reports = CsvFiles(some, columns, _rows(spark, some, len(columns)), nulls)
             yield reports if only is None else reports.rows_of(only)
 
 
@@ -192,7 +192,7 @@ def first_unreadable(spark: SparkSession, inputs: Sequence[Input]) -> Input | No
     """
     for one in inputs:
         try:
-            for reports in read_reports(spark, [one], nulls=()):
+            for reports in read_csv(spark, [one], nulls=()):
                 reports.rows.selectExpr("count(c0)").collect()
         except java_errors():
             return one

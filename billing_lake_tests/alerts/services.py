@@ -14,7 +14,7 @@ from typing import Any
 from aiosmtpd.controller import Controller
 from typing_extensions import Self
 
-from billing_lake.alerts.changes import Change, Group
+from billing_lake.alerts.changes import AlertGroup, StatusChange
 from billing_lake.alerts.rendering import Message, Renderer
 
 NOON = datetime(2025, 3, 4, 12, 0, tzinfo=timezone.utc)
@@ -25,7 +25,7 @@ TABLE = """| figure | expected | found | difference |
 | unblended cost, USD | 48,120.55 | 48,120.51 | -0.04 |"""
 
 
-def change(**facts: Any) -> Change:
+def change(**facts: Any) -> StatusChange:
     """Return a failed proof of a table, with what a test says of it."""
     usual: dict[str, Any] = {
         "kind": "check",
@@ -41,12 +41,12 @@ def change(**facts: Any) -> Change:
         "at": NOON,
         "run_id": "5f2b8f0e-6d0d-4f0a-9d5e-0d3f2c1b7a11",
     }
-    return Change(**{**usual, **facts})
+    return StatusChange(**{**usual, **facts})
 
 
 def message(name: str = "one", **facts: Any) -> Message:
     """Return an alert in words."""
-    return Renderer(UI).message(Group(id=name, changes=(change(**facts),)))
+    return Renderer(UI).message(AlertGroup(id=name, changes=(change(**facts),)))
 
 
 class Webhook:

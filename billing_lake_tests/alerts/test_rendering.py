@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import billing_lake
-from billing_lake.alerts.changes import Group
+from billing_lake.alerts.changes import AlertGroup
 from billing_lake.alerts.rendering import Renderer, title
 from billing_lake_tests.alerts.services import NOON, UI, change, message
 
@@ -32,7 +32,7 @@ def examples() -> list[str]:
     )
     green = change(is_red=False, found="2025-02: equal", at=NOON + timedelta(hours=3))
     renderer = Renderer(UI)
-    found = [renderer.message(Group(id="1", changes=(one,))) for one in (refused, green)]
+    found = [renderer.message(AlertGroup(id="1", changes=(one,))) for one in (refused, green)]
     return [
         f"```text\n{found[0].title}\n\n{found[0].text}\n```",
         f"```markdown\n{found[1].title}\n\n{found[1].markdown}\n```",
@@ -61,8 +61,8 @@ def test_an_alert_says_what_where_since_when_and_what_to_do_with_links_to_run_an
 
 def test_what_the_title_says_of_one_change_is_not_said_again_but_tells_several_apart() -> None:
     one = change()
-    assert "RED" not in Renderer().message(Group(id="1", changes=(one,))).text
-    text = Renderer().message(Group(id="1", changes=(one, change(severity="WARN")))).text
+    assert "RED" not in Renderer().message(AlertGroup(id="1", changes=(one,))).text
+    text = Renderer().message(AlertGroup(id="1", changes=(one, change(severity="WARN")))).text
     assert "RED, ERROR: check equals_delivery of cost_and_usage/iceberg_table" in text
     assert "WARNING: check equals_delivery" in text
 
@@ -90,9 +90,9 @@ def test_a_warning_is_never_called_red() -> None:
         ((warned, failed), "[ERROR] cost_and_usage 2025-02: 1 red, 1 warning"),
         ((warned, warned, green), "[WARN] cost_and_usage 2025-02: 2 warnings, 1 green again"),
     ):
-        assert Renderer().message(Group(id="1", changes=changes)).title == expected
+        assert Renderer().message(AlertGroup(id="1", changes=changes)).title == expected
     for one in (warned, green):
-        assert "red" not in Renderer().message(Group(id="1", changes=(one,))).text.lower()
+        assert "red" not in Renderer().message(AlertGroup(id="1", changes=(one,))).text.lower()
     assert (
         Renderer().digest("2025-03-04", ["one"]).title.endswith(": 1 alert since the last digest")
     )
@@ -116,7 +116,7 @@ def test_what_looks_like_a_secret_is_not_shown() -> None:
 
 @given(st.text(max_size=300), st.sampled_from(["", "2025-03"]))
 def test_a_title_is_one_line_of_ascii_that_every_service_takes(name: str, period: str) -> None:
-    line = title(Group(id="1", changes=(change(name=name, export=name, period=period),)))
+    line = title(AlertGroup(id="1", changes=(change(name=name, export=name, period=period),)))
     assert line.isascii()
     assert line.isprintable()
     assert len(line) < 100
@@ -124,7 +124,7 @@ def test_a_title_is_one_line_of_ascii_that_every_service_takes(name: str, period
 
 def test_long_tables_and_many_changes_are_cut_to_size() -> None:
     rows = "\n".join(f"| {number} | {'x' * 50} |" for number in range(500))
-    many = Group(
+    many = AlertGroup(
         id="1", changes=tuple(change(table=f"| a | b |\n| --- | --- |\n{rows}") for _ in range(50))
     )
     sent = Renderer().message(many)

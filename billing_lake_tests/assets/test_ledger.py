@@ -9,14 +9,14 @@ import dagster as dg
 from hypothesis import given
 from hypothesis import strategies as st
 
-from billing_lake.assets.export import Export
+from billing_lake.assets.export import DagsterExport
 from billing_lake.assets.ledger import materializations
 from billing_lake.components.demo_export import demo_export
-from billing_lake.domain.ledger import Amount, Change
+from billing_lake.domain.ledger import Amount, CostChange
 from billing_lake.loads.ledger import Recorded
 from billing_lake_tests.domain.test_ledger import row
 
-EXPORT: Export = demo_export().export
+EXPORT: DagsterExport = demo_export().export
 SERVICES = st.text("abc|*[<`_\\é ", min_size=1, max_size=60) | st.none()
 COSTS = st.decimals(-1_000_000, 1_000_000, places=6)
 
@@ -35,7 +35,7 @@ def picture(recorded: Recorded) -> list[list[str]]:
 def recorded(groups: dict[tuple[str | None, str | None], Decimal]) -> Recorded:
     """Return a restatement in which each service changed by so much; nothing was there before."""
     changed = [
-        Change(("004512345678", service, "Usage", currency), None, Amount(1, cost))
+        CostChange(("004512345678", service, "Usage", currency), None, Amount(1, cost))
         for (service, currency), cost in groups.items()
     ]
     totals: dict[str, Decimal] = {}

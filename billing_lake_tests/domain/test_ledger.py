@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from billing_lake.domain.ledger import (
     Amount,
-    Group,
+    CostGroup,
     LedgerRow,
     MonthState,
-    changes,
+    cost_changes,
     state_of,
     with_delivery,
 )
@@ -58,10 +58,10 @@ def row(
 
 @given(groups, groups)
 def test_what_was_and_what_changed_make_what_is_to_the_last_digit(
-    before: dict[Group, Amount], after: dict[Group, Amount]
+    before: dict[CostGroup, Amount], after: dict[CostGroup, Amount]
 ) -> None:
     made = dict(before)
-    for one in changes(before, after):
+    for one in cost_changes(before, after):
         if one.kind == "gone":
             assert EXACT.add(made.pop(one.group).cost, one.cost_change) == 0
         else:
@@ -70,7 +70,7 @@ def test_what_was_and_what_changed_make_what_is_to_the_last_digit(
             assert (one.kind == "new") == (one.group not in before)
             made[one.group] = one.after
     assert made == after
-    assert changes(after, after) == []
+    assert cost_changes(after, after) == []
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from billing_lake.domain.errors import BadValueError, LoadError, StorageWriteError
 from billing_lake.domain.profiles import EXACT
 from billing_lake.domain.schemas import Column, lake_columns, plan
-from billing_lake.domain.sources import Lifted, PeriodRows, Source, SourceFile
+from billing_lake.domain.sources import MapEntryColumn, PeriodRows, Source, SourceFile
 from billing_lake.domain.types import DECIMAL, INT, LONG, STRING, TIMESTAMP, Map
 from billing_lake.engines import one_pass, parquet_pass
 from billing_lake.engines.polars_engine import PolarsEngine
@@ -81,7 +81,7 @@ def test_maps_of_both_shapes_and_their_lifted_keys_are_read_once(tmp_path: Path)
     pairs = pa.array([[{"key": "team", "value": "b"}], [], None], PAIRS)
     doubles = pa.array([[("EDP", 0.1)], None, []], pa.map_(pa.string(), pa.float64()))
     texts = pa.array(['{"team": 1.50}', "{}", ""])
-    lifted = (Lifted("tags_team", "tags", "team"),)
+    lifted = (MapEntryColumn("tags_team", "tags", "team"),)
     files = [
         replace(written(tmp_path / f"{n}.parquet", rows_of(3, tags=tags)), lifted=lifted)
         for n, tags in enumerate((maps, pairs, texts, doubles))

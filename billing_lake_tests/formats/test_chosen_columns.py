@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from billing_lake.domain.errors import BadHeaderError, ConfigurationError, MissingColumnError
-from billing_lake.domain.sources import Lifted
+from billing_lake.domain.sources import MapEntryColumn
 from billing_lake.formats.base import Format
 from billing_lake.formats.chosen_columns import as_exported
 from billing_lake.formats.cur2 import CUR2
@@ -52,7 +52,7 @@ def test_keys_of_maps_become_columns_named_after_both() -> None:
     keys = {"resource_tags": ["user_team"], "tags": ["resourceTags/user:Owner"]}
     format_ = as_exported(CUR2, map_keys=keys)
     assert format_.lifted_from(("tags",)) == (
-        Lifted("tags_resource_tags_user_owner", "tags", "resourceTags/user:Owner"),
+        MapEntryColumn("tags_resource_tags_user_owner", "tags", "resourceTags/user:Owner"),
     )
     assert [one.column for one in format_.lifted_from(("tags", "resource_tags"))] == [
         "resource_tags_user_team",

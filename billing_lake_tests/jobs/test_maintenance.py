@@ -13,7 +13,7 @@ from billing_lake.domain.schemas import Column, lake_columns, plan
 from billing_lake.domain.sources import PeriodKey
 from billing_lake.domain.types import DOUBLE, STRING
 from billing_lake.files.base import FileInfo
-from billing_lake.landing.memory import REPORT_FILES, Memory
+from billing_lake.landing.memory import REPORT_FILES_FOLDER, StatedPeriods
 from billing_lake.loads import staging
 from billing_lake.loads.maintenance import maintain
 from billing_lake.tables.base import CleanUp, KeptHistory
@@ -237,7 +237,7 @@ def test_crawled_tables_of_loads_that_failed_long_ago_go(lake: SampleLake) -> No
 
 def test_what_is_known_of_report_files_goes_with_them(make_lake: Callable[..., SampleLake]) -> None:
     lake = make_lake()
-    memory = Memory(f"{lake.lake.values.root}/{REPORT_FILES}", lake.lake.files)
+    memory = StatedPeriods(f"{lake.lake.values.root}/{REPORT_FILES_FOLDER}", lake.lake.files)
     there = lake.landing / "there.csv"
     there.parent.mkdir(parents=True)
     there.write_text("rows")

@@ -19,7 +19,7 @@ from billing_lake.formats.locations import ExportLocation
 from billing_lake.landing import pinned_files
 from billing_lake.landing.deliveries import find_deliveries, resolve_delivery
 from billing_lake.landing.local import LocalStorage
-from billing_lake.landing.memory import Memory
+from billing_lake.landing.memory import StatedPeriods
 from billing_lake_tests.landing import small_deliveries
 from billing_lake_tests.landing.small_deliveries import csv_gz, put
 
@@ -132,7 +132,7 @@ def test_no_process_reads_a_file_again_until_it_changes(tmp_path: Path) -> None:
 
     def months() -> list[str]:
         pinned_files._stated_periods.cache_clear()
-        memory = Memory(str(tmp_path / "values/report_files"), LocalFiles())
+        memory = StatedPeriods(str(tmp_path / "values/report_files"), LocalFiles())
         return [*find_deliveries(Watched(tmp_path / "landing", memory), LOOSE).deliveries]
 
     assert months() == ["2025-03", "2025-04"]

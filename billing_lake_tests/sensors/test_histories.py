@@ -23,7 +23,7 @@ from dagster._core.storage.tags import (
     PARTITION_NAME_TAG,
 )
 
-from billing_lake.assets.export import Export
+from billing_lake.assets.export import DagsterExport
 from billing_lake.components import BillingExport
 from billing_lake.deployments import Lake, LocalLake
 from billing_lake.domain.deliveries import Delivery, Layout
@@ -37,7 +37,12 @@ from billing_lake.domain.schemas import Field
 from billing_lake.domain.sources import Encoded, EncodedFile, PeriodKey
 from billing_lake.domain.types import STRING
 from billing_lake.landing.deliveries import resolve_delivery, verify_unchanged
-from billing_lake.sensors.new_reports import MOST_ATTEMPTS, Look, held_by_all, look
+from billing_lake.sensors.new_reports import (
+    MOST_ATTEMPTS,
+    SeenDelivery,
+    held_by_all,
+    look_at_export,
+)
 from billing_lake.sensors.runs import run_tags
 from billing_lake.tables.base import TableCatalog
 from billing_lake_tests.lakes import SampleLake
@@ -133,19 +138,21 @@ class History:
     """
 
     lake: Lake
-    export: Export
+    export: DagsterExport
     instance: dg.DagsterInstance
     folder: Folder
     dice: random.Random
     now: datetime = field(default_factory=lambda: datetime.now(timezone.utc))
-    cursor: dict[str, Look] = field(default_factory=dict)
+    cursor: dict[str, SeenDelivery] = field(default_factory=dict)
     waiting: list[dg.DagsterRun] = field(default_factory=list)
     asked: dict[str, list[str]] = field(default_factory=dict)
 
     # What happens
 
     def tick(self) -> None:
-        tick = look(self.export, self.lake, self.instance, self.cursor, limit=5, now=self.now)
+        tick = look_at_export(
+            self.export, self.lake, self.instance, self.cursor, limit=5, now=self.now
+        )
         for delivery in tick.requests:
             assert self.table(delivery.period) != self.folder.rows(delivery), "it is loaded already"
             assert not any(delivery.period in self._periods(run) for run in self.waiting)

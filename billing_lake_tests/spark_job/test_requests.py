@@ -15,7 +15,7 @@ from billing_lake.domain.schemas import Column, Field
 from billing_lake.domain.sources import (
     EncodedFile,
     EncodeTarget,
-    Lifted,
+    MapEntryColumn,
     PeriodRows,
     Roles,
     Source,
@@ -34,7 +34,7 @@ FILE = SourceFile(
     uri="s3://b/ä k+1.parquet",
     name="ä k+1.parquet",
     columns=("a", "m"),
-    lifted=(Lifted("a", "m", 'x"y'),),
+    lifted=(MapEntryColumn("a", "m", 'x"y'),),
     only=PeriodRows("start", "2025-03"),
     digest="0a",
 )

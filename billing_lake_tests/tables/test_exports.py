@@ -6,7 +6,7 @@ from datetime import datetime, timezone
 
 import pytest
 
-from billing_lake.assets.export import Export
+from billing_lake.assets.export import DagsterExport
 from billing_lake.domain.periods import next_period
 from billing_lake.formats.locations import ExportLocation
 
@@ -21,7 +21,7 @@ LOCATION = ExportLocation("costs", "loose", prefix="billing")
 def test_an_export_reaches_to_its_end_or_to_the_open_month_whichever_comes_first(
     end: str | None, last: str
 ) -> None:
-    export = Export(location=LOCATION, start="2025-01", end=end)
+    export = DagsterExport(location=LOCATION, start="2025-01", end=end)
     partitions = export.partitions.get_partition_keys()
     assert (partitions[0], partitions[-1]) == ("2025-01", last)
     months = ["2024-12"]

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from billing_lake.domain.types import Type
-    from billing_lake.sample.canonical import Attributes, Block
+    from billing_lake.sample.canonical import Attributes, RowBlock
     from billing_lake.sample.renderers.files import Note
 
 _OPTIONAL = (
@@ -97,7 +97,7 @@ class Cur2(LegacyCur):
     def _parquet_field(self, column: str) -> tuple[str, Type]:
         return column, KNOWN_COLUMNS[column]
 
-    def _hourly(self, block: Block) -> dict[str, pl.Series]:
+    def _hourly(self, block: RowBlock) -> dict[str, pl.Series]:
         hourly = super()._hourly(block)
         net, cost = block.money.get("net_cost"), block.money.get("cost")
         if net is not None and cost is not None:

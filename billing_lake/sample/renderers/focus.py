@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from billing_lake.domain.types import Type
-    from billing_lake.sample.canonical import Attributes, Block
+    from billing_lake.sample.canonical import Attributes, RowBlock
     from billing_lake.sample.random_values import Ints
 
 _COLUMNS = {
@@ -111,7 +111,7 @@ class Focus(Cur2):
             if name in self._sums
         }
 
-    def _hourly(self, block: Block) -> dict[str, pl.Series]:
+    def _hourly(self, block: RowBlock) -> dict[str, pl.Series]:
         money = {"billed": _money(block, "cost"), "list": _money(block, "list_cost")}
         money["effective"] = _effective(block)
         amounts = {f"focus/{name}": values for name, values in money.items()}
@@ -135,14 +135,14 @@ class Focus(Cur2):
         }
 
 
-def _money(block: Block, name: str) -> Ints:
+def _money(block: RowBlock, name: str) -> Ints:
     found = block.money.get(name)
     return (
         np.zeros(len(block), np.int64) if found is None else np.where(found.filled, found.values, 0)
     )
 
 
-def _effective(block: Block) -> Ints:
+def _effective(block: RowBlock) -> Ints:
     """Return the amortised cost of each row, by the formula of `formats.legacy_cur.costs`."""
     kinds = np.array([meter.get("charge_type", "") for meter in block.attributes])[block.meter]
     reserved = np.array([bool(meter.get("reservation_arn")) for meter in block.attributes])

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from billing_lake.domain.types import Type
-    from billing_lake.sample.canonical import Attributes, Block
+    from billing_lake.sample.canonical import Attributes, RowBlock
     from billing_lake.sample.random_values import Ints
     from billing_lake.sample.renderers.files import Note
     from billing_lake.sample.spec import SampleMonth, SampleSpec
@@ -180,7 +180,7 @@ class LegacyCur:
             if name in sums
         }
 
-    def render(self, block: Block) -> pl.DataFrame:
+    def render(self, block: RowBlock) -> pl.DataFrame:
         """Spell rows as pieces of CSV lines, which are joined by commas."""
         hourly = self._hourly(block)
         pieces = self._pieces(block.attributes, hourly.keys())[block.meter]
@@ -192,7 +192,7 @@ class LegacyCur:
             ]
         )
 
-    def _hourly(self, block: Block) -> dict[str, pl.Series]:
+    def _hourly(self, block: RowBlock) -> dict[str, pl.Series]:
         """Spell the cells that change from hour to hour, by their canonical names."""
         return {
             "id": ids_text(block.serial, block.id_key),

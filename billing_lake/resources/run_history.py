@@ -1,32 +1,59 @@
 """Keeps Dagster's SQLite files open while a process works, because opening them for each event costs more than a load of a month.
 
-Dagster opens a connection for each event and closes it again. Whoever is the last to close a file of SQLite copies its log into it,
-waits for the disk several times, and deletes the log. A load of one month has hundreds of events. Dagster also makes an engine
-of SQLAlchemy for each connection, which knows no statement yet and builds each one anew: half of what an event costs.
+Dagster makes an engine of SQLAlchemy and a connection for each event, and closes the connection again. Whoever is the last to close a file of
+SQLite copies its log into it, waits for the disk several times, and deletes the log; and a new engine knows no statement yet and builds each one
+anew. A load of one month has hundreds of events.
 """
 
 from __future__ import annotations
 
 import atexit
 import os
-import sqlite3
 import threading
 from collections import OrderedDict
-from contextlib import suppress
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import sqlite3
+
     from sqlalchemy.engine import Engine
 
 KEPT_FILES = 16
 """How many files stay open: those that all runs share, and one for each run that is written or looked at."""
 
-_Key = tuple[int, int, int]
+_IDLE_CONNECTIONS = 2
+"""How many connections to a file stay open: Dagster seldom has more than one at a time."""
 
-_kept: OrderedDict[_Key, sqlite3.Connection] = OrderedDict()
-_engines: OrderedDict[tuple[str, str], Engine] = OrderedDict()
+
+@dataclass
+class _Kept:
+    """An engine that is kept.
+
+    Attributes:
+        engine: The engine.
+        close: Closes its connections that nobody uses.
+        file: Its file, where that stays open.
+        found: Which file that was when the engine first looked: another one may take its place.
+    """
+
+    engine: Engine
+    close: Callable[[], None]
+    file: Path | None = None
+    found: tuple[int, int] | None = None
+
+    @property
+    def is_current(self) -> bool:
+        """Say whether its connections are to the file that has its name now."""
+        return self.file is None or self.found is None or self.found == _identity(self.file)
+
+
+_Key = tuple[int, str, str]
+
+_kept: OrderedDict[_Key, _Kept] = OrderedDict()
 _lock = threading.Lock()
 
 
@@ -38,64 +65,79 @@ def keep_run_history_open() -> None:
     """
     from dagster._core.storage.event_log.sqlite import sqlite_event_log
     from dagster._core.storage.runs.sqlite import sqlite_run_storage
-    from sqlalchemy import event
-    from sqlalchemy.engine import Engine
 
-    if not event.contains(Engine, "connect", _on_connect):
-        event.listen(Engine, "connect", _on_connect)
-        atexit.register(close_run_history)
+    if vars(sqlite_event_log)["create_engine"] is not _kept_engine:
         for module in (sqlite_event_log, sqlite_run_storage):
             vars(module)["create_engine"] = _kept_engine
+        atexit.register(close_run_history)
 
 
 def close_run_history() -> None:
     """Close what is kept open; the next connection opens it again."""
     with _lock:
-        while _kept:
-            _kept.popitem()[1].close()
+        for key in list(_kept):
+            _forget(key)
 
 
 def _kept_engine(url: str, **how: Any) -> Engine:
-    """Return the engine that was made for a file before; none keeps a connection (`NullPool`)."""
-    from sqlalchemy import create_engine
-
-    key = url, repr(how)
+    """Return the engine that was made for a file before, if the file is still the same."""
+    # A process must not use what its parent opened.
+    key = os.getpid(), url, repr(how)
     with _lock:
-        if key not in _engines:
-            _engines[key] = create_engine(url, **how)
-        _engines.move_to_end(key)
-        engine = _engines[key]
-        while len(_engines) > KEPT_FILES:
-            _engines.popitem(last=False)
+        if key in _kept and not _kept[key].is_current:
+            _forget(key)
+        if key not in _kept:
+            _kept[key] = _made(url, how)
+        _kept.move_to_end(key)
+        engine = _kept[key].engine
+        while len(_kept) > KEPT_FILES:
+            _forget(next(iter(_kept)))
     return engine
 
 
-def _on_connect(connection: object, _record: object) -> None:
-    home = os.environ.get("DAGSTER_HOME")
-    if not home or not isinstance(connection, sqlite3.Connection):
-        return
-    ((_, _, file), *_) = connection.execute("PRAGMA database_list")
-    if file and _is_below(file, home):
+def _forget(key: _Key) -> None:
+    kept = _kept.pop(key)
+    if key[0] == os.getpid():
+        kept.close()
+
+
+def _made(url: str, how: dict[str, Any]) -> _Kept:
+    from sqlalchemy import create_engine, event, make_url
+    from sqlalchemy.pool import QueuePool
+
+    name, home = make_url(url).database, os.environ.get("DAGSTER_HOME")
+    if not name or not home or not _is_below(name, home):
+        engine = create_engine(url, **how)
+        return _Kept(engine, engine.dispose)
+    pool = {"poolclass": QueuePool, "pool_size": _IDLE_CONNECTIONS, "max_overflow": -1}
+    engine = create_engine(url, **{**how, **pool})
+    kept = _Kept(engine, engine.dispose, Path(name))
+
+    def on_connect(connection: sqlite3.Connection, _record: object) -> None:
         # Enough where there is a log: what is in the file stays whole.
         connection.execute("PRAGMA synchronous=NORMAL")
-        # What cannot be kept open works as it did before.
-        with suppress(OSError, sqlite3.Error), _lock:
-            _keep(file)
+        # SQLite opens a file, and makes one, when something is asked for.
+        connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        kept.found = _identity(Path(name))
+
+    event.listen(engine, "connect", on_connect)
+    # Dagster disposes of the engine after each event.
+    engine.dispose = _keep_open  # type: ignore[method-assign]
+    return kept
+
+
+def _keep_open(close: bool = True) -> None:  # noqa: FBT001, FBT002 - as SQLAlchemy has it
+    """Do nothing where a connection would be closed."""
+
+
+def _identity(file: Path) -> tuple[int, int] | None:
+    try:
+        there = file.stat()
+    except OSError:
+        return None
+    return there.st_dev, there.st_ino
 
 
 @lru_cache(maxsize=4 * KEPT_FILES)
 def _is_below(file: str, folder: str) -> bool:
     return Path(folder).resolve() in Path(file).resolve().parents
-
-
-def _keep(file: str) -> None:
-    there = Path(file).stat()
-    # Not the path: another file may have taken its place. Nor may a process use what its parent opened.
-    key = os.getpid(), there.st_dev, there.st_ino
-    if key not in _kept:
-        _kept[key] = sqlite3.connect(file, check_same_thread=False)
-    # A connection has the log open from the first time that it looks; a new file gets its log after its first connection.
-    _kept[key].execute("SELECT count(*) FROM sqlite_master").fetchone()
-    _kept.move_to_end(key)
-    while len(_kept) > KEPT_FILES:
-        _kept.popitem(last=False)[1].close()

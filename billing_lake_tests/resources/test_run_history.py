@@ -5,13 +5,15 @@ import signal
 import sqlite3
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 import dagster as dg
 import pytest
 import sqlalchemy
-from sqlalchemy import create_engine, text
+from dagster._core.storage.event_log.sqlite import sqlite_event_log
+from sqlalchemy import Engine, event, text
 from sqlalchemy.pool import NullPool
 
 from billing_lake.resources.run_history import (
@@ -51,13 +53,16 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 def write(file: Path, number: int = 1) -> None:
-    """Write into a file as Dagster does: by a connection that is made for it and closed at once."""
-    engine = create_engine(f"sqlite:///{file}", poolclass=NullPool)
+    """Write into a file as Dagster does: by an engine and a connection that are made for it and closed at once."""
+    engine: Engine = vars(sqlite_event_log)["create_engine"](
+        f"sqlite:///{file}", poolclass=NullPool
+    )
     with engine.connect() as connection:
         connection.execute(text("PRAGMA journal_mode=WAL"))
         connection.execute(text("CREATE TABLE IF NOT EXISTS events (number INTEGER)"))
         connection.execute(text("INSERT INTO events VALUES (:number)"), {"number": number})
         connection.commit()
+    engine.dispose()
 
 
 def log_of(file: Path) -> Path:
@@ -88,16 +93,18 @@ def test_files_elsewhere_are_left_alone(home: Path, tmp_path: Path) -> None:
     assert not log_of(tmp_path / "catalog.db").exists()
 
 
-@pytest.mark.usefixtures("home")
-def test_a_run_makes_one_engine_for_each_file_and_not_one_for_each_event(
-    monkeypatch: pytest.MonkeyPatch,
+def test_a_run_makes_an_engine_and_few_connections_for_each_file_and_not_some_for_each_event(
+    home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made = []
+    made: list[str] = []
+    connected: list[str] = []
     make = sqlalchemy.create_engine
 
     def counting(url: str, **how: object) -> sqlalchemy.Engine:
         made.append(url)
-        return make(url, **how)
+        engine = make(url, **how)
+        event.listen(engine, "connect", lambda *_: connected.append(url))
+        return engine
 
     @dg.op
     def work() -> None:
@@ -114,6 +121,9 @@ def test_a_run_makes_one_engine_for_each_file_and_not_one_for_each_event(
         assert len(instance.all_logs(run_id)) > 20
     assert len(made) == len({*made}), "one for each"
     assert any(run_id in url for url in made)
+    below = [url for url in connected if str(home) in url]
+    assert {*below} == {url for url in made if str(home) in url}
+    assert max(Counter(below).values()) <= 2
 
 
 def test_no_more_files_stay_open_than_are_worth_it(home: Path) -> None:

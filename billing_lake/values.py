@@ -7,17 +7,16 @@ when it is loaded. The latest value of an asset's period says what that table wa
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime, timezone
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from billing_lake.domain.crawls import Crawl
 from billing_lake.domain.deliveries import Delivery
 from billing_lake.domain.errors import StorageWriteError, TableError, shown
 from billing_lake.domain.sources import Encoded
 from billing_lake.files.base import Files
-from billing_lake.formats.registry import DEFAULT
 
 Value = Delivery | Crawl | Encoded
 """What an asset may hand on."""
@@ -25,7 +24,7 @@ Value = Delivery | Crawl | Encoded
 ValueT = TypeVar("ValueT", Delivery, Crawl, Encoded)
 
 FORMAT = 2
-"""Number of the shape that values are written in. The first had no number, and its crawls said nothing of roles and costs."""
+"""Number of the shape that values are written in."""
 
 _SUFFIX = ".json"
 
@@ -81,7 +80,7 @@ class ValueStore:
         """Return the latest value of the asset ``key`` and ``period``, or None where there is none.
 
         Raises:
-            TableError: The file is no value, or one of a later version.
+            TableError: The file is no value, or one of another version.
         """
         uri = self._uri(key, period)
         try:
@@ -90,13 +89,13 @@ class ValueStore:
             return None
         try:
             kept = json.loads(text)
-            if kept.get("format", 1) <= FORMAT:
-                return Kept(_value(kept), kept["written"])
+            if kept["format"] == FORMAT:
+                return Kept(_KINDS[kept["kind"]].from_json(kept["value"]), kept["written"])
         except (AttributeError, ValueError, KeyError, TypeError) as error:
             what = f"The value of {'/'.join(key)} cannot be read: {shown(error)}"
             remedy = f"Materialize {'/'.join(key)} for {period} again; that writes it anew"
             raise TableError(what, file=uri, remedy=remedy) from error
-        what = f"The value of {'/'.join(key)} was written by a later version of Billing Lake"
+        what = f"The value of {'/'.join(key)} was written by another version of Billing Lake"
         remedy = f"Use that version, or materialize {'/'.join(key)} for {period} again: that writes it anew"
         raise TableError(what, file=uri, remedy=remedy)
 
@@ -138,11 +137,3 @@ class ValueStore:
 
     def _uri(self, key: Sequence[str], period: str) -> str:
         return "/".join((self.root, *key, f"{period}{_SUFFIX}"))
-
-
-def _value(kept: Mapping[str, Any]) -> Value:
-    value = _KINDS[kept["kind"]].from_json(kept["value"])
-    if isinstance(value, Crawl) and "format" not in kept:
-        # There was one format then.
-        return replace(value, source=DEFAULT.with_roles(value.source))
-    return value

@@ -7,15 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from billing_lake.domain.crawls import Crawl
 from billing_lake.domain.deliveries import Delivery
 from billing_lake.domain.errors import StorageWriteError, TableError
-from billing_lake.domain.profiles import Profile
 from billing_lake.domain.sources import Encoded, SourceFile
 from billing_lake.files.local import LocalFiles
 from billing_lake.formats.legacy_cur import LEGACY_CUR
 from billing_lake.values import FORMAT, ValueStore
-from billing_lake_tests.domain.test_deliveries import DELIVERY
 
 KEY = ("costs", "raw_reports")
 VALUE = Encoded(identity="i", version="v")
@@ -52,38 +49,22 @@ def test_a_value_that_is_missing_or_broken_says_what_to_materialize(tmp_path: Pa
     with pytest.raises(TableError, match="Materialize costs/raw_reports for 2025-03 first"):
         store.get(KEY, "2025-03", Encoded)
     path = tmp_path / "costs" / "raw_reports" / "2025-03.json"
-    for text in ("{", "[]", '{"kind": "os.system", "written": "", "value": {}}', '{"format": "2"}'):
+    for text in ("{", "[]", '{"kind": "os.system", "written": "", "value": {}}'):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
         with pytest.raises(TableError, match="cannot be read"):
             store.find(KEY, "2025-03")
 
 
-def test_a_crawl_of_a_version_without_a_format_number_is_read_with_the_meaning_of_its_columns(
-    tmp_path: Path,
+@pytest.mark.parametrize("version", [FORMAT - 1, FORMAT + 1])
+def test_a_value_of_another_version_is_refused_with_what_to_do(
+    tmp_path: Path, version: int
 ) -> None:
-    crawl = Crawl(table="t", delivery=DELIVERY, source=SOURCE, merged=(), profile=Profile(rows=2))
-    store = ValueStore(str(tmp_path), LocalFiles())
-    store.write(KEY, "2025-03", crawl)
-    assert store.get(KEY, "2025-03", Crawl) == crawl
-    path = tmp_path / "costs" / "raw_reports" / "2025-03.json"
-    kept = json.loads(path.read_text())
-    assert kept.pop("format") == FORMAT
-    source = kept["value"]["source"]
-    kept["value"]["source"] = {
-        "format": "csv.gz",
-        **{name: source[name] for name in ("files", "columns")},
-    }
-    path.write_text(json.dumps(kept))
-    assert store.get(KEY, "2025-03", Crawl) == crawl
-
-
-def test_a_value_of_a_later_version_is_refused_with_what_to_do(tmp_path: Path) -> None:
     store = ValueStore(str(tmp_path), LocalFiles())
     store.write(KEY, "2025-03", VALUE)
     path = tmp_path / "costs" / "raw_reports" / "2025-03.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), "format": FORMAT + 1}))
-    with pytest.raises(TableError, match=r"later version of Billing Lake.*Use that version"):
+    path.write_text(json.dumps({**json.loads(path.read_text()), "format": version}))
+    with pytest.raises(TableError, match=r"another version of Billing Lake.*Use that version"):
         store.find(KEY, "2025-03")
 
 

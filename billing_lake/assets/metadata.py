@@ -90,9 +90,8 @@ def figures(profile: Profile) -> dg.JsonMetadataValue:
 
 
 def from_figures(values: Mapping[str, Any]) -> Profile:
-    """Return the profile that `figures` wrote, that of an earlier release too."""
-    known = {name: values.get(name) for name in _FIGURES}
-    return Profile.from_json({**Profile().to_json(), **known})
+    """Return the profile that `figures` wrote."""
+    return Profile.from_json(values)
 
 
 def preview(rows: Iterable[Mapping[str, str]]) -> dg.MarkdownMetadataValue:

@@ -223,7 +223,7 @@ class _TableProofs:
     def _known(self, period: str, says: str | None, made: Materialization) -> Expected | None:
         """Return what the delivery with the identity ``says`` adds up to, from whatever knows it."""
         if says is None:
-            # Loaded before tables said what they hold, or not at all.
+            # It was not loaded, or somebody took the load back.
             return _crawled(self._lake.values.get(self._crawls, period, Crawl))
         crawl = self._crawl(period)
         if crawl is not None and crawl.delivery.identity == says:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 from billing_lake.domain.deliveries import Delivery, fingerprint
+from billing_lake.domain.json_values import JsonValues
 from billing_lake.domain.profiles import Profile
 from billing_lake.domain.shared_columns import Merge
 from billing_lake.domain.sources import Source
 
 
 @dataclass(frozen=True, kw_only=True)
-class Crawl:
+class Crawl(JsonValues):
     """A delivery, understood.
 
     Attributes:
@@ -40,27 +39,6 @@ class Crawl:
         """A fingerprint of the bytes that were profiled; empty where no digests were taken."""
         digests = [f"{file.name} {file.digest}" for file in self.pinned.files if file.digest]
         return fingerprint(digests) if digests else ""
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the crawl as JSON values."""
-        return {
-            "table": self.table,
-            "delivery": self.delivery.to_json(),
-            "source": self.source.to_json(),
-            "merged": [asdict(merge) for merge in self.merged],
-            "profile": self.profile.to_json(),
-        }
-
-    @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> Crawl:
-        """Read what `to_json` wrote."""
-        return cls(
-            table=value["table"],
-            delivery=Delivery.from_json(value["delivery"]),
-            source=Source.from_json(value["source"]),
-            merged=tuple(Merge(merge["name"], tuple(merge["raw"])) for merge in value["merged"]),
-            profile=Profile.from_json(value["profile"]),
-        )
 
 
 def crawled_table_name(export: str, period: str, version: str) -> str:

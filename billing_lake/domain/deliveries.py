@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, Literal
+from typing import Literal
 
 from billing_lake.domain.errors import UnsettledDeliveryError, shown
+from billing_lake.domain.json_values import JsonValues
 
 Layout = Literal["create-new", "overwrite", "athena", "loose"]
 """How an export lays out its keys: each delivery gets keys of its own; the same keys are written again, in a folder of each month or
@@ -18,7 +19,7 @@ REWRITTEN: frozenset[Layout] = frozenset({"overwrite", "athena"})
 """Layouts in which the next delivery has the keys of the one before."""
 
 FIRST_FORMAT = "legacy_cur"
-"""The format of deliveries that name none: those that versions pinned which read no other one."""
+"""The format of deliveries that name none."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +46,7 @@ class StoredObject:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Delivery:
+class Delivery(JsonValues):
     """One full restatement of one billing period by one export.
 
     Attributes:
@@ -107,25 +108,6 @@ class Delivery:
         order it writes. Loose files have nothing that says that they are all there.
         """
         return self.layout == "create-new" and not self.overtaken
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the delivery as JSON values."""
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> Delivery:
-        """Read what `to_json` wrote."""
-        manifest = value["manifest"]
-        return cls(
-            **{
-                **value,
-                "files": tuple(StoredObject(**file) for file in value["files"]),
-                "manifest": None if manifest is None else StoredObject(**manifest),
-                "columns": tuple(value["columns"]),
-                "ignored": tuple(value["ignored"]),
-                "mixed": tuple(value.get("mixed", ())),
-            }
-        )
 
 
 @dataclass(frozen=True, kw_only=True)

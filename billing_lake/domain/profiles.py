@@ -6,20 +6,18 @@ decimals and no tolerance exists.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from decimal import Context, Decimal
-from typing import Any, TypeVar
 
 from billing_lake.domain.errors import LoadError
+from billing_lake.domain.json_values import JsonValues
 
 NO_CURRENCY = "(none)"
 """Stands for rows whose currency is NULL."""
 
 Totals = Mapping[str, Mapping[str, Decimal]]
 """Currency, then cost column, to an exact sum."""
-
-_Figure = TypeVar("_Figure", int, Decimal)
 
 EXACT = Context(prec=76)
 """Adds decimals of 38 digits without rounding."""
@@ -28,15 +26,14 @@ _LIMIT = Decimal(10) ** 20
 
 
 @dataclass(frozen=True, kw_only=True)
-class Profile:
+class Profile(JsonValues):
     """Holds what a set of rows adds up to.
 
     Attributes:
         rows: Number of rows.
         totals: Exact sums of every cost column that is present, per currency.
-        sums: Exact sums of every other column of decimals or whole numbers, of all currencies together. None where an earlier
-            release took the profile.
-        filled: Number of cells of each column that are not NULL; a column that is not named has none. None as for ``sums``.
+        sums: Exact sums of every other column of decimals or whole numbers, of all currencies together.
+        filled: Number of cells of each column that are not NULL; a column that is not named has none.
         first_usage: Earliest usage start, ISO 8601 UTC; None without rows.
         last_usage: Latest usage start.
         periods: Billing periods that the rows state, with their number of rows; empty where there is no such column.
@@ -47,53 +44,18 @@ class Profile:
 
     rows: int = 0
     totals: Totals = field(default_factory=dict)
-    sums: Mapping[str, Decimal] | None = field(default_factory=dict)
-    filled: Mapping[str, int] | None = field(default_factory=dict)
+    sums: Mapping[str, Decimal] = field(default_factory=dict)
+    filled: Mapping[str, int] = field(default_factory=dict)
     first_usage: str | None = None
     last_usage: str | None = None
     periods: Mapping[str, int] = field(default_factory=dict)
     rounded: Mapping[str, int] = field(default_factory=dict)
     files: Mapping[str, FileProfile] = field(default_factory=dict)
 
-    @property
-    def is_whole(self) -> bool:
-        """Say whether it knows every column: one that an earlier release took knows the costs alone."""
-        return self.sums is not None and self.filled is not None
-
     def in_file(self, name: str, digest: str = "") -> Profile:
         """Return the same profile, as that of the one report file ``name`` with the SHA-256 ``digest``."""
         part = FileProfile(rows=self.rows, totals=self.totals, periods=self.periods, digest=digest)
         return replace(self, files={name: part})
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the profile as JSON values; decimals as text."""
-        return {
-            "rows": self.rows,
-            "totals": _totals_to_json(self.totals),
-            "sums": None if self.sums is None else _sums_to_json(self.sums),
-            "filled": None if self.filled is None else dict(self.filled),
-            "first_usage": self.first_usage,
-            "last_usage": self.last_usage,
-            "periods": dict(self.periods),
-            "rounded": dict(self.rounded),
-            "files": {name: file.to_json() for name, file in self.files.items()},
-        }
-
-    @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> Profile:
-        """Read what `to_json` wrote, that of an earlier release too."""
-        sums = value.get("sums")
-        return cls(
-            **{
-                **value,
-                "totals": _totals_from_json(value["totals"]),
-                "sums": None if sums is None else _sums_from_json(sums),
-                "filled": value.get("filled"),
-                "files": {
-                    name: FileProfile.from_json(file) for name, file in value["files"].items()
-                },
-            }
-        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,20 +66,6 @@ class FileProfile:
     totals: Totals
     periods: Mapping[str, int] = field(default_factory=dict)
     digest: str = ""
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the profile as JSON values; decimals as text."""
-        return {
-            "rows": self.rows,
-            "totals": _totals_to_json(self.totals),
-            "periods": dict(self.periods),
-            "digest": self.digest,
-        }
-
-    @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> FileProfile:
-        """Read what `to_json` wrote."""
-        return cls(**{**value, "totals": _totals_from_json(value["totals"])})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,8 +86,8 @@ def merge(profiles: Iterable[Profile]) -> Profile:
     """Add up profiles of disjoint rows; the order does not matter."""
     rows = 0
     totals: dict[str, dict[str, Decimal]] = {}
-    sums: dict[str, Decimal] | None = {}
-    filled: dict[str, int] | None = {}
+    sums: dict[str, Decimal] = {}
+    filled: dict[str, int] = {}
     periods: dict[str, int] = {}
     rounded: dict[str, int] = {}
     files: dict[str, FileProfile] = {}
@@ -148,8 +96,8 @@ def merge(profiles: Iterable[Profile]) -> Profile:
         rows += profile.rows
         for currency, columns in profile.totals.items():
             add_totals(totals.setdefault(currency, {}), columns)
-        sums = _added(add_totals, sums, profile.sums)
-        filled = _added(add_counts, filled, profile.filled)
+        add_totals(sums, profile.sums)
+        add_counts(filled, profile.filled)
         add_counts(periods, profile.periods)
         add_counts(rounded, profile.rounded)
         for name, file in profile.files.items():
@@ -172,10 +120,7 @@ def merge(profiles: Iterable[Profile]) -> Profile:
 
 
 def compare(expected: Profile, found: Profile) -> list[Difference]:
-    """Return every figure in which ``found`` differs from ``expected``; one that a side lacks counts as zero.
-
-    Of profiles that are not both whole, rows and totals alone are compared; see `Profile.is_whole`.
-    """
+    """Return every figure in which ``found`` differs from ``expected``; one that a side lacks counts as zero."""
     return [
         Difference(figure=figure, expected=want, found=have)
         for figure, want, have in _figures(expected, found)
@@ -196,14 +141,12 @@ def _figures(
                 left.get(column, Decimal()),
                 right.get(column, Decimal()),
             )
-    if expected.sums is not None and found.sums is not None:
-        for column in sorted({*expected.sums, *found.sums}):
-            want, have = (side.get(column, Decimal()) for side in (expected.sums, found.sums))
-            yield f"{column} (sum)", want, have
-    if expected.filled is not None and found.filled is not None:
-        for column in sorted({*expected.filled, *found.filled}):
-            cells = [side.get(column, 0) for side in (expected.filled, found.filled)]
-            yield f"{column} (filled cells)", cells[0], cells[1]
+    for column in sorted({*expected.sums, *found.sums}):
+        want, have = (side.sums.get(column, Decimal()) for side in (expected, found))
+        yield f"{column} (sum)", want, have
+    for column in sorted({*expected.filled, *found.filled}):
+        cells = [side.filled.get(column, 0) for side in (expected, found)]
+        yield f"{column} (filled cells)", cells[0], cells[1]
 
 
 def require_totals(profile: Profile) -> Profile:
@@ -238,18 +181,6 @@ def add_counts(into: dict[str, int], counts: Mapping[str, int]) -> None:
         into[name] = into.get(name, 0) + count
 
 
-def _added(
-    add: Callable[[dict[str, _Figure], Mapping[str, _Figure]], None],
-    into: dict[str, _Figure] | None,
-    more: Mapping[str, _Figure] | None,
-) -> dict[str, _Figure] | None:
-    """Return ``into`` with ``more`` added; unknown where either is."""
-    if into is None or more is None:
-        return None
-    add(into, more)
-    return into
-
-
 def _add_files(left: FileProfile, right: FileProfile) -> FileProfile:
     totals = {currency: dict(columns) for currency, columns in left.totals.items()}
     for currency, columns in right.totals.items():
@@ -262,19 +193,3 @@ def _add_files(left: FileProfile, right: FileProfile) -> FileProfile:
         periods=periods,
         digest=left.digest or right.digest,
     )
-
-
-def _totals_to_json(totals: Totals) -> dict[str, dict[str, str]]:
-    return {currency: _sums_to_json(columns) for currency, columns in totals.items()}
-
-
-def _totals_from_json(value: Mapping[str, Mapping[str, str]]) -> dict[str, dict[str, Decimal]]:
-    return {currency: _sums_from_json(columns) for currency, columns in value.items()}
-
-
-def _sums_to_json(sums: Mapping[str, Decimal]) -> dict[str, str]:
-    return {column: format(total, "f") for column, total in sums.items()}
-
-
-def _sums_from_json(value: Mapping[str, str]) -> dict[str, Decimal]:
-    return {column: Decimal(total) for column, total in value.items()}

@@ -6,13 +6,13 @@ before a byte is written.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import count, islice
-from typing import Any
 
 from billing_lake.domain.column_names import LAKE_COLUMNS
-from billing_lake.domain.types import STRING, Type, is_written, nested_count, parse, promoted
+from billing_lake.domain.json_values import JsonValues
+from billing_lake.domain.types import STRING, Type, is_written, nested_count, promoted
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Column:
 
 
 @dataclass(frozen=True)
-class Field:
+class Field(JsonValues):
     """A column of a table, with the field id by which Iceberg knows it.
 
     Attributes:
@@ -159,33 +159,6 @@ def plan_anew(table: Sequence[Field], wanted: Sequence[Column], last_id: int = 0
 def columns_of(fields: Iterable[Field]) -> tuple[Column, ...]:
     """Return fields as columns, without their ids."""
     return tuple(Column(one.name, one.type) for one in fields)
-
-
-def columns_to_json(columns: Iterable[Column]) -> list[dict[str, str]]:
-    """Return columns as JSON values."""
-    return [{"name": one.name, "type": str(one.type)} for one in columns]
-
-
-def columns_from_json(value: Iterable[Mapping[str, str]]) -> tuple[Column, ...]:
-    """Read what `columns_to_json` wrote."""
-    return tuple(Column(one["name"], parse(one["type"])) for one in value)
-
-
-def fields_to_json(fields: Iterable[Field]) -> list[dict[str, Any]]:
-    """Return fields as JSON values; only a map has nested ids."""
-    return [
-        {"name": one.name, "type": str(one.type), "field_id": one.field_id}
-        | ({"nested_ids": list(one.nested_ids)} if one.nested_ids else {})
-        for one in fields
-    ]
-
-
-def fields_from_json(value: Iterable[Mapping[str, Any]]) -> tuple[Field, ...]:
-    """Read what `fields_to_json` wrote."""
-    return tuple(
-        Field(one["name"], parse(one["type"]), one["field_id"], tuple(one.get("nested_ids", ())))
-        for one in value
-    )
 
 
 def _field(column: Column, field_id: int, nested: Iterator[int]) -> Field:

@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
-from typing import Any, Literal, NamedTuple
+from dataclasses import dataclass, field, replace
+from typing import Literal, NamedTuple
 
 from billing_lake.domain.column_names import SOURCE_FILE
 from billing_lake.domain.errors import DeliveryChangedError
+from billing_lake.domain.json_values import JsonValues
 from billing_lake.domain.packing import Compression
-from billing_lake.domain.schemas import (
-    Column,
-    Field,
-    columns_from_json,
-    columns_to_json,
-    fields_from_json,
-    fields_to_json,
-)
+from billing_lake.domain.schemas import Column, Field
 from billing_lake.domain.types import Type
 
 Container = Literal["csv", "parquet"]
@@ -28,11 +22,6 @@ QUOTED_EMPTY = '""'
 _READ: frozenset[tuple[Container, Compression]] = frozenset(
     {("csv", "gzip"), ("csv", "zip"), ("csv", None), ("parquet", None)}
 )
-_OLDER_FORMATS: Mapping[str, tuple[Container, Compression]] = {
-    "csv.gz": ("csv", "gzip"),
-    "parquet": ("parquet", None),
-}
-"""Container and compression, as one word, in sources that earlier versions wrote."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,7 +128,7 @@ class SourceFile:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Source:
+class Source(JsonValues):
     """Files of one format that are read as one set of rows.
 
     Attributes:
@@ -184,37 +173,6 @@ class Source:
         files = (replace(file, digest=digests.get(file.name, file.digest)) for file in self.files)
         return replace(self, files=tuple(files))
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the source as JSON values."""
-        return {**asdict(self), "columns": columns_to_json(self.columns)}
-
-    @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> Source:
-        """Read what `to_json` wrote; what an earlier version wrote says nothing of roles, costs and NULL texts."""
-        older = "format" in value
-        container, compression = (
-            _OLDER_FORMATS[value["format"]] if older else (value["container"], value["compression"])
-        )
-        return cls(
-            container=container,
-            compression=compression,
-            files=tuple(
-                SourceFile(
-                    **{
-                        **file,
-                        "columns": tuple(file["columns"]),
-                        "lifted": tuple(MapEntryColumn(*one) for one in file.get("lifted", ())),
-                        "only": PeriodRows(*only) if (only := file.get("only")) else None,
-                    }
-                )
-                for file in value["files"]
-            ),
-            columns=columns_from_json(value["columns"]),
-            roles=Roles() if older else Roles(**value["roles"]),
-            costs=() if older else tuple(value["costs"]),
-            nulls=("",) if older else tuple(value["nulls"]),
-        )
-
 
 @dataclass(frozen=True, kw_only=True)
 class EncodeTarget:
@@ -243,7 +201,7 @@ class EncodedFile:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Encoded:
+class Encoded(JsonValues):
     """One delivery as finished Parquet files.
 
     Attributes:
@@ -268,21 +226,6 @@ class Encoded:
     def size(self) -> int:
         """Bytes of all files."""
         return sum(file.size for file in self.files)
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the encoded delivery as JSON values."""
-        return {**asdict(self), "fields": fields_to_json(self.fields)}
-
-    @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> Encoded:
-        """Read what `to_json` wrote."""
-        return cls(
-            identity=value["identity"],
-            version=value["version"],
-            files=tuple(EncodedFile(**file) for file in value["files"]),
-            fields=fields_from_json(value["fields"]),
-            content=value.get("content", ""),
-        )
 
 
 @dataclass(frozen=True)

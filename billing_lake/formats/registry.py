@@ -14,7 +14,7 @@ FORMATS: Mapping[str, Format] = {one.name: one for one in (LEGACY_CUR, CUR2, FOC
 """The formats by their names."""
 
 DEFAULT = LEGACY_CUR
-"""The format of an export that names none, and of what earlier versions wrote: they read no other one."""
+"""The format of an export that names none."""
 
 
 def format_named(name: str) -> Format:

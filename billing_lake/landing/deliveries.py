@@ -95,8 +95,7 @@ def verify_unchanged(storage: Storage, export: ExportLocation, delivery: Deliver
         what = f"The delivery of {delivery.period} changed: {_change(export.format, delivery, now)}"
         raise DeliveryChangedError(what)
     for before, after in zip(delivery.files, now.files, strict=True):
-        # A delivery that an earlier release pinned does not say when its files were touched.
-        if before.touched and before.touched != after.touched:
+        if before.touched != after.touched:
             what = "The file was written to while it was loaded, with its size and time kept"
             raise DeliveryChangedError(what, file=after.key)
 

@@ -72,9 +72,7 @@ class LedgerRows:
         profile = self._profile(period) if crawl is None else crawl.profile
         delivery = None if crawl is None else crawl.delivery
         invoice = self.export.format.roles.invoice
-        filled = (
-            None if invoice is None or profile.filled is None else profile.filled.get(invoice, 0)
-        )
+        filled = None if invoice is None else profile.filled.get(invoice, 0)
         described = found.recorded if delivery is None else delivery_properties(delivery)
         at = described.get(DELIVERED_PROPERTY)
         added, missing = self._columns(found, crawl)

@@ -19,7 +19,6 @@ from billing_lake.domain.errors import (
     SchemaChangeError,
     SnapshotGoneError,
     StorageWriteError,
-    TableError,
 )
 from billing_lake.domain.schemas import Field, SchemaPlan, lake_columns, plan
 from billing_lake.domain.sources import Encoded, EncodedFile
@@ -29,7 +28,7 @@ from billing_lake.loads.crawl import encode_target, encoded_as
 from billing_lake.loads.ledger import Ledger, Recorded
 from billing_lake.loads.ledger_rows import delivery_properties
 from billing_lake.loads.staging import shared_fields, staged
-from billing_lake.tables.base import BEFORE, RUN_PROPERTY, VERSION_PROPERTY, Commit
+from billing_lake.tables.base import RUN_PROPERTY, VERSION_PROPERTY, Commit
 from billing_lake.tables.exports import TABLE_ASSETS, Export, Table, TableOutput
 
 
@@ -186,7 +185,6 @@ class Loader:
         have = table.fields()
         described = self.export.format.described
         if have is None:
-            _refuse_remains(table)
             made = table.catalog.create(table.name, described(encoded.fields))
             have = encoded.fields if made else table.fields()
         change = plan(have, lake_columns(crawl.source.columns))
@@ -251,15 +249,6 @@ def commit_properties(delivery: Delivery, run_id: str) -> dict[str, str]:
     """Return what is recorded with a commit about the delivery that a period holds by it."""
     about = {VERSION_PROPERTY: delivery.version, RUN_PROPERTY: run_id}
     return {**about, **delivery_properties(delivery)}
-
-
-def _refuse_remains(table: Table) -> None:
-    """Refuse to begin a table anew whose rows lie under another name, where a rebuild of an older version was killed."""
-    remains = [name for name in table.catalog.tables() if name.startswith(f"{table.name}{BEFORE}")]
-    if remains:
-        what = f"There is no table {table.name}, and its rows are in {', '.join(remains)}: a rebuild did not finish"
-        remedy = "Run the job that rebuilds the export's tables: it makes the table from all deliveries; the other one stays"
-        raise TableError(what, remedy=remedy)
 
 
 def _refuse(table: Table, change: SchemaPlan) -> None:

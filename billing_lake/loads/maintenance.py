@@ -20,7 +20,7 @@ from billing_lake.engines.base import Log
 from billing_lake.files.base import FileInfo
 from billing_lake.loads.staging import remove_left
 from billing_lake.sql.tables import LAKE_TABLES
-from billing_lake.tables.base import BEFORE, REBUILT, CleanUp, TableCatalog
+from billing_lake.tables.base import BEFORE, CleanUp, TableCatalog
 from billing_lake.tables.exports import Export
 from billing_lake.tables.iceberg_compaction import compact
 
@@ -121,12 +121,11 @@ def _compact(lake: Lake, table: IcebergTable, what: CleanUp, log: Log) -> Iterat
 
 def _names(export: Export, catalog: TableCatalog) -> Iterator[str]:
     """Yield the export's tables in a catalog, which may hold others' too: its own, and what rebuilds left of it."""
-    beside = (f"{export.table}{REBUILT}", f"{export.table}{BEFORE}")
     own = {export.table, export.static_table}
     # Those of all exports of the namespace; whoever comes first cleans them up.
     story = {f"{export.namespace}.{name}" for name in LAKE_TABLES}
     for table in catalog.tables():
-        if table in own | story or table.startswith(beside):
+        if table in own | story or table.startswith(f"{export.table}{BEFORE}"):
             yield table
 
 

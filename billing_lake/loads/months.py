@@ -170,7 +170,7 @@ def _tables(lake: Lake, name: str) -> Iterator[str]:
 
 def _nothing(lake: Lake, export: str, period: str) -> TableError:
     if not export and not period:
-        remedy = "Load a billing period; loads of earlier versions get their row with the next one"
+        remedy = "Load a billing period"
         return TableError("The ledger has no delivery yet", remedy=remedy)
     asked = " of ".join(shown(one) for one in (period, export) if one)
     known = months(lake)

@@ -11,8 +11,8 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
 
 from billing_lake.domain.errors import BillingLakeError
+from billing_lake.domain.json_values import JsonValues
 from billing_lake.domain.profiles import Profile
-from billing_lake.domain.schemas import fields_from_json, fields_to_json
 from billing_lake.domain.sources import EncodedFile, EncodeTarget, Source
 
 Verb = Literal["profile", "encode", "convert"]
@@ -25,7 +25,7 @@ REPLY = "billing_lake_reply"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Request:
+class Request(JsonValues):
     """One call of an engine.
 
     Attributes:
@@ -50,32 +50,6 @@ class Request:
         if (self.verb == "profile") != (self.target is None):
             msg = f"A target belongs to `encode` and `convert`, and to nothing else, not to `{self.verb}`"
             raise ValueError(msg)
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the request as JSON values."""
-        return {
-            "verb": self.verb,
-            "source": self.source.to_json(),
-            "target": None
-            if self.target is None
-            else {**asdict(self.target), "fields": fields_to_json(self.target.fields)},
-        }
-
-    @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> Request:
-        """Read what `to_json` wrote.
-
-        Raises:
-            ValueError: It is no request.
-        """
-        target = value["target"]
-        return cls(
-            verb=value["verb"],
-            source=Source.from_json(value["source"]),
-            target=None
-            if target is None
-            else EncodeTarget(**{**target, "fields": fields_from_json(target["fields"])}),
-        )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,8 +7,7 @@ NULL. Moments are in UTC and say nothing of a zone, because Athena keeps no othe
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 from billing_lake.domain.errors import QueryError
 from billing_lake.domain.types import DECIMAL, TIMESTAMP, Type
@@ -37,10 +36,6 @@ class ViewPart:
     format: str
     catalog: str
     table: str
-
-    def to_json(self) -> dict[str, Any]:
-        """Return it as JSON values."""
-        return asdict(self)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,6 +15,7 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
+from dataclasses import asdict
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -121,7 +122,7 @@ class LakeSql:
         for part in counted:
             self.table(f"{part.catalog}.{part.table}")
         self._all_costs.parent.mkdir(parents=True, exist_ok=True)
-        value = {"format": 1, "counted": [part.to_json() for part in counted]}
+        value = {"format": 1, "counted": [asdict(part) for part in counted]}
         LocalFiles().write(str(self._all_costs), json.dumps(value, indent=1).encode())
         self._make_all_costs()
         if name in self.broken:

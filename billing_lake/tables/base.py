@@ -37,9 +37,6 @@ VERSION_PROPERTY = "billing-lake.delivery-version"
 DELIVERY_PROPERTY = "billing-lake.delivery-identity"
 """Property of a load with the delivery's content identity; catalogs take it from the encoded files."""
 
-REBUILT = "__rebuilt_"
-"""Marks the name of a new table that earlier versions rebuilt: `<table>__rebuilt_<id>`."""
-
 BEFORE = "__before_"
 """Marks the name of a table with the rows of another one before a rebuild: `<table>__before_<id>`."""
 
@@ -253,7 +250,7 @@ class TableCatalog(Protocol):
         """Return the identity of the delivery that each billing period of the export was last replaced by.
 
         It is written in the same step as the rows and belongs to the table, so it is true whatever happened to runs. Periods
-        that were loaded before identities were recorded, or whose load was undone, are left out; a period without rows is not.
+        whose load was undone are left out; a period without rows is not.
         The result is empty where there is no such table.
         """
 

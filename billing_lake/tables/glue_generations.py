@@ -55,7 +55,7 @@ class GenerationFiles:
 
     def copy_claimed(self, entry: Entry, claim: Claim, folder: str) -> None:
         """Copy the files that a claim names into a folder."""
-        source = generation_folder(entry, claim.key, claim.generation)
+        source = generation_folder(entry, claim.generation)
         for file in claim.files:
             self._files.copy(f"{source}/{file.name}", f"{folder}/{file.name}")
 
@@ -63,13 +63,13 @@ class GenerationFiles:
         """Return the generations of a table in which nothing was written for ``age``, in order of their folders."""
         young = datetime.now(timezone.utc) - age
         newest: dict[str, datetime] = {}
-        for parent in (entry.folder, generations_folder(entry.folder)):
-            for file in self._files.list(parent):
-                period, _, below = file.uri.removeprefix(f"{parent}/").partition("/")
-                generation, slash, _ = below.partition("/")
-                if slash and period.startswith(f"{PERIOD}="):
-                    folder = f"{parent}/{period}/{generation}"
-                    newest[folder] = max(newest.get(folder, file.modified), file.modified)
+        parent = generations_folder(entry.folder)
+        for file in self._files.list(parent):
+            period, _, below = file.uri.removeprefix(f"{parent}/").partition("/")
+            generation, slash, _ = below.partition("/")
+            if slash:
+                folder = f"{parent}/{period}/{generation}"
+                newest[folder] = max(newest.get(folder, file.modified), file.modified)
         return sorted(folder for folder, modified in newest.items() if modified <= young)
 
 
@@ -79,45 +79,37 @@ def generations_folder(folder: str) -> str:
     return f"{root}/{GENERATIONS}/{name}"
 
 
-def generation_folder(entry: Entry, key: PeriodKey, generation: str) -> str:
-    """Return the folder of a generation, as claims name it: from the root of the tables.
-
-    Earlier versions had generations in the table's own folder, and named them by the last part of the path.
-    """
-    if "/" in generation:
-        return f"{entry.folder.rpartition('/')[0]}/{generation}"
-    return f"{entry.folder}/{PERIOD}={key.period}/{generation}"
+def generation_folder(entry: Entry, generation: str) -> str:
+    """Return the folder of a generation, which claims name by its path from the root of the tables."""
+    return f"{entry.folder.rpartition('/')[0]}/{generation}"
 
 
 def generation_name(entry: Entry, folder: str) -> str:
     """Return the name of the generation in ``folder``, as claims write it."""
-    if folder.startswith(f"{entry.folder}/"):
-        return folder.rpartition("/")[2]
     return folder.removeprefix(f"{entry.folder.rpartition('/')[0]}/")
 
 
 def kept_by(entry: Entry, claim: Claim) -> set[str]:
     """Return the folders of the generations that a claim keeps: the current one, and the previous one."""
     generations = (claim.generation, claim.previous)
-    return {generation_folder(entry, claim.key, one) for one in generations if one is not None}
+    return {generation_folder(entry, one) for one in generations if one is not None}
 
 
 def holding(entry: Entry, key: PeriodKey, encoded: Encoded) -> str | None:
     """Return the generation folder in which all files lie, or None where they lie elsewhere."""
     folders = {file.uri.rpartition("/")[0] for file in encoded.files}
     folder = folders.pop() if len(folders) == 1 else ""
-    return folder if folder.rpartition("/")[0] in parents(entry.folder, key) else None
+    return folder if folder.rpartition("/")[0] == period_folder(entry.folder, key) else None
 
 
-def parents(folder: str, key: PeriodKey) -> tuple[str, str]:
-    """Return the folders in which generations of a period lie: today's, and that of earlier versions."""
-    period = f"{PERIOD}={key.period}"
-    return f"{generations_folder(folder)}/{period}", f"{folder}/{period}"
+def period_folder(folder: str, key: PeriodKey) -> str:
+    """Return the folder in which generations of a period of the table in ``folder`` lie."""
+    return f"{generations_folder(folder)}/{PERIOD}={key.period}"
 
 
 def new_generation(folder: str, key: PeriodKey) -> str:
     """Return the folder of a new generation of a period of the table in ``folder``."""
-    return f"{parents(folder, key)[0]}/{uuid.uuid4().hex}"
+    return f"{period_folder(folder, key)}/{uuid.uuid4().hex}"
 
 
 def emptied(claim: Claim) -> Claim:

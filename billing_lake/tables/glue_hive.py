@@ -51,7 +51,7 @@ from billing_lake.tables.glue_generations import (
     is_read,
     kept_by,
     new_generation,
-    parents,
+    period_folder,
 )
 from billing_lake.tables.glue_partition_owners import Claim, Claims
 from billing_lake.tables.glue_partitions import Partitions, location
@@ -135,7 +135,7 @@ class GlueHiveTables:
             folder = self._tables.folder(check_table(table))
             of_load = location.rstrip("/")
             parent, _, generation = of_load.rpartition("/")
-            if not generation or parent not in parents(folder, check_key(key)):
+            if not generation or parent != period_folder(folder, check_key(key)):
                 _LOGGER.warning("%s is no generation of %s of %s", location, key.period, table)
                 return
             entry = self._tables.find(table)
@@ -280,10 +280,6 @@ class GlueHiveTables:
         """
         entry = self._tables.require(table)
         self._tables.remove(entry)
-        # Earlier versions could leave two names that share a folder, and the other one still needs it.
-        if any(other.folder == entry.folder for other in self._tables.all()):
-            _LOGGER.warning("kept %s: another table lies there too", entry.folder)
-            return
         with writing(entry.folder):
             self._files.remove_folder(entry.folder)
             self._files.remove_folder(generations_folder(entry.folder))
@@ -397,4 +393,4 @@ class GlueHiveTables:
             if replaced is None or replaced.previous is None:
                 continue
             if replaced.previous not in (replaced.generation, claim.generation):
-                self.abandon(entry.table, key, generation_folder(entry, key, replaced.previous))
+                self.abandon(entry.table, key, generation_folder(entry, replaced.previous))

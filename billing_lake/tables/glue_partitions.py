@@ -283,7 +283,7 @@ def _compare(
 
 
 def _partition_input(entry: Entry, claim: Claim) -> dict[str, Any]:
-    folder = generation_folder(entry, claim.key, claim.generation)
+    folder = generation_folder(entry, claim.generation)
     return {
         "Values": values(claim.key),
         "StorageDescriptor": parquet_storage(data_columns(entry.fields), folder),

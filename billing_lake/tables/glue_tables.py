@@ -214,19 +214,9 @@ class GlueTables:
         self._api.delete_table(*glue_names(entry.table))
 
     def folder(self, table: str) -> str:
-        """Return the folder of ``table``, or the one that it would get.
-
-        A table keeps its folder when its name changes, so the folder of the plain name may belong to another one.
-        """
+        """Return the folder of ``table``, or the one that it would get."""
         entry = self.find(table)
-        if entry is not None:
-            return entry.folder
-        taken = {other.folder for other in self.all()}
-        plain = f"{self._root}/{table}"
-        number = 1
-        while (folder := plain if number == 1 else f"{plain}-{number}") in taken:
-            number += 1
-        return folder
+        return f"{self._root}/{table}" if entry is None else entry.folder
 
     def _entry(self, raw: Mapping[str, Any]) -> Entry | None:
         parameters = raw.get("Parameters", {})

@@ -9,8 +9,6 @@ A reader that read the catalog before a switch goes on reading the generation th
 until the *next* switch of its partition: at most two generations of a period exist, the current and the previous one. A
 reader of the table's folder `warehouse/hive/<table>`, which does not use the catalog, sees the current files (`hive_views`).
 That folder is updated after each switch, under the lock of the catalog, or by the next access where the process died in between.
-
-Earlier versions had the generations in the table's folder itself; the next access to the table moves them.
 """
 
 from __future__ import annotations
@@ -367,7 +365,6 @@ class HiveTables:
             return
         with self._database.changing() as db:
             partitions = partitions_of(db, table)
-            self._generations.take_over(self._root / table, table, partitions)
             self._views.show(table, self._generations.visible(table, partitions))
 
     def _show_if_possible(self, table: str) -> None:

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 from billing_lake.domain.sources import Encoded, PeriodKey
-from billing_lake.files.local import changed_at, files_below, link_or_copy, remove_tree
+from billing_lake.files.local import changed_at, files_below, link_or_copy
 from billing_lake.tables.base import EXPORT, PERIOD
 from billing_lake.tables.data_files import writing
 from billing_lake.tables.hive_rows import Partition
@@ -59,22 +59,6 @@ class Generations:
                 target = self.of_period(other, key) / partition.location / file.name
                 if not target.exists():
                     link_or_copy(file, target)
-
-    def take_over(
-        self, folder: Path, table: str, partitions: Mapping[PeriodKey, Partition]
-    ) -> None:
-        """Link the generations that an earlier version wrote into the table's own ``folder``."""
-        for key, partition in partitions.items():
-            for generation in filter(None, (partition.location, partition.previous)):
-                old = folder / f"{PERIOD}={key.period}" / generation
-                new = self.of_period(table, key) / generation
-                if new.exists() or not old.is_dir():
-                    continue
-                begun = new.with_name(f"{generation}.part")
-                remove_tree(begun)
-                for file in files_below(old):
-                    link_or_copy(file, begun / file.name)
-                begun.rename(new)
 
     def older_than(self, table: str, age: timedelta) -> list[Path]:
         """Return the generations in which nothing was written or linked for ``age``, in order of their folders."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from billing_lake.domain.errors import TableError
-from billing_lake.domain.schemas import Field, fields_from_json, fields_to_json
+from billing_lake.domain.schemas import Field
 from billing_lake.domain.sources import Encoded, PeriodKey
 from billing_lake.tables.base import DELIVERY_PROPERTY
 
@@ -58,7 +58,7 @@ class Partition:
 def fields_of(db: sqlite3.Connection, table: str) -> tuple[Field, ...] | None:
     """Return a table's fields, or None where there is no such table."""
     row = db.execute("SELECT fields FROM tables WHERE name = ?", (table,)).fetchone()
-    return None if row is None else fields_from_json(json.loads(row[0]))
+    return None if row is None else tuple(map(Field.from_json, json.loads(row[0])))
 
 
 def require(db: sqlite3.Connection, table: str) -> tuple[Field, ...]:
@@ -76,7 +76,7 @@ def require(db: sqlite3.Connection, table: str) -> tuple[Field, ...]:
 
 def add_table(db: sqlite3.Connection, table: str, fields: Sequence[Field]) -> bool:
     """Add a table without partitions; return False where there is one of its name."""
-    row = (table, json.dumps(fields_to_json(fields)))
+    row = (table, json.dumps([one.to_json() for one in fields]))
     return db.execute("INSERT OR IGNORE INTO tables VALUES (?, ?)", row).rowcount > 0
 
 
@@ -182,5 +182,5 @@ def remove_partition(db: sqlite3.Connection, table: str, key: PeriodKey) -> None
 
 def set_fields(db: sqlite3.Connection, table: str, fields: Sequence[Field]) -> None:
     """Give a table other fields."""
-    row = (json.dumps(fields_to_json(fields)), table)
+    row = (json.dumps([one.to_json() for one in fields]), table)
     db.execute("UPDATE tables SET fields = ? WHERE name = ?", row)

@@ -41,15 +41,12 @@ class Views:
     def shows(self, table: str, files: Mapping[str, Path]) -> bool:
         """Say whether readers of the table's folder see exactly ``files``, by their paths in it."""
         folder = self._root / table
-        if not folder.is_symlink():
-            return not folder.exists() and not files
+        if not folder.exists():
+            return not files
         return {str(path.relative_to(folder)) for path in files_below(folder)} == files.keys()
 
     def show(self, table: str, files: Mapping[str, Path]) -> None:
-        """Make readers of the table's folder see exactly ``files``, in one step.
-
-        A folder that an older version filled is replaced by the link; that takes two steps, once.
-        """
+        """Make readers of the table's folder see exactly ``files``, in one step."""
         folder, views = self._root / table, self._generations / table / _VIEWS
         built = views / uuid.uuid4().hex
         for name, file in files.items():
@@ -60,9 +57,6 @@ class Views:
         self._root.mkdir(parents=True, exist_ok=True)
         link.symlink_to(os.path.relpath(built, self._root), target_is_directory=True)
         before = folder.resolve()
-        if folder.exists() and not folder.is_symlink():
-            before = views / uuid.uuid4().hex
-            folder.rename(before)
         link.replace(folder)
         for view in views.iterdir():
             if view.name not in (built.name, before.name):
@@ -70,11 +64,7 @@ class Views:
 
     def drop(self, table: str) -> None:
         """Remove a table's folder and all of its files."""
-        folder = self._root / table
-        if folder.is_symlink():
-            folder.unlink()
-        else:
-            remove_tree(folder)
+        (self._root / table).unlink(missing_ok=True)
         remove_tree(self._generations / table)
 
 

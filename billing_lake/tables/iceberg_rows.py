@@ -26,7 +26,7 @@ _PATIENCE_SECONDS = 60.0
 def require_columns(
     catalog: IcebergTables, table: str, columns: Mapping[str, tuple[Column, str]]
 ) -> Table:
-    """Return a table of the lake that has at least ``columns``; it is made, or given what an earlier version left out."""
+    """Return a table of the lake that has at least ``columns``; it is made, or given those that it lacks."""
     wanted = [column for column, _ in columns.values()]
     try:
         opened = catalog.open(table)

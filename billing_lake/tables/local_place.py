@@ -2,7 +2,7 @@
 
 Iceberg names files by absolute path. A lake that was copied or moved would therefore go on reading and writing the folder in
 which it was made, so that folder is noted in `catalog/lake.json`, and compared each time a lake is opened. The paths in the
-catalogs are compared too: a lake of an older release has no note, and a restored catalog may belong to another lake.
+catalogs are compared too: the note may be lost, and a restored catalog may belong to another lake.
 """
 
 from __future__ import annotations

@@ -123,14 +123,3 @@ def test_a_column_that_holds_something_else_is_named_with_what_was_counted() -> 
         ("other (filled cells)", 0, 1),
         ("tag (filled cells)", 2, 0),
     ]
-
-
-def test_a_profile_of_an_earlier_release_is_read_and_says_that_it_is_not_whole() -> None:
-    told = Profile(rows=1, totals={"USD": {"c": Decimal(1)}}).to_json()
-    older = Profile.from_json({name: told[name] for name in told if name not in ("sums", "filled")})
-    assert not older.is_whole
-    assert not merge([older, Profile()]).is_whole
-    now = Profile(rows=1, totals={"USD": {"c": Decimal(2)}}, filled={"tag": 1})
-    assert now.is_whole
-    assert [d.figure for d in compare(older, now)] == ["c [USD]"]
-    assert Profile.from_json(json.loads(json.dumps(older.to_json()))) == older

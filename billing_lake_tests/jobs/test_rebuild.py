@@ -263,18 +263,3 @@ def test_a_delivery_that_cannot_be_used_and_arrives_during_a_rebuild_changes_not
     assert "-00001.csv.gz" in text
     assert len(lake.lake.iceberg.open(TABLE).metadata.snapshots) == 2, "the load and the others'"
     assert lake.profile("iceberg", "2025-01").rows == old.rows
-
-
-def test_a_table_whose_name_an_older_version_took_away_is_not_begun_anew_but_rebuilt(
-    make_lake: Make,
-) -> None:
-    lake = make_lake(outputs=["iceberg"])
-    deliveries = [lake.deliver(period) for period in ("2025-01", "2025-02")]
-    assert lake.load_range("2025-01", "2025-02").success
-    lake.lake.iceberg._catalog().rename_table(TABLE, f"{TABLE}__before_1")
-    text = failure(lake.load("2025-01"), f"{EXPORT}__iceberg_table")
-    assert f"There is no table {TABLE}, and its rows are in {TABLE}__before_1" in text
-    assert lake.lake.iceberg.fields(TABLE) is None
-    assert lake.run(JOB).success
-    for delivery in deliveries:
-        assert lake.profile("iceberg", delivery.period).rows == delivery.rows

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -17,7 +16,6 @@ from billing_lake.domain.errors import (
 from billing_lake.domain.schemas import Column, Field, plan
 from billing_lake.domain.sources import PeriodKey
 from billing_lake.domain.types import INT, LONG, STRING
-from billing_lake.tables.base import CleanUp
 from billing_lake.tables.glue_hive import GlueHiveTables
 from billing_lake_tests.files.recording import recorded
 from billing_lake_tests.servers.aws import Aws
@@ -160,22 +158,6 @@ def test_partitions_that_a_killed_evolution_left_behind_follow_at_the_next(
     assert not any("behind" in name for name in lake.entry()["Parameters"])
 
 
-def test_no_data_lies_in_the_tables_folder_once_a_lake_of_an_earlier_version_was_loaded_again(
-    lake: GlueDatabase, tables: GlueHiveTables
-) -> None:
-    folder = tables.uri(lake.table)
-    before = lake.encode(folder=f"{folder}/billing_period=2025-03/0123abcd", rows=(3,))
-    lake.load(tables, before)
-    assert lake.athena() == {file.uri for file in before.files}
-    lake.load(tables, lake.encode(rows=(4,), version="v2"))
-    assert lake.count(tables.files(lake.table, MARCH)) == 4
-    assert before.files[0].uri in lake.data(), "a reader may still be reading it"
-    lake.load(tables, lake.encode(rows=(5,), version="v3"))
-    assert not [uri for uri in lake.data() if uri.startswith(f"{folder}/")]
-    assert len(lake.data()) == 2
-    assert tables.remove_orphans(lake.table, CleanUp(older_than=timedelta(seconds=-2))) == ()
-
-
 @pytest.mark.parametrize("verb", ["UpdateTable", "BatchUpdatePartition", "BatchDeletePartition"])
 def test_a_rebuild_that_breaks_off_leaves_a_table_and_the_next_one_ends_it(
     lake: GlueDatabase, tables: GlueHiveTables, verb: str
@@ -210,20 +192,6 @@ def test_a_rebuild_that_breaks_off_leaves_a_table_and_the_next_one_ends_it(
     before = f"{lake.table}__before_1"
     assert [lake.count(tables.files(before, key)) for key in (MARCH, APRIL)] == [3, 2]
     assert tables.fields(before) == have
-
-
-def test_dropping_one_of_two_names_for_the_same_files_keeps_the_files(
-    lake: GlueDatabase, tables: GlueHiveTables
-) -> None:
-    """What an earlier version left whose rename broke off."""
-    lake.load(tables, lake.encode(rows=(5,)))
-    entry = lake.entry()
-    given = {name: entry[name] for name in ("StorageDescriptor", "PartitionKeys", "Parameters")}
-    lake.glue.create_table(
-        DatabaseName=entry["DatabaseName"], TableInput={"Name": "cur__before_1", **given}
-    )
-    tables.drop(f"{lake.namespace}.cur__before_1")
-    assert lake.count(tables.files(lake.table, MARCH)) == 5
 
 
 def test_a_glue_table_of_somebody_else_is_neither_used_nor_dropped(

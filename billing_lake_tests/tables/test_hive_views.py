@@ -212,22 +212,6 @@ def test_two_loads_of_one_month_leave_readers_what_the_catalog_says(
     assert found(hive_tables) == {"2025-03": 9}
 
 
-def test_a_lake_of_an_earlier_version_reads_the_same_and_its_folder_shows_each_month_once(
-    hive_tables: HiveTables, tmp_path: Path
-) -> None:
-    for number in (2, 3):
-        load(hive_tables, encode(tmp_path / "staging", rows=(number,), version=f"v{number}"))
-        load(hive_tables, encode(tmp_path / "staging", APRIL, (number + 10,)), APRIL)
-    as_before(hive_tables)
-    assert by_polars("/*/*/*.parquet")(hive_tables.uri(TABLE)) == {"2025-03": 5, "2025-04": 25}
-    opened = hive(tmp_path)
-    assert count(opened.files(TABLE, MARCH)) == 3
-    assert found(opened) == {"2025-03": 3, "2025-04": 13}
-    load(opened, encode(tmp_path / "staging", rows=(4,), version="v4"))
-    assert found(opened) == {"2025-03": 4, "2025-04": 13}
-    assert count(opened.files(TABLE, APRIL)) == 13
-
-
 def as_before(tables: HiveTables) -> None:
     """Move the generations to where they were, in the folder of the table."""
     folder = Path(tables.uri(TABLE))

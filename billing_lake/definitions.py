@@ -19,12 +19,21 @@ from billing_lake.domain.errors import ConfigurationError, shown
 from billing_lake.landing.export_yaml import DEFS_SETTING
 from billing_lake.resources.run_history import keep_run_history_open
 
-# Dagster warns of what it calls itself: for every project with asset checks, and in every run of a Glue job.
-for category, module in (
-    (dg.BetaWarning, r"dagster\._core\.definitions\.repository_definition\."),
-    (dg.PreviewWarning, r"dagster\._core\.pipes\.context"),
-):
-    warnings.filterwarnings("ignore", category=category, module=module)
+
+def leave_out_known_warnings() -> None:
+    """Keep Dagster from warning, in each process, of what it calls itself, and of owners of jobs, schedules and sensors.
+
+    It warns for every project with asset checks, in every run of a Glue job, and of owners at each copy that it makes of a definition.
+    """
+    for category, message, module in (
+        (dg.BetaWarning, "", r"dagster\._core\.definitions\.repository_definition\."),
+        (dg.BetaWarning, "Parameter `owners` of ", ""),
+        (dg.PreviewWarning, "", r"dagster\._core\.pipes\.context"),
+    ):
+        warnings.filterwarnings("ignore", message, category, module)
+
+
+leave_out_known_warnings()
 
 _DEFS_MODULE = "billing_lake_exports"
 

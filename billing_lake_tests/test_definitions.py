@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import warnings
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ import pytest
 import billing_lake
 from billing_lake.components.billing_export import BillingExport
 from billing_lake.components.broken_exports import ExportNotLoadedError
-from billing_lake.definitions import defs
+from billing_lake.definitions import defs, leave_out_known_warnings
 from billing_lake.deployments import (
     _LAKES,
     DEPLOYMENT_SETTING,
@@ -71,17 +72,22 @@ def test_assets_are_described_owned_and_grouped() -> None:
                 assert spec.tags["billing_lake/export"] == EXPORT
 
 
-def test_jobs_and_what_asks_for_them_are_described_and_tagged() -> None:
-    repository = defs().get_repository_def()
-    jobs = [job for job in repository.get_all_jobs() if job.name.startswith(EXPORT)]
+def test_jobs_and_what_asks_for_them_are_described_tagged_and_owned_and_nothing_is_warned_of() -> (
+    None
+):
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        leave_out_known_warnings()
+        repository = defs().get_repository_def()
+        jobs = [job for job in repository.get_all_jobs() if job.name.startswith(EXPORT)]
     sensor = repository.get_sensor_def(f"{EXPORT}_new_reports")
-    # Dagster warns of owners of jobs and schedules in every process that loads some.
-    assert sensor.owners == ["team:finops"]
     everything: list[Any] = [*jobs, sensor, *repository.schedule_defs]
     for one in everything:
         assert one.description
+        assert one.owners == ["team:finops"]
         assert one.tags["billing_lake/export"] == EXPORT
     assert len(everything) == 5
+    assert not [text for one in told if "`owners`" in (text := str(one.message))]
 
 
 def test_the_jobs_of_an_export_have_the_tags_that_size_their_runs() -> None:

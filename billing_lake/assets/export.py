@@ -32,7 +32,7 @@ class DagsterExport(exports.Export):
     """One configured export, with what its definitions need to know.
 
     Attributes:
-        owners: Owners of its assets.
+        owners: Owners of its assets, jobs, schedule and sensor.
         single_run_backfill: Whether a backfill of a range is one run.
         fresh_hours: Hours within which its tables are to be loaded again while it goes on; 0 for no such promise.
         same_content_up_to_mb: Megabytes of a delivery up to which each load also compares every cell.
@@ -56,6 +56,11 @@ class DagsterExport(exports.Export):
     def job_tags(self) -> dict[str, str]:
         """Tags of its jobs, which their runs take over."""
         return {**self.run_tags, **self.tags}
+
+    @property
+    def owned(self) -> dict[str, list[str]]:
+        """The owners as jobs, schedules and sensors take them: Dagster warns of an empty list, too."""
+        return {"owners": list(self.owners)} if self.owners else {}
 
     @property
     def freshness(self) -> dg.FreshnessPolicy | None:

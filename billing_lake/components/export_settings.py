@@ -131,7 +131,10 @@ class ExportSettings(dg.Model, dg.Resolvable):
     ] = ""
     owners: Annotated[
         list[str],
-        setting("Owners of the assets: e-mail addresses, or `team:<name>`.", ["team:finops"]),
+        setting(
+            "Owners of the assets, jobs, schedule and sensor: e-mail addresses, or `team:<name>`.",
+            ["team:finops"],
+        ),
     ] = Field(default=[])
     sensor_interval_seconds: Annotated[
         Positive, setting("Least seconds between two looks at the export's folder.", 300, minimum=1)

@@ -32,5 +32,6 @@ def build_load_job(export: DagsterExport) -> UnresolvedAssetJobDefinition:
         # A process for each step costs more than most steps do; what runs side by side are billing periods.
         executor_def=dg.in_process_executor,
         tags=export.job_tags,
+        **export.owned,
         description=f"Load one billing period of {export.name} into its tables, and prove them.",
     )

@@ -84,6 +84,7 @@ def build_maintenance_job(export: DagsterExport, history: KeptHistory) -> dg.Job
         name=f"{export.name}_maintenance",
         executor_def=dg.in_process_executor,
         tags=export.job_tags,
+        **export.owned,
         description=(
             f"Keep the tables of {export.name} small and fast: compact small files, remove the history that nobody asked to keep, and "
             "what killed loads left, at least a day old. What a tag names stays. Safe at any time, beside loads too."
@@ -108,4 +109,5 @@ def build_maintenance_schedule(
         default_status=status.RUNNING if running else status.STOPPED,
         description=job.description,
         tags=export.tags,
+        **export.owned,
     )

@@ -59,6 +59,7 @@ def build_rebuild_job(export: DagsterExport) -> dg.JobDefinition:
         name=f"{export.name}_rebuild_tables",
         executor_def=dg.in_process_executor,
         tags=export.job_tags,
+        **export.owned,
         description=(
             f"Encode all deliveries of {export.name} that are in storage anew, prove every billing period, then exchange columns "
             "and rows of each table in one commit. Readers never miss the table; the rows from before stay under a name of "

@@ -238,7 +238,7 @@ def build_new_reports(
         job_name=load_job_name(export),
         minimum_interval_seconds=interval_seconds,
         tags=export.tags,
-        owners=list(export.owners),
+        **export.owned,
         default_status=dg.DefaultSensorStatus.RUNNING
         if running
         else dg.DefaultSensorStatus.STOPPED,

@@ -12,6 +12,8 @@ from textwrap import dedent
 from typing import Protocol
 
 from billing_lake.domain.errors import QueryError
+from billing_lake.formats.base import Format
+from billing_lake.formats.cur2 import CUR2
 from billing_lake.formats.focus import FOCUS
 from billing_lake.formats.legacy_cur import costs
 from billing_lake.sql.tables import ALL_COSTS, Dialect
@@ -25,7 +27,6 @@ _TYPE = "line_item_line_item_type"
 _PRODUCT = "line_item_product_code"
 _TAGGABLE = ("Usage", "DiscountedUsage", "SavingsPlanCoveredUsage")
 _USER_TAG = "resource_tags_user_"
-_TAG_MAP = "resource_tags"
 _ACCOUNT = "line_item_usage_account_id"
 _SERVICE = ("product_servicecode", _PRODUCT, "product_product_name")
 _PRODUCT_MAP = "product"
@@ -168,10 +169,12 @@ class _Cur:
     @property
     def is_untagged(self) -> str:
         tags = sorted(column for column in self.target.columns if column.startswith(_USER_TAG))
-        if tags:
-            return " AND ".join(f"""coalesce("{tag}", '') = ''""" for tag in tags)
-        if self.target.has(_TAG_MAP):
-            return _has_no_key(_TAG_MAP, "starts_with(tag, 'user_')")
+        has_none = [f"""coalesce("{tag}", '') = ''""" for tag in tags]
+        # A column that was made of a key of the map is one tag of many.
+        if in_map := _no_tag_in_map(self.target, CUR2):
+            has_none.append(in_map)
+        if has_none:
+            return " AND ".join(has_none)
         remedy = (
             "Activate your cost allocation tags in the billing console and have the export include resource tags; "
             "months that are delivered afterwards have them"
@@ -220,10 +223,8 @@ class _Focus:
                 "Name the table of an export with --table; `billing-lake query --list` shows them"
             )
             raise QueryError(what, remedy=remedy)
-        for name, keys in FOCUS.tag_maps.items():
-            if self.target.has(name):
-                others = " OR ".join(f"starts_with(tag, '{one}')" for one in keys.excepted)
-                return _has_no_key(name, f"NOT ({others})")
+        if has_none := _no_tag_in_map(self.target, FOCUS):
+            return has_none
         remedy = (
             "Have the export deliver the column Tags; months that are delivered afterwards have it"
         )
@@ -253,9 +254,17 @@ def _is_one_of(column: str, kinds: Collection[str]) -> str:
     return f"{column} IN ({listed})"
 
 
-def _has_no_key(tags: str, counts: str) -> str:
-    with_value = f"{counts} AND coalesce({tags}[tag], '') <> ''"
-    return f"coalesce(array_length(list_filter(map_keys({tags}), tag -> {with_value})), 0) = 0"
+def _no_tag_in_map(target: QueryTarget, format_: Format) -> str:
+    """Return the condition of a line without a tag of the user's own in the table's first map of tags; empty where it has no map."""
+    for name, keys in format_.tag_maps.items():
+        if not target.has(name):
+            continue
+        counts = [f"starts_with(tag, '{keys.begin}')"] if keys.begin else []
+        counts += [f"NOT starts_with(tag, '{one}')" for one in keys.excepted]
+        counts.append(f"coalesce({name}[tag], '') <> ''")
+        keys_that_count = f"list_filter(map_keys({name}), tag -> {' AND '.join(counts)})"
+        return f"coalesce(array_length({keys_that_count}), 0) = 0"
+    return ""
 
 
 def _no_tags(target: QueryTarget, column: str, remedy: str) -> QueryError:

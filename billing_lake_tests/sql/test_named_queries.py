@@ -97,6 +97,38 @@ def test_tags_and_products_in_maps_are_looked_up_there_as_each_dialect_does_it()
     assert "ELEMENT_AT(resource_tags, tag)" in athena
 
 
+@pytest.mark.parametrize(
+    ("column", "tags", "untagged"),
+    [
+        # `map_keys`, or the SQL of the export, made a column of one tag of many.
+        ("resource_tags", "MAP {'user_owner': 'a'}", 0),
+        ("resource_tags", "MAP {'aws_created_by': 'a'}", 2),
+        ("tags", "MAP {'resourceTags/owner': 'a'}", 0),
+        ("tags", "MAP {'resourceTags/aws:createdBy': 'a', 'accountTag/owner': 'a'}", 2),
+    ],
+)
+@pytest.mark.parametrize("lifted", [True, False])
+def test_a_line_that_carries_any_tag_of_the_map_is_not_untagged(
+    column: str,
+    tags: str,
+    untagged: int,
+    lifted: bool,  # noqa: FBT001
+) -> None:
+    cells = {
+        UNBLENDED: "2",
+        CURRENCY: "'USD'",
+        "line_item_product_code": "'s'",
+        "line_item_line_item_type": "'Usage'",
+        column: f"CAST({tags} AS MAP(VARCHAR, VARCHAR))",
+        **({"resource_tags_user_team": "CAST(NULL AS VARCHAR)"} if lifted else {}),
+    }
+    rows = ", ".join(f"{value} AS {name}" for name, value in cells.items())
+    target = QueryTarget(table=f"(SELECT {rows})", columns=cells)
+    with duckdb.connect() as connection:
+        (row,) = connection.execute(written("untagged", target, "duckdb")).fetchall()
+    assert row[:4] == ("s", "USD", untagged, 2)
+
+
 def test_a_tag_without_a_value_is_no_tag() -> None:
     columns = {
         "chargecategory",

@@ -15,6 +15,7 @@ _DESCRIPTION = "line_item_line_item_description"
 _SP_EFFECTIVE = "savings_plan_savings_plan_effective_cost"
 _SP_TOTAL = "savings_plan_total_commitment_to_date"
 _SP_USED = "savings_plan_used_commitment"
+_SP_ARN = "savings_plan_savings_plan_a_r_n"
 _SAVINGS_PLANS = {_TYPE, _SP_EFFECTIVE, _SP_TOTAL, _SP_USED}
 _RI_EFFECTIVE = "reservation_effective_cost"
 _RI_UNUSED_UPFRONT = "reservation_unused_amortized_upfront_fee_for_billing_period"
@@ -27,19 +28,21 @@ def amortised_cost(columns: Collection[str]) -> str:
     """Return the SQL expression of a line's amortised cost, for a table with ``columns``.
 
     Savings Plans, and reserved instances, fall back to the unblended cost as a whole where the table lacks a column that
-    they need: half of a formula would count a commitment twice or not at all.
+    they need: half of a formula would count a commitment twice or not at all. So do the lines that name no plan, or no reservation:
+    those of months that were delivered before the export had the columns.
     """
     have = {*columns}
     unblended = _amount(UNBLENDED) if UNBLENDED in have else "CAST(0 AS DECIMAL(38, 18))"
     cases: list[tuple[str, str]] = []
     if have >= _SAVINGS_PLANS:
+        named = f" AND {_is_named(_SP_ARN)}" if _SP_ARN in have else ""
         cases += [
-            (f"{_TYPE} = 'SavingsPlanCoveredUsage'", _amount(_SP_EFFECTIVE)),
+            (f"{_TYPE} = 'SavingsPlanCoveredUsage'{named}", _amount(_SP_EFFECTIVE)),
             (
-                f"{_TYPE} = 'SavingsPlanRecurringFee'",
+                f"{_TYPE} = 'SavingsPlanRecurringFee'{named}",
                 f"{_amount(_SP_TOTAL)} - {_amount(_SP_USED)}",
             ),
-            (f"{_TYPE} IN ('SavingsPlanNegation', 'SavingsPlanUpfrontFee')", "0"),
+            (f"{_TYPE} IN ('SavingsPlanNegation', 'SavingsPlanUpfrontFee'){named}", "0"),
         ]
         if have >= {_PRODUCT, _DESCRIPTION}:
             refund = (
@@ -49,10 +52,11 @@ def amortised_cost(columns: Collection[str]) -> str:
             cases.append((refund, "0"))
     if have >= _RESERVATIONS:
         unused = f"{_amount(_RI_UNUSED_UPFRONT)} + {_amount(_RI_UNUSED_RECURRING)}"
+        named = _is_named(_RI_ARN)
         cases += [
-            (f"{_TYPE} = 'DiscountedUsage'", _amount(_RI_EFFECTIVE)),
-            (f"{_TYPE} = 'RIFee'", unused),
-            (f"{_TYPE} = 'Fee' AND coalesce({_RI_ARN}, '') <> ''", "0"),
+            (f"{_TYPE} = 'DiscountedUsage' AND {named}", _amount(_RI_EFFECTIVE)),
+            (f"{_TYPE} = 'RIFee' AND {named}", unused),
+            (f"{_TYPE} = 'Fee' AND {named}", "0"),
         ]
     if not cases:
         return unblended
@@ -62,3 +66,7 @@ def amortised_cost(columns: Collection[str]) -> str:
 
 def _amount(column: str) -> str:
     return f"coalesce({column}, 0)"
+
+
+def _is_named(column: str) -> str:
+    return f"coalesce({column}, '') <> ''"

@@ -27,8 +27,10 @@ SELECT
       AND line_item_line_item_description LIKE 'Refund for one-time fee for Savings Plan ID%'
       THEN 0
       WHEN line_item_line_item_type = 'DiscountedUsage'
+      AND COALESCE(reservation_reservation_a_r_n, '') <> ''
       THEN COALESCE(reservation_effective_cost, 0)
       WHEN line_item_line_item_type = 'RIFee'
+      AND COALESCE(reservation_reservation_a_r_n, '') <> ''
       THEN COALESCE(reservation_unused_amortized_upfront_fee_for_billing_period, 0) + COALESCE(reservation_unused_recurring_fee, 0)
       WHEN line_item_line_item_type = 'Fee'
       AND COALESCE(reservation_reservation_a_r_n, '') <> ''

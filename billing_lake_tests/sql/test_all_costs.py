@@ -88,6 +88,40 @@ def test_each_kind_of_line_has_a_category_of_focus(kind: str, category: str | No
         assert asked.fetchone() == (category,)
 
 
+@pytest.mark.parametrize(
+    ("kind", "parent", "quantity", "listed"),
+    [
+        ("Usage", "", 3, 5),
+        ("Usage", None, 3, 5),
+        ("SavingsPlanCoveredUsage", None, 3, 5),
+        ("DiscountedUsage", None, 3, 5),
+        # It takes back what the covered usage was billed, which was consumed all the same.
+        ("SavingsPlanNegation", None, None, 0),
+        ("RIFee", None, None, 5),
+        ("Tax", None, None, 5),
+        # A share of an instance that has a line of its own.
+        ("Usage", "i-0123456789", None, 5),
+    ],
+)
+def test_what_was_consumed_and_its_list_price_count_once(
+    kind: str, parent: str | None, quantity: int | None, listed: int
+) -> None:
+    cells = {
+        "line_item_line_item_type": kind,
+        "line_item_usage_amount": 3,
+        "pricing_public_on_demand_cost": 5,
+        "split_line_item_parent_resource_id": parent,
+    }
+    given = LEGACY_CUR.core(cells)
+    row = ", ".join(f"? AS {name}" for name in cells)
+    with duckdb.connect() as connection:
+        asked = connection.execute(
+            f"SELECT {given['consumedquantity']}, {given['listcost']} FROM (SELECT {row})",
+            [*cells.values()],
+        )
+        assert asked.fetchone() == (quantity, listed)
+
+
 def test_a_view_of_nothing_is_refused() -> None:
     with pytest.raises(QueryError, match="No export counts"):
         view_name([])

@@ -37,30 +37,43 @@ SELECT
   CAST(line_item_resource_id AS VARCHAR) AS resourceid,
   CAST(bill_invoice_id AS VARCHAR) AS invoiceid,
   CAST(bill_invoicing_entity AS VARCHAR) AS invoiceissuername,
-  CAST(line_item_usage_amount AS DECIMAL(38, 18)) AS consumedquantity,
+  CAST(CASE
+    WHEN line_item_line_item_type IN ('DiscountedUsage', 'FlatRateSubscription', 'SavingsPlanCoveredUsage', 'Usage')
+    AND COALESCE(split_line_item_parent_resource_id, '') = ''
+    THEN line_item_usage_amount
+  END AS DECIMAL(38, 18)) AS consumedquantity,
   CAST(line_item_currency_code AS VARCHAR) AS billingcurrency,
   CAST(line_item_unblended_cost AS DECIMAL(38, 18)) AS billedcost,
   CAST(CASE
     WHEN line_item_line_item_type = 'SavingsPlanCoveredUsage'
+    AND COALESCE(savings_plan_savings_plan_a_r_n, '') <> ''
     THEN COALESCE(savings_plan_savings_plan_effective_cost, 0)
     WHEN line_item_line_item_type = 'SavingsPlanRecurringFee'
+    AND COALESCE(savings_plan_savings_plan_a_r_n, '') <> ''
     THEN COALESCE(savings_plan_total_commitment_to_date, 0) - COALESCE(savings_plan_used_commitment, 0)
     WHEN line_item_line_item_type IN ('SavingsPlanNegation', 'SavingsPlanUpfrontFee')
+    AND COALESCE(savings_plan_savings_plan_a_r_n, '') <> ''
     THEN 0
     WHEN line_item_line_item_type = 'Refund'
     AND line_item_product_code = 'ComputeSavingsPlans'
     AND line_item_line_item_description LIKE 'Refund for one-time fee for Savings Plan ID%'
     THEN 0
     WHEN line_item_line_item_type = 'DiscountedUsage'
+    AND COALESCE(reservation_reservation_a_r_n, '') <> ''
     THEN COALESCE(reservation_effective_cost, 0)
     WHEN line_item_line_item_type = 'RIFee'
+    AND COALESCE(reservation_reservation_a_r_n, '') <> ''
     THEN COALESCE(reservation_unused_amortized_upfront_fee_for_billing_period, 0) + COALESCE(reservation_unused_recurring_fee, 0)
     WHEN line_item_line_item_type = 'Fee'
     AND COALESCE(reservation_reservation_a_r_n, '') <> ''
     THEN 0
     ELSE COALESCE(line_item_unblended_cost, 0)
   END AS DECIMAL(38, 18)) AS effectivecost,
-  CAST(pricing_public_on_demand_cost AS DECIMAL(38, 18)) AS listcost
+  CAST(CASE
+    WHEN line_item_line_item_type = 'SavingsPlanNegation'
+    THEN 0
+    ELSE pricing_public_on_demand_cost
+  END AS DECIMAL(38, 18)) AS listcost
 FROM "AwsDataCatalog"."billing"."cur2"
 WHERE
   export_name = 'cur2'
@@ -129,30 +142,43 @@ SELECT
   CAST(line_item_resource_id AS VARCHAR) AS resourceid,
   CAST(bill_invoice_id AS VARCHAR) AS invoiceid,
   CAST(bill_invoicing_entity AS VARCHAR) AS invoiceissuername,
-  CAST(line_item_usage_amount AS DECIMAL(38, 18)) AS consumedquantity,
+  CAST(CASE
+    WHEN line_item_line_item_type IN ('DiscountedUsage', 'FlatRateSubscription', 'SavingsPlanCoveredUsage', 'Usage')
+    AND COALESCE(split_line_item_parent_resource_id, '') = ''
+    THEN line_item_usage_amount
+  END AS DECIMAL(38, 18)) AS consumedquantity,
   CAST(line_item_currency_code AS VARCHAR) AS billingcurrency,
   CAST(line_item_unblended_cost AS DECIMAL(38, 18)) AS billedcost,
   CAST(CASE
     WHEN line_item_line_item_type = 'SavingsPlanCoveredUsage'
+    AND COALESCE(savings_plan_savings_plan_a_r_n, '') <> ''
     THEN COALESCE(savings_plan_savings_plan_effective_cost, 0)
     WHEN line_item_line_item_type = 'SavingsPlanRecurringFee'
+    AND COALESCE(savings_plan_savings_plan_a_r_n, '') <> ''
     THEN COALESCE(savings_plan_total_commitment_to_date, 0) - COALESCE(savings_plan_used_commitment, 0)
     WHEN line_item_line_item_type IN ('SavingsPlanNegation', 'SavingsPlanUpfrontFee')
+    AND COALESCE(savings_plan_savings_plan_a_r_n, '') <> ''
     THEN 0
     WHEN line_item_line_item_type = 'Refund'
     AND line_item_product_code = 'ComputeSavingsPlans'
     AND line_item_line_item_description LIKE 'Refund for one-time fee for Savings Plan ID%'
     THEN 0
     WHEN line_item_line_item_type = 'DiscountedUsage'
+    AND COALESCE(reservation_reservation_a_r_n, '') <> ''
     THEN COALESCE(reservation_effective_cost, 0)
     WHEN line_item_line_item_type = 'RIFee'
+    AND COALESCE(reservation_reservation_a_r_n, '') <> ''
     THEN COALESCE(reservation_unused_amortized_upfront_fee_for_billing_period, 0) + COALESCE(reservation_unused_recurring_fee, 0)
     WHEN line_item_line_item_type = 'Fee'
     AND COALESCE(reservation_reservation_a_r_n, '') <> ''
     THEN 0
     ELSE COALESCE(line_item_unblended_cost, 0)
   END AS DECIMAL(38, 18)) AS effectivecost,
-  CAST(pricing_public_on_demand_cost AS DECIMAL(38, 18)) AS listcost
+  CAST(CASE
+    WHEN line_item_line_item_type = 'SavingsPlanNegation'
+    THEN 0
+    ELSE pricing_public_on_demand_cost
+  END AS DECIMAL(38, 18)) AS listcost
 FROM "AwsDataCatalog"."billing"."legacy_cur"
 WHERE
   export_name = 'legacy_cur'

@@ -23,6 +23,9 @@ Context = dg.AssetExecutionContext | dg.AssetCheckExecutionContext
 PASSES = "passes"
 """Metadata of a failure: whether the same delivery may be loaded later without anybody mending it."""
 
+FAILED_PERIODS = "failed_periods"
+"""Metadata of a failure: the billing periods that failed, where the others of the run did not."""
+
 _OUTCOME, _REASON = "outcome", "reason"
 _SKIPPED, _FAILED = "skipped", "failed"
 
@@ -137,7 +140,7 @@ def raise_failures(
     lines.append(f"Load these billing periods again: {', '.join(one.period for one in failed)}")
     raise dg.Failure(
         description="\n".join(("; ".join(heads) + ".", *lines)),
-        metadata={"failed_periods": ", ".join(one.period for one in failed)},
+        metadata={FAILED_PERIODS: ", ".join(one.period for one in failed)},
         allow_retries=False,
     )
 

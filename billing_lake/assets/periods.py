@@ -17,6 +17,7 @@ from dagster._core.definitions.source_asset import (
 
 from billing_lake.assets.export import DagsterExport
 from billing_lake.assets.omitted_periods import (
+    FAILED_PERIODS,
     OmittedPeriod,
     describe,
     facts_of_error,
@@ -185,6 +186,6 @@ def _failure(errors: Mapping[str, Exception]) -> Exception:
     lines = [f"{period}: {describe(error)}" for period, error in errors.items()]
     return dg.Failure(
         description="\n".join((f"All {len(errors)} billing periods failed.", *lines)),
-        metadata={"failed_periods": ", ".join(errors)},
+        metadata={FAILED_PERIODS: ", ".join(errors)},
         allow_retries=False,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from datetime import datetime, timezone
 
 from billing_lake.domain.errors import ConfigurationError, shown
@@ -43,6 +44,13 @@ def next_period(period: str) -> str:
     """Return the month after ``period``."""
     year, month = int(period[:4]), int(period[5:])
     return f"{year + month // 12:04d}-{month % 12 + 1:02d}"
+
+
+def periods_between(first: str, last: str) -> Iterator[str]:
+    """Yield the months from ``first`` to ``last``, both included."""
+    while first <= last:
+        yield first
+        first = next_period(first)
 
 
 def bounds(period: str) -> tuple[datetime, datetime]:

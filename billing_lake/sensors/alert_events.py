@@ -23,6 +23,7 @@ from billing_lake.alerts.state import Position, Red, State
 from billing_lake.assets.export import EXPORT_TAG
 from billing_lake.checks.readable import unreadable_months
 from billing_lake.domain.column_names import BILLING_PERIOD
+from billing_lake.domain.periods import is_period, periods_between
 from billing_lake.sensors.new_reports import MOST_ATTEMPTS
 from billing_lake.sensors.runs import asked_times, failure_reasons, root_cause
 
@@ -193,7 +194,7 @@ class Events:
         export, period = _export_of(run), _period_of(run)
         if record.event_log_entry.dagster_event_type is _CANCELED:
             return None
-        text = ""
+        text, periods = "", _periods_of(run)
         if failed:
             if run.is_complete_and_waiting_to_retry:
                 return None
@@ -208,6 +209,8 @@ class Events:
                 "\n".join(one.text for one in reasons)
                 or "The run never started, or its process died"
             )
+            if reasons and all(one.periods for one in reasons):
+                periods = [one for one in periods if any(one in why.periods for why in reasons)]
         at = _moment(record.timestamp)
         change = StatusChange(
             kind="run",
@@ -221,7 +224,12 @@ class Events:
             at=at,
             run_id=run.run_id,
         )
-        return self._turned(f"run {export} {period or run.job_name}", change)
+        # A run that judged checks and loaded nothing says nothing of a load that failed.
+        kind = "checks" if run.asset_check_selection and not run.asset_selection else "run"
+        names = periods or [period or run.job_name]
+        turned = [self._turned(f"{kind} {export} {name}", change) for name in names]
+        found = [one for one in turned if one is not None]
+        return min(found, key=lambda one: one.since, default=None)
 
     def _is_watched(self, export: str) -> bool:
         """Say whether the export's sensor is switched on; one that never was has no state."""
@@ -333,6 +341,14 @@ def _period_of(run: dg.DagsterRun) -> str:
     if first is not None:
         return f"{first} to {run.tags.get(ASSET_PARTITION_RANGE_END_TAG, first)}"
     return run.tags.get(PARTITION_NAME_TAG, "")
+
+
+def _periods_of(run: dg.DagsterRun) -> list[str]:
+    """Return the billing periods of a run, each of which turns red and green by itself; nothing for a run that has none."""
+    one = run.tags.get(PARTITION_NAME_TAG, "")
+    first = run.tags.get(ASSET_PARTITION_RANGE_START_TAG, one)
+    last = run.tags.get(ASSET_PARTITION_RANGE_END_TAG, first)
+    return [*periods_between(first, last)] if is_period(first) and is_period(last) else []
 
 
 def _moment(seconds: float) -> datetime:

@@ -18,7 +18,7 @@ from dagster._core.storage.tags import (
 from dagster_shared.error import SerializableErrorInfo
 
 from billing_lake.assets.export import DagsterExport
-from billing_lake.assets.omitted_periods import PASSES
+from billing_lake.assets.omitted_periods import FAILED_PERIODS, PASSES
 from billing_lake.domain.deliveries import Delivery
 from billing_lake.domain.errors import shown
 from billing_lake.jobs.load import load_job_name
@@ -170,11 +170,13 @@ class Reason:
         text: What it says.
         lasts: Whether somebody has to mend something before another run can succeed.
         is_check: Whether an asset check held it back.
+        periods: The billing periods that failed, where the others of the run did not.
     """
 
     text: str
     lasts: bool
     is_check: bool = False
+    periods: frozenset[str] = frozenset()
 
 
 def failure_reasons(instance: dg.DagsterInstance, run_id: str) -> list[Reason]:
@@ -188,8 +190,10 @@ def failure_reasons(instance: dg.DagsterInstance, run_id: str) -> list[Reason]:
 def _reason(failure: StepFailureData) -> Reason:
     raised, error = failure.user_failure_data, failure.error
     if raised is not None and raised.description:
-        passes = raised.metadata.get(PASSES)
-        return Reason(raised.description, passes is not None and not passes.value)
+        passes, failed = (raised.metadata.get(name) for name in (PASSES, FAILED_PERIODS))
+        periods = str(failed.value).split(", ") if failed is not None else ()
+        lasts = passes is not None and not passes.value
+        return Reason(raised.description, lasts, periods=frozenset(periods))
     if error is None:
         return Reason("", lasts=False)
     # A check that holds back what is downstream judges the delivery, and will judge the same one in the same way.

@@ -22,7 +22,13 @@ from dagster._core.scheduler.instigation import (
     TickData,
     TickStatus,
 )
-from dagster._core.storage.tags import WILL_RETRY_TAG
+from dagster._core.storage.tags import (
+    ASSET_PARTITION_RANGE_END_TAG,
+    ASSET_PARTITION_RANGE_START_TAG,
+    PARTITION_NAME_TAG,
+    WILL_RETRY_TAG,
+)
+from dagster._core.utils import make_new_run_id
 from dagster_shared.error import SerializableErrorInfo
 
 from billing_lake.alerts.policies import Policy
@@ -91,8 +97,14 @@ def evaluate(
     )
 
 
-def load(instance: dg.DagsterInstance, *, red: str = "", tags: dict[str, str] | None = None) -> str:
-    """Run a load whose gate, proof or table fails; gives the run."""
+def load(
+    instance: dg.DagsterInstance,
+    *,
+    red: str = "",
+    failed: str = "",
+    tags: dict[str, str] | None = None,
+) -> str:
+    """Run a load whose gate, proof or table fails, the table for the billing periods ``failed``; gives the run."""
 
     @dg.asset(key=[EXPORT, "raw"])
     def raw() -> None: ...
@@ -100,7 +112,8 @@ def load(instance: dg.DagsterInstance, *, red: str = "", tags: dict[str, str] | 
     @dg.asset(key=[EXPORT, "table"], deps=[raw])
     def table() -> None:
         if red in {"table", "busy"}:
-            raise dg.Failure("the disk is full", metadata={"passes": red == "busy"})
+            named = {"failed_periods": failed} if failed else {}
+            raise dg.Failure("the disk is full", metadata={"passes": red == "busy", **named})
 
     @dg.asset_check(asset=raw, name="gate", blocking=True)
     def gate() -> dg.AssetCheckResult:
@@ -196,6 +209,75 @@ def test_a_failed_run_is_reported_once_until_a_run_succeeds(instance: dg.Dagster
     load(instance)
     watch(instance, policy(service), {})
     assert service.titles[1:] == ["[RESOLVED] acme: run acme_load is green again"]
+
+
+def of(first: str, last: str = "") -> dict[str, str]:
+    """The tags of a run of a billing period, or of a range."""
+    if not last:
+        return {PARTITION_NAME_TAG: first}
+    return {ASSET_PARTITION_RANGE_START_TAG: first, ASSET_PARTITION_RANGE_END_TAG: last}
+
+
+def test_each_month_of_a_run_turns_by_itself_whatever_range_it_is_loaded_in(
+    instance: dg.DagsterInstance,
+) -> None:
+    service = Service()
+
+    def seen() -> list[str]:
+        service.taken.clear()
+        watch(instance, policy(service), {})
+        return service.titles
+
+    red, green = (f"run acme_load is {one}" for one in ("red", "green again"))
+    load(instance, red="table", tags=of("2024-12", "2025-02"))
+    assert seen() == [f"[ERROR] acme 2024-12 to 2025-02: {red}"]
+    for month in ("2024-12", "2025-01", "2025-02"):
+        load(instance, tags=of(month))
+    assert seen() == [
+        f"[RESOLVED] acme {one}: {green}" for one in ("2024-12", "2025-01", "2025-02")
+    ]
+    # The same range fails again, and then one month of it; all of them are loaded in another range.
+    load(instance, red="table", tags=of("2024-12", "2025-02"))
+    load(instance, red="table", tags=of("2025-01"))
+    assert seen() == [f"[ERROR] acme 2024-12 to 2025-02: {red}"]
+    load(instance, tags=of("2024-11", "2025-03"))
+    assert seen() == [f"[RESOLVED] acme 2024-11 to 2025-03: {green}"]
+    load(instance, red="table", tags=of("2025-01"))
+    assert seen() == [f"[ERROR] acme 2025-01: {red}"]
+
+
+def test_a_month_that_was_loaded_in_a_run_that_failed_for_another_one_is_not_red(
+    instance: dg.DagsterInstance,
+) -> None:
+    service = Service()
+    load(instance, red="table", failed="2025-02", tags=of("2025-01", "2025-03"))
+    load(instance, red="table", tags=of("2025-03"))
+    watch(instance, policy(service), {})
+    assert service.titles == [
+        "[ERROR] acme 2025-01 to 2025-03: run acme_load is red",
+        "[ERROR] acme 2025-03: run acme_load is red",
+    ]
+
+
+def test_checks_that_were_run_by_themselves_say_nothing_of_a_load_that_failed(
+    instance: dg.DagsterInstance,
+) -> None:
+    service = Service()
+    load(instance, red="table", tags=of("2025-01"))
+    proof = dg.AssetCheckKey(dg.AssetKey([EXPORT, "table"]), "proof")
+    run = dg.DagsterRun(
+        job_name="__ASSET_JOB",
+        run_id=make_new_run_id(),
+        tags=of("2025-01"),
+        asset_selection=frozenset(),
+        asset_check_selection=frozenset([proof]),
+    )
+    instance.add_run(run)
+    instance.report_dagster_event(
+        dg.DagsterEvent(dg.DagsterEventType.RUN_SUCCESS.value, run.job_name), run.run_id
+    )
+    watch(instance, policy(service), {})
+    assert service.titles == ["[ERROR] acme 2025-01: run acme_load is red"]
 
 
 def test_a_failure_that_dagster_will_retry_is_no_alert(instance: dg.DagsterInstance) -> None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import re
 import signal
-import sqlite3
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -44,6 +44,7 @@ OWN_SPARK = "infra/test_deployed.py"
 INFRA_TESTS = Path(__file__).parent / "infra"
 
 pytest_plugins = [
+    "billing_lake_tests.dagster_storage",
     "billing_lake_tests.servers.aws",
     "billing_lake_tests.servers.spark",
     "billing_lake_tests.aws_lakes",
@@ -51,6 +52,10 @@ pytest_plugins = [
     "billing_lake_tests.infra.deployed",
     "billing_lake_tests.infra.passes",
 ]
+
+# Dagster is some million objects that live as long as the process. By default Python looks at all of them again and again, an eighth
+# of the time of a load. Within a test it looks at what is young, from a size on that few tests reach.
+GARBAGE_THRESHOLDS = 50_000, 20, 50
 
 # Files of few and long tests, which would otherwise be left to one process at the end.
 LONGEST = (
@@ -123,7 +128,8 @@ def _round_of(item: pytest.Item) -> int:
 
 
 def pytest_configure() -> None:
-    """Let Ctrl-C end what the tests start, also where a shell runs the tests in the background and has them ignore it."""
+    """Look for garbage seldom, and let Ctrl-C end what the tests start, also where a shell in the background has them ignore it."""
+    gc.set_threshold(*GARBAGE_THRESHOLDS)
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -172,6 +178,20 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items.sort(key=lambda item: (_round_of(item), order.get(item.path.name, len(LONGEST))))
 
 
+def pytest_collection_finish() -> None:
+    """Look for garbage no more among what has been imported."""
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.fixture(autouse=True)
+def own_garbage(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Let sockets and clients that a test with servers leaves to the garbage collector be its own: to another test they are a fault."""
+    yield
+    if {"aws", "spark"} & {*request.fixturenames}:
+        gc.collect(1)
+
+
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
     """Name a case by its argument where the value is bytes.
 
@@ -189,31 +209,6 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
 settings.load_profile("lake")
-
-
-@pytest.fixture(scope="session", autouse=True)
-def no_wait_for_the_disk() -> Iterator[None]:
-    """Let what this process writes into SQLite be the disk's business: no test cuts the power. What tests start waits as ever."""
-    from sqlalchemy import event
-    from sqlalchemy.engine import Engine
-
-    from billing_lake.tables.local_db import LocalDatabase
-
-    def connected(connection: object, _record: object = None) -> None:
-        if isinstance(connection, sqlite3.Connection):
-            connection.execute("PRAGMA synchronous=OFF")
-
-    def connect(database: LocalDatabase) -> sqlite3.Connection:
-        connection = as_ever(database)
-        connected(connection)
-        return connection
-
-    as_ever = LocalDatabase._connect
-    event.listen(Engine, "connect", connected)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(LocalDatabase, "_connect", connect)
-        yield
-    event.remove(Engine, "connect", connected)
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ import billing_lake.defs
 from billing_lake.assets.export import without_warnings_of
 from billing_lake.components.broken_exports import require_readable
 from billing_lake.components.demo_export import demo_defs
+from billing_lake.components.type_names import name_types_by_loaded_packages
 from billing_lake.deployments import chosen_deployment
 from billing_lake.deployments.local import home_folder, is_demo
 from billing_lake.domain.errors import ConfigurationError, shown
@@ -46,6 +47,7 @@ def defs() -> dg.Definitions:
     about components: all of dagster-aws and boto3, in each process, whatever the deployment.
     """
     keep_run_history_open()
+    name_types_by_loaded_packages()
     folder = exports_folder(environ)
     tree = dg.ComponentTree.from_module(folder, Path(folder.__path__[0]).parent)
     with without_warnings_of(dg.BetaWarning, dg.PreviewWarning, DeprecationWarning):

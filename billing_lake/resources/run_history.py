@@ -2,7 +2,7 @@
 
 Dagster makes an engine of SQLAlchemy and a connection for each event, and closes the connection again. Whoever is the last to close a file of
 SQLite copies its log into it, waits for the disk several times, and deletes the log; and a new engine knows no statement yet and builds each one
-anew. A load of one month has hundreds of events.
+anew. A load of one month has hundreds of events. Each run has a file of its own, for which Dagster reads its ninety migrations twice.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import sqlite3
 
+    from alembic.config import Config
+    from alembic.script import ScriptDirectory
     from sqlalchemy.engine import Engine
 
 KEPT_FILES = 16
@@ -69,6 +71,7 @@ def keep_run_history_open() -> None:
     if vars(sqlite_event_log)["create_engine"] is not _kept_engine:
         for module in (sqlite_event_log, sqlite_run_storage):
             vars(module)["create_engine"] = _kept_engine
+        _read_migrations_once()
         atexit.register(close_run_history)
 
 
@@ -77,6 +80,21 @@ def close_run_history() -> None:
     with _lock:
         for key in list(_kept):
             _forget(key)
+
+
+def _read_migrations_once() -> None:
+    """Have Alembic read Dagster's migrations once, which no process changes."""
+    from alembic.script import ScriptDirectory
+    from dagster._core.storage.sql import ALEMBIC_SCRIPTS_LOCATION
+
+    read = ScriptDirectory.from_config
+    read_once = lru_cache(maxsize=3)(read)  # those of runs, events and schedules
+
+    def from_config(config: Config) -> ScriptDirectory:
+        is_dagster_s = config.get_main_option("script_location") == ALEMBIC_SCRIPTS_LOCATION
+        return (read_once if is_dagster_s else read)(config)
+
+    ScriptDirectory.from_config = staticmethod(from_config)  # type: ignore[method-assign]
 
 
 def _kept_engine(url: str, **how: Any) -> Engine:
@@ -117,7 +135,10 @@ def _made(url: str, how: dict[str, Any]) -> _Kept:
         # Enough where there is a log: what is in the file stays whole.
         connection.execute("PRAGMA synchronous=NORMAL")
         # SQLite opens a file, and makes one, when something is asked for.
-        connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        if not tables:
+            # Dagster gives a file its log when it has all tables, and waits for the disk for each of them.
+            connection.execute("PRAGMA journal_mode=WAL")
         kept.found = _identity(Path(name))
 
     event.listen(engine, "connect", on_connect)

@@ -12,6 +12,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 import sqlalchemy
+from alembic.script import Script, ScriptDirectory
 from dagster._core.storage.event_log.sqlite import sqlite_event_log
 from sqlalchemy import Engine, event, text
 from sqlalchemy.pool import NullPool
@@ -87,6 +88,12 @@ def test_a_file_of_the_instance_keeps_its_log_between_events_until_it_is_closed(
     assert numbers(home / "runs.db") == [1, 2, 3]
 
 
+def test_a_new_file_has_its_log_before_its_tables_are_made(home: Path) -> None:
+    engine: Engine = vars(sqlite_event_log)["create_engine"](f"sqlite:///{home / 'new.db'}")
+    with engine.connect() as connection:
+        assert connection.execute(text("PRAGMA journal_mode")).scalar() == "wal"
+
+
 def test_files_elsewhere_are_left_alone(home: Path, tmp_path: Path) -> None:
     for _ in range(2):
         write(tmp_path / "catalog.db")
@@ -115,10 +122,21 @@ def test_a_run_makes_an_engine_and_few_connections_for_each_file_and_not_some_fo
         for number in range(5):
             work.alias(f"work_{number}")()
 
+    read: list[ScriptDirectory] = []
+    revisions = ScriptDirectory._load_revisions
+
+    def reading(scripts: ScriptDirectory) -> Iterator[Script]:
+        read.append(scripts)
+        return revisions(scripts)
+
     monkeypatch.setattr(sqlalchemy, "create_engine", counting)
+    monkeypatch.setattr(ScriptDirectory, "_load_revisions", reading)
     with dg.DagsterInstance.get() as instance:
         run_id = working.execute_in_process(instance=instance).run_id
         assert len(instance.all_logs(run_id)) > 20
+        assert len(read) <= 3, "the migrations of runs, events and schedules, unless they are known"
+        assert working.execute_in_process(instance=instance).success
+    assert len(read) <= 3
     assert len(made) == len({*made}), "one for each"
     assert any(run_id in url for url in made)
     below = [url for url in connected if str(home) in url]

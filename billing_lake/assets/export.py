@@ -58,7 +58,7 @@ class DagsterExport(exports.Export):
         return {**self.run_tags, **self.tags}
 
     @property
-    def owned(self) -> dict[str, list[str]]:
+    def owned(self) -> dict[str, Any]:
         """The owners as jobs, schedules and sensors take them: Dagster warns of an empty list, too."""
         return {"owners": list(self.owners)} if self.owners else {}
 

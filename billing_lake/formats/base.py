@@ -15,23 +15,16 @@ from billing_lake.domain.schemas import Column, Field
 from billing_lake.domain.sources import Container, MapEntryColumn, Roles, Source, SourceFile
 from billing_lake.domain.types import Type
 from billing_lake.formats.layouts import KeyRules
+from billing_lake.formats.report_files import (
+    READS,
+    Kind,
+    is_report_file,
+    is_side_file,
+    packing_of,
+    unread_kind,
+)
 
 _NAMED_COLUMNS = 3
-
-
-@dataclass(frozen=True)
-class Kind:
-    """States what a file or a tree of files is, and what to do about it.
-
-    Attributes:
-        name: The kind, in words.
-        remedy: What to do.
-        export: Prefix and report of the export that a tree of files is, where it can be read.
-    """
-
-    name: str
-    remedy: str
-    export: tuple[str, str] | None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -40,10 +33,7 @@ class Format:
 
     Attributes:
         name: Its name in settings and in stored values: `legacy_cur`.
-        reads: The files that are read, in words: `CSV in gzip (.csv.gz)`.
-        report_files: How the name of a report file ends, in lower case, and how such a file is packed: the first that fits counts.
-        unread_files: Endings of files that may hold rows of a bill and are not read, in lower case: the first that fits counts.
-        is_side_file: Says whether a key is an artefact that the provider puts beside reports.
+        status_folder: Name of the folder in which the provider keeps what it notes about deliveries.
         layouts: Where an export puts its files, by its layout: made of the prefix and the name of the report.
         period_of_folder: Returns the billing period of a folder's name; None where it is no folder of a period.
         tree_of: Returns what the tree is that a manifest at this key commits a delivery of, with the settings that read it; None
@@ -75,10 +65,7 @@ class Format:
     """
 
     name: str
-    reads: str
-    report_files: Mapping[str, tuple[Container, Compression]]
-    unread_files: Mapping[str, Kind]
-    is_side_file: Callable[[str], bool]
+    status_folder: str
     layouts: Mapping[Layout, Callable[[str, str], KeyRules]]
     period_of_folder: Callable[[str], str | None]
     tree_of: Callable[[str], Kind | None]
@@ -105,9 +92,13 @@ class Format:
     lifted: tuple[MapEntryColumn, ...] = ()
     renamed: tuple[str, ...] = ()
 
+    def is_side_file(self, key: str) -> bool:
+        """Say whether ``key`` is an artefact that the provider puts beside reports."""
+        return is_side_file(key, self.status_folder)
+
     def is_report_file(self, key: str) -> bool:
         """Say whether ``key`` is named as a report file is."""
-        return key.lower().endswith(tuple(self.report_files)) and not self.is_side_file(key)
+        return is_report_file(key, self.status_folder)
 
     def packing_of(self, key: str) -> tuple[Container, Compression]:
         """Return container and compression of a report file, by its name.
@@ -115,19 +106,15 @@ class Format:
         Raises:
             ReportFileError: It is not named as a report file is.
         """
-        name = key.lower()
-        found = next((one for end, one in self.report_files.items() if name.endswith(end)), None)
+        found = packing_of(key)
         if found is None:
-            what = f"The file is not named as a report file is; what is read is {self.reads}"
+            what = f"The file is not named as a report file is; what is read is {READS}"
             raise ReportFileError(what, file=key)
         return found
 
     def unread_kind(self, key: str) -> Kind | None:
         """Return the kind of a file that may hold rows of a bill and is not read; None for report files and anything else."""
-        if self.is_report_file(key) or self.is_side_file(key):
-            return None
-        name = key.lower()
-        return next((kind for end, kind in self.unread_files.items() if name.endswith(end)), None)
+        return None if self.is_report_file(key) or self.is_side_file(key) else unread_kind(key)
 
     def named(self, keys: Iterable[str]) -> str:
         """Return some of ``keys`` for a message, those of a kind that is not read with it."""

@@ -47,6 +47,39 @@ class ManifestLayout(Hashable, Protocol):
 
 
 @dataclass(frozen=True)
+class ReportFolder:
+    """Says where a report or an export lies: what the manifest layouts of AWS have in common.
+
+    Attributes:
+        prefix: Folder of the bucket that it is written to, as it is set at the provider.
+        report: Its name.
+    """
+
+    prefix: str
+    report: str
+
+    @property
+    def written(self) -> str:
+        """The folder as AWS writes it, whatever the prefix is: `/cur/` without one, `a//cur/` for `a/`."""
+        return f"{self.prefix}/{self.report}/"
+
+    @property
+    def folder(self) -> str:
+        """See `ManifestLayout.folder`."""
+        return f"{plain(self.written)}/"
+
+    @property
+    def folders(self) -> tuple[str, ...]:
+        """See `ManifestLayout.folders`."""
+        return tuple(dict.fromkeys((self.folder, self.written)))
+
+    @property
+    def hidden(self) -> bool:
+        """See `ManifestLayout.hidden`."""
+        return self.report.startswith(".")
+
+
+@dataclass(frozen=True)
 class Loose:
     """Files without a manifest: every report file below the prefix counts, and its rows say for which billing period.
 

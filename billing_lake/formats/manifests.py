@@ -96,6 +96,20 @@ def version_of(value: dict[str, Any], name: str, key: str) -> str:
     return version
 
 
+def columns_of(value: dict[str, Any], key: str) -> tuple[str, ...]:
+    """Return the header cells that a manifest states; none where it states none.
+
+    Raises:
+        BrokenManifestError: They are no list, or one has no name.
+    """
+    stated = value.get("columns")
+    if stated is None:
+        return ()
+    if not isinstance(stated, list):
+        raise BrokenManifestError("The manifest's columns are no list", file=key)
+    return tuple(_cell(item, key) for item in stated)
+
+
 def refuse_twice(keys: Sequence[str], key: str) -> None:
     """Refuse a manifest that lists a file twice.
 
@@ -107,6 +121,17 @@ def refuse_twice(keys: Sequence[str], key: str) -> None:
         if report in seen:
             raise BrokenManifestError("The manifest lists a file twice", file=key, value=report)
         seen.add(report)
+
+
+def _cell(item: object, key: str) -> str:
+    """Return a header cell: its name, with its category before it in legacy CUR."""
+    category, name = (
+        (item.get("category", ""), item.get("name")) if isinstance(item, dict) else ("", None)
+    )
+    if not isinstance(category, str) or not isinstance(name, str) or not name:
+        what = "The manifest lists a column without a name"
+        raise BrokenManifestError(what, file=key, value=str(item))
+    return f"{category}/{name}" if category else name
 
 
 def _refuse_half_characters(value: dict[str, Any], key: str) -> None:

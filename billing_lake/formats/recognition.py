@@ -10,8 +10,9 @@ import re
 from collections.abc import Iterable
 
 from billing_lake.domain.errors import OtherFormatError
-from billing_lake.formats.base import Format, Kind
+from billing_lake.formats.base import Format
 from billing_lake.formats.registry import FORMATS
+from billing_lake.formats.report_files import Kind
 
 _DAYS = re.compile(r"\d{8}-\d{8}")
 """Name of a folder of some days, as Microsoft's exports have one for each month."""

@@ -34,6 +34,7 @@ from billing_lake.formats.locations import ExportLocation, as_copied, check_mani
 from billing_lake.formats.manifests import require_manifest_size
 from billing_lake.formats.recognition import refuse_other_format
 from billing_lake.formats.registry import format_named
+from billing_lake.formats.report_files import READS
 from billing_lake.landing.base import Storage
 from billing_lake.landing.errors import naming_errors
 from billing_lake.landing.loose import MAX_IGNORED, look_at_loose_files
@@ -330,7 +331,7 @@ def _refuse_other_kinds(format_: Format, period: str, files: Iterable[str]) -> N
     others = [key for key in files if format_.unread_kind(key) is not None]
     if others:
         kind = format_.unread_kind(others[0])
-        what = f"{counted(len(others), 'file')} of {period} {'is' if len(others) == 1 else 'are'} of a kind that is not read, {format_.named(others)}; what is read is {format_.reads}"
+        what = f"{counted(len(others), 'file')} of {period} {'is' if len(others) == 1 else 'are'} of a kind that is not read, {format_.named(others)}; what is read is {READS}"
         raise UnusableFilesError(what, file=others[0], remedy=kind.remedy if kind else None)
 
 

@@ -8,9 +8,9 @@ from dataclasses import replace
 
 from billing_lake.domain.deliveries import Delivery
 from billing_lake.domain.errors import UnusableFilesError, in_words, shown
-from billing_lake.formats.base import Kind
 from billing_lake.formats.keys import plain
 from billing_lake.formats.layouts import Loose
+from billing_lake.formats.report_files import Kind
 from billing_lake.landing.found_exports import FoundExport, ListedStorage, UnusedFiles
 from billing_lake.landing.pinned_files import manifest_of
 

@@ -8,8 +8,8 @@ from typing import BinaryIO
 
 from billing_lake.domain.deliveries import Findings, StoredObject
 from billing_lake.domain.periods import is_period
-from billing_lake.formats.base import Kind
 from billing_lake.formats.locations import ExportLocation
+from billing_lake.formats.report_files import Kind
 from billing_lake.landing.base import Storage
 from billing_lake.landing.memory import StatedPeriods
 

@@ -14,12 +14,13 @@ from dataclasses import replace
 
 from billing_lake.domain.deliveries import StoredObject
 from billing_lake.domain.errors import ConfigurationError
-from billing_lake.formats.base import Format, Kind
+from billing_lake.formats.base import Format
 from billing_lake.formats.keys import OWN_SAMPLES, is_manifest, plain
 from billing_lake.formats.layouts import Loose
 from billing_lake.formats.locations import ExportLocation
 from billing_lake.formats.recognition import is_report_file, kind_of_tree
 from billing_lake.formats.registry import FORMATS
+from billing_lake.formats.report_files import Kind
 from billing_lake.landing.base import Storage
 from billing_lake.landing.deliveries import find_deliveries
 from billing_lake.landing.each_file_once import each_file_once

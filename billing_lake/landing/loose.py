@@ -31,6 +31,7 @@ from billing_lake.formats.keys import is_manifest
 from billing_lake.formats.layouts import Loose
 from billing_lake.formats.locations import ExportLocation
 from billing_lake.formats.recognition import kind_of_tree, several_deliveries
+from billing_lake.formats.report_files import READS
 from billing_lake.landing.base import Storage
 from billing_lake.landing.pinned_files import FolderFindings, digest, ending, listed, stated_periods
 
@@ -108,7 +109,7 @@ def _sort(storage: Storage, export: ExportLocation) -> _Sorted:
                     found.periods.setdefault(period, []).append(file)
                 found.mixed |= {file.key} if len(periods) > 1 else set()
         elif kind is not None:
-            what = f"This is {kind.name}, and what is read is {format_.reads}"
+            what = f"This is {kind.name}, and what is read is {READS}"
             found.errors[file.key] = UnusableFilesError(what, file=file.key, remedy=kind.remedy)
         else:
             found.ignored.append(file.key)

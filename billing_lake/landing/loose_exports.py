@@ -16,12 +16,13 @@ from functools import cached_property
 
 from billing_lake.domain.deliveries import StoredObject
 from billing_lake.domain.errors import BadHeaderError, BillingLakeError, UnusableFilesError, shown
-from billing_lake.formats.base import Format, Kind
+from billing_lake.formats.base import Format
 from billing_lake.formats.keys import is_manifest, plain
 from billing_lake.formats.layouts import Loose
 from billing_lake.formats.locations import ExportLocation
 from billing_lake.formats.recognition import is_report_file
 from billing_lake.formats.registry import DEFAULT, FORMATS
+from billing_lake.formats.report_files import Kind
 from billing_lake.landing.deliveries import find_deliveries
 from billing_lake.landing.errors import naming_errors
 from billing_lake.landing.found_exports import FoundExport, ListedStorage, UnusedFiles

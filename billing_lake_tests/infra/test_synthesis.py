@@ -15,8 +15,8 @@ from billing_lake_infra.settings import Settings, SettingsError
 from billing_lake.aws.rights import RIGHTS
 from billing_lake.aws.settings import AwsSettings
 from billing_lake.formats.aws_exports import CUR2_COLUMNS, CUR2_OPTIONAL_COLUMNS, FOCUS_COLUMNS
+from billing_lake.formats.cur2 import CUR2
 from billing_lake.formats.cur2.columns import KNOWN_COLUMNS as CUR2_DICTIONARY
-from billing_lake.formats.data_exports.files import is_report_file
 from billing_lake.formats.focus.columns import KNOWN_COLUMNS as FOCUS_DICTIONARY
 from billing_lake_tests.infra.stacks import ACCOUNT, REGION, ROOT, Resource, Stacks, run
 
@@ -312,7 +312,7 @@ def test_the_exports_are_of_files_that_the_product_reads(checked: Checked) -> No
         for one in checked[1][kind].resources("exports", "AWS::BCMDataExports::Export").values():
             to = one["Properties"]["Export"]["DestinationConfigurations"]["S3Destination"]
             written = to["S3OutputConfigurations"]
-            assert is_report_file(
+            assert CUR2.is_report_file(
                 f"exports/e/data/BILLING_PERIOD=2025-03/{endings[written['Compression']]}"
             )
             assert written["Overwrite"] == "CREATE_NEW_REPORT"

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from functools import partial
 
-from billing_lake.formats import containers
 from billing_lake.formats.base import Format
 from billing_lake.formats.cur2 import columns, descriptions, naming
-from billing_lake.formats.data_exports import files, layouts, tables
+from billing_lake.formats.data_exports import layouts, manifests, tables
 from billing_lake.formats.layouts import Loose
 from billing_lake.formats.legacy_cur import columns as legacy
 from billing_lake.formats.legacy_cur import core
@@ -16,10 +15,7 @@ _LAYOUT = partial(layouts.DataExportsLayout, table=tables.CUR2)
 
 CUR2 = Format(
     name="cur2",
-    reads=containers.READS,
-    report_files=containers.REPORT_FILES,
-    unread_files=containers.KINDS,
-    is_side_file=files.is_side_file,
+    status_folder=manifests.STATUS_FOLDER,
     layouts={"create-new": _LAYOUT, "overwrite": _LAYOUT, "loose": Loose},
     period_of_folder=layouts.period_of_folder,
     tree_of=layouts.tree_of,

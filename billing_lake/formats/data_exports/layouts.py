@@ -12,11 +12,12 @@ from dataclasses import dataclass
 
 from billing_lake.domain.errors import shown
 from billing_lake.domain.periods import is_period
-from billing_lake.formats.base import Kind
 from billing_lake.formats.data_exports.manifests import parse_manifest
 from billing_lake.formats.data_exports.tables import CARBON, NO_BILL, RECOMMENDATIONS
 from billing_lake.formats.keys import MANIFEST_SUFFIX, is_manifest, plain
+from billing_lake.formats.layouts import ReportFolder
 from billing_lake.formats.manifests import Manifest
+from billing_lake.formats.report_files import Kind
 
 _DATA, _METADATA = "data", "metadata"
 _PARTITION = re.compile("billing_period=(.*)", re.IGNORECASE)
@@ -29,33 +30,14 @@ _OTHER_TABLES = (
 
 
 @dataclass(frozen=True)
-class DataExportsLayout:
+class DataExportsLayout(ReportFolder):
     """A `ManifestLayout`: both layouts of Data Exports.
 
     Attributes:
-        prefix: Folder of the bucket that the export is written to, as it is set at the provider.
-        report: Name of the export.
         table: Name of the table that it is an export of; see `tables`.
     """
 
-    prefix: str
-    report: str
     table: str
-
-    @property
-    def folder(self) -> str:
-        """See `ManifestLayout.folder`."""
-        return f"{plain(f'{self.prefix}/{self.report}')}/"
-
-    @property
-    def folders(self) -> tuple[str, ...]:
-        """See `ManifestLayout.folders`."""
-        return tuple(dict.fromkeys((self.folder, f"{self.prefix}/{self.report}/")))
-
-    @property
-    def hidden(self) -> bool:
-        """See `ManifestLayout.hidden`."""
-        return self.report.startswith(".")
 
     def period_folders(self, period: str) -> tuple[str, ...]:
         """See `ManifestLayout.period_folders`."""

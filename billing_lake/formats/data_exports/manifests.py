@@ -10,11 +10,18 @@ from billing_lake.domain.errors import (
     ForeignKeyInManifestError,
     NoBillError,
 )
-from billing_lake.formats.containers import READS
-from billing_lake.formats.data_exports.files import is_report_file
 from billing_lake.formats.data_exports.tables import NO_BILL, table_of
 from billing_lake.formats.keys import plain
-from billing_lake.formats.manifests import Manifest, load_manifest, refuse_twice, version_of
+from billing_lake.formats.manifests import (
+    Manifest,
+    columns_of,
+    load_manifest,
+    refuse_twice,
+    version_of,
+)
+from billing_lake.formats.report_files import READS, is_report_file
+
+STATUS_FOLDER = "execution_status"
 
 _SCHEME = "s3://"
 _VERSION = re.compile(r"\d{1,3}(\.\d{1,3}){1,2}(-[a-z]{1,20})?")
@@ -35,7 +42,7 @@ def parse_manifest(data: bytes, key: str, period: str, table: str) -> Manifest:
         ForeignKeyInManifestError: It lists files of several buckets.
     """
     value = load_manifest(data, key)
-    columns = _columns(value, key)
+    columns = columns_of(value, key)
     kind = table_of(columns)
     if kind is not None and kind.name != table:
         what = f"This is a manifest of {kind.name}, another table of Data Exports"
@@ -70,7 +77,7 @@ def _files(value: dict[str, Any], key: str) -> tuple[str, tuple[str, ...]]:
         if other != bucket:
             what = "The manifest lists files of several buckets"
             raise ForeignKeyInManifestError(what, file=key, value=str(item))
-        if not is_report_file(path):
+        if not is_report_file(path, STATUS_FOLDER):
             what = f"The manifest lists a file of another kind; what is read is {READS}"
             raise BrokenManifestError(what, file=key, value=str(item), remedy=_SET)
     keys = tuple(path for _, path in places)
@@ -87,20 +94,3 @@ def _place(item: object, key: str) -> tuple[str, str]:
             return bucket, plain(path)
     what = "The manifest lists a file that is no s3:// URI"
     raise BrokenManifestError(what, file=key, value=str(item))
-
-
-def _columns(value: dict[str, Any], key: str) -> tuple[str, ...]:
-    stated = value.get("columns")
-    if stated is None:
-        return ()
-    if not isinstance(stated, list):
-        raise BrokenManifestError("The manifest's columns are no list", file=key)
-    return tuple(_column(item, key) for item in stated)
-
-
-def _column(item: object, key: str) -> str:
-    name = item.get("name") if isinstance(item, dict) else None
-    if not isinstance(name, str) or not name:
-        what = "The manifest lists a column without a name"
-        raise BrokenManifestError(what, file=key, value=str(item))
-    return name

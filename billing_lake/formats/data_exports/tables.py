@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from billing_lake.formats.base import Kind
+from billing_lake.formats.report_files import Kind
 
 CUR2 = "CUR 2.0"
 FOCUS = "FOCUS"

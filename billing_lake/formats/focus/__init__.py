@@ -5,9 +5,8 @@ from __future__ import annotations
 from functools import partial
 
 from billing_lake.domain.sources import QUOTED_EMPTY
-from billing_lake.formats import containers
 from billing_lake.formats.base import Format
-from billing_lake.formats.data_exports import files, layouts, tables
+from billing_lake.formats.data_exports import layouts, manifests, tables
 from billing_lake.formats.focus import columns, descriptions, naming, versions
 from billing_lake.formats.layouts import Loose
 
@@ -15,10 +14,7 @@ _LAYOUT = partial(layouts.DataExportsLayout, table=tables.FOCUS)
 
 FOCUS = Format(
     name="focus",
-    reads=containers.READS,
-    report_files=containers.REPORT_FILES,
-    unread_files=containers.KINDS,
-    is_side_file=files.is_side_file,
+    status_folder=manifests.STATUS_FOLDER,
     layouts={"create-new": _LAYOUT, "overwrite": _LAYOUT, "loose": Loose},
     period_of_folder=layouts.period_of_folder,
     tree_of=layouts.tree_of,

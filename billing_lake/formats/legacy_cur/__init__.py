@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from billing_lake.formats import containers
 from billing_lake.formats.base import Format
 from billing_lake.formats.layouts import Loose
-from billing_lake.formats.legacy_cur import columns, core, descriptions, files, layouts, naming
+from billing_lake.formats.legacy_cur import columns, core, descriptions, layouts, manifests, naming
 
 LEGACY_CUR = Format(
     name="legacy_cur",
-    reads=containers.READS,
-    report_files=containers.REPORT_FILES,
-    unread_files=containers.KINDS,
-    is_side_file=files.is_side_file,
+    status_folder=manifests.STATUS_FOLDER,
     layouts={
         "create-new": layouts.LegacyLayout,
         "overwrite": layouts.LegacyLayout,

@@ -12,10 +12,11 @@ from dataclasses import dataclass
 
 from billing_lake.domain.errors import shown
 from billing_lake.domain.periods import next_period
-from billing_lake.formats.base import Kind
 from billing_lake.formats.keys import MANIFEST_SUFFIX, plain
+from billing_lake.formats.layouts import ReportFolder
 from billing_lake.formats.legacy_cur.manifests import parse_manifest
 from billing_lake.formats.manifests import Manifest
+from billing_lake.formats.report_files import Kind
 
 _YEAR_AND_MONTH = "([12][0-9]{3})(0[1-9]|1[0-2])"
 _FOLDER = re.compile(f"{_YEAR_AND_MONTH}01-{_YEAR_AND_MONTH}01")
@@ -23,34 +24,8 @@ _ATHENA_FOLDERS = re.compile(r"year=([12][0-9]{3})/month=(0?[1-9]|1[0-2])/")
 
 
 @dataclass(frozen=True)
-class LegacyLayout:
-    """A `ManifestLayout`: both of legacy CUR's layouts with manifests.
-
-    Attributes:
-        prefix: Folder of the bucket that the report is written to, as it is set at the provider.
-        report: Name of the report.
-    """
-
-    prefix: str
-    report: str
-
-    @property
-    def folder(self) -> str:
-        """See `ManifestLayout.folder`."""
-        return f"{plain(f'{self.prefix}/{self.report}')}/"
-
-    @property
-    def folders(self) -> tuple[str, ...]:
-        """See `ManifestLayout.folders`.
-
-        Legacy CUR writes `<prefix>/<report>/`, whatever the prefix is: `/cur/` without one, `a//cur/` for `a/`.
-        """
-        return tuple(dict.fromkeys((self.folder, f"{self.prefix}/{self.report}/")))
-
-    @property
-    def hidden(self) -> bool:
-        """See `ManifestLayout.hidden`."""
-        return self.report.startswith(".")
+class LegacyLayout(ReportFolder):
+    """A `ManifestLayout`: both of legacy CUR's layouts with manifests."""
 
     def period_folders(self, period: str) -> tuple[str, ...]:
         """See `ManifestLayout.period_folders`."""
@@ -86,14 +61,9 @@ class AthenaLayout(LegacyLayout):
     """A `ManifestLayout`: that of a report with the integration for Athena, in Parquet."""
 
     @property
-    def folder(self) -> str:
-        """See `ManifestLayout.folder`."""
-        return f"{plain(f'{self.prefix}/{self.report}/{self.report}')}/"
-
-    @property
-    def folders(self) -> tuple[str, ...]:
-        """See `ManifestLayout.folders`."""
-        return tuple(dict.fromkeys((self.folder, f"{self.prefix}/{self.report}/{self.report}/")))
+    def written(self) -> str:
+        """See `ReportFolder.written`: AWS writes the report's name twice."""
+        return f"{super().written}{self.report}/"
 
     def period_folders(self, period: str) -> tuple[str, ...]:
         """See `ManifestLayout.period_folders`; AWS writes `month=3`, tools that copy write `month=03` too."""

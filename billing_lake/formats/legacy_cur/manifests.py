@@ -9,16 +9,18 @@ from billing_lake.domain.errors import BrokenManifestError
 from billing_lake.domain.packing import Compression
 from billing_lake.domain.periods import period_of_range
 from billing_lake.domain.sources import Container
-from billing_lake.formats.containers import READS, packing_of
 from billing_lake.formats.keys import plain
-from billing_lake.formats.legacy_cur.files import is_report_file
 from billing_lake.formats.manifests import (
     Manifest,
+    columns_of,
     load_manifest,
     refuse_twice,
     text_of,
     version_of,
 )
+from billing_lake.formats.report_files import READS, is_report_file, packing_of
+
+STATUS_FOLDER = "cost_and_usage_data_status"
 
 _SET = "Set the report's compression to GZIP, ZIP or Parquet in the provider's console, then have the period delivered again"
 _PACKINGS: Mapping[str, tuple[Container, Compression]] = {
@@ -49,7 +51,7 @@ def parse_manifest(data: bytes, key: str) -> Manifest:
         period=_period(value, key),
         bucket=text_of(value, "bucket", key),
         keys=_keys(value, key),
-        columns=_columns(value, key),
+        columns=columns_of(value, key),
     )
 
 
@@ -84,7 +86,7 @@ def _keys(value: dict[str, Any], key: str) -> tuple[str, ...]:
     # An export without a prefix, or with one that ends with a slash, writes keys with empty parts.
     keys = [plain(item) if isinstance(item, str) else "" for item in listed]
     for raw, report in zip(listed, keys, strict=True):
-        if not is_report_file(report):
+        if not is_report_file(report, STATUS_FOLDER):
             what = f"The manifest lists a file of another kind; what is read is {READS}"
             raise BrokenManifestError(what, file=key, value=str(raw), remedy=_SET)
     stated = _PACKINGS.get(str(value.get("compression")).lower())
@@ -94,22 +96,3 @@ def _keys(value: dict[str, Any], key: str) -> tuple[str, ...]:
             raise BrokenManifestError(what, file=key, value=report)
     refuse_twice(keys, key)
     return tuple(keys)
-
-
-def _columns(value: dict[str, Any], key: str) -> tuple[str, ...]:
-    stated = value.get("columns")
-    if stated is None:
-        return ()
-    if not isinstance(stated, list):
-        raise BrokenManifestError("The manifest's columns are no list", file=key)
-    return tuple(_column(item, key) for item in stated)
-
-
-def _column(item: object, key: str) -> str:
-    category, name = (
-        (item.get("category", ""), item.get("name")) if isinstance(item, dict) else ("", None)
-    )
-    if not isinstance(category, str) or not isinstance(name, str) or not name:
-        what = "The manifest lists a column without a name"
-        raise BrokenManifestError(what, file=key, value=str(item))
-    return f"{category}/{name}" if category else name

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from billing_lake.formats.data_exports.files import is_side_file
 from billing_lake.formats.data_exports.layouts import DataExportsLayout, period_of_folder
 from billing_lake.formats.data_exports.tables import CUR2
+from billing_lake.formats.focus import FOCUS
 
 BILL = DataExportsLayout("exports", "bill", CUR2)
 RUN = "2025-04-03T23:48:02.356Z-9b6b32ef-2b70-3d10-9448-07e23ebce6b9"
@@ -80,4 +80,4 @@ def test_another_folder_has_no_period(folder: str) -> None:
     ],
 )
 def test_what_aws_puts_beside_the_rows_is_no_report_file(key: str) -> None:
-    assert is_side_file(key)
+    assert FOCUS.is_side_file(key)

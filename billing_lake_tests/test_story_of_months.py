@@ -30,7 +30,7 @@ from billing_lake.domain.ledger import LedgerRow
 from billing_lake.domain.periods import bounds, period_of
 from billing_lake.formats.legacy_cur.costs import UNBLENDED
 from billing_lake.loads.ledger import Ledger
-from billing_lake.loads.months import net, restatements
+from billing_lake.loads.months import net_changes, read_restatements
 from billing_lake_tests.alerts.services import UI, Webhook
 from billing_lake_tests.daemons import Machine
 from billing_lake_tests.lakes import RUNS_IN_PROCESS
@@ -246,7 +246,7 @@ def _assert_states_and_restatements(home: Path, payers: Sequence[Payer]) -> None
             states = [one.month_state for one in rows]
             assert states == ["OPEN", "SETTLING", "CLOSED", last[period]]
             assert [one.costs["USD"] for one in rows] == payer.totals[period]
-            found = restatements(lake, period, payer.name)
+            found = read_restatements(lake, period, payer.name)
             moved = [
                 sum(
                     one["cost_change"]
@@ -274,7 +274,7 @@ def _assert_states_and_restatements(home: Path, payers: Sequence[Payer]) -> None
         assert sum(scan.to_arrow()[UNBLENDED].to_pylist()) == payer.totals["2025-03"][2]
     april = datetime(2025, 4, 1, tzinfo=timezone.utc)
     window = (april + timedelta(days=2), april + timedelta(days=7))
-    between = net(restatements(lake, "2025-03", "payer0", *window))
+    between = net_changes(read_restatements(lake, "2025-03", "payer0", *window))
     march = payers[0].totals["2025-03"]
     assert sum(one["cost_change"] for one in between) == march[3] - march[0]
     assert {one["charge_type"] for one in between if one["kind"] == "new"} == {"Refund"}

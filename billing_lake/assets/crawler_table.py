@@ -6,8 +6,14 @@ import dagster as dg
 
 from billing_lake.assets import markdown
 from billing_lake.assets.export import ENGINE_POOL, DagsterExport
-from billing_lake.assets.metadata import column_schema, costs, engine_facts, present, usage
-from billing_lake.assets.periods import Event, Outcome, each_period
+from billing_lake.assets.metadata import (
+    column_schema,
+    cost_metadata,
+    engine_facts,
+    usage_metadata,
+    without_none,
+)
+from billing_lake.assets.periods import Outcome, StepEvent, each_period
 from billing_lake.assets.progress import progress
 from billing_lake.deployments import Lake
 from billing_lake.domain.crawls import Crawl
@@ -32,7 +38,7 @@ def build_crawler_table(export: DagsterExport) -> dg.AssetsDefinition:
     )
     def crawler_table(
         context: dg.AssetExecutionContext, billing_lake: dg.ResourceParam[Lake]
-    ) -> Iterator[Event]:
+    ) -> Iterator[StepEvent]:
         log = progress(context)
         engine = billing_lake.engine(log, context)
 
@@ -58,13 +64,13 @@ def _version(crawl: Crawl, format_: Format) -> str | None:
 
 def _metadata(crawl: Crawl, format_: Format) -> dict[str, object]:
     profile = crawl.profile
-    return present(
+    return without_none(
         **{
             "dagster/column_schema": column_schema(crawl.source.columns, format_),
             "dagster/partition_row_count": profile.rows,
             "dagster/table_name": crawl.table,
-            **costs(profile, format_),
-            **usage(profile),
+            **cost_metadata(profile, format_),
+            **usage_metadata(profile),
         },
         delivery_version=crawl.delivery.version,
         format_version=_version(crawl, format_),

@@ -13,13 +13,13 @@ from billing_lake.assets.export import DagsterExport
 from billing_lake.domain.deliveries import Delivery
 from billing_lake.domain.errors import counted
 
-NAME = "delivery"
+DELIVERY_ASSET = "delivery"
 
 
 def build_delivery(export: DagsterExport) -> dg.AssetSpec:
     """Build the asset for ``export``."""
     return dg.AssetSpec(
-        export.key(NAME),
+        export.key(DELIVERY_ASSET),
         description=(
             f"The deliveries of {export.name}, as the provider puts them down below `{export.location.rules.folder or '/'}`: a whole billing "
             "period each, replaced until it is final. Observed by the sensor."
@@ -49,7 +49,7 @@ def observed(export: DagsterExport, delivery: Delivery) -> dg.AssetObservation:
             datetime.fromisoformat(written.replace("Z", "+00:00"))
         )
     return dg.AssetObservation(
-        export.key(NAME),
+        export.key(DELIVERY_ASSET),
         partition=delivery.period,
         description=f"Delivery {delivery.version}: {counted(len(delivery.files), 'file')}, {delivery.size:,} bytes",
         metadata=metadata,

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from billing_lake.assets import markdown
 from billing_lake.assets.export import ENGINE_POOL, DagsterExport
-from billing_lake.assets.metadata import column_schema, costs
+from billing_lake.assets.metadata import column_schema, cost_metadata
 from billing_lake.assets.periods import named_failures
 from billing_lake.assets.progress import progress
 from billing_lake.deployments import Lake
@@ -79,7 +79,7 @@ def build_iceberg_static(export: DagsterExport, default: Sequence[str]) -> dg.As
                 "dagster/table_name": done.table.full_name,
                 "dagster/row_count": whole.rows,
                 "dagster/uri": done.table.uri,
-                **costs(whole, export.format),
+                **cost_metadata(whole, export.format),
                 "billing_periods": markdown.table(
                     ("billing period", "files", "rows", "rows before"),
                     (

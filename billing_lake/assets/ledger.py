@@ -13,7 +13,7 @@ import dagster as dg
 
 from billing_lake.assets import markdown
 from billing_lake.assets.export import DagsterExport
-from billing_lake.assets.metadata import present
+from billing_lake.assets.metadata import without_none
 from billing_lake.domain.errors import counted
 from billing_lake.domain.ledger import CostChange
 from billing_lake.domain.profiles import EXACT
@@ -62,7 +62,7 @@ def _spec(export: DagsterExport, name: str, deps: Sequence[dg.AssetKey], text: s
     )
 
 
-def materializations(
+def ledger_materializations(
     export: DagsterExport, recorded: Iterable[Recorded]
 ) -> Iterator[dg.AssetMaterialization]:
     """Return what to say of the assets for what a load recorded."""
@@ -94,7 +94,7 @@ def _delivery(export: DagsterExport, recorded: Recorded) -> dg.AssetMaterializat
         export.key(LEDGER),
         partition=row.billing_period,
         description=f"{row.billing_period} is {row.month_state} with delivery {row.delivery_version}",
-        metadata=present(
+        metadata=without_none(
             month_state=row.month_state,
             delivery_version=row.delivery_version,
             delivery_identity=row.delivery_identity,

@@ -40,7 +40,7 @@ def column_schema(columns: Iterable[Column | Field], format_: Format) -> dg.Tabl
     )
 
 
-def costs(profile: Profile, format_: Format) -> dict[str, Any]:
+def cost_metadata(profile: Profile, format_: Format) -> dict[str, Any]:
     """Return the totals: those that matter most as numbers, which the UI plots over billing periods, and all of them as a table.
 
     A number is named after cost and currency (`unblended_cost_usd`) and has the 15 digits of a float; the table has them all.
@@ -71,7 +71,7 @@ def _totals(profile: Profile, format_: Format) -> dg.MarkdownMetadataValue:
     )
 
 
-def usage(profile: Profile) -> dict[str, Any]:
+def usage_metadata(profile: Profile) -> dict[str, Any]:
     """Return the first and the last start of usage, as moments that the UI shows in its reader's time zone."""
     return {
         name: dg.MetadataValue.timestamp(datetime.fromisoformat(moment.replace("Z", "+00:00")))
@@ -83,25 +83,25 @@ def usage(profile: Profile) -> dict[str, Any]:
     }
 
 
-def figures(profile: Profile) -> dg.JsonMetadataValue:
+def proof_figures(profile: Profile) -> dg.JsonMetadataValue:
     """Return what a proof compares with: rows, totals, sums, filled cells; exact because numbers are text."""
     values = profile.to_json()
     return dg.MetadataValue.json({name: values[name] for name in _FIGURES})
 
 
-def from_figures(values: Mapping[str, Any]) -> Profile:
-    """Return the profile that `figures` wrote."""
+def profile_of_figures(values: Mapping[str, Any]) -> Profile:
+    """Return the profile that `proof_figures` wrote."""
     return Profile.from_json(values)
 
 
-def preview(rows: Iterable[Mapping[str, str]]) -> dg.MarkdownMetadataValue:
+def preview_table(rows: Iterable[Mapping[str, str]]) -> dg.MarkdownMetadataValue:
     """Return rows as a table."""
     sample = list(rows)
     head = tuple(sample[0]) if sample else ("no rows",)
     return markdown.table(head, ([_cell(row.get(name, "")) for name in head] for row in sample))
 
 
-def present(**values: Any) -> dict[str, Any]:
+def without_none(**values: Any) -> dict[str, Any]:
     """Return the metadata that has a value."""
     return {name: value for name, value in values.items() if value is not None}
 

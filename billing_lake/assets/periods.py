@@ -32,7 +32,7 @@ from billing_lake.values import ValueStore, ValueT
 _ATTEMPTS = 3
 _PAUSE_SECONDS = 5
 
-Event = dg.AssetMaterialization | dg.AssetObservation | dg.Output[None]
+StepEvent = dg.AssetMaterialization | dg.AssetObservation | dg.Output[None]
 
 
 class NothingToDo(Exception):  # noqa: N818  # it is no error
@@ -52,7 +52,7 @@ def each_period(
     export: DagsterExport,
     store: ValueStore,
     work: Callable[[str], Outcome[ValueT]],
-) -> Iterator[Event]:
+) -> Iterator[StepEvent]:
     """Do ``work`` for every billing period of the run that nothing before this step left out, and keep its values.
 
     Yields:

@@ -6,13 +6,13 @@ from functools import cache
 import dagster as dg
 
 from billing_lake.assets import markdown
-from billing_lake.assets.delivery import NAME as DELIVERY
+from billing_lake.assets.delivery import DELIVERY_ASSET as DELIVERY
 from billing_lake.assets.export import DagsterExport
-from billing_lake.assets.metadata import present
+from billing_lake.assets.metadata import without_none
 from billing_lake.assets.periods import (
-    Event,
     NothingToDo,
     Outcome,
+    StepEvent,
     each_period,
     named_failures,
 )
@@ -39,7 +39,7 @@ def build_raw_reports(export: DagsterExport) -> dg.AssetsDefinition:
     )
     def raw_reports(
         context: dg.AssetExecutionContext, billing_lake: dg.ResourceParam[Lake]
-    ) -> Iterator[Event]:
+    ) -> Iterator[StepEvent]:
         with named_failures():
             # The first step of every run: what is not set or not open to us is said before anything is read.
             billing_lake.require(export.outputs, export.crawler)
@@ -99,7 +99,7 @@ def _resolver(
 
 
 def _metadata(delivery: Delivery, export: DagsterExport) -> dict[str, object]:
-    return present(
+    return without_none(
         **{
             "dagster/uri": delivery.files[0].uri.removesuffix(delivery.files[0].key)
             + export.location.rules.folder

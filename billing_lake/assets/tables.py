@@ -5,17 +5,17 @@ from collections.abc import Iterator, Mapping
 import dagster as dg
 
 from billing_lake.assets.export import ENGINE_POOL, DagsterExport
-from billing_lake.assets.ledger import materializations
+from billing_lake.assets.ledger import ledger_materializations
 from billing_lake.assets.metadata import (
     PREVIEW_ROWS,
     column_schema,
-    costs,
+    cost_metadata,
     engine_facts,
-    figures,
-    present,
-    preview,
+    preview_table,
+    proof_figures,
+    without_none,
 )
-from billing_lake.assets.periods import Event, Outcome, each_period
+from billing_lake.assets.periods import Outcome, StepEvent, each_period
 from billing_lake.assets.progress import progress
 from billing_lake.deployments import Lake
 from billing_lake.domain.crawls import Crawl
@@ -58,7 +58,7 @@ def build_table(export: DagsterExport, output: TableOutput) -> dg.AssetsDefiniti
     )
     def table(
         context: dg.AssetExecutionContext, billing_lake: dg.ResourceParam[Lake]
-    ) -> Iterator[Event]:
+    ) -> Iterator[StepEvent]:
         log = progress(context)
         loader = Loader(
             lake=billing_lake,
@@ -73,7 +73,7 @@ def build_table(export: DagsterExport, output: TableOutput) -> dg.AssetsDefiniti
             table = billing_lake.table(export, output)
             loaded = loader.load(table, crawl, encoded_files(billing_lake, export, first, period))
             drop_crawled_table(billing_lake, export, output, crawl)
-            for one in materializations(export, loaded.recorded.values()):
+            for one in ledger_materializations(export, loaded.recorded.values()):
                 context.log_event(one)
             return Outcome(loaded.encoded, _metadata(billing_lake, export, table, crawl, loaded))
 
@@ -93,14 +93,14 @@ def _metadata(
         encoded = "for this table"
     else:
         encoded = f"for {TABLE_ASSETS[first]}, whose files this table shares"
-    return present(
+    return without_none(
         **{
             "dagster/column_schema": column_schema(loaded.fields, export.format),
             "dagster/partition_row_count": commit.rows,
             "dagster/table_name": table.full_name,
             "dagster/uri": table.uri,
             **engine_facts(loaded.facts),
-            **costs(crawl.profile, export.format),
+            **cost_metadata(crawl.profile, export.format),
         },
         delivery_version=crawl.delivery.version,
         delivery_identity=crawl.delivery.identity,
@@ -117,7 +117,7 @@ def _metadata(
         bytes_read=crawl.delivery.size if loaded.encoded_here else 0,
         encoded=encoded,
         seconds=round(loaded.seconds, 3),
-        raw_figures=figures(crawl.profile),
+        raw_figures=proof_figures(crawl.profile),
         preview=_preview(lake, export, table, commit, crawl.delivery.period),
     )
 
@@ -129,6 +129,6 @@ def _preview(
     try:
         source = table.files(period, commit)
         names = [name for name in export.format.preview if source.type_of(name) is not None]
-        return preview(lake.reader.preview(source, names, PREVIEW_ROWS))
+        return preview_table(lake.reader.preview(source, names, PREVIEW_ROWS))
     except BillingLakeError:
         return None

@@ -18,7 +18,13 @@ from billing_lake.assets.export import DagsterExport
 from billing_lake.assets.ledger import changes_table
 from billing_lake.checks import freshness
 from billing_lake.checks.evaluations import Verdict
-from billing_lake.checks.reasons import ROWS, money, named, offending, share
+from billing_lake.checks.reasons import (
+    MOST_ROWS,
+    first_names,
+    in_cents,
+    offending_table,
+    percent_of,
+)
 from billing_lake.deployments import Lake
 from billing_lake.domain.bill import Bill, Limits, TagKeys
 from billing_lake.domain.errors import SnapshotGoneError, counted, shown
@@ -128,7 +134,7 @@ class BillChecks:
                 moved[place] = EXACT.add(moved.get(place, Decimal()), change)
                 past[currency] = EXACT.add(past.get(currency, Decimal()), was)
         faults = [*self._moves(moved, past), *self._falls(totals)]
-        table = offending(
+        table = offending_table(
             ("service", "currency", "change of past days"),
             sorted(
                 ((*key, one) for key, one in moved.items() if one), key=lambda row: -abs(row[2])
@@ -149,20 +155,20 @@ class BillChecks:
         """Say in which currencies past days moved by too much; what one service gains and another loses adds up."""
         for currency, whole in past.items():
             size = sum((abs(one) for (_, of), one in moved.items() if of == currency), Decimal())
-            percent = share(size, whole)
+            percent = percent_of(size, whole)
             limits = self._limits
             if percent > limits.restatement_percent or size > limits.restatement_amount:
                 yield (
-                    f"past days moved by {money(size)} {shown(currency or '')}, {percent:.2f} % of {money(whole)}; at most "
+                    f"past days moved by {in_cents(size)} {shown(currency or '')}, {percent:.2f} % of {in_cents(whole)}; at most "
                     f"{limits.restatement_percent:g} % and {limits.restatement_amount:g} {shown(currency or '')} are expected"
                 )
 
     def _falls(self, totals: Mapping[str | None, tuple[Decimal, Decimal]]) -> Iterable[str]:
         for currency, (was, is_) in totals.items():
-            percent = share(EXACT.subtract(was, is_), was)
+            percent = percent_of(EXACT.subtract(was, is_), was)
             if 0 < was > is_ and percent >= self._limits.fall_percent:
                 yield (
-                    f"the total fell by {percent:.1f} %, from {money(was)} to {money(is_)} {shown(currency or '')}: is the delivery "
+                    f"the total fell by {percent:.1f} %, from {in_cents(was)} to {in_cents(is_)} {shown(currency or '')}: is the delivery "
                     "whole?"
                 )
 
@@ -189,7 +195,7 @@ class BillChecks:
             passed=False,
             text=text,
             metadata={
-                "changes": changes_table(moved, ROWS),
+                "changes": changes_table(moved, MOST_ROWS),
                 "delivery_closed": closed.delivery_version,
             },
             severity=dg.AssetCheckSeverity.ERROR,
@@ -208,13 +214,11 @@ class BillChecks:
         missing = [day for day in wanted if day.isoformat() not in have]
         if not missing:
             return self._good("every day that is over has usage")
-        text = (
-            f"{counted(len(missing), 'day')} without usage: {named(map(date.isoformat, missing))}"
-        )
+        text = f"{counted(len(missing), 'day')} without usage: {first_names(map(date.isoformat, missing))}"
         return self._verdict(
             passed=False,
             text=text,
-            metadata={"days": offending(("day",), ((day,) for day in missing))},
+            metadata={"days": offending_table(("day",), ((day,) for day in missing))},
         )
 
     def _one_currency(self) -> Verdict:
@@ -234,7 +238,7 @@ class BillChecks:
             else "each account pays in one currency"
         )
         return self._verdict(
-            not mixed, text, {"payers": offending(("payer", "currency", "rows"), rows)}
+            not mixed, text, {"payers": offending_table(("payer", "currency", "rows"), rows)}
         )
 
     def _negative_costs(self) -> Verdict:
@@ -253,7 +257,7 @@ class BillChecks:
         )
         head = ("kind of charge", "service", "currency", "rows", "cost")
         return self._verdict(
-            not items, text, {"rows_below_zero": items, "groups": offending(head, rows)}
+            not items, text, {"rows_below_zero": items, "groups": offending_table(head, rows)}
         )
 
     def _unknown_charge_types(self) -> Verdict:
@@ -263,11 +267,13 @@ class BillChecks:
         found = {key: one for key, one in self._bill.charges.items() if key[0] not in known}
         kinds = sorted({key[0] or "" for key in found})
         text = (
-            f"unknown kinds of charge: {named(kinds)}" if kinds else "all kinds of charge are known"
+            f"unknown kinds of charge: {first_names(kinds)}"
+            if kinds
+            else "all kinds of charge are known"
         )
         head = ("kind of charge", "service", "currency", "rows", "cost")
         rows = ((*key, one.items, one.cost) for key, one in found.items())
-        return self._verdict(not kinds, text, {"groups": offending(head, rows)})
+        return self._verdict(not kinds, text, {"groups": offending_table(head, rows)})
 
     def _account_ids(self) -> Verdict:
         digits = self._export.format.charges.account_digits
@@ -279,11 +285,11 @@ class BillChecks:
                 if one is None or len(one) != digits or not (one.isascii() and one.isdigit()):
                     bad[role, one or ""] = bad.get((role, one or ""), 0) + items
         text = (
-            f"{counted(len(bad), 'account id')} not of {digits} digits: {named(sorted({one for _, one in bad}))}"
+            f"{counted(len(bad), 'account id')} not of {digits} digits: {first_names(sorted({one for _, one in bad}))}"
             if bad
             else f"all ids of accounts have {digits} digits"
         )
-        table = offending(
+        table = offending_table(
             ("account that", "id", "rows"), ((*key, items) for key, items in bad.items())
         )
         return self._verdict(not bad, text, {"accounts": table}, dg.AssetCheckSeverity.ERROR)
@@ -297,11 +303,11 @@ class BillChecks:
             if payer not in allowed:
                 others[payer or ""] = others.get(payer or "", 0) + items
         text = (
-            f"others than the listed accounts pay: {named(sorted(others))}"
+            f"others than the listed accounts pay: {first_names(sorted(others))}"
             if others
             else "only listed accounts pay"
         )
-        table = offending(("payer", "rows"), others.items())
+        table = offending_table(("payer", "rows"), others.items())
         return self._verdict(not others, text, {"payers": table}, dg.AssetCheckSeverity.ERROR)
 
     def _savings_plans(self) -> Verdict:
@@ -315,12 +321,12 @@ class BillChecks:
         ]
         off.sort(key=lambda row: -abs(row[2]))
         text = (
-            f"{counted(len(off), 'hour')} of Savings Plans out of balance, the worst by {money(off[0][2])}"
+            f"{counted(len(off), 'hour')} of Savings Plans out of balance, the worst by {in_cents(off[0][2])}"
             if off
             else f"{len(self._bill.plans):,} hours of Savings Plans balance"
         )
         return self._verdict(
-            not off, text, {"hours": offending(("Savings Plan", "hour", "remains"), off)}
+            not off, text, {"hours": offending_table(("Savings Plan", "hour", "remains"), off)}
         )
 
     def _untagged(self) -> Verdict:
@@ -331,14 +337,14 @@ class BillChecks:
                 currency,
                 self._bill.untagged.get(currency, Decimal()),
                 cost,
-                round(share(self._bill.untagged.get(currency, Decimal()), cost), 1),
+                round(percent_of(self._bill.untagged.get(currency, Decimal()), cost), 1),
             )
             for currency, cost in self._bill.usage.items()
         ]
         most = max((row[3] for row in rows), default=0.0)
         limit = self._limits.untagged_percent
         text = f"{most:.1f} % of the cost of usage carries no tag; at most {limit:g} % are expected"
-        table = offending(("currency", "untagged", "usage", "per cent"), rows)
+        table = offending_table(("currency", "untagged", "usage", "per cent"), rows)
         return self._verdict(most <= limit, text, {"untagged_percent": most, "shares": table})
 
     def _good(self, text: str) -> Verdict:

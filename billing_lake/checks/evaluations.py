@@ -75,7 +75,7 @@ Judge = Callable[[str, Sequence[str], Materialization], Mapping[str, Verdict]]
 """Takes a billing period, names of checks, and what was made of it; gives their verdicts."""
 
 
-Event = dg.AssetCheckEvaluation | dg.AssetObservation | dg.Output[None]
+CheckEvent = dg.AssetCheckEvaluation | dg.AssetObservation | dg.Output[None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,7 +97,7 @@ class Checks:
     known_periods: Callable[[], Sequence[str]]
     is_empty: Callable[[str], bool]
 
-    def evaluate(self, context: dg.AssetCheckExecutionContext) -> Iterator[Event]:
+    def evaluate(self, context: dg.AssetCheckExecutionContext) -> Iterator[CheckEvent]:
         """Judge every billing period of the run by the checks that are selected.
 
         A period that the run skipped, for want of a delivery, keeps the verdicts that it had, and gets none where nothing was
@@ -124,7 +124,7 @@ class Checks:
         context: dg.AssetCheckExecutionContext,
         selected: Sequence[dg.AssetCheckSpec],
         periods: Sequence[str],
-    ) -> Iterator[Event]:
+    ) -> Iterator[CheckEvent]:
         names = [spec.name for spec in selected]
         made = _made(context, self.export.key(self.asset), None)
         found = {period: _judged(self.judge, period, names, made) for period in periods}
@@ -143,7 +143,7 @@ class Checks:
         context: dg.AssetCheckExecutionContext,
         selected: Sequence[dg.AssetCheckSpec],
         periods: Sequence[str],
-    ) -> Iterator[Event]:
+    ) -> Iterator[CheckEvent]:
         key = self.export.key(self.asset)
         missed = omitted_periods(context, self.export, self.asset) if _periods(context) else {}
         fails = is_failing(context)
@@ -276,7 +276,7 @@ def last_evaluation(
     return earlier[0].evaluation if earlier else None
 
 
-def materializations(
+def latest_materializations(
     instance: dg.DagsterInstance, key: dg.AssetKey, period: str | None, most: int
 ) -> Sequence[dg.EventLogRecord]:
     """Return the latest materializations of an asset, of one billing period or of all, the newest first."""
@@ -288,6 +288,6 @@ def materializations(
 def _made(
     context: dg.AssetCheckExecutionContext, key: dg.AssetKey, period: str | None
 ) -> Materialization:
-    records = materializations(context.instance, key, period, _LATEST_MATERIALIZATIONS)
+    records = latest_materializations(context.instance, key, period, _LATEST_MATERIALIZATIONS)
     of_run = (record for record in records if record.run_id == context.run.run_id)
     return next(of_run, records[0] if records else None)

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 import dagster as dg
 
 from billing_lake.assets.export import DagsterExport
-from billing_lake.checks.evaluations import Verdict, evaluation, materializations
+from billing_lake.checks.evaluations import Verdict, evaluation, latest_materializations
 from billing_lake.deployments import Lake
 from billing_lake.domain.bill import Limits
 from billing_lake.domain.column_names import BILLING_PERIOD
@@ -21,7 +21,7 @@ from billing_lake.domain.periods import bounds, period_of
 from billing_lake.loads.ledger import Ledger
 from billing_lake.loads.ledger_rows import delivered_at
 
-NAME = "freshness"
+FRESHNESS = "freshness"
 
 
 def judge_age(
@@ -101,7 +101,7 @@ def evaluation_of(
 ) -> dg.AssetCheckEvaluation:
     """Return what the check says outside of a run."""
     key = export.table_key(export.ledger_output)
-    made = next(iter(materializations(instance, key, period, 1)), None)
+    made = next(iter(latest_materializations(instance, key, period, 1)), None)
     # Outside of runs, Dagster stores one evaluation of a partition and no second one: this belongs to none, and names it.
     named = replace(verdict, metadata={**verdict.metadata, BILLING_PERIOD: period})
-    return evaluation(dg.AssetCheckKey(key, NAME), None, named, made)
+    return evaluation(dg.AssetCheckKey(key, FRESHNESS), None, named, made)

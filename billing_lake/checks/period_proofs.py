@@ -8,7 +8,7 @@ from typing import Any
 import dagster as dg
 
 from billing_lake.assets import markdown
-from billing_lake.assets.metadata import present
+from billing_lake.assets.metadata import without_none
 from billing_lake.checks.evaluations import Verdict
 from billing_lake.checks.run_readings import Reading, RunReader
 from billing_lake.checks.same_content import (
@@ -29,7 +29,7 @@ ONE_VERSION = "one_delivery_version"
 USAGE_DATES = "usage_dates_in_period"
 UNIQUE_ITEMS = "unique_line_items"
 
-DESCRIPTIONS = {
+PROOFS = {
     EQUALS_DELIVERY: (
         "Rows, the total of every cost in each currency, the sum of every other number and the number of filled cells of every "
         "column, read back from the table, equal those of the raw files exactly."
@@ -212,6 +212,6 @@ class PeriodProofs:
         return Verdict(
             passed=passed,
             description=f"{self.period}: {text}{self.expected.note if passed else ''}",
-            metadata=present(**metadata, shared_reading=shared or None),
+            metadata=without_none(**metadata, shared_reading=shared or None),
             severity=severity.WARN if warns else severity.ERROR,
         )

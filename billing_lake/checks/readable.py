@@ -10,18 +10,18 @@ from datetime import datetime, timedelta
 import dagster as dg
 
 from billing_lake.assets import markdown
-from billing_lake.assets.delivery import NAME as ASSET
+from billing_lake.assets.delivery import DELIVERY_ASSET as ASSET
 from billing_lake.assets.export import DagsterExport
 from billing_lake.assets.periods import named_failures
 from billing_lake.checks.evaluations import Verdict, evaluation, last_evaluation
-from billing_lake.checks.reasons import ROWS, named
+from billing_lake.checks.reasons import MOST_ROWS, first_names
 from billing_lake.deployments import Lake
 from billing_lake.domain.deliveries import Findings, fingerprint
 from billing_lake.domain.errors import shown
 from billing_lake.domain.periods import is_period
 from billing_lake.landing.deliveries import find_deliveries
 
-NAME = "readable"
+READABLE = "readable"
 
 UNREADABLE = "unreadable"
 """Metadata of the check: the months that cannot be read, or files where no month can be told."""
@@ -35,7 +35,7 @@ _REASON_CHARACTERS = 600
 def build_readable(export: DagsterExport) -> dg.AssetChecksDefinition:
     """Build the check for ``export``."""
     spec = dg.AssetCheckSpec(
-        NAME,
+        READABLE,
         asset=export.key(ASSET),
         description=(
             "Every delivery in the export's folder can be read. One that cannot, or whose files do not come, is not loaded, and the "
@@ -43,7 +43,7 @@ def build_readable(export: DagsterExport) -> dg.AssetChecksDefinition:
         ),
     )
 
-    @dg.multi_asset_check(name=f"{export.name}__{NAME}", specs=[spec])
+    @dg.multi_asset_check(name=f"{export.name}__{READABLE}", specs=[spec])
     def readable(
         context: dg.AssetCheckExecutionContext, billing_lake: dg.ResourceParam[Lake]
     ) -> Iterator[dg.AssetCheckEvaluation | dg.Output[None]]:
@@ -107,13 +107,15 @@ def judge(export: DagsterExport, findings: Findings, fail: Collection[str]) -> V
     places = sorted(place for held in reasons.values() for place in held)
     first = next(iter(reasons))
     more = f" … and {len(reasons) - 1} more reasons" if len(reasons) > 1 else ""
-    rows = ((named(held), reason) for reason, held in reasons.items())
+    rows = ((first_names(held), reason) for reason, held in reasons.items())
     head = ("unreadable", "why")
     return Verdict(
         passed=False,
-        description=f"{named(places)} cannot be read: {shown(first, _REASON_CHARACTERS)}{more}",
+        description=f"{first_names(places)} cannot be read: {shown(first, _REASON_CHARACTERS)}{more}",
         metadata={
-            "deliveries": markdown.table(head, rows, cell_characters=_REASON_CHARACTERS, most=ROWS),
+            "deliveries": markdown.table(
+                head, rows, cell_characters=_REASON_CHARACTERS, most=MOST_ROWS
+            ),
             UNREADABLE: dg.MetadataValue.json([shown(one) for one in places[:_MOST_PLACES]]),
         },
     )
@@ -121,7 +123,7 @@ def judge(export: DagsterExport, findings: Findings, fail: Collection[str]) -> V
 
 def evaluation_of(export: DagsterExport, verdict: Verdict) -> dg.AssetCheckEvaluation:
     """Return what the check says."""
-    return evaluation(dg.AssetCheckKey(export.key(ASSET), NAME), None, verdict, None)
+    return evaluation(dg.AssetCheckKey(export.key(ASSET), READABLE), None, verdict, None)
 
 
 def fingerprint_of(verdict: Verdict) -> str:
@@ -167,6 +169,6 @@ def _broken(export: DagsterExport, findings: Findings) -> frozenset[str]:
 
 def _last_said(instance: dg.DagsterInstance, export: DagsterExport) -> frozenset[str]:
     """Return what was unreadable when the check was judged last."""
-    key = dg.AssetCheckKey(export.key(ASSET), NAME)
+    key = dg.AssetCheckKey(export.key(ASSET), READABLE)
     said = last_evaluation(instance, key)
     return frozenset() if said is None else unreadable_months(said)

@@ -11,7 +11,7 @@ import dagster as dg
 from billing_lake.assets import markdown
 from billing_lake.domain.errors import in_words, shown
 
-DESCRIPTIONS = {
+BILL_CHECKS = {
     "restatement_size": (
         "The costs of past days moved little since the delivery before, and the month's total did not fall by much: a delivery that "
         "lacks files, or a mistake at the provider, would show here."
@@ -34,30 +34,30 @@ DESCRIPTIONS = {
 }
 """The checks, with the reason of each."""
 
-ROWS = 20
+MOST_ROWS = 20
 """Rows of a table of what a check complains of."""
 
 _NAMED = 3
 _PERCENT = Decimal(100)
 
 
-def share(part: Decimal, whole: Decimal) -> float:
+def percent_of(part: Decimal, whole: Decimal) -> float:
     """Return a part in per cent; a part of nothing is all of it."""
     if not whole:
         return 100.0 if part else 0.0
     return float(_PERCENT * abs(part) / abs(whole)) if part else 0.0
 
 
-def money(amount: Decimal) -> str:
+def in_cents(amount: Decimal) -> str:
     """Return an amount in cents."""
     return f"{round(amount, 2) + 0:,f}"
 
 
-def named(names: Iterable[str]) -> str:
+def first_names(names: Iterable[str]) -> str:
     """Return the first of some names, and how many more there are."""
     return in_words((shown(name, 40) for name in names), _NAMED)
 
 
-def offending(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> dg.MarkdownMetadataValue:
+def offending_table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> dg.MarkdownMetadataValue:
     """Return the first rows of what a check complains of, as a table."""
-    return markdown.table(head, rows, most=ROWS)
+    return markdown.table(head, rows, most=MOST_ROWS)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 
-from billing_lake.checks.reasons import named
+from billing_lake.checks.reasons import first_names
 from billing_lake.deployments import Lake
 from billing_lake.domain.errors import shown
 from billing_lake.loads.reconcile import PayerMonth, reconciled
@@ -25,7 +25,7 @@ HEAD = (
     "difference",
 )
 
-Row = tuple[str, str, str, str, str, str, Decimal, Decimal, Decimal]
+DifferenceRow = tuple[str, str, str, str, str, str, Decimal, Decimal, Decimal]
 
 _NOBODY = "no payer"
 _MOST_DIFFERENCES = 20
@@ -38,7 +38,7 @@ class Comparison:
 
     passed: bool = True
     texts: list[str] = field(default_factory=list)
-    rows: list[Row] = field(default_factory=list)
+    rows: list[DifferenceRow] = field(default_factory=list)
 
 
 def reconcile(lake: Lake, sql: TableSql, exports: Sequence[Export]) -> Comparison:
@@ -77,17 +77,17 @@ def _judge(comparison: Comparison, here: str, there: str, months: Sequence[Payer
     apart = {month.period for month in alone[here]} & {month.period for month in alone[there]}
     if differing:
         number = sum(month.differing for month in differing)
-        periods = named(sorted({month.period for month in differing}))
+        periods = first_names(sorted({month.period for month in differing}))
         text = f"{here} and {there} differ in {number:,} of {groups:,} {what}: {periods}"
     elif both:
         text = f"{here} and {there} agree in {groups:,} {what}"
     elif apart:
-        text = f"{here} and {there} have no payer in common: {named(sorted(apart))}"
+        text = f"{here} and {there} have no payer in common: {first_names(sorted(apart))}"
     else:
         text = f"{here} and {there} have no month in common yet"
     comparison.passed &= not differing and (bool(both) or not apart)
     of_one = [
-        f"only {name} has {named([f'{one.period} of {one.payer or _NOBODY}' for one in found])}"
+        f"only {name} has {first_names([f'{one.period} of {one.payer or _NOBODY}' for one in found])}"
         for name, found in alone.items()
         if found
     ]

@@ -11,7 +11,7 @@ import dagster as dg
 
 from billing_lake.assets import markdown
 from billing_lake.assets.export import DagsterExport, without_warnings_of
-from billing_lake.checks.evaluations import Checks, Event, Materialization, Verdict
+from billing_lake.checks.evaluations import CheckEvent, Checks, Materialization, Verdict
 from billing_lake.deployments import Lake
 from billing_lake.domain.crawls import Crawl
 from billing_lake.domain.errors import counted, in_words
@@ -19,9 +19,9 @@ from billing_lake.domain.schemas import SchemaDiff, lake_columns, plan
 from billing_lake.formats.headers import unlisted_columns
 from billing_lake.loads.staging import remove_staged
 
-NAME = "schema_diff"
+SCHEMA_DIFF = "schema_diff"
 
-Row = tuple[str, str, str, str, str, str]
+ChangeRow = tuple[str, str, str, str, str, str]
 
 _SHOWN_CHANGES = 5
 _NAMED_COLUMNS = 100
@@ -33,7 +33,7 @@ def build_schema_diff(export: DagsterExport) -> dg.AssetChecksDefinition:
     """Build the check for ``export``."""
     with without_warnings_of(dg.PreviewWarning):
         spec = dg.AssetCheckSpec(
-            NAME,
+            SCHEMA_DIFF,
             asset=export.key("crawler_table"),
             blocking=True,
             partitions_def=export.partitions,
@@ -44,15 +44,17 @@ def build_schema_diff(export: DagsterExport) -> dg.AssetChecksDefinition:
             ),
         )
 
-    @dg.multi_asset_check(name=f"{export.name}__{NAME}", specs=[spec], can_subset=True)
+    @dg.multi_asset_check(name=f"{export.name}__{SCHEMA_DIFF}", specs=[spec], can_subset=True)
     def schema_diff(
         context: dg.AssetCheckExecutionContext, billing_lake: dg.ResourceParam[Lake]
-    ) -> Iterator[Event]:
+    ) -> Iterator[CheckEvent]:
         path = export.key("crawler_table").path
 
         def judge(period: str, _: Sequence[str], __: Materialization) -> dict[str, Verdict]:
             return {
-                NAME: _verdict(billing_lake, export, billing_lake.values.get(path, period, Crawl))
+                SCHEMA_DIFF: _verdict(
+                    billing_lake, export, billing_lake.values.get(path, period, Crawl)
+                )
             }
 
         @cache
@@ -73,8 +75,8 @@ def build_schema_diff(export: DagsterExport) -> dg.AssetChecksDefinition:
 
 
 def _verdict(lake: Lake, export: DagsterExport, crawl: Crawl) -> Verdict:
-    rows: list[Row] = []
-    refused: list[Row] = []
+    rows: list[ChangeRow] = []
+    refused: list[ChangeRow] = []
     new_tables = []
     for table in lake.tables(export):
         name, have = table.asset, table.fields()
@@ -128,7 +130,7 @@ def _verdict(lake: Lake, export: DagsterExport, crawl: Crawl) -> Verdict:
     )
 
 
-def _harmless(table: str, diff: SchemaDiff) -> Iterable[Row]:
+def _harmless(table: str, diff: SchemaDiff) -> Iterable[ChangeRow]:
     for added in diff.added:
         yield table, added.name, "new", "", str(added.type), "added to the table"
     for missing in diff.missing:
@@ -137,7 +139,7 @@ def _harmless(table: str, diff: SchemaDiff) -> Iterable[Row]:
         yield table, wider.name, "wider", str(wider.table), str(wider.delivery), "promoted"
 
 
-def _ways_out(export: DagsterExport, period: str, refused: Sequence[Row]) -> str:
+def _ways_out(export: DagsterExport, period: str, refused: Sequence[ChangeRow]) -> str:
     columns = (
         f"{column} is {old} in {table} and {new} in the delivery"
         for table, column, _, old, new, _ in refused

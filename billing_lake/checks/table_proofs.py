@@ -16,11 +16,11 @@ from typing import Any
 import dagster as dg
 
 from billing_lake.assets.export import DagsterExport, without_warnings_of
-from billing_lake.assets.metadata import from_figures
+from billing_lake.assets.metadata import profile_of_figures
 from billing_lake.checks import reasons
 from billing_lake.checks.bills import BillChecks, judged_now
-from billing_lake.checks.evaluations import Checks, Event, Materialization, Verdict
-from billing_lake.checks.period_proofs import DESCRIPTIONS, Expected, PeriodProofs
+from billing_lake.checks.evaluations import CheckEvent, Checks, Materialization, Verdict
+from billing_lake.checks.period_proofs import PROOFS, Expected, PeriodProofs
 from billing_lake.checks.run_readings import RunReader
 from billing_lake.deployments import Lake
 from billing_lake.domain.crawls import Crawl
@@ -48,7 +48,7 @@ def build_table_proofs(export: DagsterExport, output: TableOutput) -> dg.AssetCh
         expected="crawler_table",
         partitions=export.partitions,
         # One table is enough to ask what is on the bill; the proofs say that the others are equal.
-        on_bill=reasons.DESCRIPTIONS if output == export.ledger_output else {},
+        on_bill=reasons.BILL_CHECKS if output == export.ledger_output else {},
     )
 
 
@@ -77,13 +77,13 @@ def _build(
             dg.AssetCheckSpec(
                 name, asset=export.key(asset), description=text, partitions_def=partitions
             )
-            for name, text in {**DESCRIPTIONS, **on_bill}.items()
+            for name, text in {**PROOFS, **on_bill}.items()
         ]
 
     @dg.multi_asset_check(name=f"{export.name}__{asset}_proofs", specs=specs, can_subset=True)
     def table_proofs(
         context: dg.AssetCheckExecutionContext, billing_lake: dg.ResourceParam[Lake]
-    ) -> Iterator[Event]:
+    ) -> Iterator[CheckEvent]:
         path = export.key(expected).path
         table = table_in(billing_lake)
         proofs = _TableProofs(billing_lake, table, export, path, context.run.run_id, asset)
@@ -207,7 +207,7 @@ class _TableProofs:
             self._lake, self._export, judged_now(period, expected.identity, delivery, table)
         )
         return {
-            name: (bill if name in reasons.DESCRIPTIONS else proofs).judge(name) for name in names
+            name: (bill if name in reasons.BILL_CHECKS else proofs).judge(name) for name in names
         }
 
     def _verify(self, delivery: Delivery) -> None:
@@ -243,7 +243,7 @@ class _TableProofs:
         known = crawl is not None and crawl.delivery.identity == facts.get("delivery_identity")
         return Expected(
             version=str(facts["delivery_version"]),
-            profile=from_figures(facts["raw_figures"]),
+            profile=profile_of_figures(facts["raw_figures"]),
             crawl=crawl if known else None,
             identity=facts.get("delivery_identity"),
         )

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from billing_lake.deployments import LocalLake
     from billing_lake.sample import SampleDelivery, SampleSpec
 
-LOG = "demo.log"
+DEMO_LOG = "demo.log"
 
 _ABOUT = """This is the lake of `billing-lake demo`: sample data, which every demo writes anew. Delete it whenever you like.
 """
@@ -55,7 +55,7 @@ def demo(rows: int) -> None:
             asked, own = dict(os.environ), own_home()
             _compile_lightly()
             lake = _open(own)
-        log = lake.home / LOG
+        log = lake.home / DEMO_LOG
         try:
             with output_into(log):
                 export, story, told = _load(out, lake, rows)
@@ -211,7 +211,7 @@ def _report(
     with LakeSql(lake) as lake_sql:
         latest = {one.chapter.period: one for one in story}
         for one in latest.values():
-            report.prove(lake_sql, export.table, one)
+            report.prove_chapter(lake_sql, export.table, one)
         report.print_loaded(out, story)
         report.print_proofs(out, list(latest.values()))
         report.print_schema_diff(out, story[-1])

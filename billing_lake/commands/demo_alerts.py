@@ -13,7 +13,7 @@ from billing_lake.alerts.notifiers import LOGGER
 from billing_lake.alerts.policies import Policy
 from billing_lake.commands.runs import Project
 from billing_lake.components.demo_export import demo_alerts, demo_export
-from billing_lake.sensors.alert_events import Events
+from billing_lake.sensors.alert_events import UnreportedEvents
 from billing_lake.sensors.alerts import UI_SETTING, Store, watch
 
 
@@ -31,7 +31,7 @@ class DemoAlerts:
         with self.project.instance() as instance:
             store = Store(instance, self._policy.name)
             state = store.begin()
-            Events(instance, self._policy, {}, state, datetime.now(timezone.utc)).read()
+            UnreportedEvents(instance, self._policy, {}, state, datetime.now(timezone.utc)).read()
             state.red.clear()
             state.held.clear()
             store.save(state)

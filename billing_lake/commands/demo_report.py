@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import dagster as dg
     from rich.console import Console
 
-    from billing_lake.commands.runs import Run
+    from billing_lake.commands.runs import LoadRun
     from billing_lake.deployments import Lake
     from billing_lake.sample import SampleDelivery
     from billing_lake.sql.lake_sql import LakeSql
@@ -46,7 +46,7 @@ class LoadedChapter:
 
     chapter: Chapter
     delivery: SampleDelivery
-    run: Run
+    run: LoadRun
 
     @property
     def cost(self) -> str:
@@ -56,7 +56,7 @@ class LoadedChapter:
         return ", ".join(f"{cost} {currency}" for currency, cost in costs) or "0"
 
 
-def prove(lake_sql: LakeSql, table: str, loaded: LoadedChapter) -> None:
+def prove_chapter(lake_sql: LakeSql, table: str, loaded: LoadedChapter) -> None:
     """Compare what every table of the chapter answers in SQL with what the sample's generator added up on its own.
 
     Raises:
@@ -100,7 +100,7 @@ def print_loaded(out: Console, story: Sequence[LoadedChapter]) -> None:
 
 
 def print_proofs(out: Console, latest: Sequence[LoadedChapter]) -> None:
-    """Show the checks of every table, and what `prove` found, for the latest delivery of each month."""
+    """Show the checks of every table, and what `prove_chapter` found, for the latest delivery of each month."""
     heading(out, "Proofs: each table, read back, against the raw files")
     rows = [
         (one.chapter.period, _CATALOGS[asset], _counts(checks), _passed(checks))
@@ -134,9 +134,9 @@ def print_services(out: Console, lake_sql: LakeSql, table: str) -> None:
 
 def print_story(out: Console, lake: Lake, period: str) -> None:
     """Show how a month came to be what it is: its deliveries, and the largest changes of the last one."""
-    from billing_lake.loads.months import months, restatements
+    from billing_lake.loads.months import read_months, read_restatements
 
-    (month,) = months(lake, period=period)
+    (month,) = read_months(lake, period=period)
     heading(out, f"The story of {period}")
     for row in month.deliveries:
         cost = ", ".join(f"{as_text(cost)} {currency}" for currency, cost in row.costs.items())
@@ -144,7 +144,7 @@ def print_story(out: Console, lake: Lake, period: str) -> None:
             f"  delivery {row.delivery_version}  {row.month_state:<8}  {cost}", soft_wrap=True
         )
     last = month.last.delivery_identity
-    changed = [one for one in restatements(lake, period) if one["after_identity"] == last]
+    changed = [one for one in read_restatements(lake, period) if one["after_identity"] == last]
     shown = ("account", "service", "charge_type", "currency", "cost_change")
     rows = [tuple(as_text(one[name]) for name in shown) for one in changed[:_SHOWN_CHANGES]]
     groups = counted(len(changed), "group")

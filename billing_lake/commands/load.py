@@ -23,7 +23,7 @@ from billing_lake.commands.left_out import (
     show_left_out,
 )
 from billing_lake.commands.load_words import (
-    LOG,
+    LOAD_LOG,
     broken_values,
     show_broken,
     show_next,
@@ -198,7 +198,7 @@ def _look(
     from billing_lake.commands.loading import faults_of, tasks_of
     from billing_lake.commands.own_exports import (
         WantedExport,
-        choose,
+        choose_exports,
         exports_here,
         own_exports,
         without_files_of,
@@ -213,7 +213,7 @@ def _look(
         found = without_files_of([one for one in known if one not in here], lake, found)
         require_exports(asked.uri, found, lake.storage)
         wanted = WantedExport(name=asked.name, outputs=asked.outputs)
-        chosen = choose(found.exports, (known, broken), folder, lake, wanted)
+        chosen = choose_exports(found.exports, (known, broken), folder, lake, wanted)
         tasks = [task for pair in chosen.pairs for task in tasks_of(lake, *pair, asked.periods)]
         faults = [one for pair in chosen.pairs for one in faults_of(lake, *pair, asked.periods)]
     if not broken:
@@ -337,7 +337,7 @@ def _run(
     from billing_lake.commands.loading import Loading
 
     results = []
-    with output_into(home / LOG):
+    with output_into(home / LOAD_LOG):
         loading = Loading(lake, home, exports)
         for number, task in enumerate(tasks, start=1):
             work = "loading and proving" if task.crawl is None else "proving"

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from billing_lake.commands.load_warnings import LoadWarning
     from billing_lake.commands.own_exports import BrokenExport, OwnExport
 
-LOG = "load.log"
+LOAD_LOG = "load.log"
 
 _ALERTS = "billing_lake.components.AlertPolicy"
 
@@ -74,7 +74,7 @@ def show_next(out: Console, home: Path, folder: Path, exports: Sequence[OwnExpor
         ("Ask", f"{at}billing-lake query --named cost-by-service --table {table}"),
         ("See", f"{at}{from_}{DEFS_SETTING}={shlex.quote(typed_path(folder))} {dagster}"),
         *(() if _has_alerts(folder) else (("Tell", _alerts_of(folder)),)),
-        ("Log", typed_path(home / LOG)),
+        ("Log", typed_path(home / LOAD_LOG)),
     )
     for title, text in lines:
         out.print(f"{title}  {text}", soft_wrap=True, markup=False)

@@ -11,7 +11,7 @@ import dagster as dg
 from billing_lake.assets.export import DagsterExport, without_warnings_of
 from billing_lake.commands.load_results import Complaint, LoadResult, Proved
 from billing_lake.commands.own_exports import OwnExport
-from billing_lake.commands.runs import Project, Run, RunFault
+from billing_lake.commands.runs import LoadRun, Project, RunFault
 from billing_lake.components.lake import lake_resources
 from billing_lake.deployments import Lake, LocalLake
 from billing_lake.domain.crawls import Crawl
@@ -146,7 +146,7 @@ class Loading:
             yield table.output, Proved(rows=profile.rows, equal=not compare(crawl.profile, profile))
 
 
-def _proved(export: DagsterExport, run: Run) -> Iterator[tuple[str, Proved]]:
+def _proved(export: DagsterExport, run: LoadRun) -> Iterator[tuple[str, Proved]]:
     for output in export.outputs:
         asset = TABLE_ASSETS[output]
         if asset in run.tables:
@@ -157,7 +157,7 @@ def _proved(export: DagsterExport, run: Run) -> Iterator[tuple[str, Proved]]:
             yield output, Proved(rows=rows, equal=is_equal)
 
 
-def _complaints(run: Run) -> Iterator[Complaint]:
+def _complaints(run: LoadRun) -> Iterator[Complaint]:
     """Yield what the checks found that say nothing of whether the tables equal the delivery; of each table, though it be the same."""
     for one in run.checks:
         if not one.passed and not one.blocking and one.check_name not in _PROOFS:

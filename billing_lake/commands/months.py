@@ -50,7 +50,7 @@ def months(
     delivery was made, which the ledger keeps.
     """
     from billing_lake.commands.lakes import lake_to_read
-    from billing_lake.loads.months import months as found
+    from billing_lake.loads.months import read_months as found
 
     now = datetime.now(timezone.utc)
     rows = [
@@ -97,15 +97,15 @@ def restatements(
     first = None if since is None else since.replace(tzinfo=timezone.utc)
     end = None if until is None else until.replace(tzinfo=timezone.utc) + timedelta(days=1)
     lake = lake_to_read(deployment)
-    found = ledger.restatements(lake, period, export, first, end)
-    chosen = ledger.net(found) if net else found
+    found = ledger.read_restatements(lake, period, export, first, end)
+    chosen = ledger.net_changes(found) if net else found
     rows = [_of_change(row, net=net) for row in chosen]
     if format_ != "table":
         _write(rows, format_)
     elif rows:
         _print_changes(rows, limit)
         click.echo(IN_CENTS, err=True)
-    elif all(len(one.deliveries) == 1 for one in ledger.months(lake, export, period)):
+    elif all(len(one.deliveries) == 1 for one in ledger.read_months(lake, export, period)):
         click.echo(f"{period} has one delivery; there is nothing to compare")
     else:
         click.echo("No cost changed")
@@ -228,9 +228,9 @@ def _print(rows: Sequence[Mapping[str, Any]], above: str) -> None:
 
 
 def _write(rows: Sequence[Mapping[str, Any]], format_: str) -> None:
-    from billing_lake.commands.results import write
+    from billing_lake.commands.results import write_result
 
-    write(_result(rows), format_, limit=0)
+    write_result(_result(rows), format_, limit=0)
 
 
 def _result(rows: Sequence[Mapping[str, Any]]) -> QueryResult:

@@ -20,8 +20,8 @@ from billing_lake.components.broken_exports import (
     ExportNotLoadedError,
     YamlPlace,
     documents,
-    part_of,
     require_type,
+    yaml_value,
 )
 from billing_lake.deployments import Lake
 from billing_lake.domain.deliveries import Delivery, StoredObject
@@ -116,11 +116,11 @@ def own_exports(folder: Path) -> tuple[list[OwnExport], list[BrokenExport]]:
             broken.append(BrokenExport(file=file, fault=fault, text=_text(file)))
             continue
         for node in nodes:
-            type_ = part_of(node, "type")
+            type_ = yaml_value(node, "type")
             named = str(type_.value) if isinstance(type_, yaml.ScalarNode) else ""
             if not named.startswith(_OURS):
                 continue
-            attributes = part_of(node, "attributes")
+            attributes = yaml_value(node, "attributes")
             settings = yaml.safe_load(yaml.serialize(attributes)) if attributes else {}
             try:
                 require_type(node, file)
@@ -237,7 +237,7 @@ class Chosen:
     warnings: list[LoadWarning] = field(default_factory=list)
 
 
-def choose(
+def choose_exports(
     found: Sequence[FoundExport],
     own: tuple[Sequence[OwnExport], Sequence[BrokenExport]],
     folder: Path,

@@ -91,7 +91,7 @@ def query(
         raise click.UsageError("--paths belongs to --list")
 
     from billing_lake.commands.lakes import open_tables
-    from billing_lake.commands.results import write
+    from billing_lake.commands.results import write_result
 
     with open_tables(deployment) as lake_sql:
         if listing:
@@ -105,7 +105,7 @@ def query(
         result = lake_sql.ask(asked or "")
         if period is not None:
             result = _of_period(lake_sql, lake_sql.table(table), period, result)
-        write(result, format_, limit, cents=named is not None)
+        write_result(result, format_, limit, cents=named is not None)
 
 
 def named_sql(

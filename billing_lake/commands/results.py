@@ -36,7 +36,7 @@ _NUMBERS = (
 )  # fmt: skip
 
 
-def write(result: QueryResult, format_: str, limit: int, *, cents: bool = False) -> None:
+def write_result(result: QueryResult, format_: str, limit: int, *, cents: bool = False) -> None:
     """Write a result to standard output as CSV, as JSON, or as a table of ``limit`` rows, whose decimals are rounded where ``cents``."""
     if format_ == "csv":
         write_csv(result, sys.stdout)

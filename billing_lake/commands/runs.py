@@ -58,7 +58,7 @@ class RunFault:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Run:
+class LoadRun:
     """A run that has ended.
 
     Attributes:
@@ -88,7 +88,7 @@ class Project:
         """Open the instance; it is to be used as a context."""
         return dg.DagsterInstance.from_config(str(self._folder))
 
-    def run(self, export: DagsterExport, delivery: Delivery) -> Run:
+    def run(self, export: DagsterExport, delivery: Delivery) -> LoadRun:
         """Load one billing period, and prove it; the run has the tags of one that the sensor asked for.
 
         Raises:
@@ -114,7 +114,7 @@ class Project:
             for event in result.all_events
             if event.is_step_materialization
         )
-        return Run(
+        return LoadRun(
             tables={
                 one.asset_key.path[-1]: {name: value.value for name, value in one.metadata.items()}
                 for one in made

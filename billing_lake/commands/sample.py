@@ -16,7 +16,7 @@ from billing_lake.domain.periods import is_period, next_period
 from billing_lake.formats.locations import ExportLocation
 from billing_lake.formats.registry import format_named
 from billing_lake.sample.own_samples import OwnSamples
-from billing_lake.sample.spec import CONTAINERS, FORMATS, SampleSpec
+from billing_lake.sample.spec import CONTAINERS, SAMPLE_FORMATS, SampleSpec
 
 _RANGE = re.compile(r"(?P<first>[^.]+?)(?:\.\.(?P<last>[^.]+))?")
 _DEFAULTS = SampleSpec()
@@ -54,7 +54,7 @@ def parse_months(_: object, __: object, values: tuple[str, ...]) -> list[str]:
 )
 @click.option(
     "--format",
-    type=click.Choice(FORMATS),
+    type=click.Choice(SAMPLE_FORMATS),
     default=_DEFAULTS.format,
     show_default=True,
     help="What the report files are written as.",

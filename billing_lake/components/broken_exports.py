@@ -196,7 +196,7 @@ def documents(file: Path) -> list[yaml.Node]:
         raise ExportNotLoadedError(what, file=str(file), remedy="Write it as UTF-8") from error
 
 
-def part_of(document: yaml.Node | None, key: str) -> yaml.Node | None:
+def yaml_value(document: yaml.Node | None, key: str) -> yaml.Node | None:
     """Return what a document has under ``key``."""
     pairs = document.value if isinstance(document, yaml.MappingNode) else []
     return next((value for name, value in pairs if name.value == key), None)
@@ -208,7 +208,7 @@ def require_type(document: yaml.Node | None, file: Path) -> None:
     Raises:
         ExportNotLoadedError: It is of one.
     """
-    found = part_of(document, "type")
+    found = yaml_value(document, "type")
     if not isinstance(found, yaml.ScalarNode):
         return  # Dagster has other kinds of documents, and says itself what it misses
     module, _, name = str(found.value).rpartition(".")

@@ -11,7 +11,7 @@ from billing_lake.components.limits import BillLimits
 from billing_lake.components.setting import Natural, Positive, setting
 from billing_lake.domain.deliveries import Layout
 from billing_lake.domain.periods import is_period
-from billing_lake.formats.registry import DEFAULT, FORMATS
+from billing_lake.formats.registry import DEFAULT_FORMAT, FORMATS
 from billing_lake.sql.tables import ALL_COSTS, LAKE_TABLES
 from billing_lake.tables.base import Crawler
 from billing_lake.tables.exports import TABLE_OUTPUTS, TableOutput
@@ -34,10 +34,10 @@ class ExportSettings(dg.Model, dg.Resolvable):
         str,
         setting(
             f"What the columns of its reports mean: one of {', '.join(FORMATS)}.",
-            DEFAULT.name,
+            DEFAULT_FORMAT.name,
             text="|".join(FORMATS),
         ),
-    ] = DEFAULT.name
+    ] = DEFAULT_FORMAT.name
     layout: Annotated[
         Layout,
         setting(

@@ -9,14 +9,16 @@ import dagster as dg
 from pydantic import BaseModel, Field
 
 from billing_lake.domain.deliveries import Layout
-from billing_lake.formats.registry import DEFAULT, format_named
+from billing_lake.formats.registry import DEFAULT_FORMAT, format_named
 from billing_lake.landing.export_yaml import FILE, export_yaml
 
 
 class ScaffoldSettings(BaseModel):
     """Options of the command; what is not given is to be edited in the file."""
 
-    format: str = Field(default=DEFAULT.name, description="What the columns of its reports mean.")
+    format: str = Field(
+        default=DEFAULT_FORMAT.name, description="What the columns of its reports mean."
+    )
     layout: Layout = Field(default="create-new", description="How the provider lays out its files.")
     prefix: str = Field(default="", description="Folder below the landing storage's root.")
     report: str = Field(

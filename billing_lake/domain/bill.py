@@ -9,10 +9,10 @@ from decimal import Decimal
 
 from billing_lake.domain.ledger import Amount
 
-Day = tuple[str | None, str | None, str | None]
+DayKey = tuple[str | None, str | None, str | None]
 """Day of usage (`YYYY-MM-DD`), service and currency."""
 
-Charge = tuple[str | None, str | None, str | None]
+ChargeKey = tuple[str | None, str | None, str | None]
 """Kind of charge, service and currency."""
 
 
@@ -57,10 +57,10 @@ class Bill:
         untagged: The part of it that carries no tag.
     """
 
-    days: Mapping[Day, Amount] = field(default_factory=dict)
+    days: Mapping[DayKey, Amount] = field(default_factory=dict)
     payers: Mapping[tuple[str | None, str | None, str | None], int] = field(default_factory=dict)
-    charges: Mapping[Charge, Amount] = field(default_factory=dict)
-    negative: Mapping[Charge, Amount] = field(default_factory=dict)
+    charges: Mapping[ChargeKey, Amount] = field(default_factory=dict)
+    negative: Mapping[ChargeKey, Amount] = field(default_factory=dict)
     plans: Mapping[tuple[str, datetime | None], Decimal] = field(default_factory=dict)
     usage: Mapping[str | None, Decimal] = field(default_factory=dict)
     untagged: Mapping[str | None, Decimal] = field(default_factory=dict)

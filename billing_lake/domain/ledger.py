@@ -153,7 +153,7 @@ class LedgerRow:
         return cls(**{**known, **maps})
 
 
-def in_order(rows: Iterable[LedgerRow]) -> list[LedgerRow]:
+def in_load_order(rows: Iterable[LedgerRow]) -> list[LedgerRow]:
     """Return deliveries of a month in the order in which they were loaded."""
     return sorted(rows, key=lambda one: one.loaded_at)
 
@@ -161,7 +161,7 @@ def in_order(rows: Iterable[LedgerRow]) -> list[LedgerRow]:
 def with_delivery(rows: Iterable[LedgerRow], new: LedgerRow) -> list[LedgerRow]:
     """Return deliveries of a month in order, with ``new`` in place of an earlier row of the same delivery."""
     rest = (one for one in rows if one.delivery_identity != new.delivery_identity)
-    return in_order((*rest, new))
+    return in_load_order((*rest, new))
 
 
 CostGroup = tuple[str | None, str | None, str | None, str | None]
@@ -250,7 +250,7 @@ def cost_changes(
     )
 
 
-def state_of(row: LedgerRow, before: LedgerRow | None, *, moved: bool) -> MonthState:
+def month_state_of(row: LedgerRow, before: LedgerRow | None, *, moved: bool) -> MonthState:
     """Return the state of a month with the delivery ``row``.
 
     Args:

@@ -17,7 +17,7 @@ from billing_lake.formats.base import Format
 from billing_lake.formats.keys import is_safe_key, plain
 from billing_lake.formats.layouts import KeyRules, Loose, ManifestLayout
 from billing_lake.formats.manifests import Manifest
-from billing_lake.formats.registry import DEFAULT
+from billing_lake.formats.registry import DEFAULT_FORMAT
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class ExportLocation:
     report: str = ""
     buckets: tuple[str, ...] = ()
     quiet_seconds: int = 0
-    format: Format = DEFAULT
+    format: Format = DEFAULT_FORMAT
 
     def __post_init__(self) -> None:
         for label, path in (("prefix", plain(self.prefix)), ("report", self.report)):

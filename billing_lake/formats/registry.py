@@ -13,7 +13,7 @@ from billing_lake.formats.legacy_cur import LEGACY_CUR
 FORMATS: Mapping[str, Format] = {one.name: one for one in (LEGACY_CUR, CUR2, FOCUS)}
 """The formats by their names."""
 
-DEFAULT = LEGACY_CUR
+DEFAULT_FORMAT = LEGACY_CUR
 """The format of an export that names none."""
 
 

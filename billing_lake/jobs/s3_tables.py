@@ -6,7 +6,7 @@ from pydantic import Field
 from billing_lake.assets import markdown
 from billing_lake.assets.periods import named_failures
 from billing_lake.deployments import Lake
-from billing_lake.formats.registry import DEFAULT, FORMATS, format_named
+from billing_lake.formats.registry import DEFAULT_FORMAT, FORMATS, format_named
 from billing_lake.jobs.bounds import BOUNDS, require_bounds
 from billing_lake.loads.s3_tables import KEPT, create_table, defined_schema, delete_table
 from billing_lake.tables.base import KeptHistory
@@ -20,7 +20,7 @@ class CreateTable(dg.Config):
         description="Full name of the table, `<namespace>.<export>`, for example `billing.cost_and_usage`."
     )
     format: str = Field(
-        default=DEFAULT.name,
+        default=DEFAULT_FORMAT.name,
         description=f"Format of the export that is loaded into it, as in its defs.yaml: one of {', '.join(FORMATS)}.",
     )
     keep_days: int = Field(

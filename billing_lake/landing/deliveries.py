@@ -39,7 +39,7 @@ from billing_lake.landing.base import Storage
 from billing_lake.landing.errors import naming_errors
 from billing_lake.landing.loose import MAX_IGNORED, look_at_loose_files
 from billing_lake.landing.nothing_found import foreign_files, misplaced_files, missing_folder
-from billing_lake.landing.pinned_files import FolderFindings, listed, manifest_of
+from billing_lake.landing.pinned_files import FolderFindings, list_export, manifest_of
 from billing_lake.landing.report_headers import columns_of, header_of, promised
 
 _MAX_PERIODS = 24
@@ -228,10 +228,10 @@ def _look_manifests(
     storage: Storage, export: ExportLocation, rules: ManifestLayout, only: str | None
 ) -> FolderFindings:
     looked = FolderFindings()
-    files = listed(storage, rules, ("",) if only is None else rules.period_folders(only))
+    files = list_export(storage, rules, ("",) if only is None else rules.period_folders(only))
     if only is not None and not files:
         # The folder of a period, too, may have a key with an empty part before it.
-        files = listed(storage, rules)
+        files = list_export(storage, rules)
     periods = sorted(one for one in _by_period(rules, files).items() if only in (None, one[0]))
 
     def look(

@@ -24,16 +24,16 @@ def naming_errors(key: str) -> Iterator[None]:
         raise  # it was read, and what unpacks it names the error
     except OSError as error:
         if error.errno == errno.ESTALE:
-            raise changed(key) from error
-        raise unreadable(error, key) from error
+            raise changed_error(key) from error
+        raise unreadable_error(error, key) from error
 
 
-def changed(key: str) -> DeliveryChangedError:
+def changed_error(key: str) -> DeliveryChangedError:
     """Return the error for a file that is not the one any more that was listed."""
     return DeliveryChangedError("The file changed while it was being read", file=key)
 
 
-def unreadable(error: OSError, key: str) -> UnreadableFileError:
+def unreadable_error(error: OSError, key: str) -> UnreadableFileError:
     """Return the error for a file, or a folder, that is there and cannot be read."""
     what = f"It cannot be read: {error.strerror or error}"
     return UnreadableFileError(what, file=key or "/")

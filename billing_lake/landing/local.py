@@ -21,7 +21,7 @@ from billing_lake.domain.errors import (
 from billing_lake.files.local import open_regular
 from billing_lake.formats.keys import is_manifest, plain
 from billing_lake.formats.recognition import is_report_file
-from billing_lake.landing.errors import changed, naming_errors, unreadable
+from billing_lake.landing.errors import changed_error, naming_errors, unreadable_error
 from billing_lake.landing.memory import StatedPeriods
 
 LANDING_SETTING = "BILLING_LAKE_LANDING"
@@ -82,7 +82,7 @@ class LocalStorage:
         with self.open(key) as stream, naming_errors(key):
             data = stream.read()
         if (now := self.stat(key)) is None or now.etag != etag:
-            raise changed(key)
+            raise changed_error(key)
         return data
 
     def open(self, key: str) -> BinaryIO:
@@ -168,7 +168,7 @@ def _entries(folder: Path, prefix: str, *, hidden: bool) -> list[os.DirEntry[str
     except (FileNotFoundError, NotADirectoryError):
         return []
     except OSError as error:
-        raise unreadable(error, prefix) from error
+        raise unreadable_error(error, prefix) from error
     return visible
 
 

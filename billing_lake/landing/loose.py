@@ -33,7 +33,13 @@ from billing_lake.formats.locations import ExportLocation
 from billing_lake.formats.recognition import kind_of_tree, several_deliveries
 from billing_lake.formats.report_files import READS
 from billing_lake.landing.base import Storage
-from billing_lake.landing.pinned_files import FolderFindings, digest, ending, listed, stated_periods
+from billing_lake.landing.pinned_files import (
+    FolderFindings,
+    digest,
+    last_bytes,
+    list_export,
+    stated_periods,
+)
 
 MAX_IGNORED = 20
 """Most keys that a delivery names as ignored."""
@@ -92,7 +98,7 @@ def _sort(storage: Storage, export: ExportLocation) -> _Sorted:
     rules = export.rules
     files = [
         one
-        for one in listed(storage, rules)
+        for one in list_export(storage, rules)
         if not isinstance(rules, Loose) or rules.takes(one.key)
     ]
     found = _Sorted(blocked=_another_layout(export, files))
@@ -192,7 +198,7 @@ def _refuse_same(storage: Storage, period: str, files: Iterable[StoredObject]) -
     for alike in sizes.values():
         known: dict[bytes, list[StoredObject]] = {}
         for file in alike if len(alike) > 1 else ():
-            known.setdefault(ending(storage, file), []).append(file)
+            known.setdefault(last_bytes(storage, file), []).append(file)
         for suspects in known.values():
             _refuse_same_bytes(storage, period, suspects)
 

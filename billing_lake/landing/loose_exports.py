@@ -21,7 +21,7 @@ from billing_lake.formats.keys import is_manifest, plain
 from billing_lake.formats.layouts import Loose
 from billing_lake.formats.locations import ExportLocation
 from billing_lake.formats.recognition import is_report_file
-from billing_lake.formats.registry import DEFAULT, FORMATS
+from billing_lake.formats.registry import DEFAULT_FORMAT, FORMATS
 from billing_lake.formats.report_files import Kind
 from billing_lake.landing.deliveries import find_deliveries
 from billing_lake.landing.errors import naming_errors
@@ -215,7 +215,7 @@ def _name_unread(groups: Iterable[_Group], covered: Collection[str], unused: Unu
 
 def _location(group: _Group, pattern: str) -> ExportLocation:
     stem = (pattern or group.folder or UNNAMED).rpartition("/")[2].partition(".")[0]
-    format_ = group.format or DEFAULT
+    format_ = group.format or DEFAULT_FORMAT
     return ExportLocation(stem, "loose", group.folder, pattern, format=format_)
 
 

@@ -56,7 +56,9 @@ class _Pinned:
     storage: Storage = field(compare=False)
 
 
-def listed(storage: Storage, rules: KeyRules, below: Sequence[str] = ("",)) -> list[StoredObject]:
+def list_export(
+    storage: Storage, rules: KeyRules, below: Sequence[str] = ("",)
+) -> list[StoredObject]:
     """Return every file below the export's folder, or below the folders ``below`` in it, by key.
 
     One listing for each of them, but for an export whose keys may have empty parts: two.
@@ -86,7 +88,7 @@ def stated_periods(storage: Storage, file: StoredObject, format_: Format) -> tup
     return found
 
 
-def ending(storage: Storage, file: StoredObject) -> bytes:
+def last_bytes(storage: Storage, file: StoredObject) -> bytes:
     """Return the last bytes of ``file``: where it is gzipped, check sum and size of what is in it."""
     return _ending(_pinned(storage, file), file.size)
 

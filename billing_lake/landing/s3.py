@@ -11,7 +11,7 @@ from billing_lake.aws.errors import s3_errors
 from billing_lake.domain.deliveries import StoredObject
 from billing_lake.domain.errors import ConfigurationError, shown
 from billing_lake.files.s3 import S3Files
-from billing_lake.landing.errors import changed, naming_errors, unreadable
+from billing_lake.landing.errors import changed_error, naming_errors, unreadable_error
 from billing_lake.landing.memory import StatedPeriods
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ class S3Storage:
             remedy = f"Name the bucket that exports deliver to ({_SETTINGS}), and allow its listing"
             raise ConfigurationError(what, remedy=remedy, file=self.address(prefix)) from error
         except OSError as error:
-            raise unreadable(error, prefix) from error
+            raise unreadable_error(error, prefix) from error
 
     def read(self, key: str, etag: str) -> bytes:
         """Return the bytes of a small file, in one request; see `Storage.read`."""
@@ -87,7 +87,7 @@ class S3Storage:
             with answer["Body"] as body:
                 data: bytes = body.read()
         if answer["ETag"] != wanted:
-            raise changed(key)
+            raise changed_error(key)
         return data
 
     def open(self, key: str) -> BinaryIO:

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from billing_lake.deployments.base import Lake
-from billing_lake.sql.all_costs import ViewPart, totals, twice
+from billing_lake.sql.all_costs import ViewPart, counted_twice_sql, totals_queries
 from billing_lake.sql.tables import LakeTable, TableSql
 from billing_lake.tables.exports import Export, TableOutput
 
 _CATALOGS: dict[TableOutput, str] = {"iceberg": "iceberg", "s3_table": "s3tables", "hive": "hive"}
 
-Group = tuple[str, str, str]
+CostKey = tuple[str, str, str]
 """Export, billing period and currency."""
 
 
@@ -25,7 +25,7 @@ class Figures:
     line_items: int
 
 
-def part_of(lake: Lake, export: Export) -> ViewPart | None:
+def view_part(lake: Lake, export: Export) -> ViewPart | None:
     """Return where the rows of ``export`` are read from; None where it has no table yet."""
     if lake.table(export, export.ledger_output).fields() is None:
         return None
@@ -40,16 +40,16 @@ def part_of(lake: Lake, export: Export) -> ViewPart | None:
 def counted_parts(lake: Lake, exports: Iterable[Export]) -> list[ViewPart]:
     """Return the part of each of ``exports`` that counts and has a table."""
     counted = sorted((one for one in exports if one.counts), key=lambda one: one.name)
-    return [part for one in counted if (part := part_of(lake, one)) is not None]
+    return [part for one in counted if (part := view_part(lake, one)) is not None]
 
 
 def view_and_tables(
     sql: TableSql, view: str, parts: Sequence[ViewPart]
-) -> tuple[dict[Group, Figures], dict[Group, Figures]]:
+) -> tuple[dict[CostKey, Figures], dict[CostKey, Figures]]:
     """Return what the view adds up to, and what the tables that it is made of do, by export, period and currency."""
-    asked = totals(view, _tables(sql, parts), sql.dialect)
+    asked = totals_queries(view, _tables(sql, parts), sql.dialect)
     found = _figures(sql, asked.of_view)
-    expected: dict[Group, Figures] = {}
+    expected: dict[CostKey, Figures] = {}
     for text in asked.of_tables.values():
         expected |= _figures(sql, text)
     return found, expected
@@ -57,14 +57,14 @@ def view_and_tables(
 
 def counted_twice(sql: TableSql, view: str) -> list[tuple[str, str, str, str]]:
     """Return payer, billing period and two of the exports, where several exports count the same payer's month."""
-    return [tuple(row) for row in sql.ask(twice(view, sql.dialect)).rows()]
+    return [tuple(row) for row in sql.ask(counted_twice_sql(view, sql.dialect)).rows()]
 
 
 def _tables(sql: TableSql, parts: Sequence[ViewPart]) -> list[tuple[ViewPart, LakeTable]]:
     return [(part, sql.table(f"{part.catalog}.{part.table}")) for part in parts]
 
 
-def _figures(sql: TableSql, text: str) -> dict[Group, Figures]:
+def _figures(sql: TableSql, text: str) -> dict[CostKey, Figures]:
     return {
         (export, period, currency or ""): Figures(
             cost=Decimal() if cost is None else cost, line_items=items

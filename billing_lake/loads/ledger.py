@@ -21,8 +21,8 @@ from billing_lake.domain.ledger import (
     CostChange,
     LedgerRow,
     cost_changes,
-    in_order,
-    state_of,
+    in_load_order,
+    month_state_of,
     with_delivery,
     with_state,
 )
@@ -30,20 +30,20 @@ from billing_lake.domain.sources import Encoded, EncodedFile, PeriodKey, Source
 from billing_lake.engines.base import Log
 from billing_lake.loads.ledger_rows import LedgerRows
 from billing_lake.sql.tables import LAKE_TABLES
-from billing_lake.tables.attempts import racing
+from billing_lake.tables.attempts import retry_while_overtaken
 from billing_lake.tables.base import RUN_PROPERTY, VERSION_PROPERTY, Commit
-from billing_lake.tables.data_files import writing
+from billing_lake.tables.data_files import naming_write_errors
 from billing_lake.tables.exports import TABLE_ASSETS, Export, Table
 from billing_lake.tables.iceberg_replacements import (
     is_shared,
-    mark_of,
+    replacement_mark,
 )
 from billing_lake.tables.iceberg_rows import (
     parquet_of,
     read_rows,
     require_columns,
     rows_of,
-    tag,
+    tag_snapshot,
 )
 
 if TYPE_CHECKING:
@@ -131,7 +131,7 @@ class Ledger:
     def deliveries(self, period: str = "") -> list[LedgerRow]:
         """Return what was recorded, in the order of billing periods and loads."""
         rows = read_rows(self.lake.iceberg, self.ledger, self.export.name, period)
-        found = in_order(map(LedgerRow.from_row, rows))
+        found = in_load_order(map(LedgerRow.from_row, rows))
         return sorted(found, key=lambda one: one.billing_period)
 
     def files(self, row: LedgerRow) -> Source:
@@ -187,9 +187,9 @@ class Ledger:
 
         def record() -> Recorded:
             ledger = require_columns(self.lake.iceberg, self.ledger, LEDGER_COLUMNS)
-            mark = mark_of(ledger, key)
+            mark = replacement_mark(ledger, key)
             rows = rows_of(ledger, {"export_name": key.export, "billing_period": period})
-            known = in_order(map(LedgerRow.from_row, rows))
+            known = in_load_order(map(LedgerRow.from_row, rows))
             before = next((o for o in reversed(known) if o.delivery_identity != identity), None)
             recorded = self._recorded(now, before)
             if any(o.delivery_identity == identity and o.month_state == "CLOSED" for o in known):
@@ -203,12 +203,14 @@ class Ledger:
             return recorded
 
         conflict = f"Other loads kept recording {period} of {self.export.name}"
-        return racing(conflict, _PATIENCE_SECONDS, CommitConflictError)(record)
+        return retry_while_overtaken(conflict, _PATIENCE_SECONDS, CommitConflictError)(record)
 
     def _recorded(self, now: LedgerRow, before: LedgerRow | None) -> Recorded:
         if before is None:
             return Recorded(
-                row=with_state(now, state_of(now, None, moved=False)), before=None, changed=None
+                row=with_state(now, month_state_of(now, None, moved=False)),
+                before=None,
+                changed=None,
             )
         changed: list[CostChange] | None
         try:
@@ -220,7 +222,9 @@ class Ledger:
             )
             changed, moved = None, now.costs != before.costs
         return Recorded(
-            row=with_state(now, state_of(now, before, moved=moved)), before=before, changed=changed
+            row=with_state(now, month_state_of(now, before, moved=moved)),
+            before=before,
+            changed=changed,
         )
 
     def _record_changes(self, recorded: Recorded) -> None:
@@ -232,7 +236,7 @@ class Ledger:
             "before_identity": recorded.before.delivery_identity,
             "after_identity": recorded.row.delivery_identity,
         }
-        mark = mark_of(table, key)
+        mark = replacement_mark(table, key)
         known = rows_of(table, {"export_name": key.export, "billing_period": key.period, **pair})
         # Those of an earlier time tell of another change: since then the delivery before has come back.
         if any(one["loaded_at"] > recorded.before.loaded_at for one in known):
@@ -261,11 +265,11 @@ class Ledger:
         uri = f"{folder}/rows.parquet"
 
         def verify() -> None:
-            if mark_of(self.lake.iceberg.open(name), key) != mark:
+            if replacement_mark(self.lake.iceberg.open(name), key) != mark:
                 raise CommitConflictError(f"Another load wrote to {name}")
 
         try:
-            with writing(folder):
+            with naming_write_errors(folder):
                 self.lake.files.make_folder(folder)
                 self.lake.files.write(uri, data)
             self.lake.iceberg.replace_period(
@@ -298,7 +302,7 @@ class Ledger:
             is_own = table.name == f"{self.export.namespace}.{row.export_name}"
             shared = not is_own or is_shared(opened, row.export_name)
             name = closed_tag(row.billing_period, row.export_name if shared else "")
-            if tag(opened, name, int(place)):
+            if tag_snapshot(opened, name, int(place)):
                 self.log(f"{row.billing_period} is closed: {table.asset} has the tag {name}")
 
 

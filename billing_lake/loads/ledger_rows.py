@@ -19,7 +19,7 @@ from billing_lake.tables.base import RUN_PROPERTY, VERSION_PROPERTY, Commit
 from billing_lake.tables.exports import TABLE_ASSETS, Export, Table
 from billing_lake.tables.iceberg_columns import fields_of
 from billing_lake.tables.iceberg_replacements import last_replacement, recorded_about
-from billing_lake.tables.iceberg_rows import columns_before, names
+from billing_lake.tables.iceberg_rows import columns_before, joined_names
 
 if TYPE_CHECKING:
     from pyiceberg.table import Table as IcebergTable
@@ -137,8 +137,8 @@ class LedgerRows:
         have = {one.name for one in fields} - LAKE_COLUMNS.keys()
         if opened is not None:
             before = columns_before(opened, int(found.snapshots[self.table.asset]))
-        added = None if before is None else names(delivered - before)
-        return added, names(have - delivered)
+        added = None if before is None else joined_names(delivered - before)
+        return added, joined_names(have - delivered)
 
     def _issuers(self, period: str) -> dict[str, int]:
         meaning = self.export.format.with_roles(self.table.files(period))

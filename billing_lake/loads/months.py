@@ -10,7 +10,7 @@ from typing import Any
 
 from billing_lake.deployments.base import Lake
 from billing_lake.domain.errors import TableError, shown
-from billing_lake.domain.ledger import LedgerRow, MonthState, in_order
+from billing_lake.domain.ledger import LedgerRow, MonthState, in_load_order
 from billing_lake.domain.periods import bounds
 from billing_lake.domain.profiles import EXACT
 from billing_lake.loads.ledger import LEDGER, RESTATEMENTS
@@ -77,7 +77,7 @@ class MonthStory:
         ]
 
 
-def months(lake: Lake, export: str = "", period: str = "") -> list[MonthStory]:
+def read_months(lake: Lake, export: str = "", period: str = "") -> list[MonthStory]:
     """Return the months of one or all exports, in order.
 
     Raises:
@@ -93,10 +93,10 @@ def months(lake: Lake, export: str = "", period: str = "") -> list[MonthStory]:
         found.setdefault((row.export_name, row.billing_period), []).append(row)
     if not found:
         raise _nothing(lake, export, period)
-    return [MonthStory(deliveries=in_order(found[key])) for key in sorted(found)]
+    return [MonthStory(deliveries=in_load_order(found[key])) for key in sorted(found)]
 
 
-def restatements(
+def read_restatements(
     lake: Lake,
     period: str,
     export: str = "",
@@ -115,7 +115,7 @@ def restatements(
     Raises:
         TableError: The ledger knows no such export or month.
     """
-    months(lake, export, period)
+    read_months(lake, export, period)
     rows = (
         row
         for table in _tables(lake, RESTATEMENTS)
@@ -135,7 +135,7 @@ def restatements(
     )
 
 
-def net(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def net_changes(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Return what consecutive restatements come to, group by group, the largest changes first; groups that came back are left out."""
     found: dict[tuple[Any, ...], dict[str, Any]] = {}
     for row in rows:
@@ -173,7 +173,7 @@ def _nothing(lake: Lake, export: str, period: str) -> TableError:
         remedy = "Load a billing period"
         return TableError("The ledger has no delivery yet", remedy=remedy)
     asked = " of ".join(shown(one) for one in (period, export) if one)
-    known = months(lake)
+    known = read_months(lake)
     listed = ", ".join(
         sorted({f"{one.last.export_name} {one.last.billing_period}" for one in known})[-24:]
     )

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from billing_lake.deployments.base import Lake
-from billing_lake.loads.all_costs import part_of
+from billing_lake.loads.all_costs import view_part
 from billing_lake.sql.reconcile import billed_by_both
 from billing_lake.sql.tables import TableSql
 from billing_lake.tables.exports import Export
@@ -63,7 +63,7 @@ def reconciled(
         there: The other one.
         most: Differences that are listed of a payer's month.
     """
-    first, other = part_of(lake, here), part_of(lake, there)
+    first, other = view_part(lake, here), view_part(lake, there)
     if first is None or other is None:
         return None
     tables = [(one, sql.table(f"{one.catalog}.{one.table}")) for one in (first, other)]

@@ -12,7 +12,7 @@ from billing_lake.domain.errors import (
 )
 from billing_lake.domain.schemas import Column, Field, lake_columns, plan
 from billing_lake.formats.base import Format
-from billing_lake.formats.registry import DEFAULT
+from billing_lake.formats.registry import DEFAULT_FORMAT
 from billing_lake.tables.base import KeptHistory
 
 KEPT = KeptHistory(days=30, loads=3)
@@ -21,14 +21,14 @@ KEPT = KeptHistory(days=30, loads=3)
 _SHOWN_TABLES = 5
 
 
-def defined_schema(format_: Format = DEFAULT) -> tuple[Field, ...]:
+def defined_schema(format_: Format = DEFAULT_FORMAT) -> tuple[Field, ...]:
     """Return the schema that an S3 table is made with: every column of the format's dictionary, then those the lake adds."""
     columns = (Column(name, type_) for name, type_ in format_.known_columns.items())
-    return DEFAULT.described(plan(None, lake_columns(columns)).fields)
+    return DEFAULT_FORMAT.described(plan(None, lake_columns(columns)).fields)
 
 
 def create_table(
-    lake: Lake, table: str, format_: Format = DEFAULT, kept: KeptHistory = KEPT
+    lake: Lake, table: str, format_: Format = DEFAULT_FORMAT, kept: KeptHistory = KEPT
 ) -> str:
     """Make an empty S3 table with the defined schema of a format, and its namespace; return what was done, in words.
 

@@ -19,11 +19,11 @@ from billing_lake.engines.base import Log
 from billing_lake.engines.glue_engine import JobAnswer, Launch
 from billing_lake.resources.glue_run_facts import advice, run_facts
 from billing_lake.resources.glue_runs import (
-    RUN,
-    STEP,
+    RUN_ARGUMENT,
+    STEP_ARGUMENT,
+    GlueRun,
     GlueRuns,
     GlueWaits,
-    Run,
     stopped_at_the_end,
 )
 from billing_lake.spark_job.requests import EXTRA, Request
@@ -108,8 +108,8 @@ class _Launch:
         with dg.open_pipes_session(self._step, messages, messages, extras) as session:
             arguments = {
                 **session.get_bootstrap_cli_arguments(),
-                RUN: self._step.run.run_id,
-                STEP: _work(self._step),
+                RUN_ARGUMENT: self._step.run.run_id,
+                STEP_ARGUMENT: _work(self._step),
             }
             try:
                 with stopped_at_the_end(self._runs):
@@ -121,7 +121,7 @@ class _Launch:
             messages.read()
         return failure
 
-    def _failure_of(self, run: Run) -> GlueJobError | None:
+    def _failure_of(self, run: GlueRun) -> GlueJobError | None:
         if run["JobRunState"] == "SUCCEEDED":
             return None
         reason = error_text(
@@ -158,8 +158,8 @@ class _Launch:
             GlueJobError: One does not stop.
         """
         for run in self._runs.at_work():
-            owner = run.get("Arguments", {}).get(RUN)
-            if run.get("Arguments", {}).get(STEP) != _work(self._step) or not owner:
+            owner = run.get("Arguments", {}).get(RUN_ARGUMENT)
+            if run.get("Arguments", {}).get(STEP_ARGUMENT) != _work(self._step) or not owner:
                 continue
             if not self._is_over(owner):
                 self._log(f"Glue run {run['Id']} does the same for Dagster run {owner}: left alone")

@@ -29,21 +29,21 @@ from billing_lake.resources.glue_run_facts import advice, console_url
 if TYPE_CHECKING:
     from tenacity import Retrying
 
-LAUNCH = "--billing-lake-launch"
+LAUNCH_ARGUMENT = "--billing-lake-launch"
 """Argument with an id that no other start of a run has."""
 
-RUN = "--billing-lake-run"
+RUN_ARGUMENT = "--billing-lake-run"
 """Argument with the id of the Dagster run that a run works for."""
 
-STEP = "--billing-lake-step"
+STEP_ARGUMENT = "--billing-lake-step"
 """Argument with the step of the Dagster run, and the billing periods that it is about."""
 
-ENDED = frozenset({"SUCCEEDED", "FAILED", "STOPPED", "TIMEOUT", "ERROR", "EXPIRED"})
+ENDED_STATES = frozenset({"SUCCEEDED", "FAILED", "STOPPED", "TIMEOUT", "ERROR", "EXPIRED"})
 
 _FULL = {"ConcurrentRunsExceededException", "ResourceNumberLimitExceededException"}
 _WRONG = {"InvalidInputException", "ValidationException"}
 
-Run = Mapping[str, Any]
+GlueRun = Mapping[str, Any]
 """A `JobRun` of Glue's API."""
 
 
@@ -94,13 +94,13 @@ class GlueRuns:
     sleep: Callable[[float], None] = time.sleep
     clock: Callable[[], float] = time.monotonic
     started: str | None = None
-    last: Run | None = None
+    last: GlueRun | None = None
     _asked: bool = field(default=False, init=False)
 
     @property
     def working(self) -> bool:
         """Say whether there is, or may be, a run that has not ended."""
-        return self._asked and (self.last is None or self.last["JobRunState"] not in ENDED)
+        return self._asked and (self.last is None or self.last["JobRunState"] not in ENDED_STATES)
 
     def start(self, arguments: Mapping[str, str]) -> str:
         """Start a run, once, as soon as there is room for it, and return its id.
@@ -136,7 +136,7 @@ class GlueRuns:
                 WorkerType=self.settings.glue_worker_type,
                 NumberOfWorkers=self.settings.glue_workers,
                 Timeout=self.settings.glue_timeout_minutes,
-                Arguments={**arguments, LAUNCH: self.launch},
+                Arguments={**arguments, LAUNCH_ARGUMENT: self.launch},
             )
         except (BotoCoreError, ClientError) as error:
             self._asked = _may_have_started(error)
@@ -151,7 +151,7 @@ class GlueRuns:
             self._stop_twins(run_id)
         return run_id
 
-    def wait(self, run_id: str, meanwhile: Callable[[], None]) -> Run:
+    def wait(self, run_id: str, meanwhile: Callable[[], None]) -> GlueRun:
         """Wait until a run has ended, and return it.
 
         Args:
@@ -174,7 +174,7 @@ class GlueRuns:
                 state, logged = run["JobRunState"], now
                 self.log(f"Glue run {run_id}: {_state(run)} after {now - begun:,.0f} s")
             meanwhile()
-            if state in ENDED:
+            if state in ENDED_STATES:
                 return run
             if now - since > limit or (state == "WAITING" and now - begun > self.waits.slot):
                 what = f"Glue run {run_id} is still {state} after {now - begun:,.0f} seconds"
@@ -193,7 +193,7 @@ class GlueRuns:
         except BillingLakeError as error:
             self.log(f"The Glue run could not be stopped: {error}")
 
-    def stop_run(self, run_id: str) -> Run:
+    def stop_run(self, run_id: str) -> GlueRun:
         """Stop a run and wait until it has ended.
 
         Raises:
@@ -203,7 +203,7 @@ class GlueRuns:
         asked = False
         for pause in self._pauses():
             run = self._look(run_id)
-            if run["JobRunState"] in ENDED:
+            if run["JobRunState"] in ENDED_STATES:
                 return run
             asked = asked or self._ask_to_stop(run_id)
             if self.clock() - begun > self.waits.stop:
@@ -213,18 +213,18 @@ class GlueRuns:
             self.sleep(pause)
         raise AssertionError
 
-    def at_work(self) -> Iterator[Run]:
+    def at_work(self) -> Iterator[GlueRun]:
         """Yield the job's runs that have not ended."""
         more: dict[str, Any] = {}
         while True:
             page = self._call("list the runs of", "get_job_runs", **more)
-            yield from (run for run in page["JobRuns"] if run["JobRunState"] not in ENDED)
+            yield from (run for run in page["JobRuns"] if run["JobRunState"] not in ENDED_STATES)
             if not page.get("NextToken"):
                 return
             more = {"NextToken": page["NextToken"]}
 
-    def _look(self, run_id: str) -> Run:
-        run: Run = self._call("look at the run of", "get_job_run", RunId=run_id)["JobRun"]
+    def _look(self, run_id: str) -> GlueRun:
+        run: GlueRun = self._call("look at the run of", "get_job_run", RunId=run_id)["JobRun"]
         return run
 
     def _ask_to_stop(self, run_id: str) -> bool:
@@ -248,9 +248,11 @@ class GlueRuns:
                 self.log(f"Glue run {run['Id']}: started twice, stopping this one")
                 self._ask_to_stop(str(run["Id"]))
 
-    def _mine(self) -> Iterator[Run]:
+    def _mine(self) -> Iterator[GlueRun]:
         return (
-            run for run in self.at_work() if run.get("Arguments", {}).get(LAUNCH) == self.launch
+            run
+            for run in self.at_work()
+            if run.get("Arguments", {}).get(LAUNCH_ARGUMENT) == self.launch
         )
 
     def _call(self, purpose: str, name: str, **parameters: Any) -> Any:
@@ -325,6 +327,6 @@ def _attempts(answer: Mapping[str, Any]) -> bool:
     return bool(answer.get("ResponseMetadata", {}).get("RetryAttempts"))
 
 
-def _state(run: Run) -> str:
+def _state(run: GlueRun) -> str:
     detail = run.get("StateDetail")
     return f"{run['JobRunState']} ({shown(detail)})" if detail else str(run["JobRunState"])

@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from billing_lake.tables.local_place import CATALOGS, require_made_here
+from billing_lake.tables.local_place import ICEBERG_CATALOGS, require_made_here
 
 START_SETTINGS = {
     "spark.jars.packages": (
@@ -27,7 +27,7 @@ def catalog_settings(home: Path) -> dict[str, str]:
     The names of the catalogs are written in the lake's databases, so Spark must use the same.
     """
     settings: dict[str, str] = {}
-    for name in CATALOGS:
+    for name in ICEBERG_CATALOGS:
         catalog = f"spark.sql.catalog.{name}"
         settings |= {
             catalog: "org.apache.iceberg.spark.SparkCatalog",

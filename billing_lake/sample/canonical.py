@@ -40,7 +40,7 @@ Attributes = dict[str, str]
 
 
 @dataclass(frozen=True)
-class Charge:
+class MonthlyCharge:
     """One row that belongs to a whole month, such as a fee, a tax or a credit."""
 
     attributes: Attributes

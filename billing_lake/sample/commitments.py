@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from billing_lake.sample.canonical import MONEY_SCALE, Attributes, Charge
+from billing_lake.sample.canonical import MONEY_SCALE, Attributes, MonthlyCharge
 from billing_lake.sample.catalogue import PAYER
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ class UsedCommitments:
     reservations: list[int] = field(default_factory=lambda: [0] * len(RESERVATIONS))
 
 
-def closing_fees(in_use: UsedCommitments, hours: int) -> Iterator[Charge]:
+def closing_fees(in_use: UsedCommitments, hours: int) -> Iterator[MonthlyCharge]:
     """Settle a month of `hours` hours; each row balances on its own, whichever others are there."""
     for plan, used in zip(SAVINGS_PLANS, in_use.plans, strict=True):
         yield from _plan_fees(plan, used)
@@ -108,7 +108,7 @@ def closing_fees(in_use: UsedCommitments, hours: int) -> Iterator[Charge]:
         yield from _reservation_fees(reservation, quarters, hours)
 
 
-def _plan_fees(plan: SavingsPlan, used: int) -> Iterator[Charge]:
+def _plan_fees(plan: SavingsPlan, used: int) -> Iterator[MonthlyCharge]:
     committed = (used * 109 // 100 // _CENT + 1) * _CENT
     upfront = committed * plan.upfront_percent // 100
     both = {
@@ -117,7 +117,7 @@ def _plan_fees(plan: SavingsPlan, used: int) -> Iterator[Charge]:
         "product/servicecode": "ComputeSavingsPlans",
         **plan.attributes,
     }
-    yield Charge(
+    yield MonthlyCharge(
         {
             **both,
             "charge_type": "SavingsPlanRecurringFee",
@@ -133,7 +133,7 @@ def _plan_fees(plan: SavingsPlan, used: int) -> Iterator[Charge]:
         },
     )
     if upfront:
-        yield Charge(
+        yield MonthlyCharge(
             {
                 **both,
                 "charge_type": "SavingsPlanUpfrontFee",
@@ -144,7 +144,9 @@ def _plan_fees(plan: SavingsPlan, used: int) -> Iterator[Charge]:
         )
 
 
-def _reservation_fees(reservation: Reservation, quarters: int, hours: int) -> Iterator[Charge]:
+def _reservation_fees(
+    reservation: Reservation, quarters: int, hours: int
+) -> Iterator[MonthlyCharge]:
     reserved = (quarters // QUARTERS * 27 // 25 + 1) * QUARTERS
     unused = reserved - quarters
     bought = -(-reserved // (hours * QUARTERS))
@@ -154,7 +156,7 @@ def _reservation_fees(reservation: Reservation, quarters: int, hours: int) -> It
         "product/servicecode": "AmazonRDS",
         **reservation.attributes,
     }
-    yield Charge(
+    yield MonthlyCharge(
         {
             **both,
             "charge_type": "RIFee",
@@ -174,7 +176,7 @@ def _reservation_fees(reservation: Reservation, quarters: int, hours: int) -> It
     )
     if reservation.upfront:
         value = reservation.upfront * reserved * 12
-        yield Charge(
+        yield MonthlyCharge(
             {
                 **both,
                 "charge_type": "Fee",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from billing_lake.sample.canonical import MONEY_SCALE, Charge
+from billing_lake.sample.canonical import MONEY_SCALE, MonthlyCharge
 from billing_lake.sample.catalogue import ACCOUNT_WEIGHTS, ACCOUNTS, PAYER
 from billing_lake.sample.commitments import UsedCommitments, closing_fees
 
@@ -26,10 +26,10 @@ _SERVICES = {
 }
 
 
-def monthly_charges(used: UsedCommitments, hours: int, rows: int) -> list[Charge]:
+def monthly_charges(used: UsedCommitments, hours: int, rows: int) -> list[MonthlyCharge]:
     """List the monthly rows of a delivery of about `rows` rows; their number is always the same."""
     return [
-        Charge(
+        MonthlyCharge(
             {
                 "account": PAYER,
                 "category/Charge type": charge.attributes["charge_type"],
@@ -41,7 +41,7 @@ def monthly_charges(used: UsedCommitments, hours: int, rows: int) -> list[Charge
     ]
 
 
-def _charges(spend: int) -> Iterator[Charge]:
+def _charges(spend: int) -> Iterator[MonthlyCharge]:
     heaviest = sorted(zip(ACCOUNT_WEIGHTS, ACCOUNTS, strict=True), reverse=True)[:6]
     for weight, account in heaviest:
         tax = {"tax_type": "VAT", "account": account}
@@ -73,8 +73,8 @@ def _charges(spend: int) -> Iterator[Charge]:
 
 def _charge(
     kind: str, code: str, text: str, amount: int, more: dict[str, str] | None = None
-) -> Charge:
-    return Charge(
+) -> MonthlyCharge:
+    return MonthlyCharge(
         {
             "charge_type": kind,
             "service": code,

@@ -16,7 +16,7 @@ from billing_lake.sample.monthly_charges import monthly_charges
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from billing_lake.sample.canonical import Charge
+    from billing_lake.sample.canonical import MonthlyCharge
     from billing_lake.sample.spec import SampleMonth, SampleSpec
 
 _MONTHLY_SHARE = 4
@@ -52,7 +52,7 @@ def blocks(
 
 
 def _monthly(
-    charges: Sequence[Charge], delivery: Attributes, hours: int, first: int, id_key: int
+    charges: Sequence[MonthlyCharge], delivery: Attributes, hours: int, first: int, id_key: int
 ) -> RowBlock:
     """Make rows of charges, each of them a meter of its own that counts one of something in the whole month."""
     count = len(charges)

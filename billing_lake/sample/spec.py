@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from decimal import Decimal
     from pathlib import Path
 
-FORMATS = (FIRST_FORMAT, "cur2", "focus")
+SAMPLE_FORMATS = (FIRST_FORMAT, "cur2", "focus")
 """Formats that samples are written in."""
 
 CONTAINERS = ("csv.gz", "csv.zip", "csv", "snappy.parquet")
@@ -59,8 +59,8 @@ class SampleSpec:
 
     def __post_init__(self) -> None:
         """Refuse what could not be written, before anything is."""
-        if self.format not in FORMATS:
-            msg = f"format is {self.format!r}, but must be one of {', '.join(FORMATS)}"
+        if self.format not in SAMPLE_FORMATS:
+            msg = f"format is {self.format!r}, but must be one of {', '.join(SAMPLE_FORMATS)}"
             raise ValueError(msg)
         if self.container not in CONTAINERS:
             msg = f"container is {self.container!r}, but must be one of {', '.join(CONTAINERS)}"

@@ -61,7 +61,7 @@ class _Unread:
 
 
 @dataclass(frozen=True)
-class Events:
+class UnreportedEvents:
     """The events that one policy has to report; reading them changes the policy's state.
 
     Attributes:

@@ -22,7 +22,7 @@ from billing_lake.alerts.policies import Policy
 from billing_lake.alerts.rendering import Renderer, title
 from billing_lake.alerts.state import State
 from billing_lake.domain.errors import NotDeliveredError, counted
-from billing_lake.sensors.alert_events import Events
+from billing_lake.sensors.alert_events import UnreportedEvents
 
 UI_SETTING = "BILLING_LAKE_UI_URL"
 """Environment variable with the address of the Dagster UI, for links."""
@@ -111,7 +111,7 @@ def watch(
     store, report, renderer = Store(instance, policy.name), Report(), Renderer(ui_url)
     state = store.begin()
     names = [one.name for one in policy.notifiers]
-    groups = Events(instance, policy, sensors, state, now).read()
+    groups = UnreportedEvents(instance, policy, sensors, state, now).read()
     report.queued = len(groups)
     for group in groups:
         if policy.digest_at is not None:

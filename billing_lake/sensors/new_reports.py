@@ -103,7 +103,7 @@ class Tick:
     findings: Findings = field(default_factory=Findings)
 
 
-def decide(
+def decide_requests(
     findings: Findings,
     looks: Mapping[str, SeenDelivery],
     *,
@@ -193,7 +193,7 @@ def look_at_export(
     """Look at an export's folder, its tables and its runs, and decide which deliveries to ask for."""
     findings = find_deliveries(lake.storage, export.location)
     held = held_by_all(lake, export)
-    tick = decide(
+    tick = decide_requests(
         findings,
         looks,
         held=held,

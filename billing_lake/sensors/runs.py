@@ -163,7 +163,7 @@ def _ended(record: dg.RunRecord) -> datetime:
 
 
 @dataclass(frozen=True)
-class Reason:
+class FailureReason:
     """The reason why a step failed.
 
     Attributes:
@@ -179,7 +179,7 @@ class Reason:
     periods: frozenset[str] = frozenset()
 
 
-def failure_reasons(instance: dg.DagsterInstance, run_id: str) -> list[Reason]:
+def failure_reasons(instance: dg.DagsterInstance, run_id: str) -> list[FailureReason]:
     """Return why the steps of a run failed; nothing where it never started, or died."""
     records = instance.get_records_for_run(run_id, of_type=dg.DagsterEventType.STEP_FAILURE).records
     return [
@@ -187,19 +187,19 @@ def failure_reasons(instance: dg.DagsterInstance, run_id: str) -> list[Reason]:
     ]
 
 
-def _reason(failure: StepFailureData) -> Reason:
+def _reason(failure: StepFailureData) -> FailureReason:
     raised, error = failure.user_failure_data, failure.error
     if raised is not None and raised.description:
         passes, failed = (raised.metadata.get(name) for name in (PASSES, FAILED_PERIODS))
         periods = str(failed.value).split(", ") if failed is not None else ()
         lasts = passes is not None and not passes.value
-        return Reason(raised.description, lasts, periods=frozenset(periods))
+        return FailureReason(raised.description, lasts, periods=frozenset(periods))
     if error is None:
-        return Reason("", lasts=False)
+        return FailureReason("", lasts=False)
     # A check that holds back what is downstream judges the delivery, and will judge the same one in the same way.
     is_check = error.cls_name == "DagsterAssetCheckFailedError"
     text = root_cause(error).message.strip()
-    return Reason(text, lasts=is_check, is_check=is_check)
+    return FailureReason(text, lasts=is_check, is_check=is_check)
 
 
 def root_cause(error: SerializableErrorInfo) -> SerializableErrorInfo:

@@ -21,7 +21,7 @@ from billing_lake.domain.records import are_whole, row_end
 from billing_lake.domain.text_values import find_fault, unexplained
 from billing_lake.spark_job.hadoop import same_path
 from billing_lake.spark_job.java import causes, error_text
-from billing_lake.spark_job.sql import faults
+from billing_lake.spark_job.sql import parse_fault
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -36,7 +36,7 @@ _LONGEST_ROW_BYTES = 128 << 20
 
 
 @dataclass(frozen=True)
-class Place:
+class CellPlace:
     """States where a query of this program stopped at a cell.
 
     Attributes:
@@ -50,16 +50,16 @@ class Place:
     value: str
 
 
-def named_place(error: BaseException, inputs: Iterable[Input]) -> Place | None:
+def place_of_error(error: BaseException, inputs: Iterable[Input]) -> CellPlace | None:
     """Return where a query of this program stopped at a cell; None where something else failed."""
     for cause in reversed(causes(error)):
-        found = faults(cause.message)
+        found = parse_fault(cause.message)
         if found is not None:
             column, path, value = found
             every = list(inputs)
             known = {one.path: one for one in every}
             only = every[0] if len(every) == 1 else None
-            return Place(column, known.get(same_path(path), only), value)
+            return CellPlace(column, known.get(same_path(path), only), value)
     return None
 
 
@@ -69,23 +69,25 @@ def report_fault(
     """Return the fault in the first of ``suspects`` that has one: report files of which one made Spark fail with ``error``."""
     for one in suspects:
         try:
-            search(one, source, hadoop)
+            raise_first_fault(one, source, hadoop)
         except ReportFileError as fault:
             return fault
-    place = named_place(error, suspects)
+    place = place_of_error(error, suspects)
     if place is not None:
-        return misfit(place, source)
+        return bad_value_error(place, source)
     return unexplained(", ".join(one.file.name for one in suspects[:3]), error_text(error))
 
 
-def misfit(place: Place, source: Source) -> BadValueError:
+def bad_value_error(place: CellPlace, source: Source) -> BadValueError:
     """Return the error for the cell at ``place``, whose line cannot be told."""
     what = f"The value is no {source.type_of(place.column) or 'cell'}"
     file = None if place.input is None else place.input.file.name
     return BadValueError(what, file=file, column=place.column, value=place.value)
 
 
-def search(file: Input, source: Source, hadoop: Hadoop, *, only_hidden: bool = False) -> None:
+def raise_first_fault(
+    file: Input, source: Source, hadoop: Hadoop, *, only_hidden: bool = False
+) -> None:
     """Raise the first fault of a report file of ``source``; return where there is none.
 
     Args:

@@ -18,9 +18,9 @@ from billing_lake.domain.errors import StorageWriteError
 from billing_lake.domain.sources import EncodedFile
 from billing_lake.domain.types import Map
 from billing_lake.spark_job import sql
-from billing_lake.spark_job.hadoop import refusal
+from billing_lake.spark_job.hadoop import refusal_of
 from billing_lake.spark_job.java import NamedSql, columns, java_errors
-from billing_lake.spark_job.jobs import job
+from billing_lake.spark_job.jobs import named_job
 from billing_lake.spark_job.reports import CsvFiles
 from billing_lake.spark_job.written import written_parts
 
@@ -83,7 +83,7 @@ def write_rows(
         frame = frame.coalesce(max(tasks, 1))
     description = f"billing-lake encode {target.stem} {attempt}"
     try:
-        with job(spark, description):
+        with named_job(spark, description):
             frame.write.options(**_NO_MARKER).parquet(work)
         parts = written_parts(spark, hadoop, work, description)
         verify(sum(part.rows for part in parts))
@@ -91,7 +91,7 @@ def write_rows(
     except OSError as error:
         raise _refused(error, target) from error
     except java_errors() as error:
-        number = refusal(error, target.folder)
+        number = refusal_of(error, target.folder)
         if number is not None and number.errno in _REFUSALS:
             raise _refused(number, target) from error
         raise
@@ -100,7 +100,7 @@ def write_rows(
             hadoop.remove(work)
 
 
-def typed(files: CsvFiles | ParquetFiles, target: EncodeTarget) -> list[NamedSql]:
+def target_columns(files: CsvFiles | ParquetFiles, target: EncodeTarget) -> list[NamedSql]:
     """Return the columns of ``target`` in its order and, unless one is a map, under its field ids, as ``files`` have them."""
     # Spark has no place for the ids of a map's parts. Readers take ids from files that have all of them, or else go by names.
     with_ids = not any(isinstance(field.type, Map) for field in target.fields)
@@ -121,7 +121,7 @@ def typed(files: CsvFiles | ParquetFiles, target: EncodeTarget) -> list[NamedSql
     return wanted
 
 
-def selected(files: CsvFiles | ParquetFiles, wanted: Iterable[NamedSql]) -> DataFrame:
+def select_columns(files: CsvFiles | ParquetFiles, wanted: Iterable[NamedSql]) -> DataFrame:
     """Return the rows of ``files`` with the columns ``wanted``.
 
     In one step: Spark does not join two that name a row's file, and would copy every row twice.

@@ -226,7 +226,7 @@ class _Stream(io.RawIOBase):
         super().close()
 
 
-def refusal(error: BaseException, uri: str) -> OSError | None:
+def refusal_of(error: BaseException, uri: str) -> OSError | None:
     """Return the refusal of a file system that made Spark fail, or None where it was something else."""
     chain = causes(error)
     for number, names in _NUMBERS:
@@ -243,7 +243,7 @@ def _errors(uri: str) -> Iterator[None]:
     try:
         yield
     except java_errors() as error:
-        raise (refusal(error, uri) or OSError(errno.EIO, error_text(error), uri)) from error
+        raise (refusal_of(error, uri) or OSError(errno.EIO, error_text(error), uri)) from error
 
 
 def _status(status: Any) -> Status:

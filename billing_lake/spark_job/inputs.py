@@ -128,12 +128,12 @@ def tasks_for(inputs: Sequence[Input], cores: int) -> int:
     return max(1, min(cores, size // _LEAST_BYTES_PER_TASK), -(-size // INPUT_PER_TASK_BYTES))
 
 
-def reading(reader: DataFrameReader) -> DataFrameReader:
+def exact_files(reader: DataFrameReader) -> DataFrameReader:
     """Return ``reader`` for exactly the files that it is given: no pattern in a name, no partition in a path."""
     return reader.option("recursiveFileLookup", True).option("__globPaths__", False)  # noqa: FBT003
 
 
-def complete(rows: DataFrame, inputs: Sequence[Input]) -> DataFrame:
+def require_all_read(rows: DataFrame, inputs: Sequence[Input]) -> DataFrame:
     """Return ``rows`` when Spark reads all of ``inputs``: it leaves out names that begin with a dot or an underscore.
 
     Raises:

@@ -16,7 +16,7 @@ _PROPERTIES = ("spark.jobGroup.id", "spark.job.description", "spark.job.interrup
 
 
 @contextmanager
-def job(spark: SparkSession, description: str) -> Iterator[None]:
+def named_job(spark: SparkSession, description: str) -> Iterator[None]:
     """Run what this thread asks of Spark as a group of jobs called ``description``; the caller's group is back afterwards."""
     context = spark.sparkContext
     before = {name: context.getLocalProperty(name) for name in _PROPERTIES}

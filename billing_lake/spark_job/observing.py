@@ -22,7 +22,7 @@ from functools import reduce
 from typing import TYPE_CHECKING, Any
 
 from billing_lake.domain.profiles import EXACT, NO_CURRENCY, FileProfile, Profile
-from billing_lake.spark_job.encoding import selected, typed
+from billing_lake.spark_job.encoding import select_columns, target_columns
 from billing_lake.spark_job.java import NamedSql, columns, java_errors
 from billing_lake.spark_job.parquet import ParquetFiles
 from billing_lake.spark_job.profiling import (
@@ -49,7 +49,7 @@ _PATIENCE_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
-class Observed:
+class ObservedRows:
     """Holds rows of files on their way to Parquet, which are totalled when they pass.
 
     Attributes:
@@ -121,11 +121,11 @@ class Observed:
         return found
 
 
-def observed(files: CsvFiles | ParquetFiles, source: Source, target: EncodeTarget) -> Observed:
+def observe(files: CsvFiles | ParquetFiles, source: Source, target: EncodeTarget) -> ObservedRows:
     """Return the rows of ``files`` with the columns of ``target``, totalled when they pass."""
     from pyspark.sql import Observation
 
-    wanted = typed(files, target)
+    wanted = target_columns(files, target)
     names = {one.sql: identifier(one.name) for one in wanted}
     prefix = uuid.uuid4().hex
     more: list[NamedSql] = []
@@ -150,8 +150,8 @@ def observed(files: CsvFiles | ParquetFiles, source: Source, target: EncodeTarge
     observation = Observation()
     session = files.rows.sparkSession
     (asked,) = columns(session, [NamedSql(f"to_json(struct({', '.join(totals)}))", "totals", {})])
-    rows = selected(files, [*wanted, *more]).observe(observation, asked)
-    return Observed(files, known, rows.drop(*(one.name for one in more)), observation)
+    rows = select_columns(files, [*wanted, *more]).observe(observation, asked)
+    return ObservedRows(files, known, rows.drop(*(one.name for one in more)), observation)
 
 
 def _groups(value: str, name: str) -> Sequence[str]:

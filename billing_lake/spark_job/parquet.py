@@ -29,10 +29,10 @@ from billing_lake.spark_job import sql
 from billing_lake.spark_job.inputs import (
     FILES_PER_PLAN,
     PATH,
-    complete,
+    exact_files,
     name_of,
     number_of,
-    reading,
+    require_all_read,
 )
 from billing_lake.spark_job.java import error_text, java_errors
 from billing_lake.spark_job.nested import json_text
@@ -126,7 +126,9 @@ class ParquetFiles:
             what = f"A column of the type {found} cannot become {type_}"
             raise BadValueError(what, file=self.inputs[0].file.name, column=name)
         filled = f"{cell} IS NOT NULL" + (f" AND {cell} != ''" if found == "string" else "")
-        return sql.checked(value, filled, f"CAST({cell} AS STRING)", type_, name, PATH)
+        return sql.fail_unless_converted(
+            value, filled, f"CAST({cell} AS STRING)", type_, name, PATH
+        )
 
 
 def read_parquet(
@@ -174,7 +176,9 @@ def damaged(
 
 
 def _parquet_files(spark: SparkSession, inputs: Sequence[Input], schema: str) -> ParquetFiles:
-    rows = complete(reading(spark.read).parquet(*(one.file.uri for one in inputs)), inputs)
+    rows = require_all_read(
+        exact_files(spark.read).parquet(*(one.file.uri for one in inputs)), inputs
+    )
     types = {field.name: field.dataType.simpleString() for field in rows.schema.fields}
     types |= dict.fromkeys(_NANOSECONDS.findall(schema), _NANOS)
     names = inputs[0].file.renamed(rows.columns)
@@ -210,7 +214,7 @@ def _number(cell: str, found: str, type_: Decimal) -> str | None:
 
 def _moment(cell: str, found: str) -> str | None:
     if found == "string":
-        return sql.converted(cell, TIMESTAMP)
+        return sql.convert_text(cell, TIMESTAMP)
     if found == _NANOS:
         return f"timestamp_micros({cell} div 1000)"
     # One without a zone is UTC, as everything in a billing export.
@@ -237,7 +241,7 @@ def _spelled(cell: str, found: str, column: str) -> str | None:
     if text is None or not (found in _FLOATS or found.startswith("decimal(")):
         return text
     shown = f"CAST({cell} AS STRING)"
-    return sql.checked(text, f"{cell} IS NOT NULL", shown, STRING, column, PATH)
+    return sql.fail_unless_converted(text, f"{cell} IS NOT NULL", shown, STRING, column, PATH)
 
 
 def _number_text(cell: str, found: str) -> str:
@@ -260,7 +264,7 @@ def _shortest(text: str) -> str:
 def _map(cell: str, found: str, type_: Map) -> str | None:
     """Return the entries of ``cell``, a map or what older files write for one: a list of pairs."""
     if found == "string":
-        return sql.converted(cell, type_)
+        return sql.convert_text(cell, type_)
     known = _MAP_TYPE.fullmatch(found) or _PAIRS_TYPE.fullmatch(found)
     if known is None:
         return None

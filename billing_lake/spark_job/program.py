@@ -12,8 +12,20 @@ from typing import TYPE_CHECKING
 
 from billing_lake.domain.errors import BillingLakeError
 from billing_lake.domain.profiles import Profile, merge, require_totals
-from billing_lake.spark_job.bad_cells import Place, misfit, named_place, report_fault, search
-from billing_lake.spark_job.encoding import make_folder, selected, spread, typed, write_rows
+from billing_lake.spark_job.bad_cells import (
+    CellPlace,
+    bad_value_error,
+    place_of_error,
+    raise_first_fault,
+    report_fault,
+)
+from billing_lake.spark_job.encoding import (
+    make_folder,
+    select_columns,
+    spread,
+    target_columns,
+    write_rows,
+)
 from billing_lake.spark_job.hadoop import Hadoop
 from billing_lake.spark_job.inputs import (
     FILES_PER_PLAN,
@@ -24,8 +36,8 @@ from billing_lake.spark_job.inputs import (
     tasks_for,
 )
 from billing_lake.spark_job.java import error_text, java_errors
-from billing_lake.spark_job.jobs import job
-from billing_lake.spark_job.observing import FILES_PER_OBSERVATION, observed
+from billing_lake.spark_job.jobs import named_job
+from billing_lake.spark_job.observing import FILES_PER_OBSERVATION, observe
 from billing_lake.spark_job.parquet import damaged, read_parquet
 from billing_lake.spark_job.profiling import profile_rows
 from billing_lake.spark_job.reports import check_lines, first_unreadable, read_csv
@@ -59,7 +71,7 @@ def profile(spark: SparkSession, source: Source, log: Log) -> Profile:
     own = own_session(spark, tasks_for(inputs, cores(spark)))
     with (
         _named(own, source, inputs, hadoop, log),
-        job(spark, f"billing-lake profile {uuid.uuid4().hex}"),
+        named_job(spark, f"billing-lake profile {uuid.uuid4().hex}"),
     ):
         # Before the pass: what is rewritten in its course then differs from what the digest says.
         digests = {
@@ -101,9 +113,9 @@ def encode(
     tasks = tasks_for(inputs, cores(spark))
     own = own_session(spark, tasks)
     with _named(own, source, inputs, hadoop, log):
-        with job(spark, f"billing-lake check {target.stem} {uuid.uuid4().hex}"):
+        with named_job(spark, f"billing-lake check {target.stem} {uuid.uuid4().hex}"):
             groups = spread(list(_groups(own, source, inputs, hadoop, log)), tasks, log)
-        frames = [selected(group, typed(group, target)) for group in groups]
+        frames = [select_columns(group, target_columns(group, target)) for group in groups]
         files = write_rows(
             own, frames, tasks, target, hadoop, verify=lambda _: require_unchanged(inputs, hadoop)
         )
@@ -132,9 +144,9 @@ def convert(
     with _named(own, source, inputs, hadoop, log):
         # Before the pass: what is rewritten in its course then differs from what the digest says.
         empty = [Profile().in_file(one.file.name, local_digest(one, hadoop)) for one in inputs]
-        with job(spark, f"billing-lake check {target.stem} {uuid.uuid4().hex}"):
+        with named_job(spark, f"billing-lake check {target.stem} {uuid.uuid4().hex}"):
             groups = list(_groups(own, source, inputs, hadoop, log, FILES_PER_OBSERVATION))
-        passing = [observed(group, source, target) for group in spread(groups, tasks, log)]
+        passing = [observe(group, source, target) for group in spread(groups, tasks, log)]
 
         def verify(rows: int) -> None:
             require_unchanged(inputs, hadoop)
@@ -142,7 +154,7 @@ def convert(
             parts = [one for one in told if one is not None]
             if len(parts) < len(told) or sum(part.rows for part in parts) != rows:
                 log("the rows are read again, to total them by file, currency and billing period")
-                with job(spark, f"billing-lake profile {uuid.uuid4().hex}"):
+                with named_job(spark, f"billing-lake profile {uuid.uuid4().hex}"):
                     parts = [part for group in groups for part in profile_rows(group, source)]
             found.append(require_totals(merge([*empty, *parts])))
 
@@ -192,7 +204,7 @@ def _checked(
             log(
                 f"{one.input.file.name} is looked through: it has cells of several lines, or faults"
             )
-            search(one.input, source, hadoop, only_hidden=True)
+            raise_first_fault(one.input, source, hadoop, only_hidden=True)
     log(f"the lines of {len(inputs)} files are whole")
     return [one.input for one in lines if one.quoted_return]
 
@@ -209,7 +221,7 @@ def _named(
     except java_errors() as error:
         # A file that is being rewritten is no stream of gzip for a while, and that is not what is wrong with it.
         require_unchanged(inputs, hadoop)
-        place = named_place(error, inputs)
+        place = place_of_error(error, inputs)
         if source.container == "csv":
             suspects = (
                 inputs if source.compression == "zip" else _suspects(spark, place, inputs, log)
@@ -217,11 +229,11 @@ def _named(
             raise report_fault(error, suspects, source, hadoop) from error
         if place is None:
             raise damaged(error_text(error), inputs, of_table=source.of_table) from error
-        raise misfit(place, source) from error
+        raise bad_value_error(place, source) from error
 
 
 def _suspects(
-    spark: SparkSession, place: Place | None, inputs: Sequence[Input], log: Log
+    spark: SparkSession, place: CellPlace | None, inputs: Sequence[Input], log: Log
 ) -> Sequence[Input]:
     """Return the report files of which one made Spark fail, as few as it can tell."""
     if place is not None:
@@ -229,6 +241,6 @@ def _suspects(
     if len(inputs) == 1:
         return inputs
     log(f"Spark cannot read one of {len(inputs)} files; each is tried alone")
-    with job(spark, f"billing-lake search {uuid.uuid4().hex}"):
+    with named_job(spark, f"billing-lake search {uuid.uuid4().hex}"):
         first = first_unreadable(spark, inputs)
     return inputs if first is None else [first]

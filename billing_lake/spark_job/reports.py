@@ -22,10 +22,10 @@ from billing_lake.spark_job.inputs import (
     OWN_PATH,
     PATH,
     Input,
-    complete,
+    exact_files,
     name_of,
     number_of,
-    reading,
+    require_all_read,
 )
 from billing_lake.spark_job.java import java_errors
 from billing_lake.spark_job.zips import zipped_lines, zipped_rows
@@ -45,7 +45,7 @@ _WHOLE_LINE = r"""\A[^"]*+(?:(?<=\A|,)"[^"]*+(?:""[^"]*+)*+"(?=,|\r?\z)[^"]*+)*+
 
 
 @dataclass(frozen=True)
-class Lines:
+class LineFindings:
     """Holds what the raw lines of a file say.
 
     Attributes:
@@ -118,7 +118,11 @@ class CsvFiles:
         if origin.further is not None:
             own = sql.filled(self._cell(origin.further))
             return f"CASE WHEN {own} != {sql.first_text(cells)} THEN {own} END"
-        return sql.agreed(cells, name, self.path) if origin.agree else sql.first_text(cells)
+        return (
+            sql.fail_unless_agreed(cells, name, self.path)
+            if origin.agree
+            else sql.first_text(cells)
+        )
 
     def _cell(self, position: int) -> str:
         cell = self._own_text(position)
@@ -147,8 +151,8 @@ class CsvFiles:
         cell = self.text(name)
         if type_ == STRING:
             return cell
-        value = sql.converted(cell, type_)
-        return sql.checked(
+        value = sql.convert_text(cell, type_)
+        return sql.fail_unless_converted(
             value, f"{cell} IS NOT NULL AND {cell} != ''", cell, type_, name, self.path
         )
 
@@ -201,17 +205,17 @@ def first_unreadable(spark: SparkSession, inputs: Sequence[Input]) -> Input | No
 
 def check_lines(
     spark: SparkSession, inputs: Sequence[Input], *, zipped: bool = False
-) -> list[Lines]:
+) -> list[LineFindings]:
     """Return what the raw lines of each file show and the CSV reader would not; files without lines are left out."""
     if zipped:
         lines = zipped_lines(spark, inputs)
     else:
-        lines = complete(
-            reading(spark.read).text([one.file.uri for one in inputs], lineSep="\n"), inputs
+        lines = require_all_read(
+            exact_files(spark.read).text([one.file.uri for one in inputs], lineSep="\n"), inputs
         ).selectExpr(f"{PATH} AS path", "value")
     found = lines.groupBy("path").agg(*_line_counts()).collect()
     by_path = {one.path: one for one in inputs}
-    return [Lines(by_path[same_path(path)], *map(bool, counts)) for path, *counts in found]
+    return [LineFindings(by_path[same_path(path)], *map(bool, counts)) for path, *counts in found]
 
 
 def _line_counts() -> list[Column]:
@@ -228,7 +232,7 @@ def _line_counts() -> list[Column]:
 
 
 def _rows(spark: SparkSession, inputs: Sequence[Input], width: int) -> DataFrame:
-    rows = reading(spark.read).csv(
+    rows = exact_files(spark.read).csv(
         [one.file.uri for one in inputs],
         schema=_cells(width),
         header=True,
@@ -236,7 +240,7 @@ def _rows(spark: SparkSession, inputs: Sequence[Input], width: int) -> DataFrame
         multiLine=True,
         **_csv_options(),
     )
-    return complete(rows, inputs)
+    return require_all_read(rows, inputs)
 
 
 def _joined_rows(spark: SparkSession, inputs: Sequence[Input], width: int) -> DataFrame:
@@ -247,8 +251,8 @@ def _joined_rows(spark: SparkSession, inputs: Sequence[Input], width: int) -> Da
     """
     from pyspark.sql import functions as f
 
-    lines = complete(
-        reading(spark.read).text([one.file.uri for one in inputs], lineSep="\n"), inputs
+    lines = require_all_read(
+        exact_files(spark.read).text([one.file.uri for one in inputs], lineSep="\n"), inputs
     )
     # A packed file is not divided, and each part of another one begins at a place of its own: so the lines of a file rise.
     numbered = lines.selectExpr(

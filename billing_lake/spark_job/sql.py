@@ -97,7 +97,7 @@ def filled(cell: str) -> str:
     return f"nullif({cell}, '')"
 
 
-def converted(cell: str, type_: Type) -> str:
+def convert_text(cell: str, type_: Type) -> str:
     """Return the text ``cell`` as ``type_``; NULL where it does not fit."""
     if isinstance(type_, Decimal):
         return decimal(cell, type_.precision, type_.scale)
@@ -122,7 +122,9 @@ def _moment(cell: str) -> str:
     )
 
 
-def checked(value: str, filled: str, shown: str, type_: Type, column: str, path: str) -> str:
+def fail_unless_converted(
+    value: str, filled: str, shown: str, type_: Type, column: str, path: str
+) -> str:
     """Return ``value``; the query fails where it is NULL although ``filled`` is true.
 
     Args:
@@ -137,7 +139,7 @@ def checked(value: str, filled: str, shown: str, type_: Type, column: str, path:
     return f"coalesce({value}, CASE WHEN {filled} THEN {fault} END)"
 
 
-def agreed(cells: Sequence[str], column: str, path: str) -> str:
+def fail_unless_agreed(cells: Sequence[str], column: str, path: str) -> str:
     """Return what those of ``cells`` say that hold something; the query fails where they differ."""
     first = first_text(cells)
     differ = " OR ".join(f"{filled(cell)} != {first}" for cell in cells)
@@ -152,8 +154,8 @@ def _raised(shown: str, column: str, path: str) -> str:
     return f"raise_error({message})"
 
 
-def faults(message: str) -> list[str] | None:
-    """Return what a query that failed in `checked` says: column, path and value; None where it failed otherwise."""
+def parse_fault(message: str) -> list[str] | None:
+    """Return what a query that failed in `fail_unless_converted` says: column, path and value; None where it failed otherwise."""
     _, found, rest = message.partition(FAULT + _SEPARATOR)
     return rest.split(_SEPARATOR)[:-1] if found else None
 

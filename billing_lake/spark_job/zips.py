@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from billing_lake.spark_job.inputs import OWN_PATH, PATH, complete, reading
+from billing_lake.spark_job.inputs import OWN_PATH, PATH, exact_files, require_all_read
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -35,8 +35,8 @@ def zipped_rows(spark: SparkSession, inputs: Sequence[Input]) -> DataFrame:
 
 
 def _texts(spark: SparkSession, inputs: Sequence[Input], *, whole_rows: bool) -> DataFrame:
-    files = reading(spark.read.format("binaryFile")).load([one.file.uri for one in inputs])
-    packed = complete(files, inputs).selectExpr(f"{PATH} AS path", "content")
+    files = exact_files(spark.read.format("binaryFile")).load([one.file.uri for one in inputs])
+    packed = require_all_read(files, inputs).selectExpr(f"{PATH} AS path", "content")
     texts = packed.rdd.flatMap(_unpacking(whole_rows=whole_rows))
     return spark.createDataFrame(texts, "path STRING, text BINARY", verifySchema=False)
 

@@ -39,7 +39,7 @@ class ViewPart:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Totals:
+class TotalsQueries:
     """The queries by which the view is compared with the table of an export: export, period, currency, cost, rows."""
 
     of_view: str
@@ -81,10 +81,12 @@ def part_sql(part: ViewPart, table: LakeTable) -> str:
     )
 
 
-def totals(view: str, counted: Sequence[tuple[ViewPart, LakeTable]], dialect: Dialect) -> Totals:
+def totals_queries(
+    view: str, counted: Sequence[tuple[ViewPart, LakeTable]], dialect: Dialect
+) -> TotalsQueries:
     """Return the queries of the totals of ``view``, as SQL writes it, and of each table that it is made of."""
     of_view = _totals(view, _EXPORT, "billingcurrency", "billedcost", "true")
-    return Totals(
+    return TotalsQueries(
         of_view=in_dialect(of_view, dialect),
         of_tables={
             part.export: in_dialect(
@@ -102,7 +104,7 @@ def totals(view: str, counted: Sequence[tuple[ViewPart, LakeTable]], dialect: Di
     )
 
 
-def twice(view: str, dialect: Dialect) -> str:
+def counted_twice_sql(view: str, dialect: Dialect) -> str:
     """Return the query of the payers and months that several exports count in ``view``."""
     sql = f"""
         SELECT billingaccountid, {_PERIOD}, min({_EXPORT}) AS first_export, max({_EXPORT}) AS last_export

@@ -104,7 +104,7 @@ class AthenaQueries:
         def look(execution: Any) -> None:
             seen[:] = [execution]
             seconds = time.monotonic() - started
-            scanned = size(execution.data_scanned_in_bytes or 0)
+            scanned = in_bytes(execution.data_scanned_in_bytes or 0)
             progress(f"{execution.state.lower()}, {seconds:.0f} s, {scanned} scanned")
 
         with self._errors():
@@ -226,7 +226,7 @@ def _stop(cursor: Cursor) -> None:
             logger.warning(about, cursor.query_id, error)
 
 
-def size(count: int) -> str:
+def in_bytes(count: int) -> str:
     """Return a number of bytes as people write it: `12.3 MB`."""
     from rich.filesize import decimal
 

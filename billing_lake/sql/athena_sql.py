@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING
 from billing_lake.domain.errors import BillingLakeError, QueryError, shown
 from billing_lake.formats.core_columns import CORE_COLUMNS
 from billing_lake.sql.all_costs import ViewPart, view_name, view_sql
-from billing_lake.sql.athena_queries import USD_PER_TB, Answer, AthenaQueries, Progress, size
+from billing_lake.sql.athena_queries import USD_PER_TB, Answer, AthenaQueries, Progress, in_bytes
 from billing_lake.sql.tables import (
     ALL_COSTS,
     CATALOGS,
     DEFAULT_CATALOG,
     Dialect,
     LakeTable,
-    choose,
+    choose_table,
     dotted,
     is_of_export,
     parts,
@@ -95,7 +95,9 @@ class AthenaSql:
         """
         if name is not None and parts(name)[1] == ALL_COSTS:
             return self._view(name)
-        return self._table(*choose(self._names, name, lambda: _HINT, "Load a billing period first"))
+        return self._table(
+            *choose_table(self._names, name, lambda: _HINT, "Load a billing period first")
+        )
 
     def ask(self, sql: str) -> Answer:
         """Run one statement that only reads, as it is.
@@ -186,7 +188,7 @@ def read_and_cost(answer: Answer) -> str:
     if not answer.scanned_bytes:
         return f"Athena scanned nothing (query {answer.query})"
     return (
-        f"Athena scanned {size(answer.scanned_bytes)}, about {answer.usd:.2g} USD "
+        f"Athena scanned {in_bytes(answer.scanned_bytes)}, about {answer.usd:.2g} USD "
         f"at {USD_PER_TB} USD per TB, its list price in most regions (query {answer.query})"
     )
 

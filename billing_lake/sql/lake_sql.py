@@ -34,7 +34,7 @@ from billing_lake.sql.tables import (
     Dialect,
     LakeTable,
     QueryResult,
-    choose,
+    choose_table,
     did_you_mean,
     dotted,
     parts,
@@ -113,7 +113,7 @@ class LakeSql:
         Raises:
             TableError: There is no such table, or there are several.
         """
-        catalog, chosen = choose(self._names, name, self.hint, "Run `billing-lake demo`")
+        catalog, chosen = choose_table(self._names, name, self.hint, "Run `billing-lake demo`")
         return next(t for t in self.tables if (t.catalog, t.table) == (catalog, chosen))
 
     def define_all_costs(self, counted: Sequence[ViewPart]) -> str:

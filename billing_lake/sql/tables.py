@@ -155,7 +155,7 @@ def dotted(*names: str) -> str:
     return ".".join(map(quoted, names))
 
 
-def choose(
+def choose_table(
     names: Callable[[str], tuple[str, ...]], name: str | None, hint: Callable[[], str], empty: str
 ) -> tuple[str, str]:
     """Return catalog and name of the table that is meant.

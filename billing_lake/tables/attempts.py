@@ -18,7 +18,9 @@ class OvertakenError(Exception):
     """Another writer changed what is to be changed after it was read."""
 
 
-def racing(conflict: str, patience_seconds: float, *lost: type[Exception]) -> Retrying:
+def retry_while_overtaken(
+    conflict: str, patience_seconds: float, *lost: type[Exception]
+) -> Retrying:
     """Return a caller of functions that calls again while other writers come first.
 
     It raises `CommitConflictError` where they still do after ``patience_seconds``.

@@ -92,7 +92,7 @@ def _megabytes(size: int) -> str:
 
 
 @contextmanager
-def writing(place: str) -> Iterator[None]:
+def naming_write_errors(place: str) -> Iterator[None]:
     """Turn every error of the storage or of the catalog's database within the block into a `StorageWriteError`.
 
     Errors of AWS are named by `aws_errors`. A missing file of this machine is a `LoadError`, after which a load may encode
@@ -103,7 +103,7 @@ def writing(place: str) -> Iterator[None]:
 
 
 @contextmanager
-def reading(place: str) -> Iterator[None]:
+def naming_read_errors(place: str) -> Iterator[None]:
     """Turn every error of the storage or of the catalog's database within the block into a `StorageReadError`.
 
     Errors of AWS are named by `aws_errors`.

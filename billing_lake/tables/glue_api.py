@@ -93,9 +93,11 @@ class GlueApi:
             answer: dict[str, Any] = call(getattr(client, verb), **parameters)
         except ClientError as error:
             named = None if passes(error) else _ANSWERS.get(error_code(error))
-            raise (refusal(error, verb, subject) if named is None else named(str(error))) from error
+            raise (
+                refusal_error(error, verb, subject) if named is None else named(str(error))
+            ) from error
         except BotoCoreError as error:
-            raise refusal(error, verb, subject) from error
+            raise refusal_error(error, verb, subject) from error
         return answer
 
     def pages(self, verb: str, subject: str, result: str, **parameters: Any) -> Iterator[Any]:
@@ -175,7 +177,7 @@ def _subject(database: str, name: str) -> str:
     return f"table {database}.{name}"
 
 
-def refusal(error: Exception, verb: str, subject: str) -> BillingLakeError:
+def refusal_error(error: Exception, verb: str, subject: str) -> BillingLakeError:
     """Return the error for a call that was refused for good."""
     action = f"glue:{''.join(part.capitalize() for part in verb.split('_'))}"
     looking = verb.startswith(("get_", "list_"))

@@ -22,7 +22,7 @@ from billing_lake.domain.errors import (
     TableError,
 )
 from billing_lake.files.s3 import S3Files
-from billing_lake.tables.attempts import racing
+from billing_lake.tables.attempts import retry_while_overtaken
 from billing_lake.tables.base import (
     EXPORT_PROPERTY,
     PERIOD_PROPERTY,
@@ -30,7 +30,7 @@ from billing_lake.tables.base import (
     Crawler,
     check_name,
 )
-from billing_lake.tables.data_files import writing
+from billing_lake.tables.data_files import naming_write_errors
 from billing_lake.tables.glue_api import AlreadyThere, Changed, GlueApi, NotThere
 from billing_lake.tables.glue_crawler import ROLE_SETTING, CrawlerWaits, GlueCrawler
 from billing_lake.tables.glue_raw import (
@@ -180,7 +180,7 @@ class GlueCrawledTables:
             _FOLDER: folder,
         }
         inputs = []
-        with writing(folder):
+        with naming_write_errors(folder):
             for number, part in enumerate(parts, start=1):
                 storage = raw_storage(crawl, part, self._files, f"{folder}/files-{number}")
                 parameters = {
@@ -215,7 +215,9 @@ class GlueCrawledTables:
             return found
 
         conflict = f"Other runs kept changing table {self._database}.{given['Name']}"
-        return racing(conflict, _PATIENCE_SECONDS, AlreadyThere, NotThere, Changed)(put)
+        return retry_while_overtaken(conflict, _PATIENCE_SECONDS, AlreadyThere, NotThere, Changed)(
+            put
+        )
 
     def _remove_others(self, crawl: Crawl, before: Mapping[str, Any] | None, parts: int) -> None:
         """Remove the tables of earlier crawls of the same export and period, and the files of the table ``before``."""

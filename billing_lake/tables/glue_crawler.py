@@ -29,7 +29,7 @@ from billing_lake.domain.errors import (
 )
 from billing_lake.tables.glue_api import AlreadyThere, Busy, GlueApi, NotThere
 from billing_lake.tables.glue_crawler_cleanup import (
-    DESCRIPTION,
+    CRAWLER_DESCRIPTION,
     CrawlerCleanup,
     abandoned_crawlers,
     new_crawler_name,
@@ -148,7 +148,7 @@ class GlueCrawler:
             "Name": self.name,
             "Role": self._role,
             "DatabaseName": self._database,
-            "Description": DESCRIPTION,
+            "Description": CRAWLER_DESCRIPTION,
             "Targets": {"S3Targets": [target]},
             "TablePrefix": self._cleanup.prefix,
             "Classifiers": [self.name] if csv else [],

@@ -19,7 +19,7 @@ from billing_lake.tables.glue_api import Busy, GlueApi, NotThere
 
 log = logging.getLogger(__name__)
 
-DESCRIPTION = "Made by Billing Lake for one delivery; it removes itself"
+CRAWLER_DESCRIPTION = "Made by Billing Lake for one delivery; it removes itself"
 """Description of every crawler that a crawl makes."""
 
 ABANDONED_AGE = timedelta(days=1)
@@ -102,7 +102,10 @@ def abandoned_crawlers(api: GlueApi) -> Iterator[CrawlerCleanup]:
     now = datetime.now(timezone.utc)
     try:
         for crawler in api.pages("get_crawlers", "the account's crawlers", "Crawlers"):
-            ours = _NAME.fullmatch(crawler["Name"]) and crawler.get("Description") == DESCRIPTION
+            ours = (
+                _NAME.fullmatch(crawler["Name"])
+                and crawler.get("Description") == CRAWLER_DESCRIPTION
+            )
             if ours and now - crawler["CreationTime"] > ABANDONED_AGE:
                 yield CrawlerCleanup(api, crawler["DatabaseName"], crawler["Name"])
     except BillingLakeError as error:

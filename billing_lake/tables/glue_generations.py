@@ -89,13 +89,13 @@ def generation_name(entry: Entry, folder: str) -> str:
     return folder.removeprefix(f"{entry.folder.rpartition('/')[0]}/")
 
 
-def kept_by(entry: Entry, claim: Claim) -> set[str]:
+def folders_kept_by(entry: Entry, claim: Claim) -> set[str]:
     """Return the folders of the generations that a claim keeps: the current one, and the previous one."""
     generations = (claim.generation, claim.previous)
     return {generation_folder(entry, one) for one in generations if one is not None}
 
 
-def holding(entry: Entry, key: PeriodKey, encoded: Encoded) -> str | None:
+def generation_with(entry: Entry, key: PeriodKey, encoded: Encoded) -> str | None:
     """Return the generation folder in which all files lie, or None where they lie elsewhere."""
     folders = {file.uri.rpartition("/")[0] for file in encoded.files}
     folder = folders.pop() if len(folders) == 1 else ""
@@ -112,7 +112,7 @@ def new_generation(folder: str, key: PeriodKey) -> str:
     return f"{period_folder(folder, key)}/{uuid.uuid4().hex}"
 
 
-def emptied(claim: Claim) -> Claim:
+def empty_claim(claim: Claim) -> Claim:
     """Return the claim by which the period of another one has no rows."""
     return replace(claim, id=uuid.uuid4().hex, generation=uuid.uuid4().hex, files=(), properties={})
 
@@ -140,7 +140,7 @@ def claim_to(
     )
 
 
-def after(claim: Claim, seen: Seen) -> Claim:
+def with_previous(claim: Claim, seen: Seen) -> Claim:
     """Return ``claim`` with the previous generation that follows from what was seen before it.
 
     A generation that is loaded once more keeps the previous one as it was.

@@ -25,7 +25,7 @@ from billing_lake.domain.errors import BillingLakeError, SnapshotGoneError
 from billing_lake.domain.schemas import Column, Field, SchemaPlan, columns_of, plan_anew
 from billing_lake.domain.sources import Encoded, PeriodKey, Source
 from billing_lake.files.s3 import S3Files
-from billing_lake.tables.attempts import OvertakenError, racing
+from billing_lake.tables.attempts import OvertakenError, retry_while_overtaken
 from billing_lake.tables.base import (
     BEFORE,
     DELIVERY_PROPERTY,
@@ -37,24 +37,24 @@ from billing_lake.tables.base import (
     check_table,
     refuse_others,
 )
-from billing_lake.tables.data_files import Placing, open_encoded, table_source, writing
+from billing_lake.tables.data_files import Placing, naming_write_errors, open_encoded, table_source
 from billing_lake.tables.glue_api import Changed, GlueApi, NotThere
 from billing_lake.tables.glue_generations import (
     GenerationFiles,
-    after,
     claim_to,
-    emptied,
+    empty_claim,
+    folders_kept_by,
     generation_folder,
     generation_name,
+    generation_with,
     generations_folder,
-    holding,
     is_read,
-    kept_by,
     new_generation,
     period_folder,
+    with_previous,
 )
 from billing_lake.tables.glue_partition_owners import Claim, Claims
-from billing_lake.tables.glue_partitions import Partitions, location
+from billing_lake.tables.glue_partitions import Partitions, partition_folder
 from billing_lake.tables.glue_tables import Entry, GlueTables, glue_names
 from billing_lake.tables.parquet_field_ids import check_fields, check_footers
 from billing_lake.tables.schema_changes import plan_evolution
@@ -114,7 +114,7 @@ class GlueHiveTables:
             return entry.fields
 
         conflict = f"Other writers kept changing table {table}"
-        return racing(conflict, self._patience, Changed, NotThere)(change)
+        return retry_while_overtaken(conflict, self._patience, Changed, NotThere)(change)
 
     def full_name(self, table: str) -> str:
         """See `TableCatalog.full_name`."""
@@ -162,9 +162,9 @@ class GlueHiveTables:
         """
         check_table(table)
         check_key(key)
-        with writing(self._root):
+        with naming_write_errors(self._root):
             entry = self._tables.require(table)
-            written = holding(entry, key, encoded)
+            written = generation_with(entry, key, encoded)
             folder = written or new_generation(entry.folder, key)
             try:
                 check_footers(encoded, self._open_encoded)
@@ -211,7 +211,7 @@ class GlueHiveTables:
         entry = self._tables.require(check_table(table))
         claims: dict[PeriodKey, Claim] = {}
         folders: dict[PeriodKey, str] = {}
-        with writing(self._root):
+        with naming_write_errors(self._root):
             try:
                 sizes = [file.size for encoded in periods.values() for file in encoded.files]
                 placing = Placing(table, sizes, log)
@@ -238,12 +238,12 @@ class GlueHiveTables:
         """
         check_key(key)
         entry = self._tables.require(table)
-        with writing(self._root):
+        with naming_write_errors(self._root):
             claim, partition = self._partitions.read(entry, key)
-            folder = None if partition is None else location(partition)
+            folder = None if partition is None else partition_folder(partition)
             if commit is not None and commit.generation is not None:
                 folder = commit.generation
-                if claim is None or folder not in kept_by(entry, claim):
+                if claim is None or folder not in folders_kept_by(entry, claim):
                     what = f"The files of the load are gone: {key.period} was replaced twice since"
                     raise SnapshotGoneError(what, file=folder)
             found = () if folder is None else self._files.list(folder)
@@ -280,7 +280,7 @@ class GlueHiveTables:
         """
         entry = self._tables.require(table)
         self._tables.remove(entry)
-        with writing(entry.folder):
+        with naming_write_errors(entry.folder):
             self._files.remove_folder(entry.folder)
             self._files.remove_folder(generations_folder(entry.folder))
         _LOGGER.info("dropped table %s", table)
@@ -315,12 +315,12 @@ class GlueHiveTables:
             verify()
             now = self._tables.reread(entry)
             check_fields(now.table, now.fields, encoded.fields, by_name=True)
-            if not self._claims.swap(entry.folder, after(claim, seen), seen):
+            if not self._claims.swap(entry.folder, with_previous(claim, seen), seen):
                 raise OvertakenError
             return {} if seen.claim is None else {claim.key: seen.claim}
 
         what = f"Other writers kept switching {claim.period} of table {entry.table}"
-        return racing(what, self._patience)(switch)
+        return retry_while_overtaken(what, self._patience)(switch)
 
     def _exchange(
         self,
@@ -349,20 +349,20 @@ class GlueHiveTables:
         def exchange() -> dict[PeriodKey, Claim]:
             now, planned, held = plan()
             gone = (key for key in held if key.export == export and key not in claims)
-            targets = {**claims, **{key: emptied(held[key]) for key in gone}}
+            targets = {**claims, **{key: empty_claim(held[key]) for key in gone}}
             seen = {key: self._claims.look(now.folder, now.id, key) for key in targets}
             verify()
             if planned.fields != now.fields:
                 self._tables.update(now, now.evolved(planned.fields))
             for key, claim in targets.items():
-                if not self._claims.swap(now.folder, after(claim, seen[key]), seen[key]):
+                if not self._claims.swap(now.folder, with_previous(claim, seen[key]), seen[key]):
                     raise OvertakenError
             self._partitions.catch_up(entry)
             return {key: one.claim for key, one in seen.items() if one.claim is not None}
 
         plan()  # The copy that it makes may take longer than others are waited for.
         conflict = f"Other writers kept changing table {entry.table}"
-        return racing(conflict, self._patience, Changed)(exchange)
+        return retry_while_overtaken(conflict, self._patience, Changed)(exchange)
 
     def _keep(self, entry: Entry, name: str, claims: Mapping[PeriodKey, Claim]) -> None:
         """Copy the rows of a table to a second one, unless it is there."""

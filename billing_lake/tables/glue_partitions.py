@@ -23,9 +23,13 @@ from typing import Any
 from billing_lake.domain.errors import CommitConflictError, StorageWriteError, TableError, shown
 from billing_lake.domain.sources import PeriodKey
 from billing_lake.tables.base import VERSION_PROPERTY
-from billing_lake.tables.data_files import writing
+from billing_lake.tables.data_files import naming_write_errors
 from billing_lake.tables.glue_api import AlreadyThere, Changed, GlueApi, NotThere
-from billing_lake.tables.glue_generations import generation_folder, generations_folder, kept_by
+from billing_lake.tables.glue_generations import (
+    folders_kept_by,
+    generation_folder,
+    generations_folder,
+)
 from billing_lake.tables.glue_partition_owners import Claim, Claims
 from billing_lake.tables.glue_schemas import data_columns, parquet_storage
 from billing_lake.tables.glue_tables import Entry, GlueTables
@@ -75,7 +79,10 @@ class Partitions:
         """Return a partition, or None."""
         try:
             answer = self._api.call(
-                "get_partition", _subject(entry, key), **entry.place, PartitionValues=values(key)
+                "get_partition",
+                _subject(entry, key),
+                **entry.place,
+                PartitionValues=partition_values(key),
             )
         except NotThere:
             return None
@@ -103,8 +110,8 @@ class Partitions:
         """Return the folders of generations that a claim or a partition uses; of partitions that of ``key`` only, if given."""
         found = self.all(entry) if key is None else {key: self.get(entry, key)}
         claims = self._claims.all(entry.folder, entry.id).values()
-        kept = {folder for claim in claims for folder in kept_by(entry, claim)}
-        return kept | {location(one) for one in found.values() if one is not None}
+        kept = {folder for claim in claims for folder in folders_kept_by(entry, claim)}
+        return kept | {partition_folder(one) for one in found.values() if one is not None}
 
     def read(self, entry: Entry, key: PeriodKey) -> tuple[Claim | None, Mapping[str, Any] | None]:
         """Return claim and partition, made to agree; a reader that may not write gets them as they are."""
@@ -129,7 +136,7 @@ class Partitions:
 
     def catch_up(self, entry: Entry) -> None:
         """Give all partitions the table's columns, then remove the table's mark, unless its columns changed again."""
-        with writing(entry.folder):
+        with naming_write_errors(entry.folder):
             now = self.settle_all(entry)
         try:
             self._tables.update(now, now.caught_up())
@@ -170,7 +177,7 @@ class Partitions:
             claims = self._claims.all(entry.folder, entry.id)
             found = self.all(entry, columns=True)
             changes = _Changes()
-            for key in sorted({*claims, *found}, key=values):
+            for key in sorted({*claims, *found}, key=partition_values):
                 _compare(entry, key, claims.get(key), found.get(key), changes)
             if not changes:
                 return entry
@@ -237,12 +244,12 @@ def _rounds(what: str) -> Iterator[None]:
     raise CommitConflictError(f"{what} does not stay as it is written", remedy=remedy)
 
 
-def values(key: PeriodKey) -> list[str]:
+def partition_values(key: PeriodKey) -> list[str]:
     """Return the values of a partition's keys, in their order."""
     return [key.period, key.export]
 
 
-def location(partition: Mapping[str, Any]) -> str:
+def partition_folder(partition: Mapping[str, Any]) -> str:
     """Return the folder that a partition points at, without a slash at its end."""
     return str(partition["StorageDescriptor"]["Location"]).rstrip("/")
 
@@ -268,12 +275,12 @@ def _compare(
     """
     if claim is None:
         mine = (f"{entry.folder}/", f"{generations_folder(entry.folder)}/")
-        if found is not None and not location(found).startswith(mine):
-            changes.delete.append(values(key))
+        if found is not None and not partition_folder(found).startswith(mine):
+            changes.delete.append(partition_values(key))
         return
     if not claim.rows:
         if found is not None:
-            changes.delete.append(values(key))
+            changes.delete.append(partition_values(key))
         return
     wanted = _partition_input(entry, claim)
     if found is None:
@@ -285,7 +292,7 @@ def _compare(
 def _partition_input(entry: Entry, claim: Claim) -> dict[str, Any]:
     folder = generation_folder(entry, claim.generation)
     return {
-        "Values": values(claim.key),
+        "Values": partition_values(claim.key),
         "StorageDescriptor": parquet_storage(data_columns(entry.fields), folder),
         "Parameters": {
             "classification": "parquet",
@@ -300,7 +307,7 @@ def _partition_input(entry: Entry, claim: Claim) -> dict[str, Any]:
 
 def _agree(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
     return (
-        location(found) == location(wanted)
+        partition_folder(found) == partition_folder(wanted)
         and found.get("Parameters", {}).get(_CLAIM) == wanted["Parameters"][_CLAIM]
         and _columns(found) == _columns(wanted)
     )

@@ -21,7 +21,7 @@ from billing_lake.domain.errors import BillingLakeError, SnapshotGoneError, Stor
 from billing_lake.domain.schemas import Column, Field, SchemaPlan, columns_of, plan_anew
 from billing_lake.domain.sources import Encoded, PeriodKey, Source
 from billing_lake.files.local import LocalFiles, files_below, link_or_copy, remove_tree
-from billing_lake.tables.attempts import OvertakenError, racing
+from billing_lake.tables.attempts import OvertakenError, retry_while_overtaken
 from billing_lake.tables.base import (
     BEFORE,
     LEFT_BEHIND,
@@ -32,7 +32,7 @@ from billing_lake.tables.base import (
     check_table,
     refuse_others,
 )
-from billing_lake.tables.data_files import table_source, writing
+from billing_lake.tables.data_files import naming_write_errors, table_source
 from billing_lake.tables.hive_generations import Generations, numbered
 from billing_lake.tables.hive_rows import (
     Generation,
@@ -43,10 +43,10 @@ from billing_lake.tables.hive_rows import (
     identities_of,
     partition_of,
     partitions_of,
-    point,
+    point_partition,
     remove_partition,
     remove_table,
-    require,
+    require_table,
     set_fields,
 )
 from billing_lake.tables.hive_views import Views
@@ -94,7 +94,7 @@ class HiveTables:
         """
         check_columns(plan.fields)
         with self._database.changing() as db:
-            have = require(db, check_table(table))
+            have = require_table(db, check_table(table))
             merged = plan_evolution(table, have, plan).fields
             if merged != have:
                 set_fields(db, table, merged)
@@ -147,7 +147,7 @@ class HiveTables:
         """
         check_table(table)
         check_key(key)
-        with writing(str(self._root)):
+        with naming_write_errors(str(self._root)):
             written = self._generations.holding(table, key, encoded)
             folder = written or self._generations.new(table, key)
             try:
@@ -165,7 +165,7 @@ class HiveTables:
     def plan_rebuild(self, table: str, wanted: Sequence[Column]) -> SchemaPlan:
         """See `TableCatalog.plan_rebuild`."""
         with self._database.reading() as db:
-            return plan_anew(require(db, check_table(table)), wanted)
+            return plan_anew(require_table(db, check_table(table)), wanted)
 
     def rebuild(
         self,
@@ -183,7 +183,7 @@ class HiveTables:
         The old rows stay in the table `<table>__before_<before>`, whose files are links to those of this one.
         """
         made: dict[PeriodKey, Generation] = {}
-        with writing(str(self._root)):
+        with naming_write_errors(str(self._root)):
             self._show(check_table(table))
             try:
                 for period, encoded in periods.items():
@@ -207,7 +207,7 @@ class HiveTables:
         self._show_if_possible(check_table(table))
         with self._database.reading() as db:
             db.execute("BEGIN")
-            fields = require(db, table)
+            fields = require_table(db, table)
             partition = partition_of(db, table, check_key(key))
         if commit is not None and commit.generation is not None:
             generation = Path(commit.generation)
@@ -223,7 +223,7 @@ class HiveTables:
     def periods(self, table: str, export: str) -> tuple[str, ...]:
         """Return the billing periods of the export that hold rows, in order."""
         with self._database.reading() as db:
-            require(db, check_table(table))
+            require_table(db, check_table(table))
             found = partitions_of(db, table)
         return tuple(
             sorted(k.period for k, one in found.items() if k.export == export and one.rows)
@@ -238,7 +238,7 @@ class HiveTables:
         """Return the current files of every export and period that have rows."""
         self._show_if_possible(check_table(table))
         with self._database.reading() as db:
-            require(db, table)
+            require_table(db, table)
             found = self._generations.visible(table, partitions_of(db, table))
         return tuple(sorted(map(str, found.values())))
 
@@ -253,7 +253,7 @@ class HiveTables:
             TableError: There is no such table.
         """
         with self._database.changing() as db:
-            require(db, check_table(table))
+            require_table(db, check_table(table))
             remove_table(db, table)
             self._views.drop(table)
         log.info("dropped table %s", table)
@@ -265,7 +265,7 @@ class HiveTables:
 
     def remove_orphans(self, table: str, what: CleanUp = LEFT_BEHIND) -> tuple[str, ...]:
         """See `TableCatalog.remove_orphans`: generations that no partition refers to, in order of their folders."""
-        with writing(str(self._root)):
+        with naming_write_errors(str(self._root)):
             self._show(check_table(table))
         # Read in this order, so that a generation that is switched to in between is among those that are kept.
         old = self._generations.older_than(table, what.older_than)
@@ -303,15 +303,15 @@ class HiveTables:
                 seen = partition_of(db, table, key)
             verify()
             with self._database.changing() as db:
-                check_fields(table, require(db, table), encoded.fields, by_name=True)
+                check_fields(table, require_table(db, table), encoded.fields, by_name=True)
                 found = partition_of(db, table, key)
                 if found != seen:
                     raise OvertakenError
-                point(db, table, key, encoded, generation, properties, found)
+                point_partition(db, table, key, encoded, generation, properties, found)
                 return {} if found is None else {key: found}
 
         what = f"Other writers kept switching {key.period} of table {table}"
-        return racing(what, self._patience)(switch)
+        return retry_while_overtaken(what, self._patience)(switch)
 
     def _exchange(
         self,
@@ -338,7 +338,7 @@ class HiveTables:
             if not is_kept:
                 self._generations.link(table, keep, seen)
             with self._database.changing() as db:
-                planned = plan_anew(require(db, table), columns_of(fields))
+                planned = plan_anew(require_table(db, table), columns_of(fields))
                 check_fields(table, planned.fields, fields, by_name=True)
                 found = partitions_of(db, table)
                 others = {key.export for key, one in found.items() if one.rows} - {export}
@@ -350,12 +350,14 @@ class HiveTables:
                 set_fields(db, table, planned.fields)
                 for key, new in made.items():
                     encoded, recorded = periods[key.period], properties[key.period]
-                    point(db, table, key, encoded, new, recorded, found.get(key))
+                    point_partition(db, table, key, encoded, new, recorded, found.get(key))
                 for key in [k for k in found if k.export == export and k not in made]:
                     remove_partition(db, table, key)
                 return {key: one for key, one in found.items() if key.export == export}
 
-        return racing(f"Other writers kept switching table {table}", self._patience)(exchange)
+        return retry_while_overtaken(f"Other writers kept switching table {table}", self._patience)(
+            exchange
+        )
 
     def _show(self, table: str) -> None:
         """Make the table's folder show the current files, unless it does."""
@@ -370,7 +372,7 @@ class HiveTables:
     def _show_if_possible(self, table: str) -> None:
         """Do as `_show`, for a reader that may not be allowed to write."""
         try:
-            with writing(str(self._root)):
+            with naming_write_errors(str(self._root)):
                 self._show(table)
         except StorageWriteError as error:
             log.warning("the folder of table %s does not show the last load: %s", table, error)

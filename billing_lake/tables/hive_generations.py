@@ -10,7 +10,7 @@ from pathlib import Path
 from billing_lake.domain.sources import Encoded, PeriodKey
 from billing_lake.files.local import changed_at, files_below, link_or_copy
 from billing_lake.tables.base import EXPORT, PERIOD
-from billing_lake.tables.data_files import writing
+from billing_lake.tables.data_files import naming_write_errors
 from billing_lake.tables.hive_rows import Partition
 
 
@@ -31,7 +31,7 @@ class Generations:
     def new(self, table: str, key: PeriodKey) -> Path:
         """Make the folder of a new generation."""
         folder = self.of_period(table, key) / uuid.uuid4().hex
-        with writing(str(folder)):
+        with naming_write_errors(str(folder)):
             folder.mkdir(parents=True)
         return folder
 

@@ -61,7 +61,7 @@ def fields_of(db: sqlite3.Connection, table: str) -> tuple[Field, ...] | None:
     return None if row is None else tuple(map(Field.from_json, json.loads(row[0])))
 
 
-def require(db: sqlite3.Connection, table: str) -> tuple[Field, ...]:
+def require_table(db: sqlite3.Connection, table: str) -> tuple[Field, ...]:
     """Return a table's fields.
 
     Raises:
@@ -129,7 +129,7 @@ def copy_table(db: sqlite3.Connection, table: str, name: str) -> None:
     )
 
 
-def point(
+def point_partition(
     db: sqlite3.Connection,
     table: str,
     key: PeriodKey,

@@ -18,7 +18,7 @@ from billing_lake.domain.schemas import Column, Field, SchemaPlan, columns_of
 from billing_lake.domain.sources import Encoded, PeriodKey, Source
 from billing_lake.domain.types import is_written
 from billing_lake.files.local import LocalFiles, local_path
-from billing_lake.tables.attempts import racing
+from billing_lake.tables.attempts import retry_while_overtaken
 from billing_lake.tables.base import (
     EXPORT,
     LEFT_BEHIND,
@@ -30,12 +30,27 @@ from billing_lake.tables.base import (
     check_key,
     check_table,
 )
-from billing_lake.tables.data_files import reading, table_source, writing
-from billing_lake.tables.iceberg_columns import evolve, fields_of, replan, shape
+from billing_lake.tables.data_files import naming_read_errors, naming_write_errors, table_source
+from billing_lake.tables.iceberg_columns import (
+    evolve,
+    fields_of,
+    new_table_schema,
+    plan_table_rebuild,
+)
 from billing_lake.tables.iceberg_commits import IcebergCommits
-from billing_lake.tables.iceberg_history import BOUNDED, expire, expired_snapshots, referred_files
+from billing_lake.tables.iceberg_history import (
+    BOUNDED_METADATA,
+    expire_snapshots,
+    expired_snapshots,
+    referred_files,
+)
 from billing_lake.tables.iceberg_opening import open_catalog, open_table
-from billing_lake.tables.iceberg_replacements import Replacement, equals, held, of_period
+from billing_lake.tables.iceberg_replacements import (
+    Replacement,
+    equal_to,
+    held_deliveries,
+    of_period,
+)
 from billing_lake.tables.iceberg_types import lake_fields
 
 if TYPE_CHECKING:
@@ -101,7 +116,7 @@ class IcebergTables:
         Raises:
             TableError: There is no such table.
         """
-        with reading(self._warehouse):
+        with naming_read_errors(self._warehouse):
             return open_table(self._catalog(), table)
 
     def fields(self, table: str) -> tuple[Field, ...] | None:
@@ -109,7 +124,7 @@ class IcebergTables:
         from pyiceberg.exceptions import NoSuchIcebergTableError, NoSuchTableError
 
         check_table(table)
-        with reading(self._warehouse):
+        with naming_read_errors(self._warehouse):
             try:
                 return fields_of(self._catalog().load_table(table))
             except NoSuchIcebergTableError:
@@ -130,11 +145,11 @@ class IcebergTables:
                 f"Table {table} needs the columns {EXPORT} and {PERIOD}, by which it is partitioned"
             )
             raise TableError(what)
-        schema, parts, properties = shape(fields)
+        schema, parts, properties = new_table_schema(fields)
         if self.fields(table) is not None:
             return False
         location = self._new_location(table)
-        with writing(self._warehouse):
+        with naming_write_errors(self._warehouse):
             self._create_namespace(table.rpartition(".")[0])
             try:
                 self._catalog().create_table(
@@ -142,7 +157,7 @@ class IcebergTables:
                     schema,
                     location=location,
                     partition_spec=parts,
-                    properties=properties if self.is_managed else properties | BOUNDED,
+                    properties=properties if self.is_managed else properties | BOUNDED_METADATA,
                 )
             except TableAlreadyExistsError:
                 if location is not None:
@@ -165,8 +180,8 @@ class IcebergTables:
 
         check_columns(plan.fields)
         conflict = f"Other writers kept changing table {table}"
-        with writing(self._warehouse):
-            return racing(conflict, self._patience, CommitFailedException)(
+        with naming_write_errors(self._warehouse):
+            return retry_while_overtaken(conflict, self._patience, CommitFailedException)(
                 lambda: evolve(self.open(table), plan)
             )
 
@@ -201,7 +216,7 @@ class IcebergTables:
 
     def plan_rebuild(self, table: str, wanted: Sequence[Column]) -> SchemaPlan:
         """See `TableCatalog.plan_rebuild`."""
-        return replan(self.open(table), wanted)
+        return plan_table_rebuild(self.open(table), wanted)
 
     def rebuild(
         self,
@@ -239,7 +254,7 @@ class IcebergTables:
         snapshot = None if commit is None else commit.snapshot_id
         if snapshot is not None and opened.snapshot_by_id(snapshot) is None:
             raise SnapshotGoneError(f"Table {table} has no snapshot {snapshot} any more")
-        with reading(self._warehouse):
+        with naming_read_errors(self._warehouse):
             scan = opened.scan(row_filter=of_period(check_key(key)), snapshot_id=snapshot)
             tasks = list(scan.plan_files())
             columns = scan.projection().fields
@@ -253,14 +268,14 @@ class IcebergTables:
     def periods(self, table: str, export: str) -> tuple[str, ...]:
         """Return the billing periods of the export that hold rows, in order."""
         opened = self.open(table)
-        with reading(self._warehouse):
-            tasks = opened.scan(row_filter=equals(EXPORT, export)).plan_files()
+        with naming_read_errors(self._warehouse):
+            tasks = opened.scan(row_filter=equal_to(EXPORT, export)).plan_files()
             return tuple(sorted({str(task.file.partition[1]) for task in tasks}))
 
     def held(self, table: str, export: str) -> dict[str, str]:
         """See `TableCatalog.held`; the table's metadata is all that is read."""
         try:
-            return held(self.open(table), export)
+            return held_deliveries(self.open(table), export)
         except TableError:
             return {}
 
@@ -275,7 +290,7 @@ class IcebergTables:
             TableError: There is no such table.
         """
         opened = self.open(table)
-        with writing(self._warehouse):
+        with naming_write_errors(self._warehouse):
             if self.is_managed:
                 self._catalog().purge_table(table)
             else:
@@ -285,7 +300,7 @@ class IcebergTables:
 
     def tables(self) -> tuple[str, ...]:
         """Return the names of all tables, in order."""
-        with reading(self._warehouse):
+        with naming_read_errors(self._warehouse):
             return tuple(sorted(self._tables()))
 
     def remove_orphans(self, table: str, what: CleanUp = LEFT_BEHIND) -> tuple[str, ...]:
@@ -301,7 +316,7 @@ class IcebergTables:
             raise ConfigurationError(
                 problem, remedy="Storage that the catalog manages cleans up by its own rules"
             )
-        with writing(self._warehouse):
+        with naming_write_errors(self._warehouse):
             gone = () if what.kept is None else self._expire(table, what.kept, dry_run=what.dry_run)
             # Read in this order, so that a file that is committed in between is among those that are kept.
             young = datetime.now(timezone.utc) - what.older_than
@@ -324,11 +339,11 @@ class IcebergTables:
             opened = self.open(table)
             gone = expired_snapshots(opened.metadata, kept, datetime.now(timezone.utc))
             if not dry_run:
-                expire(opened, gone)
+                expire_snapshots(opened, gone)
             return gone
 
         conflict = f"Other writers kept changing table {table}"
-        return racing(conflict, self._patience, CommitFailedException)(forget)
+        return retry_while_overtaken(conflict, self._patience, CommitFailedException)(forget)
 
     def _tables(self) -> Iterator[str]:
         from pyiceberg.exceptions import NoSuchNamespaceError
@@ -341,7 +356,7 @@ class IcebergTables:
                 continue  # it vanished since the namespaces were listed
 
     def _commit(self, replacement: Replacement) -> Commit:
-        with writing(self._warehouse):
+        with naming_write_errors(self._warehouse):
             commits = IcebergCommits(
                 self._catalog(),
                 self._files,

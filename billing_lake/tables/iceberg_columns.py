@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pyiceberg.table.update.schema import UpdateSchema
 
 
-def shape(fields: Sequence[Field]) -> tuple[Schema, PartitionSpec, dict[str, str]]:
+def new_table_schema(fields: Sequence[Field]) -> tuple[Schema, PartitionSpec, dict[str, str]]:
     """Return what a new table is created with: its schema, its partitions by export and billing period, its properties."""
     from pyiceberg.partitioning import PartitionField, PartitionSpec
     from pyiceberg.schema import Schema, assign_fresh_schema_ids
@@ -73,7 +73,7 @@ def change_columns(transaction: Transaction, plan: SchemaPlan) -> None:
             _promote(update, (change.name,), planned[change.name].type)
 
 
-def replan(table: Table, wanted: Sequence[Column]) -> SchemaPlan:
+def plan_table_rebuild(table: Table, wanted: Sequence[Column]) -> SchemaPlan:
     """Return the plan by which all rows of an export in the table can be written anew with the columns ``wanted``."""
     return plan_anew(fields_of(table), wanted, table.metadata.last_column_id)
 

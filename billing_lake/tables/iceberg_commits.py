@@ -21,7 +21,7 @@ from billing_lake.domain.errors import (
     shown,
 )
 from billing_lake.domain.schemas import SchemaPlan
-from billing_lake.tables.attempts import racing
+from billing_lake.tables.attempts import retry_while_overtaken
 from billing_lake.tables.base import EXPORT, Commit, refuse_others
 from billing_lake.tables.data_files import Placing, open_encoded
 from billing_lake.tables.iceberg_columns import change_columns
@@ -30,8 +30,8 @@ from billing_lake.tables.iceberg_opening import open_table
 from billing_lake.tables.iceberg_replacements import (
     Replacement,
     commit_of,
-    differs,
     is_committed,
+    not_equal_to,
 )
 from billing_lake.tables.parquet_field_ids import check_fields, check_footers
 
@@ -106,7 +106,9 @@ class IcebergCommits:
 
         conflict = f"Other writers kept winning the commit to table {replacement.table}"
         lost = (CommitFailedException, ValidationException)
-        return racing(conflict, self._patience_seconds, *lost)(self._try_commit, replacement)
+        return retry_while_overtaken(conflict, self._patience_seconds, *lost)(
+            self._try_commit, replacement
+        )
 
     def _try_commit(self, replacement: Replacement) -> Commit:
         from pyiceberg.exceptions import CommitFailedException, ValidationException
@@ -270,7 +272,7 @@ def _column_changes(table: Table, replacement: Replacement) -> SchemaPlan:
     """Return how the replacement changes the columns, after a check that rows of other exports lose no values by it."""
     planned = replacement.plan(table)
     if planned.diff.incompatible:
-        tasks = table.scan(row_filter=differs(EXPORT, replacement.export)).plan_files()
+        tasks = table.scan(row_filter=not_equal_to(EXPORT, replacement.export)).plan_files()
         refuse_others(replacement.table, {str(task.file.partition[0]) for task in tasks}, planned)
     return planned
 

@@ -22,7 +22,7 @@ from billing_lake.domain.errors import LoadError
 from billing_lake.domain.schemas import columns_of
 from billing_lake.domain.sources import PeriodKey, Source
 from billing_lake.files.local import local_path
-from billing_lake.tables.data_files import table_source, writing
+from billing_lake.tables.data_files import naming_write_errors, table_source
 from billing_lake.tables.iceberg_columns import fields_of
 from billing_lake.tables.iceberg_history import without_dead_manifests
 from billing_lake.tables.iceberg_replacements import of_period
@@ -97,7 +97,7 @@ def compact(table: Table, prove: Prove, *, dry_run: bool) -> Iterator[Compacted]
         prove: Called with the files of a period before and after, before they are exchanged.
         dry_run: Whether nothing is changed.
     """
-    with writing(table.location()):
+    with naming_write_errors(table.location()):
         for key, groups in small_files(table).items():
             if dry_run or _compact_period(table, key, groups, prove):
                 yield Compacted(key=key, files=sum(map(len, groups)), fewer=len(groups))

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pyiceberg.table.snapshots import Snapshot
     from pyiceberg.table.update.snapshot import _SnapshotProducer
 
-BOUNDED = {"write.metadata.delete-after-commit.enabled": "true"}
+BOUNDED_METADATA = {"write.metadata.delete-after-commit.enabled": "true"}
 """Properties of a table by which a commit removes all metadata files but the last hundred."""
 
 
@@ -45,7 +45,8 @@ def expired_snapshots(metadata: TableMetadata, kept: KeptHistory, now: datetime)
     ]
     # Of what is older than the beginning of the history nobody could tell any more whether it was undone.
     begin = min(
-        (_sequence(one) for one in undone(metadata) if one.snapshot_id not in old), default=None
+        (_sequence(one) for one in undone_snapshots(metadata) if one.snapshot_id not in old),
+        default=None,
     )
     if begin is None:
         return tuple(old)
@@ -53,20 +54,20 @@ def expired_snapshots(metadata: TableMetadata, kept: KeptHistory, now: datetime)
     return tuple(one for one in old if sequences[one] < begin)
 
 
-def expire(table: Table, snapshots: Collection[int]) -> None:
+def expire_snapshots(table: Table, snapshots: Collection[int]) -> None:
     """Forget ``snapshots``, and bound the number of metadata files where the table did not so far."""
     from pyiceberg.table.update.snapshot import ExpireSnapshots
 
     from billing_lake.tables.iceberg_transactions import LakeTransaction
 
     with LakeTransaction(table) as transaction:
-        if not BOUNDED.items() <= table.properties.items():
-            transaction.set_properties(BOUNDED)
+        if not BOUNDED_METADATA.items() <= table.properties.items():
+            transaction.set_properties(BOUNDED_METADATA)
         if snapshots:
             ExpireSnapshots(transaction).by_ids(list(snapshots)).commit()
 
 
-def undone(metadata: TableMetadata) -> list[Snapshot]:
+def undone_snapshots(metadata: TableMetadata) -> list[Snapshot]:
     """Return the snapshots that a rollback took back, or that never were on the main branch.
 
     Those that are older than the first known ancestor of the current snapshot were ancestors once, and what came between has
@@ -127,7 +128,7 @@ def _left_current(metadata: TableMetadata) -> dict[int, int]:
 def _latest_loads(metadata: TableMetadata, number: int) -> set[int]:
     """Return the last snapshots of each billing period of each export, and those that are none of a single period."""
     loads: dict[tuple[str, str], list[int]] = defaultdict(list)
-    gone = {one.snapshot_id for one in undone(metadata)}
+    gone = {one.snapshot_id for one in undone_snapshots(metadata)}
     for one in sorted(metadata.snapshots, key=_sequence):
         about = {} if one.summary is None else one.summary.additional_properties
         period = about.get(PERIOD_PROPERTY, "")

@@ -12,7 +12,7 @@ from billing_lake.aws.retry import retry_http, retrying
 from billing_lake.domain.errors import ConfigurationError, TableError
 from billing_lake.files.local import local_path
 from billing_lake.tables.base import check_table
-from billing_lake.tables.data_files import writing
+from billing_lake.tables.data_files import naming_write_errors
 
 if TYPE_CHECKING:
     from pyiceberg.catalog import Catalog
@@ -45,7 +45,7 @@ def open_catalog(name: str, properties: Mapping[str, str]) -> Catalog:
     from billing_lake.tables.iceberg_metadata import read_metadata_once
 
     if properties.get("uri", "").startswith("sqlite:"):
-        with writing(properties["uri"]):
+        with naming_write_errors(properties["uri"]):
             catalog = _open_sqlite(name, {**properties, "uri": _patient(properties["uri"])})
     else:
         catalog = _with_time_outs(load_catalog(name, **properties))

@@ -22,8 +22,8 @@ from billing_lake.tables.base import (
     VERSION_PROPERTY,
     Commit,
 )
-from billing_lake.tables.iceberg_columns import fields_of, replan
-from billing_lake.tables.iceberg_history import undone
+from billing_lake.tables.iceberg_columns import fields_of, plan_table_rebuild
+from billing_lake.tables.iceberg_history import undone_snapshots
 
 if TYPE_CHECKING:
     from pyiceberg.expressions import BooleanExpression
@@ -99,7 +99,7 @@ class Replacement:
     def replaced(self) -> BooleanExpression:
         """Return the filter that chooses the rows that are replaced."""
         if self.whole:
-            return equals(EXPORT, self.export)
+            return equal_to(EXPORT, self.export)
         return of_period(PeriodKey(self.export, next(iter(self.periods))))
 
     def plan(self, table: Table) -> SchemaPlan:
@@ -107,7 +107,7 @@ class Replacement:
         have = fields_of(table)
         if not self.whole:
             return SchemaPlan(fields=have)
-        return replan(table, columns_of(self.fields))
+        return plan_table_rebuild(table, columns_of(self.fields))
 
     def snapshot_properties(self) -> dict[str, str]:
         """Return the properties of the replacement's snapshot."""
@@ -133,9 +133,9 @@ class Replacement:
         return [name for name in table.properties if name.startswith(start) and name not in new]
 
 
-def held(table: Table, export: str) -> dict[str, str]:
+def held_deliveries(table: Table, export: str) -> dict[str, str]:
     """Return the identity of the delivery that each period of ``export`` was last replaced by, rollbacks included."""
-    taken_back = {_summary(one).get(_COMMIT_PROPERTY) for one in undone(table.metadata)}
+    taken_back = {_summary(one).get(_COMMIT_PROPERTY) for one in undone_snapshots(table.metadata)}
     start = f"{HELD}{export}."
     recorded = {
         name.removeprefix(start): value.partition(" ")
@@ -149,7 +149,7 @@ def held(table: Table, export: str) -> dict[str, str]:
     }
 
 
-def mark_of(table: Table, key: PeriodKey) -> str | None:
+def replacement_mark(table: Table, key: PeriodKey) -> str | None:
     """Return what the table says of the last replacement of a period; another one gives another text."""
     return table.properties.get(f"{HELD}{key.export}.{key.period}")
 
@@ -209,10 +209,10 @@ def of_period(key: PeriodKey) -> BooleanExpression:
     """Return the filter that chooses the rows of a billing period."""
     from pyiceberg.expressions import And
 
-    return And(equals(EXPORT, key.export), equals(PERIOD, key.period))
+    return And(equal_to(EXPORT, key.export), equal_to(PERIOD, key.period))
 
 
-def equals(column: str, value: str) -> BooleanExpression:
+def equal_to(column: str, value: str) -> BooleanExpression:
     """Return the filter that chooses the rows with a value."""
     from pyiceberg.expressions import EqualTo
 
@@ -220,7 +220,7 @@ def equals(column: str, value: str) -> BooleanExpression:
     return EqualTo(column, value)  # type: ignore[call-arg,arg-type]
 
 
-def differs(column: str, value: str) -> BooleanExpression:
+def not_equal_to(column: str, value: str) -> BooleanExpression:
     """Return the filter that chooses the rows with another value."""
     from pyiceberg.expressions import NotEqualTo
 

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from billing_lake.domain.errors import TableError
 from billing_lake.domain.schemas import Column, Field, plan
-from billing_lake.tables.attempts import racing
+from billing_lake.tables.attempts import retry_while_overtaken
 from billing_lake.tables.base import EXPORT, PERIOD
-from billing_lake.tables.data_files import reading, writing
+from billing_lake.tables.data_files import naming_read_errors, naming_write_errors
 from billing_lake.tables.iceberg_columns import fields_of
-from billing_lake.tables.iceberg_replacements import equals
+from billing_lake.tables.iceberg_replacements import equal_to
 
 if TYPE_CHECKING:
     from pyiceberg.table import Table
@@ -66,8 +66,8 @@ def rows_of(table: Table, equal: Mapping[str, str]) -> list[dict[str, Any]]:
 
     wanted: BooleanExpression = AlwaysTrue()
     for name, value in equal.items():
-        wanted = And(wanted, equals(name, value)) if value else wanted
-    with reading(table.location()):
+        wanted = And(wanted, equal_to(name, value)) if value else wanted
+    with naming_read_errors(table.location()):
         rows: list[dict[str, Any]] = table.scan(row_filter=wanted).to_arrow().to_pylist()
     return rows
 
@@ -94,7 +94,7 @@ def columns_before(table: Table, snapshot_id: int) -> frozenset[str] | None:
     return frozenset(one.name for one in table.schemas()[before.schema_id].fields)
 
 
-def tag(table: Table, name: str, snapshot_id: int) -> bool:
+def tag_snapshot(table: Table, name: str, snapshot_id: int) -> bool:
     """Give a snapshot a tag, unless the table has one of that name; return whether it did.
 
     A tag keeps its snapshot, and with it the snapshot's files, from every expiry.
@@ -109,10 +109,10 @@ def tag(table: Table, name: str, snapshot_id: int) -> bool:
         return True
 
     conflict = f"Other writers kept changing table {'.'.join(table.name())}"
-    with writing(table.location()):
-        return racing(conflict, _PATIENCE_SECONDS, CommitFailedException)(add)
+    with naming_write_errors(table.location()):
+        return retry_while_overtaken(conflict, _PATIENCE_SECONDS, CommitFailedException)(add)
 
 
-def names(text: Iterable[str]) -> str:
+def joined_names(text: Iterable[str]) -> str:
     """Return names of columns as one text; none of them holds a blank."""
     return " ".join(sorted(text))

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from billing_lake.tables.data_files import reading, writing
+from billing_lake.tables.data_files import naming_read_errors, naming_write_errors
 
 _LOCK_TIMEOUT_SECONDS = 60.0
 
@@ -59,7 +59,7 @@ class LocalDatabase:
         Raises:
             StorageReadError: The database cannot be read.
         """
-        with reading(str(self.path)), closing(self._connect()) as connection:
+        with naming_read_errors(str(self.path)), closing(self._connect()) as connection:
             yield connection
 
     @contextmanager
@@ -69,7 +69,7 @@ class LocalDatabase:
         Raises:
             StorageWriteError: The database cannot be written: full, read-only, locked for a minute, no database at all.
         """
-        with writing(str(self.path)), closing(self._connect()) as connection:
+        with naming_write_errors(str(self.path)), closing(self._connect()) as connection:
             connection.execute("BEGIN IMMEDIATE")
             try:
                 yield connection

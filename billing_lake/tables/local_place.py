@@ -17,7 +17,7 @@ from urllib.parse import quote
 from billing_lake.domain.errors import ConfigurationError, TableError, shown
 from billing_lake.files.local import LocalFiles
 
-CATALOGS = ("iceberg", "s3tables")
+ICEBERG_CATALOGS = ("iceberg", "s3tables")
 """The Iceberg catalogs of a lake, each a SQLite file and a folder of the warehouse."""
 
 _FORMAT = 1
@@ -43,7 +43,7 @@ def require_made_here(home: Path) -> None:
 
 def other_homes(home: Path) -> set[str]:
     """Return the folders other than ``home`` that the lake's note and catalogs name."""
-    places = {place for name in CATALOGS for place in _catalogued(home, name)}
+    places = {place for name in ICEBERG_CATALOGS for place in _catalogued(home, name)}
     noted = _noted(home)
     if noted is not None:
         places.add(noted)

@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING, Any
 
 from billing_lake.domain.errors import CommitConflictError, ConfigurationError, TableError, shown
 from billing_lake.files.local import LocalFiles, local_path
-from billing_lake.tables.data_files import writing
-from billing_lake.tables.local_place import CATALOGS, home_of, note_home, other_homes
+from billing_lake.tables.data_files import naming_write_errors
+from billing_lake.tables.local_place import ICEBERG_CATALOGS, home_of, note_home, other_homes
 
 if TYPE_CHECKING:
     from pyiceberg.avro.file import AvroFile
@@ -52,7 +52,7 @@ def relocate(home: Path, log: Callable[[str], None]) -> frozenset[str]:
         CommitConflictError: Something else changed the catalog meanwhile.
         StorageWriteError: The disk is full or read-only, or refuses a write.
     """
-    with writing(str(home)):
+    with naming_write_errors(str(home)):
         return _relocate(home, log)
 
 
@@ -61,7 +61,7 @@ def _relocate(home: Path, log: Callable[[str], None]) -> frozenset[str]:
     if not move.origins:
         return move.origins
     _require_apart(move)
-    for catalog in CATALOGS:
+    for catalog in ICEBERG_CATALOGS:
         _relocate_catalog(move, catalog, log)
     _relocate_texts(move, home / "catalog" / "hive.db")
     for path in sorted((home / "values").rglob("*.json")):
@@ -109,9 +109,13 @@ class _Move:
 
 def _require_apart(move: _Move) -> None:
     """Refuse a copy that consists of links to what it was copied from: to change it would be to change the original."""
-    parts = ("catalog", "warehouse", *(f"catalog/{name}.db" for name in (*CATALOGS, "hive")))
+    parts = (
+        "catalog",
+        "warehouse",
+        *(f"catalog/{name}.db" for name in (*ICEBERG_CATALOGS, "hive")),
+    )
     for origin in move.origins:
-        for part in (*parts, *(f"warehouse/{name}" for name in (*CATALOGS, "hive"))):
+        for part in (*parts, *(f"warehouse/{name}" for name in (*ICEBERG_CATALOGS, "hive"))):
             here, there = move.home / part, Path(origin) / part
             if here.exists() and there.exists() and here.samefile(there):
                 what = f"The copy shares this with the lake in {shown(origin, 400)}"

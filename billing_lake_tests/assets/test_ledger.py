@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from billing_lake.assets.export import DagsterExport
-from billing_lake.assets.ledger import materializations
+from billing_lake.assets.ledger import ledger_materializations
 from billing_lake.components.demo_export import demo_export
 from billing_lake.domain.ledger import Amount, CostChange
 from billing_lake.loads.ledger import Recorded
@@ -23,7 +23,7 @@ COSTS = st.decimals(-1_000_000, 1_000_000, places=6)
 
 def picture(recorded: Recorded) -> list[list[str]]:
     """Return the cells of the picture of what was recorded."""
-    _, restatement = materializations(EXPORT, [recorded])
+    _, restatement = ledger_materializations(EXPORT, [recorded])
     services = restatement.metadata["services"]
     assert isinstance(services, dg.MarkdownMetadataValue)
     text = services.md_str or ""

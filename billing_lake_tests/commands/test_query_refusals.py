@@ -21,7 +21,7 @@ from billing_lake.domain.errors import QueryError, TableError
 from billing_lake.formats.locations import ExportLocation
 from billing_lake.sql.lake_sql import LakeSql
 from billing_lake.sql.named_queries import NAMED_QUERIES
-from billing_lake.sql.tables import choose
+from billing_lake.sql.tables import choose_table
 from billing_lake_tests.commands.conftest import MARCH, TABLE, Runner, load, write_report
 
 
@@ -59,14 +59,14 @@ def test_with_two_exports_the_remedy_is_a_command_that_works(two: Runner) -> Non
 def test_a_bare_name_in_two_namespaces_is_no_name() -> None:
     tables = {"iceberg": ("a.bill", "b.bill"), "s3tables": ("a.bill",), "hive": ()}
     with pytest.raises(TableError, match=r"several tables bill: a\.bill, b\.bill"):
-        choose(tables.__getitem__, "bill", str, "")
-    assert choose(tables.__getitem__, "b.bill", str, "") == ("iceberg", "b.bill")
-    assert choose(tables.__getitem__, "s3tables.bill", str, "") == ("s3tables", "a.bill")
+        choose_table(tables.__getitem__, "bill", str, "")
+    assert choose_table(tables.__getitem__, "b.bill", str, "") == ("iceberg", "b.bill")
+    assert choose_table(tables.__getitem__, "s3tables.bill", str, "") == ("s3tables", "a.bill")
 
 
 def test_what_a_rebuild_leaves_is_no_second_export() -> None:
     names = ("billing.costs", "billing.costs__before_20250401_120000", "billing.costs_static")
-    assert choose(lambda _: names, None, str, "") == ("iceberg", "billing.costs")
+    assert choose_table(lambda _: names, None, str, "") == ("iceberg", "billing.costs")
 
 
 @pytest.mark.parametrize("asked", ["cost_and_usge", "billing.cost_and_usage2", "COST_AND_USAGE"])

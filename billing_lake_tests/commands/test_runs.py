@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 import dagster as dg
 import pytest
 
-from billing_lake.commands.runs import Project, Run
+from billing_lake.commands.runs import LoadRun, Project
 from billing_lake.landing.deliveries import resolve_delivery
 from billing_lake_tests.lakes import SampleLake
 from billing_lake_tests.reports import MINIMAL_HEADER, minimal_row, write_report
@@ -25,7 +25,7 @@ def lake(make_lake: Callable[..., SampleLake], monkeypatch: pytest.MonkeyPatch) 
     return made
 
 
-def run(lake: SampleLake, definitions: dg.Definitions) -> Run:
+def run(lake: SampleLake, definitions: dg.Definitions) -> LoadRun:
     """Deliver a row of an account whose leading zeros are gone, and load it."""
     row = minimal_row(account="123456789")
     write_report(lake.landing / "billing" / f"{PERIOD}.csv.gz", MINIMAL_HEADER, [row])

@@ -15,7 +15,7 @@ from billing_lake.domain.ledger import (
     LedgerRow,
     MonthState,
     cost_changes,
-    state_of,
+    month_state_of,
     with_delivery,
 )
 from billing_lake.domain.profiles import EXACT
@@ -95,7 +95,7 @@ def test_a_month_is_closed_when_it_is_over_and_every_row_has_an_invoice_and_rest
     moved: bool,  # noqa: FBT001
     state: MonthState,
 ) -> None:
-    assert state_of(now, before, moved=moved) == state
+    assert month_state_of(now, before, moved=moved) == state
 
 
 def test_an_open_month_settles_by_itself_when_it_is_over() -> None:

@@ -22,7 +22,7 @@ from billing_lake.landing.inspection import inspect
 from billing_lake.landing.local import LocalStorage
 from billing_lake.sample import write_delivery
 from billing_lake.sample.spec import CONTAINERS, SampleSpec
-from billing_lake.sample.spec import FORMATS as WRITTEN
+from billing_lake.sample.spec import SAMPLE_FORMATS as WRITTEN
 from billing_lake_tests.files.recording import recorded
 from billing_lake_tests.landing import test_data_exports as data_exports
 from billing_lake_tests.landing.conftest import Landing

@@ -24,7 +24,7 @@ from billing_lake.landing.deliveries import resolve_delivery
 from billing_lake.loads import Export, Loader, crawl
 from billing_lake.loads.ledger import Ledger
 from billing_lake.loads.load import Loaded
-from billing_lake.loads.months import net, restatements
+from billing_lake.loads.months import net_changes, read_restatements
 from billing_lake.sample import SampleDelivery, write_delivery
 from billing_lake.tables.exports import TableOutput
 from billing_lake.tables.iceberg_rows import read_rows
@@ -163,7 +163,7 @@ def test_deliveries_that_come_back_again_and_again_are_restatements_each_time(
         moved[at] = moved.get(at, Decimal()) + row["cost_change"]
     there, back = second - first, first - second
     assert [moved[at] for at in sorted(moved)] == [there, back, there, back, there]
-    between = net(restatements(loads.lake, MARCH))
+    between = net_changes(read_restatements(loads.lake, MARCH))
     assert sum(one["cost_change"] for one in between) == there
 
 

@@ -18,7 +18,7 @@ from billing_lake.domain.sources import EncodedFile, EncodeTarget, Source, Sourc
 from billing_lake.domain.types import STRING
 from billing_lake.engines.glue_engine import GlueEngine
 from billing_lake.resources.glue_jobs import GlueJobs
-from billing_lake.resources.glue_runs import RUN, STEP
+from billing_lake.resources.glue_runs import RUN_ARGUMENT, STEP_ARGUMENT
 from billing_lake_tests.resources.job_with_runs import (
     ANSWER,
     FAST,
@@ -96,7 +96,7 @@ def test_each_call_is_a_run_with_arguments_of_its_own(glue_job: Callable[..., Jo
     assert found == [PROFILE, (EncodedFile(uri="s3://lake/f/a.parquet", rows=1, size=2),)]
     first, second = (dict(run.record.arguments) for run in glue.runs)
     assert set(first) == set(second)
-    assert [name for name in first if first[name] == second[name]] == [RUN, STEP]
+    assert [name for name in first if first[name] == second[name]] == [RUN_ARGUMENT, STEP_ARGUMENT]
     assert glue.facts["glue_job_run"] == glue.runs[1].id
 
 
@@ -264,7 +264,7 @@ def test_other_billing_periods_of_the_same_step_are_other_work(
     states = [run.state for run in glue.runs]
     assert states[0] in ("STARTING", "RUNNING")
     assert states[1:] == ["SUCCEEDED"] * 2
-    assert [run.record.arguments[STEP] for run in glue.runs[1:]] == [
+    assert [run.record.arguments[STEP_ARGUMENT] for run in glue.runs[1:]] == [
         "table/2025-04",
         "table/2025-03/2025-05",
     ]

@@ -10,7 +10,12 @@ import pytest
 from botocore.exceptions import ClientError, ReadTimeoutError
 
 from billing_lake.domain.errors import ConfigurationError, CredentialsError, GlueJobError
-from billing_lake.resources.glue_runs import LAUNCH, GlueRuns, GlueWaits, stopped_at_the_end
+from billing_lake.resources.glue_runs import (
+    LAUNCH_ARGUMENT,
+    GlueRuns,
+    GlueWaits,
+    stopped_at_the_end,
+)
 from billing_lake_tests.aws.settings import aws_settings
 
 TIMEOUT = ReadTimeoutError(endpoint_url="https://glue")
@@ -63,7 +68,7 @@ def state(name: str, **more: Any) -> dict[str, Any]:
 
 def listed(*runs: tuple[str, str], token: str | None = None) -> dict[str, Any]:
     found = [
-        {"Id": run_id, "JobRunState": "RUNNING", "Arguments": {LAUNCH: launch}}
+        {"Id": run_id, "JobRunState": "RUNNING", "Arguments": {LAUNCH_ARGUMENT: launch}}
         for run_id, launch in runs
     ]
     return {"JobRuns": found, **({"NextToken": token} if token else {})}

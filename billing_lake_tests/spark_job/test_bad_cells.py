@@ -49,13 +49,13 @@ def test_of_many_files_only_the_faulty_one_is_searched(
     files = [report(tmp_path / f"{name}.csv.gz", GOOD) for name in "abcd"]
     files[2].write_bytes(content)
     searched = []
-    search = bad_cells.search
+    search = bad_cells.raise_first_fault
 
     def counted(one: Input, *rest: object) -> None:
         searched.append(one.file.name)
         search(one, *rest)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(bad_cells, "search", counted)
+    monkeypatch.setattr(bad_cells, "raise_first_fault", counted)
     said: list[str] = []
     with pytest.raises(error, match=r"c\.csv\.gz"):
         profile(spark, source_of(*files), said.append)

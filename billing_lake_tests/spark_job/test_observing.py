@@ -81,16 +81,16 @@ def test_a_share_that_counts_twice_or_is_not_told_is_not_believed(
     source = reports(tmp_path, ("1", "2"))
     expected = convert(source)
     assert not expected.read_again
-    told = observing.Observed.profile
+    told = observing.ObservedRows.profile
 
-    def twice(one: observing.Observed) -> Profile | None:
+    def twice(one: observing.ObservedRows) -> Profile | None:
         found = told(one)
         return None if found is None else merge([found, found])
 
-    monkeypatch.setattr(observing.Observed, "profile", twice)
+    monkeypatch.setattr(observing.ObservedRows, "profile", twice)
     again = convert(source)
     assert again.read_again
-    monkeypatch.setattr(observing.Observed, "profile", told)
+    monkeypatch.setattr(observing.ObservedRows, "profile", told)
     monkeypatch.setattr(observing, "_PATIENCE_SECONDS", 0.0)
     untold = convert(source)
     assert untold.read_again

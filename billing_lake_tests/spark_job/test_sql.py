@@ -13,7 +13,7 @@ from billing_lake.domain.sources import SourceFile
 from billing_lake.domain.text_values import fits
 from billing_lake.domain.types import DECIMAL, TIMESTAMP
 from billing_lake.spark_job import sql
-from billing_lake.spark_job.bad_cells import Place, named_place
+from billing_lake.spark_job.bad_cells import CellPlace, place_of_error
 from billing_lake.spark_job.inputs import Input
 from billing_lake.spark_job.java import java_errors
 from billing_lake.spark_job.session import own_session
@@ -213,7 +213,9 @@ def test_whatever_the_digits(spark: SparkSession, cells: list[str]) -> None:
 def test_moments_are_those_of_the_domain(spark: SparkSession) -> None:
     cells = MOMENTS + NO_MOMENTS
     found = column(
-        spark, cells, f"date_format({sql.converted('c', TIMESTAMP)}, 'yyyy-MM-dd HH:mm:ss.SSSSSS')"
+        spark,
+        cells,
+        f"date_format({sql.convert_text('c', TIMESTAMP)}, 'yyyy-MM-dd HH:mm:ss.SSSSSS')",
     )
     assert [one[0] is not None for one in found] == [fits(cell, TIMESTAMP) for cell in cells]
     padded = [
@@ -236,13 +238,13 @@ def test_text_from_outside_is_a_literal_whatever_it_holds(spark: SparkSession, t
 
 
 def test_a_cell_that_does_not_fit_says_where(spark: SparkSession) -> None:
-    value = sql.checked(
+    value = sql.fail_unless_converted(
         sql.decimal("c", 38, 18), "c != ''", "c", DECIMAL, "a'b.cost", "'file:///x'"
     )
     with pytest.raises(java_errors()) as caught:
         column(spark, ["1", "ten"], value)
     source = Input(SourceFile(uri="/x", name="x"), "file:/x", 1)
     other = Input(SourceFile(uri="/y", name="y"), "file:/y", 1)
-    assert named_place(caught.value, [other, source]) == Place("a'b.cost", source, "ten")
-    assert named_place(ValueError("ten"), [source]) is None
+    assert place_of_error(caught.value, [other, source]) == CellPlace("a'b.cost", source, "ten")
+    assert place_of_error(ValueError("ten"), [source]) is None
     assert column(spark, ["1", ""], value) == [(Decimal(1),), (None,)]

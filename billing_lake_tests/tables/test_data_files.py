@@ -9,11 +9,11 @@ import pytest
 import sqlalchemy.exc
 
 from billing_lake.domain.errors import LoadError, StorageReadError, StorageWriteError
-from billing_lake.tables.data_files import reading, writing
+from billing_lake.tables.data_files import naming_read_errors, naming_write_errors
 
 
 def test_errors_that_are_no_refusal_of_the_storage_stay_what_they_are() -> None:
-    for faults in (reading, writing):
+    for faults in (naming_read_errors, naming_write_errors):
         with pytest.raises(KeyError), faults("place"):
             raise KeyError("x")
         with pytest.raises(sqlite3.IntegrityError), faults("place"):
@@ -21,9 +21,9 @@ def test_errors_that_are_no_refusal_of_the_storage_stay_what_they_are() -> None:
 
 
 def test_a_file_that_is_missing_is_said_to_be(tmp_path: Path) -> None:
-    with pytest.raises(LoadError, match=r"not there.*gone"), writing("place"):
+    with pytest.raises(LoadError, match=r"not there.*gone"), naming_write_errors("place"):
         (tmp_path / "gone").read_bytes()
-    with pytest.raises(StorageReadError, match=r"No such file.*gone"), reading("place"):
+    with pytest.raises(StorageReadError, match=r"No such file.*gone"), naming_read_errors("place"):
         (tmp_path / "gone").read_bytes()
 
 
@@ -45,16 +45,16 @@ def test_a_file_that_is_missing_is_said_to_be(tmp_path: Path) -> None:
 def test_every_fault_of_a_disk_or_a_database_has_one_of_two_names(error: Exception) -> None:
     with (
         pytest.raises(StorageWriteError, match=r"refuses a write: .+(place|lake/a)"),
-        writing("place"),
+        naming_write_errors("place"),
     ):
         raise error
     with (
         pytest.raises(StorageReadError, match=r"cannot be read: .+(place|lake/a)"),
-        reading("place"),
+        naming_read_errors("place"),
     ):
         raise error
 
 
 def test_a_database_that_refuses_is_a_storage_that_refuses() -> None:
-    with pytest.raises(StorageWriteError, match=r"full.*place"), writing("place"):
+    with pytest.raises(StorageWriteError, match=r"full.*place"), naming_write_errors("place"):
         raise sqlite3.OperationalError("database or disk is full")

@@ -14,7 +14,11 @@ from hypothesis import strategies as st
 from billing_lake.domain.sources import PeriodKey
 from billing_lake.tables.base import CleanUp, KeptHistory
 from billing_lake.tables.iceberg import IcebergTables
-from billing_lake.tables.iceberg_history import BOUNDED, expire, expired_snapshots
+from billing_lake.tables.iceberg_history import (
+    BOUNDED_METADATA,
+    expire_snapshots,
+    expired_snapshots,
+)
 from billing_lake_tests.tables.making import (
     APRIL,
     FIELDS,
@@ -137,11 +141,11 @@ def test_tables_of_earlier_versions_get_a_bound_for_their_metadata_files(
     iceberg_tables: IcebergTables, tmp_path: Path
 ) -> None:
     load(iceberg_tables, encode(tmp_path / "staging"))
-    (name,) = BOUNDED
+    (name,) = BOUNDED_METADATA
     with iceberg_tables.open(TABLE).transaction() as transaction:
         transaction.remove_properties(name)
     iceberg_tables.remove_orphans(TABLE, ALL_BUT_THE_LAST)
-    assert BOUNDED.items() <= iceberg_tables.open(TABLE).properties.items()
+    assert BOUNDED_METADATA.items() <= iceberg_tables.open(TABLE).properties.items()
 
 
 def test_loads_beside_maintenance_lose_nothing_and_are_lost_by_nothing(
@@ -197,7 +201,7 @@ def test_whenever_history_is_removed_the_last_loads_of_each_month_can_be_read(
             table = tables.open(TABLE)
             kept = KeptHistory(days=0, loads=number)
             later = datetime.now(timezone.utc) + timedelta(seconds=1)
-            expire(table, expired_snapshots(table.metadata, kept, later))
+            expire_snapshots(table, expired_snapshots(table.metadata, kept, later))
     left = set(snapshots(tables))
     for ids in made.values():
         assert set(ids[-number:]) <= left

@@ -17,7 +17,7 @@ from billing_lake.domain.schemas import Column, plan
 from billing_lake.domain.types import STRING
 from billing_lake.resources.spark_iceberg import START_SETTINGS, catalog_settings
 from billing_lake.tables.iceberg import IcebergTables
-from billing_lake.tables.local_place import CATALOGS
+from billing_lake.tables.local_place import ICEBERG_CATALOGS
 from billing_lake_tests.servers.jars import ICEBERG_IN_SQLITE, jar_files
 from billing_lake_tests.tables.making import (
     APRIL,
@@ -56,7 +56,7 @@ def session(spark: SparkSession, lake: LocalLake) -> Iterator[SparkSession]:
     for name, value in catalog_settings(lake.home).items():
         session.conf.set(name, value)
     yield session
-    for name in CATALOGS:
+    for name in ICEBERG_CATALOGS:
         session.conf.unset(f"spark.sql.catalog.{name}")
 
 
@@ -93,7 +93,7 @@ def overwrite(session: SparkSession, version: str, rows: int) -> None:
     own_rows(session, version, rows).writeTo(IN_SPARK).overwrite(period)
 
 
-@pytest.mark.parametrize("name", CATALOGS)
+@pytest.mark.parametrize("name", ICEBERG_CATALOGS)
 def test_spark_reads_what_was_loaded_to_the_last_digit(
     session: SparkSession, lake: LocalLake, tmp_path: Path, name: str
 ) -> None:

@@ -17,6 +17,7 @@ from billing_lake.components.broken_exports import (
 )
 from billing_lake.components.scaffolding import AlertPolicyScaffolder
 from billing_lake.sensors.alerts import build_alerts
+from billing_lake.sql.tables import ALL_COSTS
 
 
 @dg.scaffold_with(AlertPolicyScaffolder)
@@ -52,7 +53,8 @@ class AlertPolicy(YamlComponent, AlertSettings):
         found = context.component_tree.get_all_components(BillingExport)
         sound = [one for one in found if one.fault is None]
         sensors = {f"{one.name}_new_reports": one.name for one in sound}
-        known = {one.name for one in sound}
+        # The view of all exports belongs to none, and is watched under its own name.
+        known = {ALL_COSTS, *(one.name for one in sound)}
         origin = self.origin
         if origin is not None:
             fault = origin.fault or self._conflict(origin.place, known, context)

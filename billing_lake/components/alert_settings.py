@@ -126,7 +126,11 @@ class AlertSettings(dg.Model, dg.Resolvable):
         _setting("Where messages go; each goes to all of them.", [{"kind": "log"}]),
     ]
     exports: Annotated[
-        list[str], _setting("Exports that it watches; all unless given.", ["cost_and_usage"])
+        list[str],
+        _setting(
+            "Exports that it watches, and `all_costs` for the view of all of them; everything unless given.",
+            ["cost_and_usage", "all_costs"],
+        ),
     ] = Field(default=[])
     checks: Annotated[
         list[str],

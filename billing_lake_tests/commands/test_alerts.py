@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import dagster as dg
 import pytest
 from click.testing import CliRunner
 
@@ -64,7 +65,36 @@ def test_a_sample_goes_through_each_notifier_and_each_result_is_said(
 
 
 def test_a_policy_is_one_sensor_that_names_what_it_watches(folder: Path) -> None:
-    assert "of acme to hook, gone, log" in sensors()["finance_alerts"]
+    assert "of acme, all_costs to hook, gone, log" in sensors()["finance_alerts"]
+
+
+def test_a_bill_that_is_counted_twice_is_reported_by_a_policy_that_watches_everything(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    policy = "{name: finance, notifiers: [{kind: apprise, url_from: ALERTS_HOOK}]%s}"
+    place = folder / "finance" / "defs.yaml"
+    for named, told in (("", True), (", exports: [acme]", False), (", exports: [all_costs]", True)):
+        attributes = policy % named
+        (tmp_path / f"dagster{len(named)}").mkdir()
+        place.write_text(f"type: billing_lake.components.AlertPolicy\nattributes: {attributes}\n")
+        sensor = defs().get_repository_def().get_sensor_def("finance_alerts")
+        with (
+            dg.DagsterInstance.local_temp(str(tmp_path / f"dagster{len(named)}")) as instance,
+            Webhook() as webhook,
+        ):
+            monkeypatch.setenv("ALERTS_HOOK", webhook.url)
+            instance.report_runless_asset_event(
+                dg.AssetCheckEvaluation(
+                    asset_key=dg.AssetKey(["all_costs"]),
+                    check_name="counted_once",
+                    passed=False,
+                    metadata={},
+                    severity=dg.AssetCheckSeverity.WARN,
+                )
+            )
+            sensor(dg.build_sensor_context(instance))
+        titles = [one["title"] for one in webhook.taken]
+        assert titles == ["[WARN] all_costs: check counted_once warns"] * told
 
 
 @pytest.mark.parametrize(

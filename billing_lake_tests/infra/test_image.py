@@ -141,9 +141,20 @@ def test_the_exports_of_the_stacks_are_loaded_by_what_the_image_starts(
     assert "Validation successful" in said or "validated successfully" in said
     program = (
         "import json; from billing_lake.definitions import defs; found = defs().get_repository_def();"
-        "print(json.dumps({one.name: one.default_status.value for one in found.sensor_defs}))"
+        "view = next(one for key, one in found.assets_defs_by_key.items() if key.path == ['all_costs']);"
+        "print(json.dumps([sorted(key.path[0] for key in view.dependency_keys),"
+        "{one.name: one.default_status.value for one in found.sensor_defs}]))"
     )
-    sensors = json.loads(image.run("python", "-c", program, **variables, **home).splitlines()[-1])
+
+    def loaded(**given: str) -> tuple[list[str], dict[str, str]]:
+        said = image.run("python", "-c", program, **{**variables, **home, **given})
+        counted, sensors = json.loads(said.splitlines()[-1])
+        return counted, sensors
+
+    counted, sensors = loaded()
+    # Both exports are of one bill.
+    assert counted == ["focus"]
+    assert loaded(BILLING_LAKE_COUNTS_CUR2="true")[0] == ["cur2", "focus"]
     # Dagster's own, which would make the view of all costs anew after each load: Athena charges for its checks.
     assert sensors.pop("default_automation_condition_sensor") == "STOPPED"
     assert sensors == dict.fromkeys(

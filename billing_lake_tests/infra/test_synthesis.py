@@ -282,6 +282,14 @@ def test_the_policies_of_a_role_fit_into_it(stacks: Stacks) -> None:
     assert max(sizes) < ROLE_POLICIES_MOST_CHARACTERS - 500
 
 
+def test_one_export_of_a_bill_counts(stacks: Stacks) -> None:
+    made = "exports" in stacks.kinds and "FOCUS_1_2_AWS" in queries(stacks)
+    for task in stacks.all_resources("AWS::ECS::TaskDefinition"):
+        for container in task["Properties"]["ContainerDefinitions"]:
+            environment = {one["Name"]: one["Value"] for one in container["Environment"]}
+            assert environment["BILLING_LAKE_COUNTS_CUR2"] == ("false" if made else "true")
+
+
 def queries(stacks: Stacks) -> dict[str, list[str]]:
     """Columns that the exports ask for, by table."""
     found = {}

@@ -233,6 +233,8 @@ class DagsterStack(cdk.Stack):
                     f"BILLING_LAKE_EXPORT_{kind.upper()}": self.names.export(kind)
                     for kind in EXPORTS
                 },
+                # Two exports of one bill would count it twice in `all_costs`; that of FOCUS is after discounts.
+                "BILLING_LAKE_COUNTS_CUR2": str("focus" not in self.settings.exports).lower(),
                 "BILLING_LAKE_ALERTS_TOPIC": self.names.topic_arn,
                 **self._address(),
                 "BILLING_LAKE_LOGS_BUCKET": self.names.warehouse,

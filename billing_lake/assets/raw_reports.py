@@ -73,7 +73,7 @@ def _resolver(
         return find_deliveries(storage, location)
 
     def outside_of_range() -> str:
-        beyond = sorted(findings().deliveries.keys() - set(export.partitions.get_partition_keys()))
+        beyond = sorted(one for one in findings().deliveries if not export.has_period(one))
         named = ", ".join(beyond[:_NAMED_FILES])
         return f". Its deliveries of {named} are not between `start` and `end`" if beyond else ""
 

@@ -79,7 +79,7 @@ def judge_open_month(
     """
     period = period_of(now)
     start = bounds(period)[0]
-    if period not in export.partitions.get_partition_keys():
+    if not export.has_period(period):
         return None
     if not {period, period_of(start - timedelta(days=1))} & found.keys():
         return None

@@ -150,12 +150,11 @@ def unreadable_months(said: dg.AssetCheckEvaluation) -> frozenset[str]:
 
 def _reasons(export: DagsterExport, findings: Findings) -> dict[str, str]:
     """Return why deliveries cannot be read that are to be loaded, by month, or by file where no month can be told."""
-    expected = set(export.partitions.get_partition_keys())
     found = {**findings.waiting, **findings.broken}
     return {
         place: reason
         for place, reason in sorted(found.items())
-        if not is_period(place) or place in expected
+        if not is_period(place) or export.has_period(place)
     }
 
 

@@ -134,6 +134,7 @@ def decide_requests(
     }
     wanted = [one for one in reversed(tick.found.values()) if held.get(one.period) != one.identity]
     at_work = runs.at_work() if wanted else set()
+    asked_for = runs.asked_for({one.period for one in wanted} - at_work)
     for delivery in wanted:
         period = delivery.period
         seen = looks.get(period)
@@ -147,7 +148,9 @@ def decide_requests(
                     f"at {seen.since:%H:%M:%S} UTC; it is at rest when it stays so until {_moment(seen.since + quiet)}"
                 )
                 continue
-        if period in at_work or _holds_back(tick, period, runs.attempts(delivery), now):
+        if period in at_work:
+            continue
+        if _holds_back(tick, period, runs.attempts(delivery, asked_for[period]), now):
             continue
         if len(tick.requests) < limit:
             tick.requests.append(delivery)
@@ -198,7 +201,7 @@ def look_at_export(
         looks,
         held=held,
         runs=Runs(instance, export, now),
-        periods=export.partitions.get_partition_keys(),
+        periods=export.periods,
         limit=limit,
         quiet_seconds=export.location.quiet_seconds,
         now=now,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 
@@ -37,6 +37,10 @@ _FORGOTTEN_AFTER = timedelta(days=1)
 """Age at which a run that succeeded is no reason to wait: whoever removes a table wants it loaded again."""
 
 _MOST_LOOKED_AT = 20
+"""Runs of a billing period that are looked at."""
+
+_MOST_AT_ONCE = 500
+"""Runs of several billing periods that are looked at; where there are more, each period is looked at by itself."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +79,7 @@ class Runs:
     def at_work(self) -> set[str]:
         """Return the billing periods that a run works on or is going to, whoever asked for it."""
         since = self.now - _DEAD_AFTER
-        periods = set(self.export.partitions.get_partition_keys())
+        periods = set(self.export.periods)
         running = self.instance.get_run_records(
             dg.RunsFilter(statuses=NOT_FINISHED_STATUSES, created_after=since)
         )
@@ -96,11 +100,28 @@ class Runs:
                         found.update(subsets[key].get_partition_keys())
         return found
 
-    def attempts(self, delivery: Delivery) -> list[Attempt]:
-        """Return the runs that were asked for this delivery since the period's delivery last changed, newest first."""
-        tags = {_EXPORT: self.export.name, _PERIOD: delivery.period}
-        records = self.instance.get_run_records(dg.RunsFilter(tags=tags), limit=_MOST_LOOKED_AT)
-        return list(self._since_change(records, delivery.identity))
+    def asked_for(self, periods: Collection[str]) -> dict[str, list[dg.RunRecord]]:
+        """Return the latest runs that were asked for, for each of these billing periods, newest first.
+
+        One question to Dagster is enough unless there were many runs.
+        """
+        if not periods:
+            return {}
+        found: dict[str, list[dg.RunRecord]] = {period: [] for period in periods}
+        records = self._records(list(periods), _MOST_AT_ONCE)
+        if len(records) == _MOST_AT_ONCE:
+            return {period: self._records([period], _MOST_LOOKED_AT) for period in periods}
+        for record in records:
+            found[record.dagster_run.tags[_PERIOD]].append(record)
+        return {period: of_period[:_MOST_LOOKED_AT] for period, of_period in found.items()}
+
+    def attempts(self, delivery: Delivery, asked_for: Iterable[dg.RunRecord]) -> list[Attempt]:
+        """Return those of the runs of a period that were asked for this delivery since the period's delivery last changed, newest first."""
+        return list(self._since_change(asked_for, delivery.identity))
+
+    def _records(self, periods: list[str], most: int) -> list[dg.RunRecord]:
+        tags = {_EXPORT: self.export.name, _PERIOD: periods}
+        return list(self.instance.get_run_records(dg.RunsFilter(tags=tags), limit=most))
 
     def _since_change(self, records: Iterable[dg.RunRecord], identity: str) -> Iterator[Attempt]:
         for record in records:

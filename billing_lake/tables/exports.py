@@ -8,6 +8,7 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Literal, Protocol, get_args
 
 from billing_lake.domain.errors import ConfigurationError
+from billing_lake.domain.periods import period_of, periods_between
 from billing_lake.domain.schemas import Field
 from billing_lake.domain.sources import PeriodKey, Source
 from billing_lake.formats.base import Format
@@ -95,8 +96,17 @@ class Export:
 
     def has_period(self, period: str) -> bool:
         """Say whether ``period`` is one of the export's, the open month included."""
-        open_month = f"{datetime.now(timezone.utc):%Y-%m}"
-        return self.start <= period <= min(self.end or open_month, open_month)
+        return self.start <= period <= self._last_period
+
+    @property
+    def periods(self) -> list[str]:
+        """Its billing periods, the open month included."""
+        return list(periods_between(self.start, self._last_period))
+
+    @property
+    def _last_period(self) -> str:
+        open_month = period_of(datetime.now(timezone.utc))
+        return min(self.end or open_month, open_month)
 
 
 def refuse_two_formats(export: Export, others: Iterable[Export]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 
 import dagster as dg
@@ -23,7 +24,8 @@ from dagster._core.storage.tags import (
 )
 
 from billing_lake.domain.deliveries import Delivery
-from billing_lake.sensors.runs import Runs, run_tags
+from billing_lake.sensors import runs as runs_module
+from billing_lake.sensors.runs import TAG_PREFIX, Attempt, Runs, run_tags
 from billing_lake_tests.lakes import EXPORT, SampleLake
 
 Make = Callable[..., SampleLake]
@@ -156,14 +158,41 @@ def ended(lake: SampleLake, status: dg.DagsterRunStatus, delivery: Delivery = DE
     )
 
 
+def attempts(lake: SampleLake, delivery: Delivery, after: timedelta = timedelta()) -> list[Attempt]:
+    known = runs(lake, after)
+    return known.attempts(delivery, known.asked_for({delivery.period})[delivery.period])
+
+
 def test_attempts_are_counted_since_the_delivery_last_changed(make_lake: Make) -> None:
     lake = make_lake()
     other = Delivery(export=EXPORT, period="2025-03", version="v2", layout="create-new", files=())
-    assert runs(lake).attempts(DELIVERY) == []
+    assert attempts(lake, DELIVERY) == []
     for delivery in (DELIVERY, DELIVERY, other, DELIVERY):
         ended(lake, dg.DagsterRunStatus.FAILURE, delivery)
-    assert len(runs(lake).attempts(DELIVERY)) == 1, "what came back is tried anew"
-    assert runs(lake).attempts(other) == []
+    assert len(attempts(lake, DELIVERY)) == 1, "what came back is tried anew"
+    assert attempts(lake, other) == []
+
+
+@pytest.mark.parametrize("most", [500, 3])
+def test_the_latest_runs_of_each_period_are_found_together_and_where_there_are_many_one_by_one(
+    make_lake: Make, monkeypatch: pytest.MonkeyPatch, most: int
+) -> None:
+    lake = make_lake()
+    monkeypatch.setattr(runs_module, "_MOST_AT_ONCE", most)
+    monkeypatch.setattr(runs_module, "_MOST_LOOKED_AT", 2)
+    other = replace(DELIVERY, period="2025-02")
+    for delivery in (DELIVERY, other, DELIVERY, DELIVERY):
+        ended(lake, dg.DagsterRunStatus.FAILURE, delivery)
+    newest = [
+        one.run_id
+        for one in lake.instance.get_runs()
+        if one.tags[f"{TAG_PREFIX}billing_period"] == "2025-03"
+    ]
+    found = runs(lake).asked_for({"2025-01", "2025-02", "2025-03"})
+    assert [one.dagster_run.run_id for one in found["2025-03"]] == newest[:2]
+    assert len(found["2025-02"]) == 1
+    assert found["2025-01"] == []
+    assert runs(lake).asked_for(()) == {}
 
 
 def test_a_run_that_was_never_started_passes_and_one_that_was_cancelled_is_for_somebody(
@@ -171,11 +200,11 @@ def test_a_run_that_was_never_started_passes_and_one_that_was_cancelled_is_for_s
 ) -> None:
     lake = make_lake()
     ended(lake, dg.DagsterRunStatus.FAILURE)
-    (never,) = runs(lake).attempts(DELIVERY)
+    (never,) = attempts(lake, DELIVERY)
     assert not never.lasting
     assert "never started, or died" in never.what
     ended(lake, dg.DagsterRunStatus.CANCELED)
-    cancelled, _ = runs(lake).attempts(DELIVERY)
+    cancelled, _ = attempts(lake, DELIVERY)
     assert cancelled.lasting
     assert "was cancelled" in cancelled.what
 
@@ -185,6 +214,6 @@ def test_a_run_that_succeeded_counts_for_a_day_so_that_nothing_is_loaded_on_and_
 ) -> None:
     lake = make_lake()
     ended(lake, dg.DagsterRunStatus.SUCCESS)
-    (run,) = runs(lake, timedelta(hours=23)).attempts(DELIVERY)
+    (run,) = attempts(lake, DELIVERY, timedelta(hours=23))
     assert not run.lasting
-    assert runs(lake, timedelta(hours=25)).attempts(DELIVERY) == []
+    assert attempts(lake, DELIVERY, timedelta(hours=25)) == []

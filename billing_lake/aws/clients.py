@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import os
 import threading
+from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import datetime
+from email.utils import parsedate_to_datetime
 from functools import cached_property
 from typing import Any
 
@@ -104,8 +107,30 @@ class AwsClients:
     @cached_property
     def _session(self) -> Any:
         import boto3
+        from botocore.session import get_session
 
-        return boto3.Session(region_name=self.region)
+        session = get_session()
+        # botocore guesses at the format of each moment, which is most of what a listing costs.
+        answers = session.get_component("response_parser_factory")
+        answers.set_parser_defaults(timestamp_parser=_moment)
+        return boto3.Session(region_name=self.region, botocore_session=session)
+
+
+def _moment(value: Any) -> datetime:
+    """Return a moment as AWS writes it: ISO 8601 in listings, as in mails in headers; whatever else botocore reads."""
+    from botocore.utils import parse_timestamp
+
+    for known in (_iso_moment, parsedate_to_datetime):
+        with suppress(ValueError, TypeError, AttributeError, IndexError):
+            found = known(value)
+            if found.tzinfo is not None:
+                return found
+    moment: datetime = parse_timestamp(value)
+    return moment
+
+
+def _iso_moment(text: str) -> datetime:
+    return datetime.fromisoformat(text.replace("Z", "+00:00"))
 
 
 def clients_for(bucket: str) -> AwsClients:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from botocore.utils import parse_timestamp
 
 from billing_lake.aws.clients import AwsClients, clients_for
 from billing_lake_tests.servers.aws import Aws
@@ -50,6 +51,31 @@ def test_one_endpoint_can_lead_every_service(monkeypatch: pytest.MonkeyPatch) ->
     clients = AwsClients("eu-central-1")
     assert clients.endpoint("glue") == clients.s3_endpoint == "https://somewhere"
     assert clients.polars_options()["aws_allow_http"] == "false"
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "2025-03-09T10:11:12.345Z",
+        "2025-03-09T10:11:12Z",
+        "2025-03-09T12:11:12+02:00",
+        "Sun, 09 Mar 2025 10:11:12 GMT",
+        "20250309T101112Z",
+        "2025-03-09",
+        1741515072,
+        1741515072.25,
+        "1741515072",
+        "1741515072.25",
+    ],
+)
+def test_moments_are_those_that_botocore_reads_however_a_service_writes_them(
+    written: str | float,
+) -> None:
+    session = AwsClients("eu-central-1")._session._session
+    factory = session.get_component("response_parser_factory")
+    read = factory.create_parser("rest-xml")._timestamp_parser
+    assert read(written) == parse_timestamp(written)
+    assert read is not parse_timestamp
 
 
 def test_threads_share_one_client_of_each_service() -> None:

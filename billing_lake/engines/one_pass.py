@@ -55,13 +55,12 @@ LAYOUT: Mapping[str, Any] = {
     "use_dictionary": True,
     "dictionary_pagesize_limit": _DICTIONARY_BYTES,
     "write_batch_size": 16_384,
-    "write_statistics": True,
     "store_schema": False,
 }
 """How pyarrow writes the files; `make bench ARGS=--layout` measures what other ways would cost and gain.
 
 Each column has statistics, although few are ever asked for: a proof finds the filled cells of a column in them, which otherwise it
-has to count.
+has to count. Keys and values of maps have none: they do not say how many maps there are, nor where a key has a value.
 """
 
 _KEPT_MILLISECONDS = 100_000
@@ -280,12 +279,15 @@ class _Writer:
     """A Parquet file that is being written; it is whole, or gone, when ``stack`` is closed."""
 
     def __init__(self, files: Files, uri: str, schema: pa.Schema) -> None:
+        import pyarrow as pa
         import pyarrow.parquet as pq
 
         self.size = 0
         self.stack = ExitStack()
         stream = self.stack.enter_context(files.create(uri))
-        self.parquet = self.stack.enter_context(pq.ParquetWriter(stream, schema, **LAYOUT))
+        plain = [field.name for field in schema if not pa.types.is_map(field.type)]
+        parquet = pq.ParquetWriter(stream, schema, write_statistics=plain, **LAYOUT)
+        self.parquet = self.stack.enter_context(parquet)
 
 
 def _schema(

@@ -7,7 +7,7 @@ after the other, so they cannot differ. What does not fit is left to that way, w
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from billing_lake.domain.profiles import Profile, merge
 from billing_lake.engines.digests import local_digest
 from billing_lake.engines.one_pass import (
+    UnexplainedError,
     Writers,
     in_parallel,
     lasting_pages,
@@ -22,19 +23,20 @@ from billing_lake.engines.one_pass import (
     run_bytes,
     runs_of,
 )
-from billing_lake.engines.parquet_keys import maps_of
-from billing_lake.engines.polars_parquet import open_reports, readable
+from billing_lake.engines.parquet_keys import refuse_repeated_keys, stated_keys
+from billing_lake.engines.polars_parquet import has_maps, open_reports, readable
 from billing_lake.engines.polars_parquet_profile import (
     columns_to_total,
     profile_parquet,
     totals,
 )
-from billing_lake.engines.polars_rounding import long_ones
+from billing_lake.engines.polars_rounding import are_short
 
 if TYPE_CHECKING:
     import polars as pl
     import pyarrow as pa
 
+    from billing_lake.domain.schemas import Column
     from billing_lake.domain.sources import EncodedFile, EncodeTarget, Source, SourceFile
     from billing_lake.engines.base import Log
     from billing_lake.engines.polars_access import Access
@@ -74,22 +76,59 @@ def _one_pass(
 def _batches(
     source: Source, access: Access, size: int, parts: list[Profile], log: Log
 ) -> Iterator[tuple[ParquetReport, pl.DataFrame]]:
-    """Yield the rows of all files, of each at least a batch; add to ``parts`` the digest of each file."""
+    """Yield the rows of all files, of each at least a batch; add to ``parts`` the digest of each file.
+
+    Raises:
+        UnexplainedError: Not all keys of maps came out.
+    """
     import polars as pl
 
-    for number, report in enumerate(
-        open_reports(source.files, access, maps_of(source.columns)), start=1
-    ):
+    for number, report in enumerate(open_reports(source.files, access), start=1):
         digest = local_digest(report.file, access.files)
         wanted = {one.name for one in source.columns} | {one.map for one in report.file.lifted}
         types = {name: report.types[name] for name in report.types if name in wanted}
         yield report, pl.DataFrame(schema=types)
         with readable(report.file):
+            keys = _Keys(report, source.columns, access)
             for rows in report.rows.select(*types).collect_batches(chunk_size=size):
+                keys.count(rows)
                 yield report, rows
+            keys.require_all()
         parts.append(Profile().in_file(report.file.name, digest))
         done = sum(part.rows for part in parts)
         log(f"convert: {number} of {len(source.files)} files are read, {done:,} rows are written")
+
+
+class _Keys:
+    """The keys of the maps of a file, counted as its rows come out: Polars drops one that stands twice in a map."""
+
+    def __init__(self, report: ParquetReport, columns: Sequence[Column], access: Access) -> None:
+        import polars as pl
+
+        counted, others = dict[int, str](), dict[int, str]()
+        for place, name in report.keyed(columns).items():
+            found = report.types[name]
+            is_plain = isinstance(found, pl.Map) and not found.value.is_nested()
+            if is_plain and report.file.only is None:  # all rows come out
+                counted[place] = name
+            elif has_maps(found):
+                others[place] = name
+        if others:
+            refuse_repeated_keys(report.file, others, access)
+        self._stated = stated_keys(report.file, counted, access) if counted else {}
+        self._came = dict.fromkeys(self._stated, 0)
+
+    def count(self, rows: pl.DataFrame) -> None:
+        import polars as pl
+
+        # One without entries, or none, is stated as a key, too.
+        keys = pl.col([*self._came]).map.len().fill_null(1).clip(1).sum()
+        for name, came in rows.select(keys).to_dicts()[0].items() if self._came else ():
+            self._came[name] += came
+
+    def require_all(self) -> None:
+        if self._came != self._stated:
+            raise UnexplainedError
 
 
 def _convert(
@@ -106,7 +145,9 @@ def _convert(
         report, rows = run.pop()
         some = replace(report, rows=rows.lazy())
         typed = some.rows.select(columns_to_total(some, source)).collect(engine="in-memory")
-        exact = [one.name for one in rows if _is_exact(one)]
+        # To look costs less than to ask the engine.
+        exact = [one.name for one in rows if one.dtype.is_float() and are_short(one)]
+        _require_all_keys(rows, typed)
         profile = totals(some, source, typed.lazy(), "in-memory", exact)
         found.append(profile.in_file(report.file.name))
         tables.append((report.file, typed.to_arrow(compat_level=pl.CompatLevel.newest())))
@@ -114,6 +155,15 @@ def _convert(
     return merge(found)
 
 
-def _is_exact(cells: pl.Series) -> bool:
-    """Say whether none of floating-point numbers is rounded; to ask the engine costs more than to look."""
-    return cells.dtype.is_float() and not long_ones(cells.drop_nulls()).any()
+def _require_all_keys(rows: pl.DataFrame, typed: pl.DataFrame) -> None:
+    """Compare lists of keys and values with the maps that they have become.
+
+    Raises:
+        UnexplainedError: A list has a key twice, of which a map keeps the last.
+    """
+    import polars as pl
+
+    for name, found in rows.schema.items():
+        is_map = isinstance(found, pl.List) and isinstance(typed.schema.get(name), pl.Map)
+        if is_map and rows[name].list.len().sum() != typed[name].map.len().sum():
+            raise UnexplainedError

@@ -24,7 +24,6 @@ from billing_lake.engines.blocks import (
     row_blocks,
 )
 from billing_lake.engines.digests import require_unchanged
-from billing_lake.engines.parquet_keys import maps_of
 from billing_lake.engines.polars_access import error_text, is_s3_error
 from billing_lake.engines.polars_parquet import open_reports
 from billing_lake.engines.polars_parsing import cell_names, spellings, typed
@@ -121,7 +120,7 @@ def _write_parquet(
         constant = _constant(field, report.file, target.constants)
         return report.column(field.name, field.type) if constant is None else constant
 
-    reports = open_reports(files, access, maps_of(target.fields))
+    reports = open_reports(files, access, target.fields)
     rows = [report.rows.select(column(report, one) for one in target.fields) for report in reports]
     _sink(rows, target, uri, access)
 

@@ -6,7 +6,7 @@ can become the lake's type without a guess does, every cell of it or none; anyth
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -30,6 +30,7 @@ from billing_lake.domain.types import (
 )
 from billing_lake.engines.parquet_keys import refuse_repeated_keys
 from billing_lake.engines.polars_access import error_text
+from billing_lake.engines.polars_doubles import decimal_of
 from billing_lake.engines.polars_maps import maps
 from billing_lake.engines.polars_nested import json_text
 from billing_lake.engines.polars_parsing import decimal, filled, moment
@@ -39,6 +40,7 @@ from billing_lake.engines.polars_types import polars_type
 if TYPE_CHECKING:
     import polars as pl
 
+    from billing_lake.domain.schemas import Column, Field
     from billing_lake.domain.sources import SourceFile
     from billing_lake.engines.polars_access import Access
 
@@ -63,6 +65,16 @@ class ParquetReport:
     def names(self) -> set[str]:
         """Names of the columns that it has values for."""
         return {*self.types, *(one.column for one in self.file.lifted)}
+
+    def keyed(self, columns: Iterable[Column | Field]) -> dict[int, str]:
+        """Return those of ``columns`` that have maps in them, or become maps, by their place in the file."""
+        wanted = {one.name: one.type for one in columns}
+        return {
+            place: name
+            for place, (name, found) in enumerate(self.types.items())
+            if name in wanted
+            and (has_maps(found) or (isinstance(wanted[name], Map) and _has_keys(found)))
+        }
 
     def column(self, name: str, type_: Type, *, strict: bool = True) -> pl.Expr:
         """Return the column ``name`` as the type ``type_`` of the lake; NULL where the file lacks it.
@@ -128,18 +140,18 @@ class ParquetReport:
 
 
 def open_reports(
-    files: Sequence[SourceFile], access: Access, maps: Collection[str] = ()
+    files: Sequence[SourceFile], access: Access, columns: Sequence[Column | Field] = ()
 ) -> list[ParquetReport]:
     """Read the footers of Parquet report files.
 
     Args:
         files: The files.
         access: Reads them.
-        maps: Columns of maps whose keys are looked at.
+        columns: Those of which the keys of maps are looked at.
 
     Raises:
         ReportFileError: A file is missing or no Parquet.
-        BadValueError: One of ``maps`` has a key twice.
+        BadValueError: A map has a key twice.
     """
     reports = []
     for file in files:
@@ -147,12 +159,11 @@ def open_reports(
             rows = access.scan_parquet(file.uri)
             types = dict(rows.collect_schema())
         names = file.renamed([*types])
-        keyed = {own: names[own] for own in types if names[own] in maps and _has_keys(types[own])}
-        if keyed:
-            with readable(file):
-                refuse_repeated_keys(file, keyed, access)
         rows = rows.rename(names) if file.columns else rows
         report = ParquetReport(file, rows, {names[own]: types[own] for own in types})
+        if keyed := report.keyed(columns):
+            with readable(file):
+                refuse_repeated_keys(file, keyed, access)
         reports.append(_rows_to_read(report))
     return reports
 
@@ -214,8 +225,7 @@ def _number(cell: pl.Expr, found: pl.DataType, type_: Decimal, *, strict: bool) 
     if found == pl.String():
         return decimal(filled(cell), type_, strict=strict)
     if found.is_float():
-        # A double stands for the number that its shortest text says; casting it would bring its binary tail along.
-        return decimal(cell.cast(pl.String), type_, strict=strict)
+        return decimal_of(cell, type_, strict=strict)
     return decimal(cell, type_, strict=strict) if found.is_numeric() else None
 
 
@@ -255,6 +265,17 @@ def _spelled(cell: pl.Expr, found: pl.DataType, *, strict: bool) -> pl.Expr | No
 def _shortest(text: pl.Expr) -> pl.Expr:
     """Return a number with a point, as text, without the zeros at its end that say nothing."""
     return text.str.strip_chars_end("0").str.strip_chars_end(".")
+
+
+def has_maps(found: object) -> bool:
+    """Say whether a column holds maps, alone or within something else."""
+    import polars as pl
+
+    if isinstance(found, pl.Map):
+        return True
+    if isinstance(found, pl.Struct):
+        return any(map(has_maps, dict(found).values()))
+    return isinstance(found, pl.List) and has_maps(found.inner)
 
 
 def _has_keys(found: pl.DataType) -> bool:

@@ -12,7 +12,6 @@ from billing_lake.domain.profiles import Profile, add_counts, merge, require_tot
 from billing_lake.domain.text_values import unexplained
 from billing_lake.domain.types import STRING, TIMESTAMP, Decimal
 from billing_lake.engines.digests import local_digest
-from billing_lake.engines.parquet_keys import maps_of
 from billing_lake.engines.polars_access import error_text
 from billing_lake.engines.polars_parquet import ParquetReport, open_reports
 from billing_lake.engines.polars_rounding import rounded
@@ -40,7 +39,7 @@ def profile_parquet(source: Source, access: Access, log: Log) -> Profile:
         ReportFileError: A file is missing or damaged, or holds a value that does not fit.
     """
     profiles: list[Profile] = []
-    for report in open_reports(source.files, access, maps_of(source.columns)):
+    for report in open_reports(source.files, access, source.columns):
         digest = local_digest(report.file, access.files)
         found = _profile_file(report, source)
         profiles.append(found.in_file(report.file.name, digest))
@@ -101,7 +100,8 @@ def totals(
     ]
     groups, filled, lost = (frame.to_dicts() for frame in pl.collect_all(found, engine=engine))
     sums = Sums(numbers(present), source.costs, _CURRENCY)
-    added = sums.of(rows, [group[_CURRENCY] for group in groups], engine=engine)
+    empty = [name for name in present if filled and not filled[0][name]]
+    added = sums.of(rows, [group[_CURRENCY] for group in groups], empty, engine=engine)
     moments = [
         group[end].isoformat() for group in groups for end in ("first", "last") if group[end]
     ]

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 from billing_lake.domain.types import DECIMAL, MAX_PRECISION
 
 if TYPE_CHECKING:
+    import numpy as np
     import polars as pl
+    from numpy.typing import NDArray
 
 _FURTHER_DIGITS = 10
 """How many more decimals than the type's are looked at. A difference beyond them is not counted, nor is any in a number
@@ -39,25 +41,38 @@ def long_doubles(cell: pl.Expr) -> pl.Expr:
     import polars as pl
 
     is_long = cell.drop_nulls().map_batches(
-        long_ones, return_dtype=pl.Boolean(), is_elementwise=True
+        _long_doubles, return_dtype=pl.Boolean(), is_elementwise=True
     )
     return cell.drop_nulls().filter(is_long).cast(pl.String)
 
 
-def long_ones(cells: pl.Series) -> pl.Series:
-    """Say which floating-point numbers, none of them NULL, may have more decimals than a table keeps.
+def are_short(cells: pl.Series) -> bool:
+    """Say whether no floating-point number, NULL aside, has more decimals than a table keeps."""
+    if cells.null_count() == len(cells):
+        return True
+    return not _long_ones(cells.to_numpy()).any()
+
+
+def _long_doubles(cells: pl.Series) -> pl.Series:
+    import polars as pl
+
+    return pl.Series(_long_ones(cells.to_numpy()))
+
+
+def _long_ones(values: NDArray[np.floating]) -> NDArray[np.bool_]:
+    """Say which floating-point numbers may have more decimals than a table keeps.
 
     Dividing a whole number by a power of ten up to 10**22 gives the double that is nearest to the quotient, so where it gives the one at
     hand, that one has a text of no more decimals. NumPy divides; Polars would multiply by the inverse, which is another number.
     """
     import numpy as np
-    import polars as pl
 
-    values = cells.cast(pl.Float64).to_numpy()
+    values = values.astype(np.float64, copy=False)
     unit = 10.0**DECIMAL.scale
     with np.errstate(over="ignore", invalid="ignore"):
         is_long = np.rint(values * unit) / unit != values
-    return pl.Series(is_long & (np.abs(values) < _LEAST_OF_17_DIGITS))
+    found: NDArray[np.bool_] = is_long & (np.abs(values) < _LEAST_OF_17_DIGITS)
+    return found
 
 
 def _may_round(cell: pl.Expr, scale: int) -> pl.Expr:

@@ -6,6 +6,7 @@ a currency is a filter. The column whose sum is refused, which no real bill has,
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from decimal import Decimal
 from functools import reduce
@@ -51,13 +52,18 @@ class Sums:
         self._currency = currency
 
     def of(
-        self, rows: pl.LazyFrame, currencies: Iterable[str | None], **how: Any
+        self,
+        rows: pl.LazyFrame,
+        currencies: Iterable[str | None],
+        empty: Collection[str] = (),
+        **how: Any,
     ) -> dict[str, Any]:
         """Return ``totals`` and ``sums`` of a `Profile` of ``rows``.
 
         Args:
             rows: The rows.
             currencies: What stands in their column of the currency.
+            empty: Columns that are known to hold no numbers.
             how: How Polars is to collect them.
         """
         import polars as pl
@@ -72,7 +78,9 @@ class Sums:
                     of_row = filled(pl.col(self._currency))
                     one = cell.filter(of_row.eq_missing(pl.lit(currency, pl.String())))
                 wanted[currency or NO_CURRENCY, name] = one
-        found = dict(zip(wanted, _summed(rows, list(wanted.values()), how), strict=True))
+        wanted = {key: cell for key, cell in wanted.items() if key[1] not in empty}
+        sums = _summed(rows, list(wanted.values()), how)
+        found = defaultdict(Decimal, zip(wanted, sums, strict=True))
         return {
             "totals": {
                 currency or NO_CURRENCY: {

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from billing_lake.spark_job import sql
 
 if TYPE_CHECKING:
-    from pyspark.sql.types import DataType
+    from pyspark.sql.types import DataType, MapType
 
     Spell = Callable[[str, str], str | None]
 
@@ -23,7 +23,7 @@ def json_text(cell: str, found: DataType, spell: Spell, depth: int = 0) -> str |
     """Return SQL for ``cell``, an array, a map or a struct, as JSON text; None where it is none, or something in it has no spelling.
 
     Args:
-        cell: SQL for the cell; NULL stays NULL.
+        cell: SQL for the cell; NULL stays NULL, and is what becomes of a map that has a key twice, and of whatever it lies in.
         found: Its type.
         spell: Returns SQL for a plain value as text, given SQL for it and its type, which fails for one that does not fit; None for a
             type that has no spelling.
@@ -43,15 +43,30 @@ def json_text(cell: str, found: DataType, spell: Spell, depth: int = 0) -> str |
         return f"CASE WHEN {cell} IS NOT NULL THEN concat({', '.join(parts)}, '}}') END"
     if isinstance(found, ArrayType):
         item = _value(one, found.elementType, spell, depth + 1)
-        return None if item is None else _joined(f"transform({cell}, {one} -> {item})", "[]")
-    if isinstance(found, MapType):
-        key = spell(f"{one}.key", found.keyType.simpleString())
-        value = _value(f"{one}.value", found.valueType, spell, depth + 1)
-        if key is None or value is None:
+        if item is None:
             return None
-        item = f"concat({_quoted(key)}, ':', {value})"
-        return _joined(f"transform(map_entries({cell}), {one} -> {item})", "{}")
-    return None
+        items = f"transform({cell}, {one} -> {item})"
+        return _whole(items, _joined(items, "[]"), found.elementType, one)
+    return _map_text(cell, found, spell, depth) if isinstance(found, MapType) else None
+
+
+def _map_text(cell: str, found: MapType, spell: Spell, depth: int) -> str | None:
+    one = f"e{depth}"
+    key = spell(f"{one}.key", found.keyType.simpleString())
+    value = _value(f"{one}.value", found.valueType, spell, depth + 1)
+    if key is None or value is None:
+        return None
+    item = f"concat({_quoted(key)}, ':', {value})"
+    entries = f"transform(map_entries({cell}), {one} -> {item})"
+    text = _whole(entries, _joined(entries, "{}"), found.valueType, one)
+    return f"IF(size(array_distinct(map_keys({cell}))) = size(map_keys({cell})), {text}, NULL)"
+
+
+def _whole(texts: str, joined: str, found: DataType, one: str) -> str:
+    """Return ``joined``, which leaves out what is NULL in ``texts``; NULL instead, where something of the type ``found`` may be."""
+    if "map<" not in found.simpleString():
+        return joined
+    return f"IF(exists({texts}, {one} -> {one} IS NULL), NULL, {joined})"
 
 
 def _joined(texts: str, brackets: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -100,6 +101,77 @@ def test_maps_of_both_shapes_and_their_lifted_keys_are_read_once(tmp_path: Path)
         f"{one}".encode()
         for one in next(f.ids for f in target_of(source, "x").fields if f.name == "tags")
     ]
+
+
+keys = st.sampled_from(["a", "b", "a.b", ""])
+maps = st.one_of(st.none(), st.dictionaries(keys, st.one_of(st.none(), st.just("x"))))
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    st.lists(maps, min_size=1, max_size=12),
+    st.sampled_from([pa.map_(pa.string(), pa.string()), PAIRS]),
+    st.integers(1, 5),
+    st.booleans(),
+    st.data(),
+)
+def test_maps_are_loaded_as_they_are_and_one_that_has_a_key_twice_anywhere_is_named(
+    tmp_path_factory: pytest.TempPathFactory,
+    rows: list[dict[str, str | None] | None],
+    type_: pa.DataType,
+    group: int,
+    is_of_one_month: bool,  # noqa: FBT001 -- drawn
+    data: st.DataObject,
+) -> None:
+    folder = tmp_path_factory.mktemp("maps")
+
+    def source(cells: list[list[tuple[str, str | None]] | None]) -> Source:
+        entries: list[Any] = [
+            cell if cell is None or type_ != PAIRS else [{"key": k, "value": v} for k, v in cell]
+            for cell in cells
+        ]
+        other = pa.array([[("z", "1")]] * len(cells), pa.map_(pa.string(), pa.string()))
+        columns = rows_of(len(cells), **{"a.b": other}, a=pa.array(entries, type_))
+        file = written(folder / "r.parquet", columns, row_group_size=group)
+        only = PeriodRows(PERIOD, "2025-03") if is_of_one_month else None
+        return source_of(replace(file, only=only), a=TEXTS, **{"a.b": TEXTS})
+
+    cells = [None if row is None else [*row.items()] for row in rows]
+    assert assert_same(source(cells), folder)
+    (found,) = (folder / "once").iterdir()
+    assert pq.read_table(found)["a"].to_pylist() == cells
+    filled = [place for place, cell in enumerate(cells) if cell]
+    if filled:
+        place = data.draw(st.sampled_from(filled))
+        cell = cells[place] or []
+        key, _ = data.draw(st.sampled_from(cell))
+        bad = source([*cells[:place], [*cell, (key, "y")], *cells[place + 1 :]])
+        for act in (partial(converted, folder=folder / "bad"), PolarsEngine().profile):
+            with pytest.raises(BadValueError, match="has a key twice") as caught:
+                act(bad)
+            assert (caught.value.column, caught.value.value) == ("a", key)
+
+
+def test_a_footer_that_states_other_keys_than_there_are_costs_a_second_reading(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tags = pa.array([[("a", "x")], None], pa.map_(pa.string(), pa.string()))
+    source = source_of(written(tmp_path / "r.parquet", rows_of(2, tags=tags)), tags=TEXTS)
+    monkeypatch.setattr(parquet_pass, "stated_keys", lambda *_: {"tags": 3})
+    assert not assert_same(source, tmp_path)
+
+
+def test_keys_of_maps_have_no_statistics_and_all_else_has(tmp_path: Path) -> None:
+    tags = pa.array([[("a", "x")], None], pa.map_(pa.string(), pa.string()))
+    source = source_of(written(tmp_path / "r.parquet", rows_of(2, tags=tags)), tags=TEXTS)
+    _, (file,), _ = converted(source, tmp_path / "out")
+    group = pq.read_metadata(file.uri).row_group(0)
+    without = [
+        column.path_in_schema
+        for column in map(group.column, range(group.num_columns))
+        if not column.is_stats_set
+    ]
+    assert without == ["tags.key_value.key", "tags.key_value.value"]
 
 
 def test_rows_of_one_month_of_a_file_of_several_are_read_once(tmp_path: Path) -> None:

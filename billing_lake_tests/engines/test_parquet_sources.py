@@ -43,6 +43,8 @@ PERIOD = "bill_billing_period_start_date"
 CURRENCY = "line_item_currency_code"
 ACCOUNT = "bill_payer_account_id"
 FIVE = datetime(2025, 3, 1, 5, tzinfo=timezone.utc)
+TEXTS = pa.map_(pa.string(), pa.string())
+LISTED_TEXTS = pa.list_(pa.struct([("a", TEXTS)]))
 
 
 def parquet(path: Path, columns: dict[str, pa.Array], **settings: Any) -> Path:
@@ -361,10 +363,17 @@ def test_types_that_need_no_change_are_kept(
         ("tags", pa.array([[{"key": "a", "other": "b"}]]), None),
         (
             "tags",
-            pa.array([None, [("a", "1"), ("a", "2")]], pa.map_(pa.string(), pa.string())),
+            pa.array([None, [("a", "1"), ("a", "2")]], TEXTS),
             None,
         ),
         ("tags", pa.array([[], [{"key": "a", "value": "1"}, {"key": "a", "value": "2"}]]), None),
+        (CURRENCY, pa.array([None, [("a", "1"), ("a", "2")]], TEXTS), None),
+        (CURRENCY, pa.array([[None, {"a": [("b", "1"), ("b", "1")]}]], LISTED_TEXTS), None),
+        (
+            CURRENCY,
+            pa.array([[("a", [("b", "1"), ("b", "1")])]], pa.map_(pa.string(), TEXTS)),
+            None,
+        ),
     ],
 )
 def test_a_value_that_does_not_fit_is_named_by_both_verbs(

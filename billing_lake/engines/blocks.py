@@ -66,6 +66,7 @@ class Block:
         ends: Where cells end: bits of the commas and line feeds outside quotes, the first byte's lowest, in words of 64.
         is_broken: Whether a quote stands where none may, the last row has no end, or a byte is zero; then it holds a fault, whatever
             a parser says.
+        returns: Whether it may have a carriage return.
     """
 
     data: bytes
@@ -73,6 +74,7 @@ class Block:
     separators: int
     ends: NDArray[np.uint64]
     is_broken: bool = False
+    returns: bool = True
 
 
 def row_blocks(
@@ -294,7 +296,8 @@ def _decompressed(
         packed = as_gzip(raw, name) if compression == "zip" else source
         try:
             with igzip.open(packed, "rb") as text:  # type: ignore[no-untyped-call]
-                yield raw, cast("BinaryIO", text)
+                # Its own `readinto` reads into new memory, and copies that; the reader below it does not.
+                yield raw, cast("BinaryIO", getattr(text, "_buffer", text))
         except igzip_lib.IsalError as error:  # type: ignore[misc]
             raise zlib.error(str(error)) from error
 
@@ -306,14 +309,15 @@ def _blocks(text: BinaryIO, name: str, size: int) -> Iterator[Block]:
     while True:
         filled = _fill(text, buffer, held)
         ended = filled < len(buffer)
-        cut, found = _rows(buffer, filled, ended=ended)
+        returns = buffer.find(b"\r", 0, filled) >= 0
+        cut, found = _rows(buffer, filled, returns=returns, ended=ended)
         endless = not cut and len(buffer) >= LONGEST_ROW_BYTES
         if endless:
             cut, ended = filled, True
         if cut:
             is_broken = found.is_broken or found.is_open or endless or buffer.find(0, 0, cut) >= 0
             data = bytes(memoryview(buffer)[:cut])
-            yield Block(data, offset, found.separators, found.ends, is_broken)
+            yield Block(data, offset, found.separators, found.ends, is_broken, returns)
         elif filled:
             buffer.extend(bytes(len(buffer)))
         if ended:
@@ -351,10 +355,9 @@ def _fill(text: BinaryIO, buffer: bytearray, held: int) -> int:
     return filled
 
 
-def _rows(buffer: bytearray, filled: int, *, ended: bool) -> tuple[int, Scan]:
+def _rows(buffer: bytearray, filled: int, *, returns: bool, ended: bool) -> tuple[int, Scan]:
     """Return the end of the last whole row, 0 where no row ends, and what stands before it."""
     end = filled if ended else buffer.rfind(b"\n", 0, filled) + 1
-    returns = buffer.find(b"\r", 0, end) >= 0
     with memoryview(buffer) as view:
         found = scan(view[:end], returns=returns)
         if not found.is_open or ended:

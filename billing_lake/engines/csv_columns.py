@@ -6,6 +6,7 @@ Whatever a block holds beyond the usual is not judged here: see `UnexplainedErro
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -154,27 +155,12 @@ class Rows:
 
     def _parsed(self, blocks: list[Block]) -> pa.Table:
         """Return every cell of ``blocks`` as text."""
-        import pyarrow as pa
-
-        found = []
-        blocks.reverse()
-        while blocks:  # each is forgotten before the next one is parsed
-            found.append(self._cells_of(blocks.pop()))
-        return pa.concat_tables(found)
-
-    def _cells_of(self, block: Block) -> pa.Table:
-        import pyarrow as pa
         from pyarrow import csv
 
-        data = block.data
-        if block.is_broken or data.startswith(_BYTE_ORDER_MARK):
-            raise UnexplainedError
-        if b"\r" in data and data.count(b"\r") != data.count(b"\r\n"):
-            # To pyarrow it ends a row, to the others it is part of a cell.
-            raise UnexplainedError
-        _require_utf8(data)
-        table = csv.read_csv(pa.py_buffer(data), *self._options)
-        if block.separators != table.num_rows * (len(self._names) - 1):
+        stream = _Stream(blocks)
+        table = csv.read_csv(stream, *self._options)
+        rows = [len(cells) for cells in table.column(0).chunks]
+        if stream.separators != [count * (len(self._names) - 1) for count in rows]:
             raise UnexplainedError
         return table
 
@@ -270,13 +256,61 @@ class Rows:
         }
 
 
+class _Stream(io.RawIOBase):
+    """Blocks as a stream of which each read takes one, and forgets it.
+
+    A reader of pyarrow costs as much as a tenth of a block, so one reads them all; it parses what a read gives it by itself, and makes
+    a chunk of each column of it.
+
+    Args:
+        blocks: Is empty when all are read.
+
+    Attributes:
+        separators: Those of each block that was read.
+    """
+
+    def __init__(self, blocks: list[Block]) -> None:
+        super().__init__()
+        self.separators: list[int] = []
+        self._blocks = blocks
+        blocks.reverse()
+
+    def readable(self) -> bool:
+        """Say that it can be read."""
+        return True
+
+    def read(self, _: int = -1, /) -> bytes:
+        """Return the bytes of the next block, however many are asked for; nothing behind the last one.
+
+        Raises:
+            UnexplainedError: Something in it is for the careful way to judge; `pyarrow.ArrowInvalid` says the same.
+        """
+        if not self._blocks:
+            return b""
+        block = self._blocks.pop()
+        data = block.data
+        if block.is_broken or data.startswith(_BYTE_ORDER_MARK):
+            raise UnexplainedError
+        if block.returns and data.count(b"\r") != data.count(b"\r\n"):
+            # To pyarrow it ends a row, to the others it is part of a cell.
+            raise UnexplainedError
+        _require_utf8(data)
+        self.separators.append(block.separators)
+        return data
+
+
 def _reading(names: list[str], nulls: tuple[str, ...]) -> tuple[Any, Any, Any]:
+    """Return how pyarrow reads blocks.
+
+    Its parser takes line feeds in quotes for what they are. They need not be announced, because a block ends where a row does; announced,
+    they would be looked for beforehand.
+    """
     import pyarrow as pa
     from pyarrow import csv
 
     return (
         csv.ReadOptions(column_names=names, use_threads=False, block_size=2 * LONGEST_ROW_BYTES),
-        csv.ParseOptions(newlines_in_values=True, ignore_empty_lines=False),
+        csv.ParseOptions(newlines_in_values=False, ignore_empty_lines=False),
         csv.ConvertOptions(
             column_types=dict.fromkeys(names, pa.string()),
             check_utf8=False,

@@ -1,7 +1,7 @@
 """One pass over CSV reports: each file is decompressed, cut into blocks and parsed once; the same cells are totalled and encoded.
 
 One thread reads; runs of consecutive blocks go to whichever worker is free, and each worker writes a file of its own, one row group a run.
-Memory holds as many runs as there are workers, and two more. The totals are sums over the cells as they were parsed, before
+Memory holds as many runs as there are workers, and one more. The totals are sums over the cells as they were parsed, before
 anything is written: a proof that reads the files back still shows a fault of encoding, writing, placing or committing.
 
 What a block holds beyond the usual is read again by the careful way, profile and encoding one after the other: it refuses what

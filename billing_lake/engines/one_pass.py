@@ -1,6 +1,6 @@
 """Holds what the passes that total and encode at once have in common: their runs, their threads, and the Parquet files that they write.
 
-Each thread writes a file of its own, one row group a run. Memory holds as many runs as there are threads, and two more. What does not fit
+Each thread writes a file of its own, one row group a run. Memory holds as many runs as there are threads, and one more. What does not fit
 a pass is read again by the careful way, profile and encoding one after the other, which refuses it by name.
 """
 
@@ -133,7 +133,7 @@ def in_parallel(
         try:
             for run in runs:
                 pending.add(pool.submit(convert, run))
-                while len(pending) > workers + 1:
+                while len(pending) > workers:
                     done, pending = wait(pending, return_when=FIRST_COMPLETED)
                     parts[:] = [merge([*parts, *(one.result() for one in done)])]
             return require_totals(merge([*parts, *(one.result() for one in pending)]))

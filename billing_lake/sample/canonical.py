@@ -105,3 +105,11 @@ class RowBlock:
                 for name, amounts in self.money.items()
             },
         )
+
+    def compact(self) -> RowBlock:
+        """Leave out the attributes that no row has, where there are fewer rows than meters."""
+        if len(self) >= len(self.attributes):
+            return self
+        used, meter = np.unique(self.meter, return_inverse=True)
+        attributes = [self.attributes[position] for position in used.tolist()]
+        return replace(self, attributes=attributes, meter=meter)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
 USAGE_METERS = 960
 POOL_METERS = 16
 RESERVED_METERS = 12
+
+_KEPT_FLEETS = 4
+"""How many organisations are remembered, of 3 MB each."""
 
 _TAGGED = 0.72
 """Share of meters with tags at all; the shares below are among those."""
@@ -90,18 +94,14 @@ def build(seed: int, delivery: Attributes, tags: Mapping[str, float], *, correct
         tags: Further tags, as `user:Project`, and the share of meters that have them.
         correction: Percent of the list price at which the corrected service is billed.
     """
-    meters = [
-        *_usage_meters(seed, correction),
-        *_covered_meters(seed),
-        *_negations(),
-        *_reserved_meters(seed),
-    ]
+    meters = _meters(seed, correction)
+    attributes = [{**delivery, **meter.attributes} for meter in meters]
     for tag, share in tags.items():
         # The key is that of the first samples, so that the same options write the same bytes for ever.
-        _tag(meters, tag, share, Draws(seed, "tag", f"resourceTags/{tag}"))
+        _tag(attributes, tag, share, Draws(seed, "tag", f"resourceTags/{tag}"))
     amounts = [meter.offer.amounts for meter in meters]
     return Fleet(
-        attributes=[{**delivery, **meter.attributes} for meter in meters],
+        attributes=attributes,
         price=np.array([meter.price for meter in meters]),
         rate=np.array([meter.price / 10**MONEY_SCALE for meter in meters]),
         scale=np.array([amount.scale for amount in amounts]),
@@ -109,6 +109,17 @@ def build(seed: int, delivery: Attributes, tags: Mapping[str, float], *, correct
         digits=np.array([amount.high - amount.low + 1 for amount in amounts]),
         factor=np.array([meter.offer.factor for meter in meters]),
         pool_plan=np.array([SAVINGS_PLANS.index(plan) for plan, *_ in _pools()]),
+    )
+
+
+@lru_cache(maxsize=_KEPT_FLEETS)
+def _meters(seed: int, correction: int) -> tuple[Meter, ...]:
+    """Make all meters without what a delivery adds to them: the same ones for each month and format."""
+    return (
+        *_usage_meters(seed, correction),
+        *_covered_meters(seed),
+        *_negations(),
+        *_reserved_meters(seed),
     )
 
 
@@ -296,10 +307,10 @@ def _ownership(draws: Draws, count: int) -> Callable[[int, Offer, Region], Attri
     return owned
 
 
-def _tag(meters: Sequence[Meter], tag: str, share: float, draws: Draws) -> None:
+def _tag(attributes: Sequence[Attributes], tag: str, share: float, draws: Draws) -> None:
     has, values = (
-        draws.unit(len(meters)) < share,
-        draws.below(len(catalogue.EXTRA_VALUES), len(meters)),
+        draws.unit(len(attributes)) < share,
+        draws.below(len(catalogue.EXTRA_VALUES), len(attributes)),
     )
     for position in np.flatnonzero(has).tolist():
-        meters[position].attributes[f"tag/{tag}"] = catalogue.EXTRA_VALUES[values[position]]
+        attributes[position][f"tag/{tag}"] = catalogue.EXTRA_VALUES[values[position]]

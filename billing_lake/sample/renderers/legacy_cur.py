@@ -6,6 +6,7 @@ import json
 from contextlib import contextmanager
 from datetime import timedelta
 from decimal import Decimal
+from functools import lru_cache
 from io import BytesIO
 from itertools import groupby, pairwise
 from typing import TYPE_CHECKING, Any
@@ -182,6 +183,7 @@ class LegacyCur:
 
     def render(self, block: RowBlock) -> pl.DataFrame:
         """Spell rows as pieces of CSV lines, which are joined by commas."""
+        block = block.compact()
         hourly = self._hourly(block)
         pieces = self._pieces(block.attributes, hourly.keys())[block.meter]
         return pl.DataFrame(
@@ -240,6 +242,7 @@ def sparse(values: Ints, scale: Ints | int, has: NDArray[np.bool_]) -> pl.Series
     return texts.gather(pl.Series(place).set(pl.Series(~has), None))
 
 
+@lru_cache(maxsize=4)
 def _times(month: SampleMonth) -> pl.DataFrame:
     """Spell every hour of the month and, last, the whole of it."""
     marks = [month.start + timedelta(hours=hour) for hour in range(month.hours + 1)]

@@ -24,7 +24,6 @@ sys.dont_write_bytecode = False
 
 WITH_SPARK = {
     "glue": (
-        "resources/test_glue_jobs.py",
         "servers/test_job_runs.py",
         "test_dagster_dev.py",
         "test_engines_share_tables.py",
@@ -38,8 +37,13 @@ WITH_SPARK = {
 }
 """Files whose tests use a Spark of the tests' without naming it among their parameters."""
 
-OWN_SPARK = "infra/test_deployed.py"
-"""A file that names one among its parameters and has one of its own."""
+WITHOUT_SHARED_SPARK = (
+    "infra/test_deployed.py",
+    "resources/test_glue_jobs.py",
+    "tables/test_any_catalog.py",
+    "tables/test_iceberg_on_aws.py",
+)
+"""Files that name one among their parameters, and have one of their own or mean Glue's catalog or jobs without Spark."""
 
 INFRA_TESTS = Path(__file__).parent / "infra"
 
@@ -141,7 +145,9 @@ def shared_spark(nodeid: str) -> str | None:
     """
     file, _, test = nodeid.partition("::")
     case = re.search(r"\b(glue|spark)\b", test.partition("[")[2])
-    if case is not None and not file.endswith(OWN_SPARK):
+    if file.endswith(WITHOUT_SHARED_SPARK):
+        return None
+    if case is not None:
         return case.group()
     return next((name for name, files in WITH_SPARK.items() if file.endswith(files)), None)
 
@@ -158,8 +164,8 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
-    """Run two processes more than there are cores: each waits half of its time for servers and for what it started."""
-    return (os.cpu_count() or 1) + 2
+    """Run three processes more than there are cores: each waits more than half of its time for servers and for what it started."""
+    return (os.cpu_count() or 1) + 3
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:

@@ -1,8 +1,8 @@
 """Dagster's own databases, without what takes a third of each load in tests.
 
 Each test has an instance of its own, each instance has three databases, and each run in a folder has one more. For each of them
-Dagster reads its ninety migrations, and for each event it makes an engine of SQLAlchemy and a connection. Here the migrations are
-read once for all tests of a process, engines are kept as the code location keeps them, and databases in memory keep connections.
+Dagster reads its ninety migrations, and for each event it makes an engine of SQLAlchemy and a connection. Here that is done as seldom
+as the code location does it.
 """
 
 from __future__ import annotations
@@ -14,8 +14,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from alembic.config import Config
-    from alembic.script import ScriptDirectory
     from sqlalchemy.engine import Engine
 
 
@@ -46,7 +44,7 @@ def no_wait_for_the_disk() -> Iterator[None]:
 
 @pytest.fixture(scope="session", autouse=True)
 def engines_are_kept() -> Iterator[None]:
-    """Make one engine for each database of Dagster, not one for each event."""
+    """Make one engine for each database of Dagster, not one for each event; those in memory keep their connections."""
     from dagster._core.storage.event_log import in_memory as events
     from dagster._core.storage.runs import in_memory as runs
     from sqlalchemy import create_engine
@@ -63,23 +61,4 @@ def engines_are_kept() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         for module in (events, runs):
             patch.setattr(module, "create_engine", in_memory)
-        yield
-
-
-@pytest.fixture(scope="session", autouse=True)
-def migrations_are_read_once() -> Iterator[None]:
-    """Read the migrations of each kind of database once."""
-    from alembic.script import ScriptDirectory
-
-    read: dict[tuple[str | None, str | None], ScriptDirectory] = {}
-    as_ever = ScriptDirectory.from_config
-
-    def once(config: Config) -> ScriptDirectory:
-        key = config.get_alembic_option("script_location"), config.config_file_name
-        if key not in read:
-            read[key] = as_ever(config)
-        return read[key]
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ScriptDirectory, "from_config", once)
         yield

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 
-LIGHT = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
-"""Options of a JVM in tests, which are over before the optimising compiler has earned what it costs."""
+LIGHT = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -XX:+UnlockDiagnosticVMOptions -XX:-BytecodeVerificationRemote"
+"""Options of a JVM in tests: they are over before the optimising compiler, or the check of every class of Spark, has earned what it costs."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from billing_lake_tests.servers.jars import Jar, jar_files
+from billing_lake_tests.servers.spark import LIGHT
 
 _SDK = "1.12.262"
 
@@ -77,8 +78,7 @@ def spark_settings(s3_url: str, key: str, secret: str, region: str) -> dict[str,
         "spark.driver.memory": "1g",
         # On the class path, where `spark.jars` would copy them for each session.
         "spark.driver.extraClassPath": os.pathsep.join(map(str, jar_files(_JARS))),
-        # Jobs of seconds do not earn back what the optimising compiler costs on two cores.
-        "spark.driver.extraJavaOptions": "-XX:+UseSerialGC -XX:TieredStopAtLevel=1",
+        "spark.driver.extraJavaOptions": LIGHT,
         "spark.sql.shuffle.partitions": "2",
         "spark.ui.enabled": "false",
         "spark.ui.showConsoleProgress": "false",

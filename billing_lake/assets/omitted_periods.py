@@ -191,7 +191,7 @@ def _evaluate_silent_checks(context: Context, skipped: Sequence[OmittedPeriod]) 
 def keep_skipped_periods_unchanged(
     context: dg.AssetExecutionContext, skipped: Sequence[str], failed: Sequence[str]
 ) -> None:
-    """Keep a failure of the run from the skipped periods of the step's asset; call it before its materializations are told.
+    """Keep Dagster from showing the skipped periods of the step's asset as failed; call it before its materializations are told.
 
     Dagster takes every period that a failed run planned and did not materialize for failed. A plan that belongs to no run
     takes the place of this run's. What is told of the asset last has to be of this run: that is the run that the UI shows.

@@ -17,14 +17,14 @@ import dagster as dg
 from billing_lake.assets.export import DagsterExport
 from billing_lake.assets.ledger import changes_table
 from billing_lake.checks import freshness
-from billing_lake.checks.evaluations import Verdict
-from billing_lake.checks.reasons import (
+from billing_lake.checks.bill_check_texts import (
     MOST_ROWS,
     first_names,
     in_cents,
     offending_table,
     percent_of,
 )
+from billing_lake.checks.evaluations import Verdict
 from billing_lake.deployments import Lake
 from billing_lake.domain.bill import Bill, Limits, TagKeys
 from billing_lake.domain.errors import SnapshotGoneError, counted, shown

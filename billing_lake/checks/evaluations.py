@@ -185,7 +185,7 @@ class Checks:
         *,
         fails: bool,
     ) -> Iterator[dg.AssetCheckEvaluation]:
-        """Repeat the verdicts of a period that this run does not touch: a plan for a check takes the place of its last result."""
+        """Repeat the verdicts of a period that this run does not touch: Dagster would show the checks as planned and not done."""
         period = skipped.period
         if self.is_empty(period):
             if fails:

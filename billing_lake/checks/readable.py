@@ -13,8 +13,8 @@ from billing_lake.assets import markdown
 from billing_lake.assets.delivery import DELIVERY_ASSET as ASSET
 from billing_lake.assets.export import DagsterExport
 from billing_lake.assets.periods import named_failures
+from billing_lake.checks.bill_check_texts import MOST_ROWS, first_names
 from billing_lake.checks.evaluations import Verdict, evaluation, last_evaluation
-from billing_lake.checks.reasons import MOST_ROWS, first_names
 from billing_lake.deployments import Lake
 from billing_lake.domain.deliveries import Findings, fingerprint
 from billing_lake.domain.errors import shown
@@ -83,7 +83,7 @@ def failing_months(
     Args:
         export: The export.
         findings: What is in its folder.
-        waited: What `since` returned.
+        waited: What `waiting_since` returned.
         now: The present.
     """
     quiet = timedelta(seconds=export.location.quiet_seconds)

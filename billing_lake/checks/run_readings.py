@@ -71,7 +71,7 @@ class RunReader:
         )
 
     def shared(self, reading: Reading[Any]) -> str:
-        """Say in words that the figures are of bytes that were read for another table; nothing where they were read for this one."""
+        """Return a note that the files were read for another table of the same bytes; empty where they were read for this one."""
         if reading.asset == self.asset:
             return ""
         return (

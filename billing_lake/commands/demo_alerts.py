@@ -24,7 +24,7 @@ class DemoAlerts:
     project: Project
 
     def forget(self) -> None:
-        """Take what happened until now for told, and nothing for red.
+        """Forget what was reported and what is red, so that only what happens from now on is reported.
 
         A check that stays red is reported once. A demo that is run again tells its story again, alert included.
         """

@@ -13,6 +13,7 @@ from billing_lake.commands.results import as_text, print_table, rows_table
 from billing_lake.domain.bill import Limits
 from billing_lake.domain.errors import ProofError, counted
 from billing_lake.sql.named_queries import CURRENCY, UNBLENDED
+from billing_lake.tables.exports import SQL_CATALOGS, TABLE_ASSETS
 
 if TYPE_CHECKING:
     import dagster as dg
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from billing_lake.sample import SampleDelivery
     from billing_lake.sql.lake_sql import LakeSql
 
-_CATALOGS = {"hive_table": "hive", "iceberg_table": "iceberg", "s3_table": "s3tables"}
+_CATALOGS = {TABLE_ASSETS[output]: name for output, name in SQL_CATALOGS.items()}
 """The catalog in which SQL finds the table of an asset."""
 
 _SHOWN_SERVICES = 8

@@ -166,10 +166,11 @@ def _export_values(one: FoundExport, rows: Rows) -> dict[str, Any]:
 
 
 def _show(uri: str, found: Inspection, rows: Rows | None) -> None:
+    from rich.filesize import decimal
     from rich.text import Text
 
     out, folder = console(sys.stdout), defs_folder(os.environ)
-    out.print(Text(f"{shown(uri, 400)}: {counted(found.files, 'file')}, {_bytes(found.size)}"))
+    out.print(Text(f"{shown(uri, 400)}: {counted(found.files, 'file')}, {decimal(found.size)}"))
     show_found(out, found, rows)
     for one in found.exports:
         file = typed_path(folder / one.location.name / FILE)
@@ -255,6 +256,8 @@ def _of_reading(text: str) -> str:
 
 
 def _row(one: FoundExport, rows: Rows | None) -> tuple[str, ...]:
+    from rich.filesize import decimal
+
     deliveries = one.findings.deliveries
     periods = sorted(deliveries)
     months = f"{periods[0]} … {periods[-1]} ({len(periods)})" if periods[1:] else "".join(periods)
@@ -271,7 +274,7 @@ def _row(one: FoundExport, rows: Rows | None) -> tuple[str, ...]:
         months,
         f"{len(sizes):,}",
         *([] if rows is None else [_counted(one, rows)]),
-        _bytes(sum(sizes.values())),
+        decimal(sum(sizes.values())),
     )
 
 
@@ -286,10 +289,3 @@ def _format(one: FoundExport) -> str:
     version = one.format_version
     name = one.location.format.name
     return name if version is None else f"{name} {version or '(version not told)'}"
-
-
-def _bytes(size: int) -> str:
-    value, units = float(size), ["B", "kB", "MB", "GB", "TB"]
-    while value >= 1000 and units[1:]:  # noqa: PLR2004 -- as in every file manager
-        value, units = value / 1000, units[1:]
-    return f"{value:,.0f} {units[0]}" if units[0] == "B" else f"{value:,.1f} {units[0]}"

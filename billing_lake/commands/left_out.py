@@ -77,23 +77,33 @@ def show_left_out(
 def left_out_values(found: Inspection) -> list[dict[str, Any]]:
     """Return as JSON values what may be part of a bill and is not loaded, in the shape of the results of deliveries."""
     return [
-        {
-            "export": None,
-            "format": None,
-            "layout": None,
-            "period": None,
-            "version": "",
-            "files": len(group.keys),
-            "rows": None,
-            "totals": {},
-            "tables": {},
-            "complaints": [],
-            "warnings": [],
-            **error_values(UnusableFilesError(group.why, file=group.keys[0], remedy=group.remedy)),
-        }
+        unloaded_values(
+            UnusableFilesError(group.why, file=group.keys[0], remedy=group.remedy),
+            files=len(group.keys),
+        )
         for group in found.unused
         if group.is_fault
     ]
+
+
+def unloaded_values(
+    error: BillingLakeError, *, export: str | None = None, files: int = 0
+) -> dict[str, Any]:
+    """Return as JSON values that nothing could be loaded, in the shape of the results of deliveries."""
+    return {
+        "export": export,
+        "format": None,
+        "layout": None,
+        "period": None,
+        "version": "",
+        "files": files,
+        "rows": None,
+        "totals": {},
+        "tables": {},
+        "complaints": [],
+        "warnings": [],
+        **error_values(error),
+    }
 
 
 def error_values(error: BillingLakeError) -> dict[str, Any]:

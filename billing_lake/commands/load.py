@@ -21,10 +21,10 @@ from billing_lake.commands.left_out import (
     left_out_values,
     require_exports,
     show_left_out,
+    unloaded_values,
 )
-from billing_lake.commands.load_words import (
+from billing_lake.commands.load_output import (
     LOAD_LOG,
-    broken_values,
     show_broken,
     show_next,
     show_warnings,
@@ -123,7 +123,9 @@ def load_command(ctx: click.Context, /, home: Path | None, **asked: Any) -> None
             raise
         if wanted.as_json:
             values = [one.to_json() for one in results]
-            _print_json(stream, [*values, *left_out_values(found), *map(broken_values, broken)])
+            values += left_out_values(found)
+            values += [unloaded_values(one.fault, export=one.name) for one in broken]
+            _print_json(stream, values)
     is_good = all(one.is_good for one in results) and not broken
     if not is_good or any(one.is_fault for one in found.unused):
         ctx.exit(EXIT_FAILED)
@@ -158,8 +160,8 @@ def _load(
         from billing_lake.deployments import open_lake
 
         folder, lake = defs_folder(os.environ), open_lake()
-    memory = lake.storage.memory
-    with nullcontext() if memory is None or place.exists() else memory.held():
+    kept = lake.storage.stated_periods
+    with nullcontext() if kept is None or place.exists() else kept.written_at_the_end():
         found, chosen, tasks, results = _look(lake, prefix, folder, asked, out)
         exports = [own for _, own in chosen.pairs]
         if not asked.yes:

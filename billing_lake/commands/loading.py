@@ -27,6 +27,7 @@ from billing_lake.domain.periods import is_period
 from billing_lake.domain.profiles import compare
 from billing_lake.landing.deliveries import resolve_delivery
 from billing_lake.landing.found_exports import FoundExport
+from billing_lake.loads.ledger_rows import kept_crawl
 from billing_lake.sensors.new_reports import held_by_all
 from billing_lake.tables.exports import TABLE_ASSETS
 
@@ -64,7 +65,7 @@ def tasks_of(
     is_new = isinstance(lake, LocalLake) and not (lake.home / "catalog").is_dir()
     held = {} if is_new else held_by_all(lake, export)
     return [
-        Task(export=export, delivery=replace(delivery, export=export.name), crawl=_crawl(lake, export, delivery) if is_held else None)
+        Task(export=export, delivery=replace(delivery, export=export.name), crawl=kept_crawl(lake, export, delivery.period, delivery.identity) if is_held else None)
         for period, delivery in sorted(found.findings.deliveries.items())
         if (not periods or period in periods) and export.has_period(period)
         for is_held in [held.get(period) == delivery.identity]
@@ -132,7 +133,7 @@ class Loading:
             run = self._project.run(export, delivery)
         return _result(
             task,
-            _crawl(self._lake, export, delivery),
+            kept_crawl(self._lake, export, delivery.period, delivery.identity),
             dict(_proved(export, run)),
             complaints=tuple(dict.fromkeys(_complaints(run))),
             fault=run.fault,
@@ -167,12 +168,6 @@ def _complaints(run: LoadRun) -> Iterator[Complaint]:
 
 def _is_red(check: dg.AssetCheckEvaluation) -> bool:
     return check.check_name == _PROOF or check.severity is dg.AssetCheckSeverity.ERROR
-
-
-def _crawl(lake: Lake, export: DagsterExport, delivery: Delivery) -> Crawl | None:
-    """Return the crawl of a delivery, where it is the one of its billing period that was crawled last."""
-    crawl = lake.values.latest(export.path("crawler_table"), delivery.period, Crawl)
-    return crawl if crawl is not None and crawl.delivery.identity == delivery.identity else None
 
 
 def _result(

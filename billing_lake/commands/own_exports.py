@@ -167,7 +167,7 @@ class WantedExport:
 def exports_here(
     own: Iterable[OwnExport], lake: Lake, prefix: str, name: str = ""
 ) -> list[OwnExport]:
-    """Return those of ``own`` whose files lie in the lake's storage below ``prefix``, or whose folder ``prefix`` is in.
+    """Return the exports of ``own`` whose folder in the lake's storage is below ``prefix``, or above it.
 
     Two roots may hold two payers' exports of the same folders, so what was loaded from another one is not here. Whoever gives the
     ``name`` says that it was moved.
@@ -189,7 +189,7 @@ def _is_here(own: OwnExport, lake: Lake) -> bool:
 
 
 def without_files_of(others: Iterable[OwnExport], lake: Lake, found: Inspection) -> Inspection:
-    """Return ``found`` without new exports whose files those of ``others`` take that were loaded from a folder above or below."""
+    """Return ``found`` without new exports of files that one of ``others``, loaded from a folder above or below, takes already."""
     roots = {
         one.export.name: (one, _root(last.files))
         for one in others

@@ -61,7 +61,7 @@ class AwsLake(Lake):
         """Return where exports are delivered to: the landing bucket."""
         from billing_lake.landing.s3 import S3Storage
 
-        return S3Storage(self.clients, self.settings.landing_bucket, self.memory)
+        return S3Storage(self.clients, self.settings.landing_bucket, self.stated_periods)
 
     @cached_property
     def files(self) -> S3Files:

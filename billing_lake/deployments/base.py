@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from billing_lake.engines.base import Engine, Log, Reader
     from billing_lake.files.base import Files
     from billing_lake.landing.base import Storage
-    from billing_lake.landing.memory import StatedPeriods
+    from billing_lake.landing.stated_periods import StatedPeriods
     from billing_lake.sql.tables import TableSql
     from billing_lake.tables.base import CrawledCatalog, Crawler, KeptHistory
     from billing_lake.values import ValueStore
@@ -58,9 +58,9 @@ class Lake(Catalogs, Protocol):
         return ValueStore(f"{self.root}/values", self.files)
 
     @property
-    def memory(self) -> StatedPeriods:
+    def stated_periods(self) -> StatedPeriods:
         """The findings about report files that the lake keeps."""
-        from billing_lake.landing.memory import REPORT_FILES_FOLDER, StatedPeriods
+        from billing_lake.landing.stated_periods import REPORT_FILES_FOLDER, StatedPeriods
 
         return StatedPeriods(f"{self.values.root}/{REPORT_FILES_FOLDER}", self.files)
 

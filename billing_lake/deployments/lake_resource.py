@@ -112,7 +112,7 @@ def _aws_lake(settings: frozenset[tuple[str, str]]) -> Lake:
 
 
 def _from_environment(variable: str, value: str) -> str:
-    """Return ``value``, as the variable that it is from where that is so: each process then reads its own environment."""
+    """Return ``value``, or the variable that has it, so that each process reads its own environment."""
     environment: Mapping[str, str] = os.environ
     same = bool(value) and environment.get(variable) == value
     return cast("str", dg.EnvVar(variable)) if same else value

@@ -67,8 +67,8 @@ class LocalLake(Lake):
         if self.bucket:
             from billing_lake.landing.s3 import S3Storage
 
-            return S3Storage(self._clients, self.bucket, self.memory)
-        return LocalStorage(self.landing, self.memory)
+            return S3Storage(self._clients, self.bucket, self.stated_periods)
+        return LocalStorage(self.landing, self.stated_periods)
 
     @cached_property
     def iceberg(self) -> IcebergTables:

@@ -18,10 +18,10 @@ _ValuesT = TypeVar("_ValuesT", bound="JsonValues")
 
 
 class JsonValues:
-    """Base of dataclasses of which there are JSON values."""
+    """Base of dataclasses that are kept or sent as JSON."""
 
     def to_json(self) -> dict[str, Any]:
-        """Return it as JSON values: decimals and the types of columns as text, without what does not tell two of them apart."""
+        """Return it as JSON values: decimals and types as text, without attributes that equality does not look at."""
         return cast("dict[str, Any]", _written(self))
 
     @classmethod

@@ -107,6 +107,12 @@ def local_path(uri: str) -> Path | None:
     return None if "://" in uri else Path(uri)
 
 
+def path_or_uri(uri: str) -> str:
+    """Return the path of a file on this machine, and the URI of any other one."""
+    path = local_path(uri)
+    return uri if path is None else str(path)
+
+
 def link_or_copy(source: Path, target: Path) -> None:
     """Place a file a second time: as a hard link where the file system can make one, else as a copy."""
     target.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Formats as one export delivers and wants them: its settings tell renamed columns, and keys of maps that become columns."""
+"""Adapts a format to the settings of an export: columns that it renamed, and keys of maps that become columns."""
 
 from __future__ import annotations
 

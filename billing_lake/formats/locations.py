@@ -141,7 +141,7 @@ def as_copied(
 
 
 def _places(listed: str, folder: str, present: Collection[str]) -> set[str]:
-    """Return the beginnings of the key ``listed`` that stand for ``folder``: what follows is there in it."""
+    """Return the folders of the key ``listed`` that may be ``folder`` elsewhere: the rest of the key is a file in ``folder``."""
     parts = listed.split("/")
     return {
         before

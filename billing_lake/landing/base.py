@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from typing import BinaryIO, Protocol
 
 from billing_lake.domain.deliveries import StoredObject
-from billing_lake.landing.memory import StatedPeriods
+from billing_lake.landing.stated_periods import StatedPeriods
 
 
 class Storage(Protocol):
     """Files by key. Reads only: nothing here could change a delivery."""
 
     @property
-    def memory(self) -> StatedPeriods | None:
+    def stated_periods(self) -> StatedPeriods | None:
         """Return what was once found in its files; None where nothing is kept."""
 
     def list(self, prefix: str, *, hidden: bool = False) -> Sequence[StoredObject]:

@@ -11,7 +11,7 @@ from billing_lake.domain.periods import is_period
 from billing_lake.formats.locations import ExportLocation
 from billing_lake.formats.report_files import Kind
 from billing_lake.landing.base import Storage
-from billing_lake.landing.memory import StatedPeriods
+from billing_lake.landing.stated_periods import StatedPeriods
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +32,7 @@ class FoundExport:
 
     @property
     def _places(self) -> tuple[str, ...]:
-        """Billing periods of which something is there, and keys of files that cannot be used."""
+        """The billing periods of deliveries, of waiting ones and of broken ones too, and files of no period that cannot be used."""
         findings = self.findings
         return (*findings.deliveries, *findings.waiting, *findings.broken)
 
@@ -111,9 +111,9 @@ class ListedStorage:
     kept: dict[tuple[str, str], bytes] = field(default_factory=dict)
 
     @property
-    def memory(self) -> StatedPeriods | None:
-        """See `Storage.memory`."""
-        return self.storage.memory
+    def stated_periods(self) -> StatedPeriods | None:
+        """See `Storage.stated_periods`."""
+        return self.storage.stated_periods
 
     def list(self, prefix: str, *, hidden: bool = False) -> list[StoredObject]:
         """See `Storage.list`."""

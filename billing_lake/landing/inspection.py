@@ -216,7 +216,7 @@ def _name_files_beside(
 
 
 def _named(found: Iterable[FoundExport]) -> Iterator[FoundExport]:
-    """Yield exports with names that may stand in a table's name, each once; those with settings have theirs."""
+    """Yield the exports; those without settings get a name that a table may have and no other export has."""
     exports = list(found)
     taken = {one.location.name for one in exports if one.is_known}
     for one in exports:

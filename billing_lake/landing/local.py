@@ -22,7 +22,7 @@ from billing_lake.files.local import open_regular
 from billing_lake.formats.keys import is_manifest, plain
 from billing_lake.formats.recognition import is_report_file
 from billing_lake.landing.errors import changed_error, naming_errors, unreadable_error
-from billing_lake.landing.memory import StatedPeriods
+from billing_lake.landing.stated_periods import StatedPeriods
 
 LANDING_SETTING = "BILLING_LAKE_LANDING"
 """Environment variable with the folder that exports are delivered to, on this machine, or with a bucket as `s3://bucket`; `landing`
@@ -43,9 +43,9 @@ class LocalStorage:
         ConfigurationError: ``root`` is a file.
     """
 
-    def __init__(self, root: Path, memory: StatedPeriods | None = None) -> None:
+    def __init__(self, root: Path, stated_periods: StatedPeriods | None = None) -> None:
         self.root = root.resolve()
-        self.memory = memory
+        self.stated_periods = stated_periods
         if self.root.exists() and not self.root.is_dir():
             what = f"The storage's root is no folder: {shown(self.root)}"
             raise ConfigurationError(what, remedy="Choose a folder")

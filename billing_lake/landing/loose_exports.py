@@ -11,7 +11,7 @@ import re
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from billing_lake.domain.deliveries import StoredObject
@@ -255,15 +255,9 @@ def _looked_at(listed: ListedStorage, group: _Group) -> _Group:
         except BillingLakeError as error:
             errors.append(error)
         else:
-            return _Group(
-                folder=group.folder,
-                pattern=group.pattern,
-                keys=group.keys,
-                format=format_,
-                header=header,
-            )
+            return replace(group, format=format_, header=header)
     told = next((one for one in errors if not _is_of_no_export(one)), errors[0])
-    return _Group(folder=group.folder, pattern=group.pattern, keys=group.keys, error=told)
+    return replace(group, error=told)
 
 
 def _is_of_no_export(error: BillingLakeError) -> bool:

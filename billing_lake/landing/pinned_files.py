@@ -48,7 +48,7 @@ class FolderFindings:
 
 @dataclass(frozen=True)
 class _Pinned:
-    """A file, equal to another one when its content is."""
+    """A file at one state of its content, as a key of caches: equal where address and content tag are."""
 
     uri: str
     etag: str
@@ -121,9 +121,9 @@ def _stated_period(file: _Pinned, format_: Format) -> str:
 
 @lru_cache(maxsize=10_000)
 def _stated_periods(file: _Pinned, format_: Format) -> tuple[str, ...] | ReportFileError:
-    memory = file.storage.memory
+    kept = file.storage.stated_periods
     pinned = (file.uri, file.etag, format_.name, *format_.renamed)
-    known = memory.periods(*pinned) if memory else None
+    known = kept.periods(*pinned) if kept else None
     if known is not None:
         return known
     try:
@@ -135,8 +135,8 @@ def _stated_periods(file: _Pinned, format_: Format) -> tuple[str, ...] | ReportF
         error.__cause__ = error.__context__ = None
         return error.with_traceback(None)
     _require_same(file, "The file was written to while its billing periods were looked for")
-    if memory:
-        memory.keep(found, *pinned)
+    if kept:
+        kept.keep(found, *pinned)
     return found
 
 

@@ -42,7 +42,7 @@ def columns_of(header: tuple[str, ...], key: str, format_: Format) -> tuple[str,
 
 
 def promised(cells: tuple[str, ...], key: str, format_: Format) -> tuple[str, ...]:
-    """Return those of the header ``cells`` that a manifest states which the report file at ``key`` has a column for.
+    """Return which of a manifest's header ``cells`` have a column in the report file at ``key``.
 
     In Parquet AWS writes one column for all cells that have one name there.
     """

@@ -12,7 +12,7 @@ from billing_lake.domain.deliveries import StoredObject
 from billing_lake.domain.errors import ConfigurationError, shown
 from billing_lake.files.s3 import S3Files
 from billing_lake.landing.errors import changed_error, naming_errors, unreadable_error
-from billing_lake.landing.memory import StatedPeriods
+from billing_lake.landing.stated_periods import StatedPeriods
 
 if TYPE_CHECKING:
     from billing_lake.aws.clients import AwsClients
@@ -28,10 +28,10 @@ class S3Storage:
     """
 
     def __init__(
-        self, clients: AwsClients, bucket: str, memory: StatedPeriods | None = None
+        self, clients: AwsClients, bucket: str, stated_periods: StatedPeriods | None = None
     ) -> None:
         self.bucket = bucket
-        self.memory = memory
+        self.stated_periods = stated_periods
         self._clients = clients
         self._files = S3Files(clients)
 

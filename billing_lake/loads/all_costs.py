@@ -9,9 +9,7 @@ from decimal import Decimal
 from billing_lake.deployments.base import Lake
 from billing_lake.sql.all_costs import ViewPart, counted_twice_sql, totals_queries
 from billing_lake.sql.tables import LakeTable, TableSql
-from billing_lake.tables.exports import Export, TableOutput
-
-_CATALOGS: dict[TableOutput, str] = {"iceberg": "iceberg", "s3_table": "s3tables", "hive": "hive"}
+from billing_lake.tables.exports import SQL_CATALOGS, Export
 
 CostKey = tuple[str, str, str]
 """Export, billing period and currency."""
@@ -32,7 +30,7 @@ def view_part(lake: Lake, export: Export) -> ViewPart | None:
     return ViewPart(
         export=export.name,
         format=export.format.name,
-        catalog=_CATALOGS[export.ledger_output],
+        catalog=SQL_CATALOGS[export.ledger_output],
         table=export.table,
     )
 

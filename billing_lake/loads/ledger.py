@@ -28,10 +28,10 @@ from billing_lake.domain.ledger import (
 )
 from billing_lake.domain.sources import Encoded, EncodedFile, PeriodKey, Source
 from billing_lake.engines.base import Log
-from billing_lake.loads.ledger_rows import LedgerRows
+from billing_lake.loads.ledger_rows import LedgerRows, kept_crawl
 from billing_lake.sql.tables import LAKE_TABLES
-from billing_lake.tables.attempts import retry_while_overtaken
 from billing_lake.tables.base import RUN_PROPERTY, VERSION_PROPERTY, Commit
+from billing_lake.tables.commit_retries import retry_while_overtaken
 from billing_lake.tables.data_files import naming_write_errors
 from billing_lake.tables.exports import TABLE_ASSETS, Export, Table
 from billing_lake.tables.iceberg_replacements import (
@@ -179,7 +179,7 @@ class Ledger:
     ) -> Recorded:
         key = PeriodKey(self.export.name, period)
         if crawl is None or crawl.delivery.period != period or crawl.delivery.identity != identity:
-            crawl, commit = self._rows.kept_crawl(period, identity), None
+            crawl, commit = kept_crawl(self.lake, self.export, period, identity), None
             self.log(
                 f"{period}: the ledger lacks the delivery that the tables hold, and gets it now"
             )
@@ -297,8 +297,7 @@ class Ledger:
             if output == "hive" or place is None:
                 continue
             table = self.lake.table(self.export, output)
-            catalog = self.lake.iceberg if output == "iceberg" else self.lake.s3_tables
-            opened = catalog.open(table.name)
+            opened = self.lake.iceberg_catalog(output).open(table.name)
             is_own = table.name == f"{self.export.namespace}.{row.export_name}"
             shared = not is_own or is_shared(opened, row.export_name)
             name = closed_tag(row.billing_period, row.export_name if shared else "")

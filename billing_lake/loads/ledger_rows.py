@@ -30,6 +30,12 @@ BYTES_PROPERTY = "billing-lake.report-bytes"
 """Properties of a load about its delivery, from which a row of the ledger can be made when nothing else knows them any more."""
 
 
+def kept_crawl(lake: Lake, export: Export, period: str, identity: str) -> Crawl | None:
+    """Return the crawl of a delivery, where it is the one of its billing period that was crawled last."""
+    crawl = lake.values.latest(export.path("crawler_table"), period, Crawl)
+    return crawl if crawl is not None and crawl.delivery.identity == identity else None
+
+
 @dataclass(frozen=True, kw_only=True)
 class LedgerRows:
     """Makes rows of the ledger for one export.
@@ -52,11 +58,6 @@ class LedgerRows:
         roles = self.export.format.roles
         keys = (roles.account, roles.service, roles.charge_type, roles.currency)
         return self.lake.reader.groups(source, keys, self._cost)
-
-    def kept_crawl(self, period: str, identity: str) -> Crawl | None:
-        """Return the crawl of a delivery that was loaded earlier, where it is still known."""
-        crawl = self.lake.values.latest(self.export.path("crawler_table"), period, Crawl)
-        return crawl if crawl is not None and crawl.delivery.identity == identity else None
 
     def make(
         self, period: str, identity: str, crawl: Crawl | None, commit: Commit | None
@@ -111,8 +112,7 @@ class LedgerRows:
         for output in self.export.outputs:
             if output == "hive":
                 continue
-            catalog = self.lake.iceberg if output == "iceberg" else self.lake.s3_tables
-            opened = catalog.open(self.export.table)
+            opened = self.lake.iceberg_catalog(output).open(self.export.table)
             snapshot = last_replacement(opened, key, identity)
             if snapshot is None:
                 continue

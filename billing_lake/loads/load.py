@@ -128,7 +128,7 @@ class Loader:
     def _staged(
         self, table: Table, crawl: Crawl, fields: tuple[Field, ...]
     ) -> AbstractContextManager[Encoded | None]:
-        """Give what the crawl encoded; it encodes for the export's own tables alone."""
+        """Give the files that the crawl encoded; there are none for other tables than the export's own."""
         if table.name != self.export.table:
             return nullcontext()
         return staged(self.lake, self.export, crawl, fields)
@@ -215,8 +215,7 @@ def encoded_files(
     """Return the files that the table of ``output`` was last loaded with, if there are any."""
     if output is None:
         return None
-    kept = lake.values.find(export.path(TABLE_ASSETS[output]), period)
-    return kept.value if kept is not None and isinstance(kept.value, Encoded) else None
+    return lake.values.latest(export.path(TABLE_ASSETS[output]), period, Encoded)
 
 
 def drop_crawled_table(lake: Lake, export: Export, output: TableOutput, crawl: Crawl) -> None:

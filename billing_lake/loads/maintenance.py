@@ -84,8 +84,8 @@ def maintain(lake: Lake, export: Export, what: CleanUp, log: Log) -> Maintained:
             place = f"{table.asset} {name}"
             # A load of a Hive table writes few files, and nothing adds to them.
             if table.output != "hive":
-                iceberg = lake.iceberg if table.output == "iceberg" else lake.s3_tables
-                if lines := list(_compact(lake, iceberg.open(name), what, log)):
+                opened = lake.iceberg_catalog(table.output).open(name)
+                if lines := list(_compact(lake, opened, what, log)):
                     compacted[place] = lines
             found = table.catalog.remove_orphans(name, what)
             log(f"{place}: {counted(len(found), 'file')} {done}")
@@ -143,8 +143,8 @@ def _remove_forgotten(
     for name in () if what.dry_run else crawled:
         lake.crawled.drop(name)
     yield "crawled tables", crawled
-    outdated = lake.memory.outdated(age)
+    outdated = lake.stated_periods.outdated(age)
     what.listed(outdated)
     for one in () if what.dry_run else outdated:
         lake.files.remove(one.uri)
-    yield lake.memory.root, [one.uri for one in outdated]
+    yield lake.stated_periods.root, [one.uri for one in outdated]

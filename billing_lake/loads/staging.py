@@ -124,10 +124,9 @@ def _shared(have: Iterable[tuple[Table, tuple[Field, ...] | None]]) -> tuple[Fie
 
 def _waiting(lake: Lake, export: Export, period: str) -> Encoded | None:
     try:
-        kept = lake.values.find(export.path(_ASSET), period)
+        return lake.values.latest(export.path(_ASSET), period, Encoded)
     except TableError:
         return None  # a later version wrote it, or a disk lost a part of it: nothing to build on
-    return kept.value if kept is not None and isinstance(kept.value, Encoded) else None
 
 
 def _is_there(lake: Lake, encoded: Encoded) -> bool:

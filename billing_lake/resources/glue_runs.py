@@ -305,7 +305,7 @@ class GlueRuns:
 
 @contextmanager
 def stopped_at_the_end(runs: GlueRuns) -> Iterator[None]:
-    """Leave no run at work behind, whatever ends the block: an error, a cancelled Dagster run, Ctrl-C."""
+    """Stop the job's run at the end of the block if it still works, whatever ends it: an error, a cancelled Dagster run, Ctrl-C."""
     try:
         yield
     finally:

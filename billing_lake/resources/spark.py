@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 import dagster as dg
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from dagster_pyspark import LazyPySparkResource
     from pyspark.sql import SparkSession
 
-Log = Callable[[str], None]
+    from billing_lake.engines.base import Log
 
 MASTER = "BILLING_LAKE_SPARK_MASTER"
 """Environment variable with Spark's master; `local[*]` where it is not set."""

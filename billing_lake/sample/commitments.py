@@ -101,7 +101,7 @@ class UsedCommitments:
 
 
 def closing_fees(in_use: UsedCommitments, hours: int) -> Iterator[MonthlyCharge]:
-    """Settle a month of `hours` hours; each row balances on its own, whichever others are there."""
+    """Yield the fees that close a month of `hours` hours; each row is right by itself."""
     for plan, used in zip(SAVINGS_PLANS, in_use.plans, strict=True):
         yield from _plan_fees(plan, used)
     for reservation, quarters in zip(RESERVATIONS, in_use.reservations, strict=True):

@@ -18,10 +18,10 @@ from billing_lake.domain.errors import StorageWriteError
 from billing_lake.domain.sources import EncodedFile
 from billing_lake.domain.types import Map
 from billing_lake.spark_job import sql
+from billing_lake.spark_job.csv_files import CsvFiles
 from billing_lake.spark_job.hadoop import refusal_of
 from billing_lake.spark_job.java import NamedSql, columns, java_errors
 from billing_lake.spark_job.jobs import named_job
-from billing_lake.spark_job.reports import CsvFiles
 from billing_lake.spark_job.written import written_parts
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from billing_lake.domain.sources import EncodeTarget
     from billing_lake.spark_job.hadoop import Hadoop
-    from billing_lake.spark_job.parquet import ParquetFiles
+    from billing_lake.spark_job.parquet_files import ParquetFiles
     from billing_lake.spark_job.written import Part
 
 _FILES_AT_ONCE = 8

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 from billing_lake.domain.profiles import EXACT, NO_CURRENCY, FileProfile, Profile
 from billing_lake.spark_job.encoding import select_columns, target_columns
 from billing_lake.spark_job.java import NamedSql, columns, java_errors
-from billing_lake.spark_job.parquet import ParquetFiles
+from billing_lake.spark_job.parquet_files import ParquetFiles
 from billing_lake.spark_job.profiling import (
     Columns,
     cells_of,
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame, Observation
 
     from billing_lake.domain.sources import EncodeTarget, Source
-    from billing_lake.spark_job.reports import CsvFiles
+    from billing_lake.spark_job.csv_files import CsvFiles
 
 FILES_PER_OBSERVATION = 8
 """Files that are totalled together; each adds its costs to what is added up for every row."""

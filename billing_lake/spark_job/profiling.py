@@ -16,7 +16,7 @@ from billing_lake.domain.profiles import EXACT, NO_CURRENCY, Profile, too_large
 from billing_lake.domain.types import INT, LONG, STRING, TIMESTAMP, Map, Type
 from billing_lake.domain.types import Decimal as DecimalType
 from billing_lake.spark_job import sql
-from billing_lake.spark_job.parquet import ParquetFiles
+from billing_lake.spark_job.parquet_files import ParquetFiles
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pyspark.sql import GroupedData
 
     from billing_lake.domain.sources import Source
-    from billing_lake.spark_job.reports import CsvFiles
+    from billing_lake.spark_job.csv_files import CsvFiles
 
 _WHOLE_NUMBERS = (INT, LONG)
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)

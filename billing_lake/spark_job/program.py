@@ -19,6 +19,7 @@ from billing_lake.spark_job.bad_cells import (
     raise_first_fault,
     report_fault,
 )
+from billing_lake.spark_job.csv_files import check_lines, first_unreadable, read_csv
 from billing_lake.spark_job.encoding import (
     make_folder,
     select_columns,
@@ -38,9 +39,8 @@ from billing_lake.spark_job.inputs import (
 from billing_lake.spark_job.java import error_text, java_errors
 from billing_lake.spark_job.jobs import named_job
 from billing_lake.spark_job.observing import FILES_PER_OBSERVATION, observe
-from billing_lake.spark_job.parquet import damaged, read_parquet
+from billing_lake.spark_job.parquet_files import damaged, read_parquet
 from billing_lake.spark_job.profiling import profile_rows
-from billing_lake.spark_job.reports import check_lines, first_unreadable, read_csv
 from billing_lake.spark_job.session import own_session
 
 if TYPE_CHECKING:
@@ -49,9 +49,9 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
     from billing_lake.domain.sources import EncodedFile, EncodeTarget, Source
+    from billing_lake.spark_job.csv_files import CsvFiles
     from billing_lake.spark_job.inputs import Input
-    from billing_lake.spark_job.parquet import ParquetFiles
-    from billing_lake.spark_job.reports import CsvFiles
+    from billing_lake.spark_job.parquet_files import ParquetFiles
 
 Log = Callable[[str], None]
 """Takes a line about progress."""

@@ -85,14 +85,13 @@ def totals_queries(
     view: str, counted: Sequence[tuple[ViewPart, LakeTable]], dialect: Dialect
 ) -> TotalsQueries:
     """Return the queries of the totals of ``view``, as SQL writes it, and of each table that it is made of."""
-    of_view = _totals(view, _EXPORT, "billingcurrency", "billedcost", "true")
+    of_view = _totals(view, "billingcurrency", "billedcost", "true")
     return TotalsQueries(
         of_view=in_dialect(of_view, dialect),
         of_tables={
             part.export: in_dialect(
                 _totals(
                     table.identifier,
-                    _EXPORT,
                     _own_currency(FORMATS[part.format], table.columns),
                     _own_cost(FORMATS[part.format], table.columns),
                     f"{_EXPORT} = '{part.export}'",
@@ -124,9 +123,9 @@ def _own_cost(format_: Format, columns: Collection[str]) -> str:
     return next((one for one in format_.headline_costs if one in columns), "NULL")
 
 
-def _totals(table: str, export: str, currency: str, cost: str, where: str) -> str:
+def _totals(table: str, currency: str, cost: str, where: str) -> str:
     return (
-        f"SELECT {export}, {_PERIOD}, nullif({currency}, '') AS currency, "  # noqa: S608 -- as above
+        f"SELECT {_EXPORT}, {_PERIOD}, nullif({currency}, '') AS currency, "  # noqa: S608 -- as above
         f"sum(CAST({cost} AS DECIMAL(38, 18))) AS cost, count(*) AS line_items "
         f"FROM {table} WHERE {where} GROUP BY 1, 2, 3"
     )

@@ -30,6 +30,13 @@ TABLE_ASSETS: dict[TableOutput, str] = {
 }
 """Name of the asset of each output; messages call the table by it."""
 
+SQL_CATALOGS: dict[TableOutput, str] = {
+    "hive": "hive",
+    "iceberg": "iceberg",
+    "s3_table": "s3tables",
+}
+"""Name by which queries call the catalog of each output."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Export:
@@ -190,13 +197,11 @@ class Catalogs(Protocol):
 
     def catalog(self, output: TableOutput) -> TableCatalog:
         """Return the catalog that holds the tables of ``output``."""
-        match output:
-            case "hive":
-                return self.hive
-            case "iceberg":
-                return self.iceberg
-            case "s3_table":
-                return self.s3_tables
+        return self.hive if output == "hive" else self.iceberg_catalog(output)
+
+    def iceberg_catalog(self, output: Literal["iceberg", "s3_table"]) -> IcebergTables:
+        """Return the catalog that holds the Iceberg tables of ``output``."""
+        return self.iceberg if output == "iceberg" else self.s3_tables
 
     def tables(self, export: Export) -> tuple[Table, ...]:
         """Return the tables that an export is loaded into, in the order in which they are loaded."""

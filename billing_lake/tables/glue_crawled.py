@@ -22,7 +22,6 @@ from billing_lake.domain.errors import (
     TableError,
 )
 from billing_lake.files.s3 import S3Files
-from billing_lake.tables.attempts import retry_while_overtaken
 from billing_lake.tables.base import (
     EXPORT_PROPERTY,
     PERIOD_PROPERTY,
@@ -30,6 +29,7 @@ from billing_lake.tables.base import (
     Crawler,
     check_name,
 )
+from billing_lake.tables.commit_retries import retry_while_overtaken
 from billing_lake.tables.data_files import naming_write_errors
 from billing_lake.tables.glue_api import AlreadyThere, Changed, GlueApi, NotThere
 from billing_lake.tables.glue_crawler import ROLE_SETTING, CrawlerWaits, GlueCrawler

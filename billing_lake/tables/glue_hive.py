@@ -25,7 +25,6 @@ from billing_lake.domain.errors import BillingLakeError, SnapshotGoneError
 from billing_lake.domain.schemas import Column, Field, SchemaPlan, columns_of, plan_anew
 from billing_lake.domain.sources import Encoded, PeriodKey, Source
 from billing_lake.files.s3 import S3Files
-from billing_lake.tables.attempts import OvertakenError, retry_while_overtaken
 from billing_lake.tables.base import (
     BEFORE,
     DELIVERY_PROPERTY,
@@ -37,6 +36,7 @@ from billing_lake.tables.base import (
     check_table,
     refuse_others,
 )
+from billing_lake.tables.commit_retries import OvertakenError, retry_while_overtaken
 from billing_lake.tables.data_files import Placing, naming_write_errors, open_encoded, table_source
 from billing_lake.tables.glue_api import Changed, GlueApi, NotThere
 from billing_lake.tables.glue_generations import (

@@ -21,7 +21,6 @@ from billing_lake.domain.errors import BillingLakeError, SnapshotGoneError, Stor
 from billing_lake.domain.schemas import Column, Field, SchemaPlan, columns_of, plan_anew
 from billing_lake.domain.sources import Encoded, PeriodKey, Source
 from billing_lake.files.local import LocalFiles, files_below, link_or_copy, remove_tree
-from billing_lake.tables.attempts import OvertakenError, retry_while_overtaken
 from billing_lake.tables.base import (
     BEFORE,
     LEFT_BEHIND,
@@ -32,6 +31,7 @@ from billing_lake.tables.base import (
     check_table,
     refuse_others,
 )
+from billing_lake.tables.commit_retries import OvertakenError, retry_while_overtaken
 from billing_lake.tables.data_files import naming_write_errors, table_source
 from billing_lake.tables.hive_generations import Generations, numbered
 from billing_lake.tables.hive_rows import (

@@ -17,8 +17,7 @@ from billing_lake.domain.errors import ConfigurationError, SnapshotGoneError, Ta
 from billing_lake.domain.schemas import Column, Field, SchemaPlan, columns_of
 from billing_lake.domain.sources import Encoded, PeriodKey, Source
 from billing_lake.domain.types import is_written
-from billing_lake.files.local import LocalFiles, local_path
-from billing_lake.tables.attempts import retry_while_overtaken
+from billing_lake.files.local import LocalFiles, path_or_uri
 from billing_lake.tables.base import (
     EXPORT,
     LEFT_BEHIND,
@@ -30,6 +29,7 @@ from billing_lake.tables.base import (
     check_key,
     check_table,
 )
+from billing_lake.tables.commit_retries import retry_while_overtaken
 from billing_lake.tables.data_files import naming_read_errors, naming_write_errors, table_source
 from billing_lake.tables.iceberg_columns import (
     evolve,
@@ -261,7 +261,7 @@ class IcebergTables:
         if any(task.delete_files for task in tasks):
             what = f"Table {table} has delete files for {key.period}, which only an Iceberg reader can apply"
             raise TableError(what, remedy="Load the period again: that replaces all of its files")
-        uris = (_plain(task.file.file_path) for task in tasks)
+        uris = (path_or_uri(task.file.file_path) for task in tasks)
         fields = (one for one in lake_fields(columns) if is_written(one.type))
         return table_source(uris, columns_of(fields))
 
@@ -281,7 +281,7 @@ class IcebergTables:
 
     def uri(self, table: str) -> str:
         """Return where the table lies: a path without `file://` on this machine."""
-        return _plain(self.open(table).location())
+        return path_or_uri(self.open(table).location())
 
     def drop(self, table: str) -> None:
         """Remove the table: its catalog entry first, so that no reader finds half a table, then its files.
@@ -321,7 +321,7 @@ class IcebergTables:
             # Read in this order, so that a file that is committed in between is among those that are kept.
             young = datetime.now(timezone.utc) - what.older_than
             found = self._files.list(location)
-            used = {_plain(uri) for uri in referred_files(self.open(table), without=gone)}
+            used = {path_or_uri(uri) for uri in referred_files(self.open(table), without=gone)}
             old = [one for one in found if one.modified <= young and one.uri not in used]
             what.listed(old)
             orphans = sorted(one.uri for one in old)
@@ -404,8 +404,3 @@ class IcebergTables:
                 self._opened = open_catalog(self.name, self._properties)
                 weakref.finalize(self, self._opened.close)
             return self._opened
-
-
-def _plain(uri: str) -> str:
-    path = local_path(uri)
-    return uri if path is None else str(path)

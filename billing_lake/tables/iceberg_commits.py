@@ -21,8 +21,8 @@ from billing_lake.domain.errors import (
     shown,
 )
 from billing_lake.domain.schemas import SchemaPlan
-from billing_lake.tables.attempts import retry_while_overtaken
 from billing_lake.tables.base import EXPORT, Commit, refuse_others
+from billing_lake.tables.commit_retries import retry_while_overtaken
 from billing_lake.tables.data_files import Placing, open_encoded
 from billing_lake.tables.iceberg_columns import change_columns
 from billing_lake.tables.iceberg_history import without_dead_manifests

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from billing_lake.domain.errors import LoadError
 from billing_lake.domain.schemas import columns_of
 from billing_lake.domain.sources import PeriodKey, Source
-from billing_lake.files.local import local_path
+from billing_lake.files.local import path_or_uri
 from billing_lake.tables.data_files import naming_write_errors, table_source
 from billing_lake.tables.iceberg_columns import fields_of
 from billing_lake.tables.iceberg_history import without_dead_manifests
@@ -132,8 +132,8 @@ def _compact_period(
         for uri, group in zip(written, groups, strict=True):
             _write(table, group, uri)
         columns = columns_of(fields_of(table))
-        old = [_plain(task.file.file_path) for group in groups for task in group]
-        prove(table_source(old, columns), table_source(map(_plain, written), columns))
+        old = [path_or_uri(task.file.file_path) for group in groups for task in group]
+        prove(table_source(old, columns), table_source(map(path_or_uri, written), columns))
     except BaseException:
         _remove(table, written)
         raise
@@ -250,8 +250,3 @@ def _remove(table: Table, written: Sequence[str]) -> None:
             table.io.delete(uri)
         except OSError as error:
             log.warning("could not remove %s: %s", uri, error)
-
-
-def _plain(uri: str) -> str:
-    path = local_path(uri)
-    return uri if path is None else str(path)

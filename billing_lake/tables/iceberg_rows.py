@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from billing_lake.domain.errors import TableError
 from billing_lake.domain.schemas import Column, Field, plan
-from billing_lake.tables.attempts import retry_while_overtaken
 from billing_lake.tables.base import EXPORT, PERIOD
+from billing_lake.tables.commit_retries import retry_while_overtaken
 from billing_lake.tables.data_files import naming_read_errors, naming_write_errors
 from billing_lake.tables.iceberg_columns import fields_of
 from billing_lake.tables.iceberg_replacements import equal_to

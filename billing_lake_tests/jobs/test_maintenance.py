@@ -13,7 +13,7 @@ from billing_lake.domain.schemas import Column, lake_columns, plan
 from billing_lake.domain.sources import PeriodKey
 from billing_lake.domain.types import DOUBLE, STRING
 from billing_lake.files.base import FileInfo
-from billing_lake.landing.memory import REPORT_FILES_FOLDER, StatedPeriods
+from billing_lake.landing.stated_periods import REPORT_FILES_FOLDER, StatedPeriods
 from billing_lake.loads import staging
 from billing_lake.loads.maintenance import maintain
 from billing_lake.tables.base import CleanUp, KeptHistory

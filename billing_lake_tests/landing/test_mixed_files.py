@@ -19,7 +19,7 @@ from billing_lake.formats.locations import ExportLocation
 from billing_lake.landing import pinned_files
 from billing_lake.landing.deliveries import find_deliveries, resolve_delivery
 from billing_lake.landing.local import LocalStorage
-from billing_lake.landing.memory import StatedPeriods
+from billing_lake.landing.stated_periods import StatedPeriods
 from billing_lake_tests.landing import small_deliveries
 from billing_lake_tests.landing.small_deliveries import csv_gz, put
 

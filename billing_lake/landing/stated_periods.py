@@ -1,4 +1,4 @@
-"""Keeps in the lake what was found in report files, so that no process reads a file again to find it.
+"""Keeps in the lake which billing periods report files state, so that no process reads a file again to find it.
 
 A file that is pinned by its address and its content tag says the same for ever. Nothing depends on what is kept: where it is lost
 or cannot be written, files are read again.
@@ -36,11 +36,8 @@ class StatedPeriods:
     _holding: list[bool] = field(default_factory=list, init=False, compare=False)
 
     @contextmanager
-    def held(self) -> Iterator[None]:
-        """Write what is found meanwhile at the end; nothing where an exception ends it.
-
-        For a lake that nobody has agreed to yet.
-        """
+    def written_at_the_end(self) -> Iterator[None]:
+        """Write what the block keeps when it ends, and nothing where it ends in an error: its user may not want a lake at all."""
         self._holding.append(True)
         try:
             yield

@@ -6,9 +6,8 @@ import os
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from billing_lake.commands.left_out import error_values
 from billing_lake.commands.terminal import typed_path
 from billing_lake.landing.export_yaml import FILE
 
@@ -37,24 +36,6 @@ def show_broken(out: Console, broken: Sequence[BrokenExport]) -> None:
 
     for one in broken:
         out.print(Text(f"✗ {one.name}: {one.fault}", style="red"), soft_wrap=True)
-
-
-def broken_values(one: BrokenExport) -> dict[str, Any]:
-    """Return a file that describes no export as JSON values, in the shape of the results of deliveries."""
-    return {
-        "export": one.name,
-        "format": None,
-        "layout": None,
-        "period": None,
-        "version": "",
-        "files": 0,
-        "rows": None,
-        "totals": {},
-        "tables": {},
-        "complaints": [],
-        "warnings": [],
-        **error_values(one.fault),
-    }
 
 
 def show_next(out: Console, home: Path, folder: Path, exports: Sequence[OwnExport]) -> None:

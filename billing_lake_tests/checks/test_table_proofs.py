@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -235,25 +234,6 @@ def test_a_number_and_a_tag_that_somebody_changed_are_found_by_column(
     assert "line_item_usage_amount (sum): expected " in str(equals.description)
     assert "difference +1" in str(equals.description)
     assert "resource_tags_user_name (filled cells): expected " in str(equals.description)
-
-
-def test_a_load_of_an_earlier_release_is_proved_by_what_that_knew_and_says_so(
-    make_lake: Callable[..., SampleLake],
-) -> None:
-    lake = make_lake(outputs=["iceberg"])
-    lake.deliver(PERIOD)
-    assert lake.load(PERIOD).success
-    (value,) = (lake.home / "values" / EXPORT / "crawler_table").glob("*.json")
-    kept = json.loads(value.read_text())
-    for name in ("sums", "filled"):
-        del kept["value"]["profile"][name]
-    value.write_text(json.dumps(kept))
-    equals = run_checks(lake, "iceberg_table", PERIOD)["iceberg_table", "equals_delivery", PERIOD]
-    assert equals.passed
-    assert "The other columns were not compared" in str(equals.description)
-    assert lake.load(PERIOD).success
-    equals = run_checks(lake, "iceberg_table", PERIOD)["iceberg_table", "equals_delivery", PERIOD]
-    assert "the filled cells of" in str(equals.description)
 
 
 def shift_usage(file: Path) -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from billing_lake.commands.defs_folder import defs_folder
-from billing_lake.commands.terminal import console, typed_path
+from billing_lake.commands.terminal import EXIT_FAILED, console, typed_path
 from billing_lake.domain.errors import (
     BillingLakeError,
     ConfigurationError,
@@ -45,6 +45,9 @@ _HELP = """Say what lies in a folder or a bucket (s3://bucket/folder): exports, 
 Reads only: one listing, the manifests, and the first lines of files without a manifest; with --rows the footers of Parquet files, too.
 Below the table stand the settings by which each export can be loaded.
 
+The exit status is 1 where something is broken, or may be part of a bill and cannot be told apart. What waits for further files, and
+what is ignored because it is no report file, does not change it.
+
 \b
 Examples:
   billing-lake inspect exports/
@@ -56,7 +59,8 @@ Examples:
 @click.argument("uri")
 @click.option("--rows", is_flag=True, help="Count rows, too, by the footer of each Parquet file.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
-def inspect_command(uri: str, *, rows: bool, as_json: bool) -> None:
+@click.pass_context
+def inspect_command(ctx: click.Context, /, uri: str, *, rows: bool, as_json: bool) -> None:
     """Inspect a storage and print what was found."""
     from billing_lake.landing.inspection import inspect
     from billing_lake.landing.row_counts import stated_rows
@@ -75,6 +79,8 @@ def inspect_command(uri: str, *, rows: bool, as_json: bool) -> None:
         click.echo(json.dumps(as_values(uri, found, told), indent=2, ensure_ascii=False))
     else:
         _show(uri, found, told)
+    if found.is_faulty:
+        ctx.exit(EXIT_FAILED)
 
 
 def is_bucket(uri: str) -> bool:

@@ -96,6 +96,13 @@ class Inspection:
     files: int
     size: int
 
+    @property
+    def is_faulty(self) -> bool:
+        """Whether something is broken, or may be part of a bill and belongs to no export."""
+        return any(one.findings.broken for one in self.exports) or any(
+            one.is_fault for one in self.unused
+        )
+
 
 @dataclass
 class ListedStorage:

@@ -20,7 +20,7 @@ def test_a_folder_is_shown_as_a_table_with_the_settings_that_load_it(
     put(tmp_path / "notes.txt", b"hello")
     env = {"COLUMNS": "100", "BILLING_LAKE_DEFS": str(tmp_path / "mine")}
     result = run("inspect", str(tmp_path), env=env)
-    assert result.exit_code == 0
+    assert result.exit_code == 1  # a month is broken
     lines = result.output.splitlines()
     assert (
         lines[0]
@@ -125,9 +125,32 @@ def test_names_from_outside_do_nothing_to_the_terminal(run: Runner, tmp_path: Pa
     put(tmp_path / "a\x1b[31m/b-00001.csv.gz", csv_gz([row()]))
     put(tmp_path / "[bold]x\x1b]0;.txt", b"x")
     result = run("inspect", str(tmp_path))
-    assert result.exit_code == 0
+    assert result.exit_code == 1  # no export can have such a folder
     assert "\x1b" not in result.output
     assert "[bold]x" in result.output
+
+
+@pytest.mark.parametrize("arguments", [[], ["--json"]])
+def test_the_exit_status_tells_of_what_is_broken_and_of_nothing_else(
+    run: Runner, tmp_path: Path, arguments: list[str]
+) -> None:
+    def status() -> int:
+        return run("inspect", str(tmp_path), *arguments).exit_code
+
+    assert status() == 0  # nothing lies there
+    deliver(tmp_path, "2025-01")
+    put(tmp_path / "notes.txt", b"hello")
+    assert status() == 0
+    *files, _ = deliver(tmp_path, "2025-02")
+    assert status() == 0
+    for file in files:
+        file.unlink()
+    shown = run("inspect", str(tmp_path)).output
+    assert "2025-02 waits" in shown
+    assert status() == 0
+    put(tmp_path / "mails/cur-1.csv.gz", b"no gzip")
+    put(tmp_path / "mails/cur-2.csv.gz", csv_gz([row()]))
+    assert status() == 1
 
 
 def test_what_an_inspection_says_of_a_broken_file_is_true_where_nothing_is_loaded(

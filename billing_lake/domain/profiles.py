@@ -6,6 +6,7 @@ decimals and no tolerance exists.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from decimal import Context, Decimal
@@ -13,8 +14,8 @@ from decimal import Context, Decimal
 from billing_lake.domain.errors import LoadError
 from billing_lake.domain.json_values import JsonValues
 
-NO_CURRENCY = "(none)"
-"""Stands for rows whose currency is NULL."""
+_NO_CURRENCY = "(none)"
+_LIKE_NO_CURRENCY = re.compile(r'"*\(none\)"*')
 
 Totals = Mapping[str, Mapping[str, Decimal]]
 """Currency, then cost column, to an exact sum."""
@@ -23,6 +24,13 @@ EXACT = Context(prec=76)
 """Adds decimals of 38 digits without rounding."""
 _LIMIT = Decimal(10) ** 20
 """What the total of a cost, of the type DECIMAL(38,18), stays below."""
+
+
+def currency_name(currency: str | None) -> str:
+    """Return what the totals of rows with ``currency`` are named by: `(none)` for NULL and empty text, which no text is named by."""
+    if not currency:
+        return _NO_CURRENCY
+    return f'"{currency}"' if _LIKE_NO_CURRENCY.fullmatch(currency) else currency
 
 
 @dataclass(frozen=True, kw_only=True)

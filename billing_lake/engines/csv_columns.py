@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from billing_lake.domain.map_texts import BadMapError
 from billing_lake.domain.periods import period_of_text
-from billing_lake.domain.profiles import NO_CURRENCY, Profile, add_counts
+from billing_lake.domain.profiles import Profile, add_counts, currency_name
 from billing_lake.domain.shared_columns import origins
 from billing_lake.domain.sources import QUOTED_EMPTY
 from billing_lake.domain.text_values import fits
@@ -237,7 +237,7 @@ class Rows:
         import pyarrow.compute as pc
 
         numbers = [name for name, type_ in self._types.items() if isinstance(type_, Decimal)]
-        kinds = {currency or NO_CURRENCY for currency in currencies}
+        kinds = {currency_name(currency) for currency in currencies}
         if len(kinds) > 1 or not all(
             adds_up_safely(part) for name in numbers for part in rows[name].chunks
         ):

@@ -12,7 +12,7 @@ from decimal import Decimal
 from functools import reduce
 from typing import TYPE_CHECKING, Any
 
-from billing_lake.domain.profiles import EXACT, NO_CURRENCY
+from billing_lake.domain.profiles import EXACT, currency_name
 from billing_lake.domain.types import INT, LONG, Type
 from billing_lake.domain.types import Decimal as DecimalType
 from billing_lake.engines.polars_parsing import filled
@@ -77,14 +77,14 @@ class Sums:
                 if len(known) > 1 and self._currency is not None:
                     of_row = filled(pl.col(self._currency))
                     one = cell.filter(of_row.eq_missing(pl.lit(currency, pl.String())))
-                wanted[currency or NO_CURRENCY, name] = one
+                wanted[currency_name(currency), name] = one
         wanted = {key: cell for key, cell in wanted.items() if key[1] not in empty}
         sums = _summed(rows, list(wanted.values()), how)
         found = defaultdict(Decimal, zip(wanted, sums, strict=True))
         return {
             "totals": {
-                currency or NO_CURRENCY: {
-                    name: found[currency or NO_CURRENCY, name] for name in self._costs
+                currency_name(currency): {
+                    name: found[currency_name(currency), name] for name in self._costs
                 }
                 for currency in known
             },

@@ -21,7 +21,7 @@ from decimal import Decimal
 from functools import reduce
 from typing import TYPE_CHECKING, Any
 
-from billing_lake.domain.profiles import EXACT, NO_CURRENCY, FileProfile, Profile
+from billing_lake.domain.profiles import EXACT, FileProfile, Profile, currency_name
 from billing_lake.spark_job.encoding import select_columns, target_columns
 from billing_lake.spark_job.java import NamedSql, columns, java_errors
 from billing_lake.spark_job.parquet_files import ParquetFiles
@@ -74,7 +74,7 @@ class ObservedRows:
         if files is None or not (_is_one(row, "currency") and _is_one(row, "period")):
             return None
         for name in _costs(self.columns) if len(self.files.inputs) > 1 else ():
-            sums = (file.totals[row["currency"] or NO_CURRENCY][name] for file in files.values())
+            sums = (file.totals[currency_name(row["currency"])][name] for file in files.values())
             row[f"number{self.columns.numbers.index(name)}"] = reduce(EXACT.add, sums)
         if any(sum_of(row, n) is None for n in range(len(self.columns.numbers))):
             return None
@@ -95,7 +95,7 @@ class ObservedRows:
             if rows and len(known) < len(sums):
                 return None
             if rows:
-                totals = {row["currency"] or NO_CURRENCY: dict(zip(costs, known, strict=True))}
+                totals = {currency_name(row["currency"]): dict(zip(costs, known, strict=True))}
                 periods = {row["period"]: rows} if row["period"] else {}
                 found[one.file.name] = FileProfile(rows=rows, totals=totals, periods=periods)
         return found

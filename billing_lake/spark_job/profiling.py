@@ -12,7 +12,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from billing_lake.domain.column_names import LAKE_COLUMNS
-from billing_lake.domain.profiles import EXACT, NO_CURRENCY, Profile, too_large
+from billing_lake.domain.profiles import EXACT, Profile, currency_name, too_large
 from billing_lake.domain.types import INT, LONG, STRING, TIMESTAMP, Map, Type
 from billing_lake.domain.types import Decimal as DecimalType
 from billing_lake.spark_job import sql
@@ -211,7 +211,7 @@ def profile_of(row: Mapping[str, Any], columns: Columns, *, whole_seconds: bool)
     found = Profile(
         rows=row["rows"],
         totals={
-            row["currency"] or NO_CURRENCY: {
+            currency_name(row["currency"]): {
                 name: sums[name] for name in sums if name in columns.costs
             }
         },

@@ -8,13 +8,13 @@ from decimal import Decimal
 from hypothesis import given
 from hypothesis import strategies as st
 
-from billing_lake.domain.profiles import NO_CURRENCY, FileProfile, Profile, compare, merge
+from billing_lake.domain.profiles import FileProfile, Profile, compare, currency_name, merge
 
 AMOUNTS = st.decimals(
     min_value=-(10**19), max_value=10**19, places=18, allow_nan=False, allow_infinity=False
 )
 TOTALS = st.dictionaries(
-    st.sampled_from(["USD", "EUR", NO_CURRENCY]),
+    st.sampled_from(["USD", "EUR", "(none)"]),
     st.dictionaries(st.sampled_from(["line_item_unblended_cost", "discount_x_fee"]), AMOUNTS),
 )
 COUNTS = st.dictionaries(st.sampled_from(["2025-02", "2025-03"]), st.integers(1, 10**9))
@@ -123,3 +123,10 @@ def test_a_column_that_holds_something_else_is_named_with_what_was_counted() -> 
         ("other (filled cells)", 0, 1),
         ("tag (filled cells)", 2, 0),
     ]
+
+
+@given(st.text(st.sampled_from('"(none)x'), max_size=10), st.text(max_size=3), st.booleans())
+def test_no_two_currencies_have_one_name(one: str, other: str, is_quoted: bool) -> None:  # noqa: FBT001 -- drawn
+    texts = {"(none)", '"(none)"', one, other, f'"{one}"' if is_quoted else f'{one}"'} - {""}
+    assert currency_name(None) == currency_name("") == "(none)"
+    assert len({currency_name(text) for text in (None, *texts)}) == 1 + len(texts)

@@ -11,11 +11,14 @@ from billing_lake_tests.engines.report_files import csv_text, encode, report, so
 from billing_lake_tests.reports import minimal_row
 
 
-def test_null_and_empty_currencies_are_added_up(engine: Engine, tmp_path: Path) -> None:
+def test_null_and_empty_currencies_are_added_up_and_one_that_is_called_so_is_another(
+    engine: Engine, tmp_path: Path
+) -> None:
     rows = [
         minimal_row(cost="1", currency=""),
         minimal_row(cost="2", currency="EMPTY"),
         minimal_row(cost="4", currency="EUR"),
+        minimal_row(cost="8", currency="(none)"),
     ]
     content = csv_text(rows).replace("EMPTY", '""')
     source = source_of(report(tmp_path / "r.csv.gz", content))
@@ -23,6 +26,6 @@ def test_null_and_empty_currencies_are_added_up(engine: Engine, tmp_path: Path) 
     costs = {
         currency: totals["line_item_unblended_cost"] for currency, totals in raw.totals.items()
     }
-    assert costs == {"(none)": Decimal(3), "EUR": Decimal(4)}
+    assert costs == {"(none)": Decimal(3), "EUR": Decimal(4), '"(none)"': Decimal(8)}
     table = engine.profile(table_of(source, encode(engine, source, tmp_path / "out")))
     assert compare(raw, table) == []

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from isal import igzip
 
-from billing_lake.sample.renderers.files import GZIP_LEVEL, record
-from billing_lake.sample.renderers.legacy_cur import manifest
+from billing_lake.sample.renderers.files import GZIP_LEVEL, csv_line
+from billing_lake.sample.renderers.legacy_cur import manifest_values
 from billing_lake.sample.spec import month_of
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def write_report(
     bom: bool = False,
 ) -> Path:
     """Write one `csv.gz` from an explicit header and rows; ragged rows are written as they are."""
-    lines = "".join(f"{record(cells)}{line_end}" for cells in (header, *rows))
+    lines = "".join(f"{csv_line(cells)}{line_end}" for cells in (header, *rows))
     return write_bytes(path, b"\xef\xbb\xbf" * bom + lines.encode(encoding))
 
 
@@ -89,7 +89,7 @@ def write_manifest(
 ) -> Path:
     """Write a legacy manifest; `fields` are further fields, or other values for those it has, by their JSON names."""
     month = month_of(period)
-    content = manifest(
+    content = manifest_values(
         month, "20250403T040211Z", "cost-and-usage", "sample-bucket", columns, report_keys
     )
     path.write_text(json.dumps({**content, **fields}), encoding="utf-8")

@@ -19,7 +19,7 @@ from billing_lake.domain.sources import PeriodKey
 from billing_lake.domain.types import STRING, Map
 from billing_lake.formats.registry import format_named
 from billing_lake.sql.lake_sql import LakeSql
-from billing_lake.sql.named_queries import NAMED_QUERIES, QueryTarget, written
+from billing_lake.sql.named_queries import NAMED_QUERIES, QueryTarget, write_sql
 from billing_lake_tests.assets.test_load import assert_tables_equal
 from billing_lake_tests.lakes import CHECKS, SPEC, SampleLake, SampleLakeOnSpark, failed, verdicts
 
@@ -137,7 +137,7 @@ def test_named_queries_answer_for_maps_of_tags(make_lake: Make) -> None:
             answers = []
             for table in (lake.table, legacy.table):
                 one = lake_sql.table(table)
-                sql = written(
+                sql = write_sql(
                     name, QueryTarget(table=one.identifier, columns=one.columns), "duckdb"
                 )
                 answers.append([*lake_sql.ask(sql).rows()])

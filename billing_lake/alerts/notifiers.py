@@ -11,7 +11,7 @@ import os
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from billing_lake.alerts.rendering import Message, safe, without_secrets
+from billing_lake.alerts.rendering import Message, safe_text, without_secrets
 from billing_lake.aws.clients import AwsClients
 from billing_lake.aws.errors import error_text
 from billing_lake.domain.errors import ConfigurationError, NotDeliveredError
@@ -106,7 +106,7 @@ class AppriseNotifier:
         if not sent:
             parts = (part for url in urls for part in (url, *url.partition("://")[2].split("/")))
             secrets = [part for part in parts if len(part) > 5]  # noqa: PLR2004 -- shorter ones are words
-            reason = safe(without_secrets(reason, secrets), _REASON_CHARACTERS)
+            reason = safe_text(without_secrets(reason, secrets), _REASON_CHARACTERS)
             raise NotDeliveredError(f"{self.name} did not take the message: {reason}")
 
 
@@ -135,5 +135,5 @@ class SnsNotifier:
             what = "Amazon SNS needs boto3, which is not installed"
             raise ConfigurationError(what, remedy="Install billing-lake[aws]") from error
         except Exception as error:
-            text = safe(error_text(error), _REASON_CHARACTERS)
+            text = safe_text(error_text(error), _REASON_CHARACTERS)
             raise NotDeliveredError(f"{self.name} did not take the message: {text}") from error

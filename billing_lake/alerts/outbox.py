@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from billing_lake.alerts.notifiers import Notifier
-from billing_lake.alerts.rendering import Message, moment
+from billing_lake.alerts.rendering import Message, moment_text
 from billing_lake.domain.errors import BillingLakeError
 
 KEPT_FOR = timedelta(days=1)
@@ -106,7 +106,7 @@ class Outbox:
         for one in old:
             why = one.reason or "the policy has no such notifier any more"
             line = (
-                f"Given up: {one.message.title!r} was not delivered by {one.notifier} since {moment(one.since)}, "
+                f"Given up: {one.message.title!r} was not delivered by {one.notifier} since {moment_text(one.since)}, "
                 f"after {one.attempts} attempts: {why}"
             )
             lines.append(line)
@@ -128,10 +128,8 @@ class Outbox:
         for name in dict.fromkeys(one.notifier for one in self.waiting):
             of_notifier = [one for one in self.waiting if one.notifier == name]
             tried = [one for one in of_notifier if one.attempts]
-            line = f"{len(of_notifier)} undelivered by {name}, the oldest since {moment(of_notifier[0].since)}"
+            line = f"{len(of_notifier)} undelivered by {name}, the oldest since {moment_text(of_notifier[0].since)}"
             if tried:
-                line += (
-                    f"; next attempt at {moment(min(one.due for one in tried))}: {tried[-1].reason}"
-                )
+                line += f"; next attempt at {moment_text(min(one.due for one in tried))}: {tried[-1].reason}"
             lines.append(line)
         return lines

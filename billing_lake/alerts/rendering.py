@@ -61,7 +61,7 @@ class Renderer:
         return Message(
             id=group.id,
             severity=group.severity,
-            title=title(group),
+            title=title_of(group),
             text=self._body(group, _Text()),
             markdown=self._body(group, _Markdown()),
         )
@@ -101,18 +101,18 @@ class Renderer:
         if not alone:
             red = "WARNING" if is_warning else f"RED, {change.severity}"
             state = red if change.is_red else "GREEN again"
-            lines.append(style.head(f"{state}: {safe(change.subject, 200)}"))
+            lines.append(style.head(f"{state}: {safe_text(change.subject, 200)}"))
         elif change.kind == "check":
-            facts.append(("Check", safe(change.subject.removeprefix("check "), 200)))
+            facts.append(("Check", safe_text(change.subject.removeprefix("check "), 200)))
         period = f", billing period {change.period}" if change.period else ""
         facts.append(("Export", f"{change.export}{period}"))
         if change.found:
-            facts.append(("Found", safe(change.found, _FOUND_CHARACTERS)))
+            facts.append(("Found", safe_text(change.found, _FOUND_CHARACTERS)))
         if change.is_red:
-            facts.append(("Since", moment(change.since)))
+            facts.append(("Since", moment_text(change.since)))
         else:
             was = "Warned" if is_warning else "Was red"
-            facts.append((was, f"from {moment(change.since)} to {moment(change.at)}"))
+            facts.append((was, f"from {moment_text(change.since)} to {moment_text(change.at)}"))
         facts.append(("What to do", change.remedy))
         lines += [style.fact(name, value) for name, value in facts]
         if change.table and change.is_red:
@@ -163,7 +163,7 @@ class _Markdown(_Text):
         return f"[{name} in Dagster]({url})"
 
 
-def title(group: AlertGroup) -> str:
+def title_of(group: AlertGroup) -> str:
     """Return what happened in one line."""
     first = group.changes[0]
     states = Counter(_state(one) for one in group.changes)
@@ -204,7 +204,7 @@ def cut_table(text: str) -> str:
     )
 
 
-def safe(text: str, limit: int) -> str:
+def safe_text(text: str, limit: int) -> str:
     """Return text from outside as printable characters, cut, and without what looks like a secret."""
     return shown(" / ".join(without_secrets(text).split("\n")), limit)
 
@@ -217,7 +217,7 @@ def without_secrets(text: str, secrets: Iterable[str] = ()) -> str:
     return _SECRETS.sub("***", text)
 
 
-def moment(at: datetime) -> str:
+def moment_text(at: datetime) -> str:
     """Return a moment as people read it."""
     return f"{at:%Y-%m-%d %H:%M} UTC"
 

@@ -32,7 +32,7 @@ def build_delivery(export: DagsterExport) -> dg.AssetSpec:
     )
 
 
-def observed(export: DagsterExport, delivery: Delivery) -> dg.AssetObservation:
+def delivery_observation(export: DagsterExport, delivery: Delivery) -> dg.AssetObservation:
     """Return what there is to say of a delivery that was not there before."""
     written = max(
         (file.modified for file in (*delivery.files, delivery.manifest) if file), default=None

@@ -62,7 +62,7 @@ class OmittedPeriod:
         )
 
 
-def describe(error: Exception) -> str:
+def class_and_text(error: Exception) -> str:
     """Return an error's class and text."""
     return f"{type(error).__name__}: {error}"
 

@@ -19,7 +19,7 @@ from billing_lake.assets.export import DagsterExport
 from billing_lake.assets.omitted_periods import (
     FAILED_PERIODS,
     OmittedPeriod,
-    describe,
+    class_and_text,
     facts_of_error,
     keep_skipped_periods_unchanged,
     omitted_periods,
@@ -135,11 +135,11 @@ class _Step(Generic[ValueT]):
             self._leave_out(period, str(nothing), failed=False)
         except Exception as error:  # noqa: BLE001 -- whatever it is, the other periods are worked on
             if _works_soon(error) and not last:
-                self._context.log.warning("%s is tried again: %s", period, describe(error))
+                self._context.log.warning("%s is tried again: %s", period, class_and_text(error))
                 return False
-            self._context.log.error("%s failed: %s", period, describe(error))  # noqa: TRY400 -- raised later
+            self._context.log.error("%s failed: %s", period, class_and_text(error))  # noqa: TRY400 -- raised later
             self.errors[period] = error
-            self._leave_out(period, describe(error), failed=True, **facts_of_error(error))
+            self._leave_out(period, class_and_text(error), failed=True, **facts_of_error(error))
         else:
             self.done[period] = outcome
         return True
@@ -181,9 +181,9 @@ def _failure(errors: Mapping[str, Exception]) -> Exception:
         if not isinstance(error, BillingLakeError):
             return error
         return dg.Failure(
-            description=describe(error), metadata=facts_of_error(error), allow_retries=False
+            description=class_and_text(error), metadata=facts_of_error(error), allow_retries=False
         )
-    lines = [f"{period}: {describe(error)}" for period, error in errors.items()]
+    lines = [f"{period}: {class_and_text(error)}" for period, error in errors.items()]
     return dg.Failure(
         description="\n".join((f"All {len(errors)} billing periods failed.", *lines)),
         metadata={FAILED_PERIODS: ", ".join(errors)},

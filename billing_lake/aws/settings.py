@@ -228,7 +228,7 @@ class AwsSettings(BaseModel):
         given = {name: value for name, value in environment.items() if value}
         region = given.get("AWS_DEFAULT_REGION") or _profile_region(given)
         if region:
-            given.setdefault(variable("region"), region)
+            given.setdefault(variable_of("region"), region)
         try:
             return cls.model_validate(given)
         except ValidationError as error:
@@ -242,7 +242,7 @@ class AwsSettings(BaseModel):
         raise ConfigurationError(what, remedy=f"Set it to {_extra(field, 'form')}")
 
 
-def variable(field: str) -> str:
+def variable_of(field: str) -> str:
     """Return the environment variable of a field of `AwsSettings`: `warehouse` is `BILLING_LAKE_WAREHOUSE`."""
     return str(AwsSettings.model_fields[field].alias)
 
@@ -269,7 +269,7 @@ def _extra(field: Any, name: str) -> Any:
 
 def _profile_region(environment: Mapping[str, str]) -> str | None:
     """Return the region of the AWS profile; looked for only where no variable names one, because it takes boto3."""
-    if "AWS_PROFILE" not in environment or variable("region") in environment:
+    if "AWS_PROFILE" not in environment or variable_of("region") in environment:
         return None
     import botocore.session
 

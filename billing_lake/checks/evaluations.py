@@ -23,7 +23,7 @@ from billing_lake.assets.export import DagsterExport
 from billing_lake.assets.omitted_periods import (
     PASSES,
     OmittedPeriod,
-    describe,
+    class_and_text,
     is_failing,
     is_last,
     nothing_to_check,
@@ -214,7 +214,7 @@ def _judged(
     except (StorageReadError, StorageWriteError, CredentialsError):
         raise  # a disk, a database or a service that refuses says nothing about the table
     except BillingLakeError as error:
-        failed = Verdict(passed=False, description=f"{period}: {describe(error)}")
+        failed = Verdict(passed=False, description=f"{period}: {class_and_text(error)}")
         return dict.fromkeys(names, failed)
 
 

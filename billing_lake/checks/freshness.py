@@ -96,7 +96,7 @@ def judge_open_month(
     return None if since is None else judge_age(export.limits, period, since, now, loaded=loaded)
 
 
-def evaluation_of(
+def freshness_evaluation(
     export: DagsterExport, instance: dg.DagsterInstance, period: str, verdict: Verdict
 ) -> dg.AssetCheckEvaluation:
     """Return what the check says outside of a run."""

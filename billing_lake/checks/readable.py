@@ -16,7 +16,7 @@ from billing_lake.assets.periods import named_failures
 from billing_lake.checks.bill_check_texts import MOST_ROWS, first_names
 from billing_lake.checks.evaluations import Verdict, evaluation, last_evaluation
 from billing_lake.deployments import Lake
-from billing_lake.domain.deliveries import Findings, fingerprint
+from billing_lake.domain.deliveries import Findings, fingerprint_of_texts
 from billing_lake.domain.errors import shown
 from billing_lake.domain.periods import is_period
 from billing_lake.landing.deliveries import find_deliveries
@@ -51,7 +51,7 @@ def build_readable(export: DagsterExport) -> dg.AssetChecksDefinition:
             findings = find_deliveries(billing_lake.storage, export.location)
         # Only the sensor knows for how long something has waited.
         fail = _broken(export, findings) | _last_said(context.instance, export)
-        yield evaluation_of(export, judge(export, findings, fail))
+        yield readable_evaluation(export, judge_deliveries(export, findings, fail))
         yield dg.Output(None, output_name=spec.get_python_identifier())
 
     return readable
@@ -96,7 +96,7 @@ def failing_months(
     }
 
 
-def judge(export: DagsterExport, findings: Findings, fail: Collection[str]) -> Verdict:
+def judge_deliveries(export: DagsterExport, findings: Findings, fail: Collection[str]) -> Verdict:
     """Judge what is in an export's folder, where ``fail`` are the months that fail if they cannot be read."""
     reasons: dict[str, list[str]] = {}
     for place, reason in _reasons(export, findings).items():
@@ -121,7 +121,7 @@ def judge(export: DagsterExport, findings: Findings, fail: Collection[str]) -> V
     )
 
 
-def evaluation_of(export: DagsterExport, verdict: Verdict) -> dg.AssetCheckEvaluation:
+def readable_evaluation(export: DagsterExport, verdict: Verdict) -> dg.AssetCheckEvaluation:
     """Return what the check says."""
     return evaluation(dg.AssetCheckKey(export.key(ASSET), READABLE), None, verdict, None)
 
@@ -130,7 +130,7 @@ def fingerprint_of(verdict: Verdict) -> str:
     """Return what tells two verdicts that fail apart; nothing for one that passes."""
     if verdict.passed:
         return ""
-    return fingerprint((verdict.description, *map(str, verdict.metadata.values())))
+    return fingerprint_of_texts((verdict.description, *map(str, verdict.metadata.values())))
 
 
 def has_recovered(

@@ -9,7 +9,7 @@ from decimal import Decimal
 from billing_lake.checks.bill_check_texts import first_names
 from billing_lake.deployments import Lake
 from billing_lake.domain.errors import shown
-from billing_lake.loads.reconcile import PayerMonth, reconciled
+from billing_lake.loads.reconcile import PayerMonth, compare_bills
 from billing_lake.sql.tables import TableSql, did_you_mean
 from billing_lake.tables.exports import Export
 
@@ -56,7 +56,7 @@ def reconcile(lake: Lake, sql: TableSql, exports: Sequence[Export]) -> Compariso
                 f"{did_you_mean(one.reconcile, others)}"
             )
             continue
-        months = reconciled(lake, sql, one, other, most=_MOST_DIFFERENCES)
+        months = compare_bills(lake, sql, one, other, most=_MOST_DIFFERENCES)
         if months is None:
             comparison.texts.append(f"{one.name} and {other.name} are not both loaded yet")
         else:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from billing_lake.commands.home import own_home, require_writable
+from billing_lake.commands.home import require_own_home, require_writable
 from billing_lake.commands.terminal import console, kept_stdout, output_into, typed_path
 from billing_lake.domain.errors import ConfigurationError, LoadError, counted
 
@@ -52,7 +52,7 @@ def demo(rows: int) -> None:
         out = console(stream)
         out.print("[bold]Billing Lake[/]: three months of sample deliveries, loaded and proved")
         with out.status("Starting Dagster …"):
-            asked, own = dict(os.environ), own_home()
+            asked, own = dict(os.environ), require_own_home()
             _compile_lightly()
             lake = _open(own)
         log = lake.home / DEMO_LOG
@@ -90,7 +90,7 @@ def _open(own: Path) -> LocalLake:
     relocate(home, log=lambda _: None)
     os.environ[HOME_SETTING] = str(home)
     lake = open_lake()
-    assert isinstance(lake, LocalLake)  # noqa: S101  # `own_home` refuses the others
+    assert isinstance(lake, LocalLake)  # noqa: S101  # `require_own_home` refuses the others
     return lake
 
 
@@ -105,7 +105,7 @@ def _compile_lightly() -> None:
         os.environ.setdefault(SETTINGS, json.dumps({"spark.driver.extraJavaOptions": light}))
 
 
-def chapters() -> tuple[Chapter, ...]:
+def demo_chapters() -> tuple[Chapter, ...]:
     """Return the demo's story."""
     from billing_lake.commands.demo_report import Chapter
 
@@ -125,18 +125,18 @@ def chapters() -> tuple[Chapter, ...]:
 
 def _restated() -> str:
     """Return the month that the story restates."""
-    return next(one.period for one in chapters() if one.restatement)
+    return next(one.period for one in demo_chapters() if one.restatement)
 
 
 def sample_spec(export: DagsterExport, rows: int) -> SampleSpec:
     """Return what the sample deliveries of ``export`` look like."""
-    from billing_lake.formats.keys import plain
+    from billing_lake.formats.keys import plain_key
     from billing_lake.sample import SampleSpec
 
     where = export.location
     return SampleSpec(
         layout=where.layout,
-        prefix=plain(where.prefix),
+        prefix=plain_key(where.prefix),
         report=where.report or "cost-and-usage",
         rows=rows,
     )
@@ -163,7 +163,7 @@ def _load(
     samples = OwnSamples(landing, location.prefix)
     samples.require()
     story = []
-    for chapter in chapters():
+    for chapter in demo_chapters():
         label = f"{chapter.period} {'restated' if chapter.restatement else 'first'}"
         with out.status(f"{label}: writing the delivery, loading and proving it …"):
             delivery = write_delivery(

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from billing_lake.deployments import LocalLake
 
 
-def own_home() -> Path:
+def require_own_home() -> Path:
     """Return the folder of the user's own lake on this machine.
 
     Raises:
@@ -31,11 +31,11 @@ def own_landing() -> Path:
     """Return the folder that exports of the user's own lake are delivered to.
 
     Raises:
-        ConfigurationError: As `own_home`, or the landing folder that the environment names cannot be one.
+        ConfigurationError: As `require_own_home`, or the landing folder that the environment names cannot be one.
     """
     from billing_lake.deployments import local
 
-    home = own_home()
+    home = require_own_home()
     return local.landing_folder(os.environ) or home / "landing"
 
 

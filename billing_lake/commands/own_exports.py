@@ -19,8 +19,8 @@ from billing_lake.components import BillingExport
 from billing_lake.components.broken_exports import (
     ExportNotLoadedError,
     YamlPlace,
-    documents,
     require_type,
+    yaml_documents,
     yaml_value,
 )
 from billing_lake.deployments import Lake
@@ -111,7 +111,7 @@ def own_exports(folder: Path) -> tuple[list[OwnExport], list[BrokenExport]]:
     broken: list[BrokenExport] = []
     for file in sorted(folder.rglob(FILE)):
         try:
-            nodes = documents(file)
+            nodes = yaml_documents(file)
         except ExportNotLoadedError as fault:
             broken.append(BrokenExport(file=file, fault=fault, text=_text(file)))
             continue

@@ -11,7 +11,7 @@ import click
 from billing_lake.commands import options
 from billing_lake.commands.terminal import console
 from billing_lake.domain.errors import QueryError
-from billing_lake.sql.named_queries import NAMED_QUERIES, QueryTarget, written
+from billing_lake.sql.named_queries import NAMED_QUERIES, QueryTarget, write_sql
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -114,7 +114,7 @@ def named_sql(
     """Return the SQL of a named query."""
     about = lake_sql.table(table)
     target = QueryTarget(table=about.identifier, columns=frozenset(about.columns), period=period)
-    return written(named, target, lake_sql.dialect)
+    return write_sql(named, target, lake_sql.dialect)
 
 
 def _of_period(

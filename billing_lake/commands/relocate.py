@@ -12,11 +12,11 @@ def relocate() -> None:
     Its catalogs, its Iceberg metadata with all snapshots and its values between assets name files by absolute path; they are
     written anew. The folder in which the lake was made is not touched. Stopped at any moment, it can be run again.
     """
-    from billing_lake.commands.home import existing_lake, own_home
+    from billing_lake.commands.home import existing_lake, require_own_home
     from billing_lake.deployments import LocalLake
     from billing_lake.tables import relocation
 
-    home = existing_lake(LocalLake(own_home())).home
+    home = existing_lake(LocalLake(require_own_home())).home
     origins = relocation.relocate(home, lambda table: click.echo(f"relocated {table}", err=True))
     if origins:
         click.echo(

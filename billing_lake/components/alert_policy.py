@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 import dagster as dg
 
 from billing_lake.alerts.policies import Policy, QuietHours
-from billing_lake.components.alert_settings import AlertSettings, clock
+from billing_lake.components.alert_settings import AlertSettings, parse_clock
 from billing_lake.components.billing_export import BillingExport
 from billing_lake.components.broken_exports import (
     ExportNotLoadedError,
@@ -39,11 +39,11 @@ class AlertPolicy(YamlComponent, AlertSettings):
             quiet_hours=None
             if quiet is None
             else QuietHours(
-                begin=clock(quiet.begin),
-                end=clock(quiet.end),
+                begin=parse_clock(quiet.begin),
+                end=parse_clock(quiet.end),
                 severities=frozenset(quiet.severities),
             ),
-            digest_at=None if self.digest is None else clock(self.digest.at),
+            digest_at=None if self.digest is None else parse_clock(self.digest.at),
             digest="beside" if self.digest is None else self.digest.use,
             zone=ZoneInfo(self.timezone),
         )

@@ -26,7 +26,7 @@ def _setting(description: str, *examples: object) -> dg.Resolver:
     return resolver
 
 
-def clock(value: str) -> time:
+def parse_clock(value: str) -> time:
     """Return a time of day.
 
     Raises:
@@ -39,7 +39,7 @@ def clock(value: str) -> time:
 
 
 def _require_clock(value: str) -> str:
-    clock(value)
+    parse_clock(value)
     return value
 
 

@@ -174,11 +174,11 @@ def require_readable(folder: Path) -> None:
         ExportNotLoadedError: With file, line and remedy.
     """
     for file in sorted(folder.rglob("defs.yaml")):
-        for node in documents(file):
+        for node in yaml_documents(file):
             require_type(node, file)
 
 
-def documents(file: Path) -> list[yaml.Node]:
+def yaml_documents(file: Path) -> list[yaml.Node]:
     """Return the documents of a YAML file, with the lines that everything stands in.
 
     Raises:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Any
 
 from billing_lake.aws.errors import Fault, credentials_error, error_text, fault_of
-from billing_lake.aws.settings import AwsSettings, variable
+from billing_lake.aws.settings import AwsSettings, variable_of
 from billing_lake.domain.errors import ConfigurationError, shown
 
 if TYPE_CHECKING:
@@ -27,16 +27,19 @@ def require_access(
         ConfigurationError: Something is not set, not there, or not open to us.
     """
     _ask(
-        variable("landing_bucket"),
+        variable_of("landing_bucket"),
         settings.landing_bucket,
         "s3:ListBucket",
         lambda: clients.client("s3").list_objects_v2(Bucket=settings.landing_bucket, MaxKeys=1),
     )
     _ask(
-        variable("warehouse"), settings.warehouse, "s3:PutObject", lambda: _write(settings, clients)
+        variable_of("warehouse"),
+        settings.warehouse,
+        "s3:PutObject",
+        lambda: _write(settings, clients),
     )
     _ask(
-        variable("region"),
+        variable_of("region"),
         settings.region,
         "glue:GetDatabases",
         lambda: clients.client("glue").get_databases(MaxResults=1),
@@ -44,27 +47,27 @@ def require_access(
     if "s3_table" in outputs:
         arn = require_table_bucket(settings)
         _ask(
-            variable("table_bucket_arn"),
+            variable_of("table_bucket_arn"),
             arn,
             "s3tables:GetTableBucket",
             lambda: clients.client("s3tables").get_table_bucket(tableBucketARN=arn),
         )
     if settings.engine == "glue":
         _ask(
-            variable("glue_job"),
+            variable_of("glue_job"),
             settings.glue_job or "",
             "glue:GetJob",
             lambda: clients.client("glue").get_job(JobName=settings.glue_job),
         )
         _ask(
-            variable("pipes_bucket"),
+            variable_of("pipes_bucket"),
             settings.pipes_bucket,
             "s3:ListBucket",
             lambda: clients.client("s3").list_objects_v2(Bucket=settings.pipes_bucket, MaxKeys=1),
         )
     if crawler == "glue" and settings.crawler_role is None:
         remedy = "Set it to arn:aws:iam::<account>:role/<name>, or use `crawler: built_in`"
-        raise ConfigurationError(f"{variable('crawler_role')} is not set", remedy=remedy)
+        raise ConfigurationError(f"{variable_of('crawler_role')} is not set", remedy=remedy)
 
 
 def require_table_bucket(settings: AwsSettings) -> str:
@@ -75,7 +78,7 @@ def require_table_bucket(settings: AwsSettings) -> str:
     """
     if settings.table_bucket_arn is None:
         remedy = "Set it to arn:aws:s3tables:<region>:<account>:bucket/<name>, or leave `s3_table` out of `outputs`"
-        raise ConfigurationError(f"{variable('table_bucket_arn')} is not set", remedy=remedy)
+        raise ConfigurationError(f"{variable_of('table_bucket_arn')} is not set", remedy=remedy)
     return settings.table_bucket_arn
 
 
@@ -104,7 +107,7 @@ def _ask(setting: str, value: str, action: str, call: Callable[[], Any]) -> None
         if isinstance(error, BotoCoreError):
             what = f"{about}, and AWS was not reached for {action}: {text}"
             raise ConfigurationError(
-                what, remedy=f"Check the network and {variable('region')}"
+                what, remedy=f"Check the network and {variable_of('region')}"
             ) from error
         remedy = (
             f"Allow {action} to the role that this process runs as"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from billing_lake.domain.deliveries import Delivery, fingerprint
+from billing_lake.domain.deliveries import Delivery, fingerprint_of_texts
 from billing_lake.domain.json_values import JsonValues
 from billing_lake.domain.profiles import Profile
 from billing_lake.domain.shared_columns import Merge
@@ -38,9 +38,9 @@ class Crawl(JsonValues):
     def content(self) -> str:
         """A fingerprint of the bytes that were profiled; empty where no digests were taken."""
         digests = [f"{file.name} {file.digest}" for file in self.pinned.files if file.digest]
-        return fingerprint(digests) if digests else ""
+        return fingerprint_of_texts(digests) if digests else ""
 
 
 def crawled_table_name(export: str, period: str, version: str) -> str:
     """Return the name of the crawled table: the same for the same delivery, never that of another one."""
-    return f"{export}_{period.replace('-', '_')}_{fingerprint((version,))[:8]}_raw"
+    return f"{export}_{period.replace('-', '_')}_{fingerprint_of_texts((version,))[:8]}_raw"

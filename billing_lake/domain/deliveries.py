@@ -92,7 +92,7 @@ class Delivery(JsonValues):
     def identity(self) -> str:
         """Content identity: equal when, and only when, version, manifest and every file are the same."""
         pinned = (*((self.manifest,) if self.manifest else ()), *self.files)
-        return fingerprint((self.version, *(f"{o.key} {o.size} {o.etag}" for o in pinned)))
+        return fingerprint_of_texts((self.version, *(f"{o.key} {o.size} {o.etag}" for o in pinned)))
 
     @property
     def overtaken(self) -> tuple[str, ...]:
@@ -171,7 +171,7 @@ def require_settled(delivery: Delivery, quiet_seconds: int, now: datetime) -> No
         raise UnsettledDeliveryError(shown(what, 1_000), file=newest.key)
 
 
-def fingerprint(parts: Iterable[str]) -> str:
+def fingerprint_of_texts(parts: Iterable[str]) -> str:
     """Return a short, stable fingerprint of ``parts`` in their order."""
     digest = hashlib.sha256()
     for part in parts:

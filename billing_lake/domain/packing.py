@@ -85,7 +85,7 @@ def require_packing(start: bytes, compression: Compression, file: str) -> None:
 
 
 @contextmanager
-def unpacked(raw: BinaryIO, compression: Compression, file: str) -> Iterator[BinaryIO]:
+def unpacked_stream(raw: BinaryIO, compression: Compression, file: str) -> Iterator[BinaryIO]:
     """Yield the text of a report file, as a stream.
 
     Args:

@@ -12,7 +12,7 @@ from itertools import count, islice
 
 from billing_lake.domain.column_names import LAKE_COLUMNS
 from billing_lake.domain.json_values import JsonValues
-from billing_lake.domain.types import STRING, Type, is_written, nested_count, promoted
+from billing_lake.domain.types import STRING, Type, is_written, nested_count, promoted_type
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ def plan(table: Sequence[Field] | None, delivery: Sequence[Column], last_id: int
             # What files lack is NULL, in a column of somebody else's too.
             fields += [existing] if is_written(existing.type) else []
             continue
-        after = promoted(existing.type, column.type)
+        after = promoted_type(existing.type, column.type)
         change = TypeChange(existing.name, existing.type, column.type)
         if after is None:
             incompatible.append(change)

@@ -64,7 +64,7 @@ def origins(columns: tuple[str, ...]) -> Mapping[str, Origin]:
     return MappingProxyType(found)
 
 
-def merges(header: Sequence[str], names: Sequence[str]) -> tuple[Merge, ...]:
+def merged_cells(header: Sequence[str], names: Sequence[str]) -> tuple[Merge, ...]:
     """Return the groups of header cells that share a column name."""
     groups: dict[str, list[str]] = {}
     for raw, name in zip(header, names, strict=True):

@@ -130,7 +130,7 @@ def nested_count(type_: Type) -> int:
     return 2 + nested_count(type_.key) + nested_count(type_.value) if isinstance(type_, Map) else 0
 
 
-def promoted(table: Type, delivery: Type) -> Type | None:
+def promoted_type(table: Type, delivery: Type) -> Type | None:
     """Return the type of a table's column after a delivery of another type; None where no promotion joins the two.
 
     A delivery that is narrower than the table fits as it is: the engine writes the table's type.
@@ -143,7 +143,7 @@ def promoted(table: Type, delivery: Type) -> Type | None:
         case Decimal(have, scale), Decimal(wanted, other) if scale == other:
             return Decimal(max(have, wanted), scale)
         case Map(key, have), Map(other, wanted) if key == other:
-            value = promoted(have, wanted)
+            value = promoted_type(have, wanted)
             return None if value is None else Map(key, value)
         case _:
             return table if table == delivery else None

@@ -18,7 +18,7 @@ OWN_SAMPLES = ".samples.sha256"
 """Name of the file by which `billing-lake sample` knows its own files: it is no file of a bill."""
 
 
-def plain(key: str) -> str:
+def plain_key(key: str) -> str:
     """Return ``key`` without its empty parts: `a/b` for `/a//b`, as a folder of a machine holds it.
 
     A bucket takes keys with empty parts, and reports without a prefix or with one that ends with a slash have them. All

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Protocol
 
-from billing_lake.formats.keys import plain
+from billing_lake.formats.keys import plain_key
 from billing_lake.formats.manifests import Manifest
 
 
@@ -66,7 +66,7 @@ class ReportFolder:
     @property
     def folder(self) -> str:
         """See `ManifestLayout.folder`."""
-        return f"{plain(self.written)}/"
+        return f"{plain_key(self.written)}/"
 
     @property
     def folders(self) -> tuple[str, ...]:
@@ -96,7 +96,7 @@ class Loose:
     @property
     def folder(self) -> str:
         """See `ManifestLayout.folder`."""
-        path = plain(self.prefix)
+        path = plain_key(self.prefix)
         return f"{path}/" if path else ""
 
     @property

@@ -14,7 +14,7 @@ from billing_lake.domain.errors import (
     shown,
 )
 from billing_lake.formats.base import Format
-from billing_lake.formats.keys import is_safe_key, plain
+from billing_lake.formats.keys import is_safe_key, plain_key
 from billing_lake.formats.layouts import KeyRules, Loose, ManifestLayout
 from billing_lake.formats.manifests import Manifest
 from billing_lake.formats.registry import DEFAULT_FORMAT
@@ -49,7 +49,7 @@ class ExportLocation:
     format: Format = DEFAULT_FORMAT
 
     def __post_init__(self) -> None:
-        for label, path in (("prefix", plain(self.prefix)), ("report", self.report)):
+        for label, path in (("prefix", plain_key(self.prefix)), ("report", self.report)):
             if path and not is_safe_key(path):
                 what = f"The {label} of export {shown(self.name)} is no path below the bucket: {shown(path)!r}"
                 raise ConfigurationError(what, remedy="Name folders only, divided by slashes")

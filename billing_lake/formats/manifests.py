@@ -72,7 +72,7 @@ def load_manifest(data: bytes, key: str) -> dict[str, Any]:
     return value
 
 
-def text_of(value: dict[str, Any], name: str, key: str) -> str:
+def required_text(value: dict[str, Any], name: str, key: str) -> str:
     """Return the text that a manifest must have as ``name``.
 
     Raises:
@@ -84,19 +84,19 @@ def text_of(value: dict[str, Any], name: str, key: str) -> str:
     return text
 
 
-def version_of(value: dict[str, Any], name: str, key: str) -> str:
+def required_version(value: dict[str, Any], name: str, key: str) -> str:
     """Return the id of a delivery that a manifest must have as ``name``.
 
     Raises:
         BrokenManifestError: It has none, or one that is no id.
     """
-    version = text_of(value, name, key)
+    version = required_text(value, name, key)
     if len(version) > _MAX_VERSION_CHARACTERS or not version.isprintable():
         raise BrokenManifestError(f"The manifest's {name} is no id", file=key, value=version)
     return version
 
 
-def columns_of(value: dict[str, Any], key: str) -> tuple[str, ...]:
+def stated_columns(value: dict[str, Any], key: str) -> tuple[str, ...]:
     """Return the header cells that a manifest states; none where it states none.
 
     Raises:

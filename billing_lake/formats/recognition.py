@@ -23,7 +23,7 @@ _UNKNOWN_TREE = Kind(
 )
 
 
-def is_report_file(key: str) -> bool:
+def is_report_of_any_format(key: str) -> bool:
     """Say whether ``key`` is named as a report file of any format is."""
     return any(one.is_report_file(key) for one in FORMATS.values())
 

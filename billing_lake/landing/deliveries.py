@@ -24,11 +24,11 @@ from billing_lake.domain.errors import (
 )
 from billing_lake.domain.periods import is_period, require_period
 from billing_lake.domain.schemas import Column
-from billing_lake.domain.shared_columns import Merge, merges
+from billing_lake.domain.shared_columns import Merge, merged_cells
 from billing_lake.domain.sources import PeriodRows, Source, SourceFile, union_columns
 from billing_lake.formats.base import Format
 from billing_lake.formats.headers import require_columns, require_promised
-from billing_lake.formats.keys import is_manifest, plain
+from billing_lake.formats.keys import is_manifest, plain_key
 from billing_lake.formats.layouts import Loose, ManifestLayout
 from billing_lake.formats.locations import ExportLocation, as_copied, check_manifest
 from billing_lake.formats.manifests import require_manifest_size
@@ -40,7 +40,7 @@ from billing_lake.landing.errors import naming_errors
 from billing_lake.landing.loose import MAX_IGNORED, look_at_loose_files
 from billing_lake.landing.nothing_found import foreign_files, misplaced_files, missing_folder
 from billing_lake.landing.pinned_files import FolderFindings, list_export, manifest_of
-from billing_lake.landing.report_headers import columns_of, header_of, promised
+from billing_lake.landing.report_headers import header_columns, header_of, promised_cells
 
 _MAX_PERIODS = 24
 _MANIFESTS_AT_ONCE = 16
@@ -121,14 +121,16 @@ def read_source(
     files, merged = [], dict[Merge, None]()
     for file, header in _headers(storage, delivery, format_):
         refuse_other_format(header, file.key, format_)
-        names = columns_of(header, file.key, format_)
+        names = header_columns(header, file.key, format_)
         require_columns(names, file.key, format_)
-        require_promised(header, promised(delivery.columns, file.key, format_), file.key, format_)
+        require_promised(
+            header, promised_cells(delivery.columns, file.key, format_), file.key, format_
+        )
         lifted = format_.lifted_from(names)
         only = _rows_of(delivery, file, format_)
         one = SourceFile(uri=file.uri, name=file.key, columns=names, lifted=lifted, only=only)
         files.append(one)
-        merged.update(dict.fromkeys(merges(header, names)))
+        merged.update(dict.fromkeys(merged_cells(header, names)))
     names_of = [(*file.columns, *(one.column for one in file.lifted)) for file in files]
     columns = union_columns([format_.columns(names) for names in names_of])
     return _source(files, columns, format_), tuple(merged)
@@ -138,7 +140,7 @@ def read_periods(storage: Storage, delivery: Delivery, format_: Format) -> Sourc
     """Return the files of ``delivery`` with the one column that states their rows' billing periods, for a quick look."""
     files = []
     for file, header in _headers(storage, delivery, format_):
-        names = columns_of(header, file.key, format_)
+        names = header_columns(header, file.key, format_)
         cells = tuple(
             name if name == format_.roles.period_start else f"column_{number}"
             for number, name in enumerate(names)
@@ -276,7 +278,7 @@ def _by_period(
 def _by_plain_key(files: Sequence[StoredObject], period: str) -> dict[str, StoredObject]:
     found: dict[str, StoredObject] = {}
     for file in files:
-        first = found.setdefault(plain(file.key), file)
+        first = found.setdefault(plain_key(file.key), file)
         if first.key != file.key:
             what = f"Two files of {period} differ in slashes alone: {shown(first.key)} and {shown(file.key)}"
             remedy = "Remove the one that is not of this export, or choose a `prefix` that holds one of them"

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from billing_lake.domain.deliveries import Delivery
 from billing_lake.domain.errors import UnusableFilesError, in_words, shown
-from billing_lake.formats.keys import plain
+from billing_lake.formats.keys import plain_key
 from billing_lake.formats.layouts import Loose
 from billing_lake.formats.report_files import Kind
 from billing_lake.landing.found_exports import FoundExport, ListedStorage, UnusedFiles
@@ -102,7 +102,7 @@ def _stated_folder(listed: ListedStorage, found: FoundExport, delivery: Delivery
     if isinstance(rules, Loose) or delivery.manifest is None or not delivery.files:
         return ""
     stated = manifest_of(listed, delivery.manifest, rules).keys[0]
-    return stated.removesuffix(plain(delivery.files[0].key).removeprefix(rules.folder))
+    return stated.removesuffix(plain_key(delivery.files[0].key).removeprefix(rules.folder))
 
 
 def _name_copy(one: FoundExport, original: FoundExport, unused: UnusedFiles) -> None:

@@ -23,7 +23,7 @@ from billing_lake.domain.packing import (
     START_BYTES,
     Compression,
     require_packing,
-    unpacked,
+    unpacked_stream,
 )
 from billing_lake.domain.periods import period_of_text
 from billing_lake.domain.records import BadCellError, row_end, split_row
@@ -108,7 +108,7 @@ def _opened(stream: BinaryIO, file: str, compression: Compression) -> Iterator[_
     start = stream.read(START_BYTES)
     require_packing(start, compression, file)
     stream.seek(0)
-    with unpacked(stream, compression, file) as text:
+    with unpacked_stream(stream, compression, file) as text:
         yield _Records(text, file)
 
 

@@ -15,10 +15,10 @@ from dataclasses import replace
 from billing_lake.domain.deliveries import StoredObject
 from billing_lake.domain.errors import ConfigurationError
 from billing_lake.formats.base import Format
-from billing_lake.formats.keys import OWN_SAMPLES, is_manifest, plain
+from billing_lake.formats.keys import OWN_SAMPLES, is_manifest, plain_key
 from billing_lake.formats.layouts import Loose
 from billing_lake.formats.locations import ExportLocation
-from billing_lake.formats.recognition import is_report_file, kind_of_tree
+from billing_lake.formats.recognition import is_report_of_any_format, kind_of_tree
 from billing_lake.formats.registry import FORMATS
 from billing_lake.formats.report_files import Kind
 from billing_lake.landing.base import Storage
@@ -68,9 +68,9 @@ def inspect(storage: Storage, prefix: str = "", known: Sequence[ExportLocation] 
     folders = tuple({one.location.rules.folder for one in trees})
     rest: list[StoredObject] = []
     for file in listed.files:
-        if plain(file.key).startswith(folders or "//"):
+        if plain_key(file.key).startswith(folders or "//"):
             continue
-        if is_report_file(file.key) and _is_hidden(file.key, prefix):
+        if is_report_of_any_format(file.key) and _is_hidden(file.key, prefix):
             unused.add(_HIDDEN, [file.key])
         else:
             rest.append(file)
@@ -125,7 +125,7 @@ def _with_manifests(
     taken = tuple(one.rules.folder for one in known if not isinstance(one.rules, Loose))
     places: dict[tuple[str, str], dict[str, Format]] = defaultdict(dict)
     for file in listed.files:
-        key = plain(file.key)
+        key = plain_key(file.key)
         if not is_manifest(key) or key.startswith(taken or "//"):
             continue
         is_known = False
@@ -133,7 +133,7 @@ def _with_manifests(
             tree = one.tree_of(key)
             if tree is not None and tree.export is not None:
                 is_known = True
-                if not _is_hidden("/".join(tree.export), plain(prefix)):
+                if not _is_hidden("/".join(tree.export), plain_key(prefix)):
                     places[tree.export][one.name] = one
         if not is_known:
             kind = kind_of_tree(key)
@@ -209,8 +209,9 @@ def _name_files_beside(
             (
                 key
                 for file in listed.list(rules.folder)
-                for key in [plain(file.key)]
-                if is_report_file(key) and (key in beside or rules.period_of_key(key) is None)
+                for key in [plain_key(file.key)]
+                if is_report_of_any_format(key)
+                and (key in beside or rules.period_of_key(key) is None)
             ),
         )
 

@@ -19,8 +19,8 @@ from billing_lake.domain.errors import (
     shown,
 )
 from billing_lake.files.local import open_regular
-from billing_lake.formats.keys import is_manifest, plain
-from billing_lake.formats.recognition import is_report_file
+from billing_lake.formats.keys import is_manifest, plain_key
+from billing_lake.formats.recognition import is_report_of_any_format
 from billing_lake.landing.errors import changed_error, naming_errors, unreadable_error
 from billing_lake.landing.stated_periods import StatedPeriods
 
@@ -56,7 +56,7 @@ class LocalStorage:
         A folder holds `a//b` of a bucket as `a/b`, which is what copies of buckets make of it.
         """
         folder, _, start = prefix.rpartition("/")
-        folder = f"{path}/" if (path := plain(folder)) else ""
+        folder = f"{path}/" if (path := plain_key(folder)) else ""
         top = self._inside(path)
         found = self._walk(top, folder, top, hidden=hidden)
         return sorted(
@@ -65,7 +65,7 @@ class LocalStorage:
 
     def names(self, folder: str) -> Sequence[str] | None:
         """Return what lies directly in ``folder``; None where it is not there."""
-        path = self._inside(plain(folder))
+        path = self._inside(plain_key(folder))
         if not path.is_dir():
             return None
         found = _entries(path, folder, hidden=True)
@@ -123,7 +123,7 @@ class LocalStorage:
                 # A month without a file that belongs to it is another month: what counts is not left out, and whoever
                 # opens it hears the reason.
                 end = "/" if _is_folder(entry) else ""
-                if end or is_report_file(key) or is_manifest(key):
+                if end or is_report_of_any_format(key) or is_manifest(key):
                     with suppress(FileNotFoundError):
                         yield _in_place_of_a_file(f"{key}{end}", entry, reason)
             elif entry.is_file():
@@ -179,7 +179,7 @@ def _leave_out(prefix: str, entry: os.DirEntry[str]) -> None:
         UnreadableFileError: Report files may be missing without it.
     """
     name = f"{prefix}{os.fsencode(entry.name).decode(errors='backslashreplace')}"
-    if _is_folder(entry) or is_report_file(entry.name):
+    if _is_folder(entry) or is_report_of_any_format(entry.name):
         what = "Its name is no UTF-8, so what is in it cannot be named in a delivery"
         remedy = "Rename it, or move it out of the landing folder"
         raise UnreadableFileError(what, file=name, remedy=remedy)

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from billing_lake.domain.deliveries import Delivery, StoredObject, fingerprint
+from billing_lake.domain.deliveries import Delivery, StoredObject, fingerprint_of_texts
 from billing_lake.domain.errors import (
     BillingLakeError,
     DeliveryChangedError,
@@ -35,7 +35,7 @@ from billing_lake.formats.report_files import READS
 from billing_lake.landing.base import Storage
 from billing_lake.landing.pinned_files import (
     FolderFindings,
-    digest,
+    file_digest,
     last_bytes,
     list_export,
     stated_periods,
@@ -206,7 +206,7 @@ def _refuse_same(storage: Storage, period: str, files: Iterable[StoredObject]) -
 def _refuse_same_bytes(storage: Storage, period: str, files: Sequence[StoredObject]) -> None:
     known: dict[bytes, str] = {}
     for file in files if len(files) > 1 else ():
-        first = known.setdefault(digest(storage, file), file.key)
+        first = known.setdefault(file_digest(storage, file), file.key)
         if first != file.key:
             what = f"Two files of {period} are the same, byte for byte: {shown(first)} and {shown(file.key)}"
             raise SameFilesError(what, file=file.key)
@@ -214,7 +214,7 @@ def _refuse_same_bytes(storage: Storage, period: str, files: Sequence[StoredObje
 
 def _delivery(export: ExportLocation, period: str, found: _Sorted) -> Delivery:
     files = found.periods[period]
-    version = fingerprint(f"{file.key} {file.size} {file.etag}" for file in files)
+    version = fingerprint_of_texts(f"{file.key} {file.size} {file.etag}" for file in files)
     return Delivery(
         export=export.name,
         period=period,

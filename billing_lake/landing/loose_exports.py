@@ -17,10 +17,10 @@ from functools import cached_property
 from billing_lake.domain.deliveries import StoredObject
 from billing_lake.domain.errors import BadHeaderError, BillingLakeError, UnusableFilesError, shown
 from billing_lake.formats.base import Format
-from billing_lake.formats.keys import is_manifest, plain
+from billing_lake.formats.keys import is_manifest, plain_key
 from billing_lake.formats.layouts import Loose
 from billing_lake.formats.locations import ExportLocation
-from billing_lake.formats.recognition import is_report_file
+from billing_lake.formats.recognition import is_report_of_any_format
 from billing_lake.formats.registry import DEFAULT_FORMAT, FORMATS
 from billing_lake.formats.report_files import Kind
 from billing_lake.landing.deliveries import find_deliveries
@@ -118,25 +118,25 @@ def loose_exports(
         key
         for keys in groups.values()
         for key in keys
-        if any(_takes(rules, plain(key)) for rules in own)
+        if any(_takes(rules, plain_key(key)) for rules in own)
     }
     marks = {
-        plain(file.key): _ELSEWHERE
+        plain_key(file.key): _ELSEWHERE
         for file in listed.files
-        if plain(file.key).startswith(trees or "//")
-        and (is_report_file(file.key) or is_manifest(file.key))
+        if plain_key(file.key).startswith(trees or "//")
+        and (is_report_of_any_format(file.key) or is_manifest(file.key))
     }
-    marks.update((plain(key), _ELSEWHERE) for key in taken)
+    marks.update((plain_key(key), _ELSEWHERE) for key in taken)
     new = [
         _looked_at(listed, _Group(folder=folder, pattern=pattern, keys=rest))
         for (folder, pattern), keys in groups.items()
         if (rest := tuple(key for key in keys if key not in taken))
     ]
-    marks.update((plain(key), group.mark) for group in new for key in group.keys)
+    marks.update((plain_key(key), group.mark) for group in new for key in group.keys)
     marked, covered = _Marked(marks), set[str]()
     written = {pattern for _, pattern in groups}
     for group in _outer_and_broad_ones_first(new, marked):
-        if covered.issuperset(map(plain, group.keys)):
+        if covered.issuperset(map(plain_key, group.keys)):
             continue
         if owner := _left_out_by(group, known, written):
             what = f"left out by `report` of the export {owner.name}, {shown(owner.report)}"
@@ -208,7 +208,7 @@ def _name_unread(groups: Iterable[_Group], covered: Collection[str], unused: Unu
     """Name the files of which no format can be told, but for those that an export takes, which says so itself."""
     for group in groups:
         if group.error is not None:
-            rest = (key for key in group.keys if plain(key) not in covered)
+            rest = (key for key in group.keys if plain_key(key) not in covered)
             kind = Kind(group.error.what, group.error.how)
             unused.add(kind, rest, is_fault=not _is_of_no_export(group.error))
 
@@ -222,11 +222,11 @@ def _location(group: _Group, pattern: str) -> ExportLocation:
 def _alike(files: Sequence[StoredObject], unused: UnusedFiles) -> dict[tuple[str, str], list[str]]:
     """Return report files by their folder and by a pattern of their names, in which numbers may be any."""
     alike: dict[tuple[str, str], list[str]] = defaultdict(list)
-    reports = (plain(file.key) for file in files if is_report_file(file.key))
+    reports = (plain_key(file.key) for file in files if is_report_of_any_format(file.key))
     above = _without_dates({key.rpartition("/")[0] for key in reports})
     for file in files:
-        folder, _, name = plain(file.key).rpartition("/")
-        if is_report_file(file.key):
+        folder, _, name = plain_key(file.key).rpartition("/")
+        if is_report_of_any_format(file.key):
             pattern = _NUMBERS.sub("*", _SIGNS.sub(r"[\g<0>]", name))
             alike[above[folder], pattern].append(file.key)
         elif not is_manifest(file.key):

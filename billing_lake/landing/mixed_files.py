@@ -13,14 +13,14 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from billing_lake.domain.errors import BadValueError, ReportFileError, UnclosedQuoteError, shown
-from billing_lake.domain.packing import Compression, unpacked
+from billing_lake.domain.packing import Compression, unpacked_stream
 from billing_lake.domain.periods import period_of_text
 from billing_lake.domain.shared_columns import origins
 from billing_lake.domain.sources import QUOTED_EMPTY
 from billing_lake.formats.base import Format
 from billing_lake.landing.headers import first_ragged_row, read_header
-from billing_lake.landing.parquet_headers import opened_parquet, read_parquet_header, text_of
-from billing_lake.landing.report_headers import columns_of, period_of
+from billing_lake.landing.parquet_headers import moment_text, opened_parquet, read_parquet_header
+from billing_lake.landing.report_headers import first_row_period, header_columns
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -37,7 +37,7 @@ def periods_of(stream: BinaryIO, key: str, format_: Format) -> tuple[str, ...]:
         ReportFileError: The first row states none, another one states something else, the file cannot be read to its end, or it
             holds rows of several periods and some that state none.
     """
-    found = {period_of(stream, key, format_)}
+    found = {first_row_period(stream, key, format_)}
     stream.seek(0)
     container, compression = format_.packing_of(key)
     texts = (
@@ -63,12 +63,12 @@ def periods_of(stream: BinaryIO, key: str, format_: Format) -> tuple[str, ...]:
 
 def _parquet_texts(stream: BinaryIO, key: str, format_: Format) -> Iterator[str | None]:
     header = read_parquet_header(stream, key, format_)
-    own = header[columns_of(header, key, format_).index(str(format_.roles.period_start))]
+    own = header[header_columns(header, key, format_).index(str(format_.roles.period_start))]
     stream.seek(0)
     with opened_parquet(stream, key) as parquet:
         for batch in parquet.iter_batches(columns=[own]):
             for cell in batch.column(0).unique():
-                yield text_of(cell) or None
+                yield moment_text(cell) or None
 
 
 def _csv_texts(
@@ -79,9 +79,12 @@ def _csv_texts(
     header = read_header(stream, key, compression)
     stream.seek(0)
     names = [f"cell {position}" for position in range(len(header))]
-    origin = origins(columns_of(header, key, format_))[str(format_.roles.period_start)]
+    origin = origins(header_columns(header, key, format_))[str(format_.roles.period_start)]
     wanted = [names[position] for position in origin.cells]
-    with _naming_faults(stream, key, compression), unpacked(stream, compression, key) as text:
+    with (
+        _naming_faults(stream, key, compression),
+        unpacked_stream(stream, compression, key) as text,
+    ):
         counted = _CountedQuotes(text)
         rows = pc.open_csv(
             counted,

@@ -95,7 +95,7 @@ def read_parquet_period(stream: BinaryIO, file: str, format_: Format) -> str:
     if cell is None:
         what = "The file has no rows, and so no billing period"
         raise ReportFileError(what, remedy="Remove it, or have it delivered with rows", file=file)
-    text = text_of(cell)
+    text = moment_text(cell)
     period = period_of_text(text)
     if period is None:
         what = "The first row states no billing period"
@@ -178,7 +178,7 @@ def _is_list(type_: pa.DataType) -> bool:
     return bool(t.is_list(type_) or t.is_large_list(type_))
 
 
-def text_of(cell: pa.Scalar) -> str:
+def moment_text(cell: pa.Scalar) -> str:
     """Return the text of a cell that states a moment, as reports of CSV write it; empty for NULL."""
     import pyarrow as pa
     import pyarrow.types as t

@@ -23,7 +23,7 @@ from billing_lake.formats.recognition import refuse_other_format
 from billing_lake.landing.base import Storage
 from billing_lake.landing.errors import naming_errors
 from billing_lake.landing.mixed_files import periods_of
-from billing_lake.landing.report_headers import header_of, period_of
+from billing_lake.landing.report_headers import first_row_period, header_of
 
 _BLOCK_BYTES = 1 << 20
 _GZIP_TRAILER_BYTES = 8
@@ -93,7 +93,7 @@ def last_bytes(storage: Storage, file: StoredObject) -> bytes:
     return _ending(_pinned(storage, file), file.size)
 
 
-def digest(storage: Storage, file: StoredObject) -> bytes:
+def file_digest(storage: Storage, file: StoredObject) -> bytes:
     """Return a hash of all bytes of ``file``."""
     return _digest(_pinned(storage, file))
 
@@ -116,7 +116,7 @@ def _manifest(file: _Pinned, rules: ManifestLayout) -> Manifest:
 
 @lru_cache(maxsize=10_000)
 def _stated_period(file: _Pinned, format_: Format) -> str:
-    return _stated(file, format_, period_of)
+    return _stated(file, format_, first_row_period)
 
 
 @lru_cache(maxsize=10_000)

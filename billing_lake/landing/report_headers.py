@@ -30,7 +30,7 @@ def header_of(
     return read_header(stream, key, compression)
 
 
-def columns_of(header: tuple[str, ...], key: str, format_: Format) -> tuple[str, ...]:
+def header_columns(header: tuple[str, ...], key: str, format_: Format) -> tuple[str, ...]:
     """Return the column name of each cell of the ``header`` of the report file at ``key``.
 
     Raises:
@@ -41,7 +41,7 @@ def columns_of(header: tuple[str, ...], key: str, format_: Format) -> tuple[str,
     return names_of(header, key, format_)
 
 
-def promised(cells: tuple[str, ...], key: str, format_: Format) -> tuple[str, ...]:
+def promised_cells(cells: tuple[str, ...], key: str, format_: Format) -> tuple[str, ...]:
     """Return which of a manifest's header ``cells`` have a column in the report file at ``key``.
 
     In Parquet AWS writes one column for all cells that have one name there.
@@ -55,7 +55,7 @@ def promised(cells: tuple[str, ...], key: str, format_: Format) -> tuple[str, ..
     return tuple(first.values())
 
 
-def period_of(stream: BinaryIO, key: str, format_: Format) -> str:
+def first_row_period(stream: BinaryIO, key: str, format_: Format) -> str:
     """Return the billing period that the first row of the report file at ``key`` states.
 
     Raises:

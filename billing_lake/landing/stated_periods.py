@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING
 
-from billing_lake.domain.deliveries import fingerprint
+from billing_lake.domain.deliveries import fingerprint_of_texts
 from billing_lake.domain.periods import is_period
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ class StatedPeriods:
         return False
 
     def _place(self, pinned: tuple[str, ...]) -> str:
-        return f"{self.root}/{fingerprint(pinned)}.json"
+        return f"{self.root}/{fingerprint_of_texts(pinned)}.json"
 
 
 def _is_period(value: object) -> bool:

@@ -101,7 +101,7 @@ def encoded_as(crawl: Crawl, fields: tuple[Field, ...], files: tuple[EncodedFile
 def _understood(
     delivery: Delivery, source: Source, merged: tuple[Merge, ...], profile: Profile
 ) -> Crawl:
-    require_period(profile, delivery.period)
+    refuse_other_periods(profile, delivery.period)
     return Crawl(
         table=crawled_table_name(delivery.export, delivery.period, delivery.version),
         delivery=delivery,
@@ -111,7 +111,7 @@ def _understood(
     )
 
 
-def require_period(profile: Profile, period: str) -> None:
+def refuse_other_periods(profile: Profile, period: str) -> None:
     """Refuse rows of another billing period.
 
     Raises:

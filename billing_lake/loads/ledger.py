@@ -39,9 +39,9 @@ from billing_lake.tables.iceberg_replacements import (
     replacement_mark,
 )
 from billing_lake.tables.iceberg_rows import (
+    ensure_columns,
     parquet_of,
     read_rows,
-    require_columns,
     rows_of,
     tag_snapshot,
 )
@@ -186,7 +186,7 @@ class Ledger:
         now = self._rows.make(period, identity, crawl, commit)
 
         def record() -> Recorded:
-            ledger = require_columns(self.lake.iceberg, self.ledger, LEDGER_COLUMNS)
+            ledger = ensure_columns(self.lake.iceberg, self.ledger, LEDGER_COLUMNS)
             mark = replacement_mark(ledger, key)
             rows = rows_of(ledger, {"export_name": key.export, "billing_period": period})
             known = in_load_order(map(LedgerRow.from_row, rows))
@@ -231,7 +231,7 @@ class Ledger:
         if recorded.before is None or not recorded.changed:
             return
         key = PeriodKey(self.export.name, recorded.row.billing_period)
-        table = require_columns(self.lake.iceberg, self.restatements, RESTATEMENT_COLUMNS)
+        table = ensure_columns(self.lake.iceberg, self.restatements, RESTATEMENT_COLUMNS)
         pair = {
             "before_identity": recorded.before.delivery_identity,
             "after_identity": recorded.row.delivery_identity,

@@ -27,7 +27,7 @@ from billing_lake.landing.deliveries import verify_unchanged
 from billing_lake.loads.crawl import encode_target, encoded_as
 from billing_lake.loads.ledger import Ledger, Recorded
 from billing_lake.loads.ledger_rows import delivery_properties
-from billing_lake.loads.staging import shared_fields, staged
+from billing_lake.loads.staging import shared_fields, staged_files
 from billing_lake.tables.base import RUN_PROPERTY, VERSION_PROPERTY, Commit
 from billing_lake.tables.exports import TABLE_ASSETS, Export, Table, TableOutput
 
@@ -131,7 +131,7 @@ class Loader:
         """Give the files that the crawl encoded; there are none for other tables than the export's own."""
         if table.name != self.export.table:
             return nullcontext()
-        return staged(self.lake, self.export, crawl, fields)
+        return staged_files(self.lake, self.export, crawl, fields)
 
     def _take_over(self, table: Table, crawl: Crawl, encoded: Encoded) -> Loaded | None:
         """Commit files that are there already; None where they do not fit this table, or are gone."""
@@ -158,7 +158,7 @@ class Loader:
         _refuse(table, target)
         period = crawl.delivery.period
         with self._folder(table, period) as (folder, in_place):
-            encoded = encode(self.engine, crawl, target.fields, folder)
+            encoded = encode_delivery(self.engine, crawl, target.fields, folder)
             loaded = self._commit(table, crawl, encoded)
             if not in_place:
                 # What was staged goes; the next table takes over what this one refers to.
@@ -238,7 +238,9 @@ def drop_crawled_table(lake: Lake, export: Export, output: TableOutput, crawl: C
     lake.crawled.drop(crawl.table)
 
 
-def encode(engine: Engine, crawl: Crawl, fields: tuple[Field, ...], folder: str) -> Encoded:
+def encode_delivery(
+    engine: Engine, crawl: Crawl, fields: tuple[Field, ...], folder: str
+) -> Encoded:
     """Write a delivery as Parquet with the names, types and ids of ``fields`` into ``folder``."""
     files = engine.encode(crawl.pinned, encode_target(crawl.delivery, fields, folder))
     return encoded_as(crawl, fields, files)

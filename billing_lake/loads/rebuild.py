@@ -32,7 +32,7 @@ from billing_lake.engines.base import Engine, Log
 from billing_lake.landing.deliveries import find_deliveries
 from billing_lake.loads.crawl import crawl_delivery
 from billing_lake.loads.ledger import Ledger
-from billing_lake.loads.load import commit_properties, encode
+from billing_lake.loads.load import commit_properties, encode_delivery
 from billing_lake.loads.prove import prove
 from billing_lake.tables.base import Commit
 from billing_lake.tables.exports import Export, Table
@@ -203,7 +203,7 @@ class Rebuilder:
             self.log(f"rebuild: {period} is encoded")
             folder = f"{self._folder}/{period}-{len(self.encoded)}"
             try:
-                encoded = encode(self.engine, crawl, fields, folder)
+                encoded = encode_delivery(self.engine, crawl, fields, folder)
             except DeliveryChangedError:
                 # A file that was written over may be found by the same identity again.
                 self.crawled.pop(crawl.delivery.identity)

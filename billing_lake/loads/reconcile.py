@@ -51,7 +51,7 @@ class PayerMonth:
         return self.in_here and self.in_there
 
 
-def reconciled(
+def compare_bills(
     lake: Lake, sql: TableSql, here: Export, there: Export, *, most: int
 ) -> list[PayerMonth] | None:
     """Compare what two exports bill, in each month of each payer that either has; None where one has no table yet.

@@ -68,7 +68,7 @@ def stage(lake: Lake, export: Export, period: str, encoded: Encoded) -> None:
 
 
 @contextmanager
-def staged(
+def staged_files(
     lake: Lake, export: Export, crawl: Crawl, fields: tuple[Field, ...]
 ) -> Iterator[Encoded | None]:
     """Give the files that wait for the load of ``crawl``, if those are files with ``fields``; afterwards nothing waits.

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from billing_lake.deployments.base import Lake
 from billing_lake.domain.crawls import Crawl, crawled_table_name
-from billing_lake.domain.deliveries import Delivery, StoredObject, fingerprint
+from billing_lake.domain.deliveries import Delivery, StoredObject, fingerprint_of_texts
 from billing_lake.domain.errors import (
     ConfigurationError,
     DeliveryChangedError,
@@ -178,7 +178,7 @@ def _pinned(storage: Storage, key: str) -> StoredObject:
 
 
 def _delivery(export: Export, period: str, files: Sequence[StoredObject]) -> Delivery:
-    version = fingerprint(f"{file.key} {file.size} {file.etag}" for file in files)
+    version = fingerprint_of_texts(f"{file.key} {file.size} {file.etag}" for file in files)
     return Delivery(
         export=export.name,
         period=period,

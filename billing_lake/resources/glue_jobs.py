@@ -17,7 +17,7 @@ from billing_lake.aws.settings import PIPES_FOLDER, AwsSettings
 from billing_lake.domain.errors import ConfigurationError, GlueJobError
 from billing_lake.engines.base import Log
 from billing_lake.engines.glue_engine import JobAnswer, Launch
-from billing_lake.resources.glue_run_facts import advice, run_facts
+from billing_lake.resources.glue_run_facts import run_advice, run_facts
 from billing_lake.resources.glue_runs import (
     RUN_ARGUMENT,
     STEP_ARGUMENT,
@@ -128,7 +128,7 @@ class _Launch:
             run.get("ErrorMessage") or run.get("StateDetail") or "Glue gives no reason"
         )
         what = f"Glue run {run['Id']} of job {self._settings.glue_job} ended as {run['JobRunState']}: {reason}"
-        return GlueJobError(what, remedy=advice(self._settings, run["Id"]))
+        return GlueJobError(what, remedy=run_advice(self._settings, run["Id"]))
 
     def _judged(self, failure: GlueJobError | None, messages: GlueMessages) -> JobAnswer:
         """Return the answer, or raise the reason for its absence."""
@@ -139,7 +139,7 @@ class _Launch:
             raise failure or GlueJobError(
                 f"Glue run {self._runs.started} reported nothing{messages.trouble}",
                 remedy="Give the job the script of this release (`make glue-package`). "
-                f"{advice(self._settings, str(self._runs.started))}",
+                f"{run_advice(self._settings, str(self._runs.started))}",
             )
         if failure is not None:
             # The job's own error about a report file says more than the state in which it ended.

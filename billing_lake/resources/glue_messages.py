@@ -24,7 +24,7 @@ from dagster_pipes import (
 )
 
 from billing_lake.aws.errors import Fault, credentials_error, error_text, fault_of
-from billing_lake.aws.settings import variable
+from billing_lake.aws.settings import variable_of
 from billing_lake.domain.errors import ConfigurationError, GlueJobError
 from billing_lake.engines.base import Log
 from billing_lake.spark_job.requests import REPLY, Reply
@@ -64,7 +64,7 @@ class GlueMessages(dg.PipesContextInjector, dg.PipesMessageReader):
             self._s3.put_object(Bucket=self._bucket, Key=key, Body=body)
         except (BotoCoreError, ClientError) as error:
             what = f"Cannot write to the bucket {self._bucket}: {error_text(error)}"
-            remedy = f"Set {variable('pipes_bucket')} to a bucket that may be written to"
+            remedy = f"Set {variable_of('pipes_bucket')} to a bucket that may be written to"
             raise credentials_error(error) or ConfigurationError(what, remedy=remedy) from error
         yield {"bucket": self._bucket, "key": key}
 

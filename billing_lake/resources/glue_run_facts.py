@@ -22,7 +22,7 @@ def console_url(settings: AwsSettings, run_id: str) -> str:
     return f"https://{region}.console.{domain}/gluestudio/home?region={region}#/job/{job}/run/{run}"
 
 
-def advice(settings: AwsSettings, run_id: str) -> str:
+def run_advice(settings: AwsSettings, run_id: str) -> str:
     """Return what to do about a run that did not do its work."""
     url = console_url(settings, run_id)
     return f"No table was changed; see {url} and then load the period again"

@@ -21,10 +21,10 @@ from billing_lake.aws.errors import (
     is_transient,
 )
 from billing_lake.aws.retry import retrying
-from billing_lake.aws.settings import AwsSettings, variable
+from billing_lake.aws.settings import AwsSettings, variable_of
 from billing_lake.domain.errors import BillingLakeError, ConfigurationError, GlueJobError, shown
 from billing_lake.engines.base import Log
-from billing_lake.resources.glue_run_facts import advice, console_url
+from billing_lake.resources.glue_run_facts import console_url, run_advice
 
 if TYPE_CHECKING:
     from tenacity import Retrying
@@ -178,7 +178,7 @@ class GlueRuns:
                 return run
             if now - since > limit or (state == "WAITING" and now - begun > self.waits.slot):
                 what = f"Glue run {run_id} is still {state} after {now - begun:,.0f} seconds"
-                raise GlueJobError(what, remedy=advice(self.settings, run_id))
+                raise GlueJobError(what, remedy=run_advice(self.settings, run_id))
             self.sleep(pause)
         raise AssertionError
 
@@ -282,7 +282,7 @@ class GlueRuns:
         if (named := credentials_error(error)) is not None:
             return named
         if fault is Fault.MISSING:
-            remedy = f"Set {variable('glue_job')} to a job that exists in this region"
+            remedy = f"Set {variable_of('glue_job')} to a job that exists in this region"
         elif fault is Fault.DENIED:
             remedy = "Allow glue:StartJobRun, GetJobRun, GetJobRuns and BatchStopJobRun on the job"
         elif error_code(error) in _WRONG:

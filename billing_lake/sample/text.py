@@ -11,7 +11,7 @@ import polars as pl
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from billing_lake.sample.random_values import Ints, mixed
+from billing_lake.sample.random_values import Ints, scramble
 
 ID_LENGTH = 52
 _ALPHABET = np.frombuffer(b"abcdefghijklmnopqrstuvwxyz234567", dtype=np.uint8)
@@ -54,10 +54,10 @@ def ids_text(serials: Ints, key: int) -> pl.Series:
     """Line-item ids: 52 letters and digits, as AWS writes them, different for different serial numbers below 2**40."""
     numbers = serials.astype(np.uint64)
     distinct = (numbers * _ODD) & np.uint64(2**40 - 1)
-    salt = mixed(np.array([key], dtype=np.uint64))
-    scramble = [mixed(salt + numbers * np.uint64(8) + np.uint64(word)) for word in range(4)]
+    salt = scramble(np.array([key], dtype=np.uint64))
+    scrambled = [scramble(salt + numbers * np.uint64(8) + np.uint64(word)) for word in range(4)]
     codes = np.concatenate(
-        [_five_bits(distinct, 8), *(_five_bits(word, 12) for word in scramble)], axis=1
+        [_five_bits(distinct, 8), *(_five_bits(word, 12) for word in scrambled)], axis=1
     )
     return _fixed_width(_ALPHABET[codes[:, :ID_LENGTH]])
 

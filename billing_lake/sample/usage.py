@@ -45,7 +45,7 @@ class _Rows:
     money: Mapping[str, Ints]
 
 
-def blocks(
+def usage_blocks(
     fleet: Fleet,
     key: tuple[int, int],
     hours: int,

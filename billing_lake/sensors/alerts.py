@@ -19,7 +19,7 @@ from datetime import datetime, timedelta, timezone
 import dagster as dg
 
 from billing_lake.alerts.policies import Policy
-from billing_lake.alerts.rendering import Renderer, title
+from billing_lake.alerts.rendering import Renderer, title_of
 from billing_lake.alerts.state import State
 from billing_lake.domain.errors import NotDeliveredError, counted
 from billing_lake.sensors.alert_events import UnreportedEvents
@@ -115,7 +115,7 @@ def watch(
     report.queued = len(groups)
     for group in groups:
         if policy.digest_at is not None:
-            state.digest.titles.append(title(group))
+            state.digest.titles.append(title_of(group))
         if policy.digest_at is None or policy.digest == "beside":
             message = renderer.message(group)
             state.outbox.put(message, names, policy.due(message.severity, now))

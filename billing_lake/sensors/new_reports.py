@@ -19,7 +19,7 @@ from functools import cache
 import dagster as dg
 from pydantic import AwareDatetime, TypeAdapter, ValidationError
 
-from billing_lake.assets.delivery import observed
+from billing_lake.assets.delivery import delivery_observation
 from billing_lake.assets.export import DagsterExport
 from billing_lake.checks import freshness, readable
 from billing_lake.checks.evaluations import Verdict
@@ -261,13 +261,13 @@ def build_new_reports(
         )
         unread = readable.waiting_since(export, tick.findings, cursor.unread, now)
         failing = readable.failing_months(export, tick.findings, unread, now)
-        verdict = readable.judge(export, tick.findings, failing)
+        verdict = readable.judge_deliveries(export, tick.findings, failing)
         unreadable = readable.fingerprint_of(verdict)
         events = list(_events(export, context.instance, tick, cursor, period_of(now)))
         if unreadable != cursor.unreadable or (
             verdict.passed and readable.has_recovered(context.instance, export, unread)
         ):
-            events.append(readable.evaluation_of(export, verdict))
+            events.append(readable.readable_evaluation(export, verdict))
         for alarm in tick.alarms:
             context.log.error("%s", alarm)
         for note in tick.notes:
@@ -300,9 +300,9 @@ def _events(
     """Yield what was not so at the last look."""
     for period, delivery in tick.found.items():
         if cursor.observed.get(period) != delivery.identity:
-            yield observed(export, delivery)
+            yield delivery_observation(export, delivery)
     if tick.freshness is not None and tick.stale != cursor.stale:
-        yield freshness.evaluation_of(export, instance, open_month, tick.freshness)
+        yield freshness.freshness_evaluation(export, instance, open_month, tick.freshness)
 
 
 def _now() -> datetime:

@@ -16,11 +16,11 @@ from billing_lake.domain.errors import (
     UnreadableFileError,
 )
 from billing_lake.domain.gzip_padding import require_no_padding
-from billing_lake.domain.packing import naming_damage, unpacked
+from billing_lake.domain.packing import naming_damage, unpacked_stream
 from billing_lake.domain.records import are_whole, row_end
 from billing_lake.domain.text_values import find_fault, unexplained
 from billing_lake.spark_job.hadoop import same_path
-from billing_lake.spark_job.java import causes, error_text
+from billing_lake.spark_job.java import causes_of, error_text
 from billing_lake.spark_job.sql import parse_fault
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ class CellPlace:
 
 def place_of_error(error: BaseException, inputs: Iterable[Input]) -> CellPlace | None:
     """Return where a query of this program stopped at a cell; None where something else failed."""
-    for cause in reversed(causes(error)):
+    for cause in reversed(causes_of(error)):
         found = parse_fault(cause.message)
         if found is not None:
             column, path, value = found
@@ -104,7 +104,10 @@ def raise_first_fault(
     line = 1
     header = True
     try:
-        with hadoop.open(file.file.uri) as raw, unpacked(raw, source.compression, name) as text:
+        with (
+            hadoop.open(file.file.uri) as raw,
+            unpacked_stream(raw, source.compression, name) as text,
+        ):
             for block in _blocks(text, name):
                 rows = block
                 if header:

@@ -23,8 +23,8 @@ from billing_lake.spark_job.inputs import (
     PATH,
     Input,
     exact_files,
-    name_of,
-    number_of,
+    file_name_sql,
+    file_number_sql,
     require_all_read,
 )
 from billing_lake.spark_job.java import java_errors
@@ -99,12 +99,12 @@ class CsvFiles:
     @property
     def name(self) -> str:
         """SQL for the name of a row's file."""
-        return name_of(self.inputs, self.path)
+        return file_name_sql(self.inputs, self.path)
 
     @property
     def number(self) -> str:
         """SQL for the place of a row's file among them."""
-        return number_of(self.inputs, self.path)
+        return file_number_sql(self.inputs, self.path)
 
     @property
     def names(self) -> set[str]:
@@ -223,7 +223,7 @@ def _line_counts() -> list[Column]:
 
     # Splitting decodes. Putting the parts together again gives other bytes where some were no UTF-8.
     no_utf8 = "array_join(split(value, '\"', -1), '\"') != value"
-    stray = f"instr(value, '\"') > 0 AND NOT value RLIKE {sql.pattern(_WHOLE_LINE)}"
+    stray = f"instr(value, '\"') > 0 AND NOT value RLIKE {sql.pattern_literal(_WHOLE_LINE)}"
     counts = (
         f"value = '' OR value = '\\r' OR instr(value, '\\r,') > 0 OR instr(value, char(0)) > 0 OR {no_utf8} OR ({stray})",
         "endswith(value, '\\r\"') OR endswith(value, '\\r\"\\r')",

@@ -20,7 +20,7 @@ from billing_lake.domain.types import Map
 from billing_lake.spark_job import sql
 from billing_lake.spark_job.csv_files import CsvFiles
 from billing_lake.spark_job.hadoop import refusal_of
-from billing_lake.spark_job.java import NamedSql, columns, java_errors
+from billing_lake.spark_job.java import NamedSql, java_columns, java_errors
 from billing_lake.spark_job.jobs import named_job
 from billing_lake.spark_job.written import written_parts
 
@@ -126,10 +126,10 @@ def select_columns(files: CsvFiles | ParquetFiles, wanted: Iterable[NamedSql]) -
 
     In one step: Spark does not join two that name a row's file, and would copy every row twice.
     """
-    return files.rows.select(*columns(files.rows.sparkSession, wanted))
+    return files.rows.select(*java_columns(files.rows.sparkSession, wanted))
 
 
-def spread(
+def spread_rows(
     groups: Sequence[CsvFiles | ParquetFiles], tasks: int, log: Callable[[str], None]
 ) -> Sequence[CsvFiles | ParquetFiles]:
     """Return ``groups`` with their rows spread over ``tasks`` where one task for each file would leave cores idle."""

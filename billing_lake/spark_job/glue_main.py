@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _SECONDS_BETWEEN_MESSAGES = 2.0
 
 
-def answer(spark: SparkSession, request: Request, log: Log) -> Reply:
+def answer_request(spark: SparkSession, request: Request, log: Log) -> Reply:
     """Do what ``request`` asks; an error on purpose is an answer."""
     try:
         if request.target is None:
@@ -51,7 +51,7 @@ def main() -> int:
         message_writer=PipesS3MessageWriter(client=client, interval=_SECONDS_BETWEEN_MESSAGES),
     ) as pipes:
         request = Request.from_json(pipes.extras[EXTRA])
-        reply = answer(_session(), request, pipes.log.info)
+        reply = answer_request(_session(), request, pipes.log.info)
         pipes.report_custom_message({REPLY: reply.to_json()})
     if reply.error is None:
         return 0

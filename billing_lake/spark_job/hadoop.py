@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
-from billing_lake.spark_job.java import causes, error_text, java_errors, java_session, jvm_of
+from billing_lake.spark_job.java import causes_of, error_text, java_errors, java_session, jvm_of
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -228,7 +228,7 @@ class _Stream(io.RawIOBase):
 
 def refusal_of(error: BaseException, uri: str) -> OSError | None:
     """Return the refusal of a file system that made Spark fail, or None where it was something else."""
-    chain = causes(error)
+    chain = causes_of(error)
     for number, names in _NUMBERS:
         if any(cause.kind.rpartition(".")[2].rpartition("$")[2] in names for cause in chain):
             return OSError(number, os.strerror(number), uri)
@@ -258,7 +258,7 @@ def same_path(path: str) -> str:
     return path.replace("file:///", "file:/", 1) if path.startswith("file:///") else path
 
 
-def spellings(path: str) -> list[str]:
+def path_spellings(path: str) -> list[str]:
     """Return every spelling of ``path`` that `same_path` takes for it."""
     local = path.startswith("file:/")
     return [path, path.replace("file:/", "file:///", 1)] if local else [path]

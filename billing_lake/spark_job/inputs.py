@@ -12,7 +12,7 @@ from billing_lake.domain.errors import (
 )
 from billing_lake.domain.packing import START_BYTES, as_gzip, require_packing
 from billing_lake.spark_job import sql
-from billing_lake.spark_job.hadoop import spellings
+from billing_lake.spark_job.hadoop import path_spellings
 from billing_lake.spark_job.session import INPUT_PER_TASK_BYTES
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ def require_unchanged(inputs: Sequence[Input], hadoop: Hadoop) -> None:
             one.file.require_digest(local_digest(one, hadoop))
 
 
-def cores(spark: SparkSession) -> int:
+def count_cores(spark: SparkSession) -> int:
     """Return how many tasks the cluster runs at once, as far as Spark knows."""
     return max(1, int(spark.sparkContext.defaultParallelism))
 
@@ -146,12 +146,12 @@ def require_all_read(rows: DataFrame, inputs: Sequence[Input]) -> DataFrame:
     return rows
 
 
-def name_of(inputs: Sequence[Input], path: str = PATH) -> str:
+def file_name_sql(inputs: Sequence[Input], path: str = PATH) -> str:
     """Return SQL for the name of the file that a row is from, by SQL for the ``path`` of that file."""
     return _by_path(inputs, path, [sql.literal(one.file.name) for one in inputs])
 
 
-def number_of(inputs: Sequence[Input], path: str = PATH) -> str:
+def file_number_sql(inputs: Sequence[Input], path: str = PATH) -> str:
     """Return SQL for the place among ``inputs`` of the file that a row is from, counted from 0."""
     return _by_path(inputs, path, [str(number) for number in range(len(inputs))])
 
@@ -162,6 +162,6 @@ def _by_path(inputs: Sequence[Input], path: str, values: Sequence[str]) -> str:
     whens = " ".join(
         f"WHEN {sql.literal(spelling)} THEN {value}"
         for one, value in zip(inputs, values, strict=True)
-        for spelling in spellings(one.path)
+        for spelling in path_spellings(one.path)
     )
     return f"CASE {path} {whens} END"

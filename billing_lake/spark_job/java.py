@@ -22,7 +22,7 @@ class Cause:
     message: str
 
 
-def causes(error: BaseException) -> list[Cause]:
+def causes_of(error: BaseException) -> list[Cause]:
     """Return the chain of Java exceptions behind ``error``, outermost first; empty where there is none."""
     java: Any = getattr(error, "java_exception", None) or getattr(error, "_origin", None)
     chain: list[Cause] = []
@@ -34,7 +34,7 @@ def causes(error: BaseException) -> list[Cause]:
 
 def error_text(error: BaseException) -> str:
     """Return the first line of what the innermost cause of ``error`` says."""
-    chain = causes(error)
+    chain = causes_of(error)
     text = next((cause.message for cause in reversed(chain) if cause.message), str(error))
     return text.splitlines()[0] if text else type(error).__name__
 
@@ -66,7 +66,7 @@ class NamedSql:
     metadata: Mapping[str, int]
 
 
-def columns(spark: SparkSession, wanted: Iterable[NamedSql]) -> list[Column]:
+def java_columns(spark: SparkSession, wanted: Iterable[NamedSql]) -> list[Column]:
     """Return ``wanted`` as columns, read by the rules of the session ``spark``; PySpark's `expr` may read it by another's.
 
     Every name below a package is a call into the JVM, so each is looked up once for all columns.

@@ -23,13 +23,13 @@ from typing import TYPE_CHECKING, Any
 
 from billing_lake.domain.profiles import EXACT, FileProfile, Profile, currency_name
 from billing_lake.spark_job.encoding import select_columns, target_columns
-from billing_lake.spark_job.java import NamedSql, columns, java_errors
+from billing_lake.spark_job.java import NamedSql, java_columns, java_errors
 from billing_lake.spark_job.parquet_files import ParquetFiles
 from billing_lake.spark_job.profiling import (
     Columns,
     cells_of,
-    columns_of,
-    period_of,
+    columns_to_total,
+    period_sql,
     profile_of,
     sum_of,
     totals_of,
@@ -137,7 +137,7 @@ def observe(files: CsvFiles | ParquetFiles, source: Source, target: EncodeTarget
             names[value] = identifier(more[-1].name)
         return names[value]
 
-    known = columns_of(files, source)
+    known = columns_to_total(files, source)
     cells = cells_of(files, source, known, taken)
     # What is summed for each of several files is not summed for all of them.
     apart = known.costs if len(files.inputs) > 1 else ()
@@ -149,7 +149,9 @@ def observe(files: CsvFiles | ParquetFiles, source: Source, target: EncodeTarget
     ]
     observation = Observation()
     session = files.rows.sparkSession
-    (asked,) = columns(session, [NamedSql(f"to_json(struct({', '.join(totals)}))", "totals", {})])
+    (asked,) = java_columns(
+        session, [NamedSql(f"to_json(struct({', '.join(totals)}))", "totals", {})]
+    )
     rows = select_columns(files, [*wanted, *more]).observe(observation, asked)
     return ObservedRows(files, known, rows.drop(*(one.name for one in more)), observation)
 
@@ -158,7 +160,7 @@ def _groups(value: str, name: str) -> Sequence[str]:
     """Return SQL that says whether all rows are of one group, and of which."""
     ends = [f"{end}({value})" for end in ("min", "max")]
     if name == "period":
-        ends = [period_of(end) for end in ends]
+        ends = [period_sql(end) for end in ends]
     return [f"{ends[0]} AS {name}", f"{ends[1]} AS {name}_most", f"count({value}) AS {name}_rows"]
 
 

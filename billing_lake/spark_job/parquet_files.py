@@ -30,8 +30,8 @@ from billing_lake.spark_job.inputs import (
     FILES_PER_PLAN,
     PATH,
     exact_files,
-    name_of,
-    number_of,
+    file_name_sql,
+    file_number_sql,
     require_all_read,
 )
 from billing_lake.spark_job.java import error_text, java_errors
@@ -78,12 +78,12 @@ class ParquetFiles:
     @property
     def name(self) -> str:
         """SQL for the name of a row's file."""
-        return name_of(self.inputs)
+        return file_name_sql(self.inputs)
 
     @property
     def number(self) -> str:
         """SQL for the place of a row's file among them."""
-        return number_of(self.inputs)
+        return file_number_sql(self.inputs)
 
     @property
     def names(self) -> set[str]:
@@ -150,7 +150,7 @@ def read_parquet(
         try:
             schema = hadoop.parquet(one.file.uri)[1]
         except (OSError, ValueError) as error:
-            raise damaged(str(error), [one], of_table=of_table) from error
+            raise damage_error(str(error), [one], of_table=of_table) from error
         by_schema.setdefault((schema, one.file.only), []).append(one)
     size = len(inputs) if of_table else per_plan
     for (schema, only), group in by_schema.items():
@@ -160,10 +160,10 @@ def read_parquet(
                 tables = _parquet_files(spark, some, schema)
                 yield tables if only is None else tables.rows_of(only)
             except java_errors() as error:
-                raise damaged(error_text(error), some, of_table=of_table) from error
+                raise damage_error(error_text(error), some, of_table=of_table) from error
 
 
-def damaged(
+def damage_error(
     reason: str, inputs: Sequence[Input], *, of_table: bool
 ) -> TableError | ReportFileError:
     """Return the error for Parquet files that cannot be read."""
@@ -258,7 +258,7 @@ def _number_text(cell: str, found: str) -> str:
 
 def _shortest(text: str) -> str:
     """Return a number with a point, as text, without the zeros at its end that say nothing."""
-    return f"regexp_replace({text}, {sql.pattern(_ZEROS)}, '')"
+    return f"regexp_replace({text}, {sql.pattern_literal(_ZEROS)}, '')"
 
 
 def _map(cell: str, found: str, type_: Map) -> str | None:

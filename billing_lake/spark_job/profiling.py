@@ -53,11 +53,11 @@ def profile_rows(files: CsvFiles | ParquetFiles, source: Source) -> list[Profile
     Raises:
         LoadError: A sum is too large.
     """
-    columns = columns_of(files, source)
+    columns = columns_to_total(files, source)
     cells = cells_of(files, source, columns, lambda value: value)
     cells |= {
         "file": "''" if source.of_table else files.name,
-        "period": "''" if source.of_table else period_of(cells.pop("start")),
+        "period": "''" if source.of_table else period_sql(cells.pop("start")),
     }
     rows = files.rows.selectExpr(*(f"{cell} AS {name}" for name, cell in cells.items()))
     groups = rows.groupBy("file", "currency", "period")
@@ -78,7 +78,7 @@ def _collected(groups: GroupedData, columns: Columns, *, split: bool) -> list[di
     return [row.asDict() for row in groups.agg(*totals).collect()]
 
 
-def columns_of(files: CsvFiles | ParquetFiles, source: Source) -> Columns:
+def columns_to_total(files: CsvFiles | ParquetFiles, source: Source) -> Columns:
     """Return the columns of ``files`` by what a profile does with them."""
     types = _types(source)
     present = files.names - set(LAKE_COLUMNS)
@@ -155,7 +155,7 @@ def cells_of(
     }
 
 
-def period_of(moment: str) -> str:
+def period_sql(moment: str) -> str:
     """Return SQL for the billing period of the ``moment``."""
     return f"date_format({moment}, 'yyyy-MM')"
 

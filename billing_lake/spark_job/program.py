@@ -23,14 +23,14 @@ from billing_lake.spark_job.csv_files import check_lines, first_unreadable, read
 from billing_lake.spark_job.encoding import (
     make_folder,
     select_columns,
-    spread,
+    spread_rows,
     target_columns,
     write_rows,
 )
 from billing_lake.spark_job.hadoop import Hadoop
 from billing_lake.spark_job.inputs import (
     FILES_PER_PLAN,
-    cores,
+    count_cores,
     local_digest,
     open_inputs,
     require_unchanged,
@@ -39,7 +39,7 @@ from billing_lake.spark_job.inputs import (
 from billing_lake.spark_job.java import error_text, java_errors
 from billing_lake.spark_job.jobs import named_job
 from billing_lake.spark_job.observing import FILES_PER_OBSERVATION, observe
-from billing_lake.spark_job.parquet_files import damaged, read_parquet
+from billing_lake.spark_job.parquet_files import damage_error, read_parquet
 from billing_lake.spark_job.profiling import profile_rows
 from billing_lake.spark_job.session import own_session
 
@@ -68,7 +68,7 @@ def profile(spark: SparkSession, source: Source, log: Log) -> Profile:
     inputs = open_inputs(source, hadoop)
     if not inputs:
         return Profile()
-    own = own_session(spark, tasks_for(inputs, cores(spark)))
+    own = own_session(spark, tasks_for(inputs, count_cores(spark)))
     with (
         _named(own, source, inputs, hadoop, log),
         named_job(spark, f"billing-lake profile {uuid.uuid4().hex}"),
@@ -110,11 +110,11 @@ def encode(
     make_folder(target, hadoop)
     if not inputs:
         return ()
-    tasks = tasks_for(inputs, cores(spark))
+    tasks = tasks_for(inputs, count_cores(spark))
     own = own_session(spark, tasks)
     with _named(own, source, inputs, hadoop, log):
         with named_job(spark, f"billing-lake check {target.stem} {uuid.uuid4().hex}"):
-            groups = spread(list(_groups(own, source, inputs, hadoop, log)), tasks, log)
+            groups = spread_rows(list(_groups(own, source, inputs, hadoop, log)), tasks, log)
         frames = [select_columns(group, target_columns(group, target)) for group in groups]
         files = write_rows(
             own, frames, tasks, target, hadoop, verify=lambda _: require_unchanged(inputs, hadoop)
@@ -138,7 +138,7 @@ def convert(
     make_folder(target, hadoop)
     if not inputs:
         return Profile(), ()
-    tasks = tasks_for(inputs, cores(spark))
+    tasks = tasks_for(inputs, count_cores(spark))
     own = own_session(spark, tasks)
     found: list[Profile] = []
     with _named(own, source, inputs, hadoop, log):
@@ -146,7 +146,7 @@ def convert(
         empty = [Profile().in_file(one.file.name, local_digest(one, hadoop)) for one in inputs]
         with named_job(spark, f"billing-lake check {target.stem} {uuid.uuid4().hex}"):
             groups = list(_groups(own, source, inputs, hadoop, log, FILES_PER_OBSERVATION))
-        passing = [observe(group, source, target) for group in spread(groups, tasks, log)]
+        passing = [observe(group, source, target) for group in spread_rows(groups, tasks, log)]
 
         def verify(rows: int) -> None:
             require_unchanged(inputs, hadoop)
@@ -228,7 +228,7 @@ def _named(
             )
             raise report_fault(error, suspects, source, hadoop) from error
         if place is None:
-            raise damaged(error_text(error), inputs, of_table=source.of_table) from error
+            raise damage_error(error_text(error), inputs, of_table=source.of_table) from error
         raise bad_value_error(place, source) from error
 
 

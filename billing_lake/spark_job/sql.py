@@ -115,10 +115,10 @@ def _moment(cell: str) -> str:
     and Spark takes its time to find out what zone Z may be.
     """
     usual = f"CAST(replace({cell}, 'Z', '') AS TIMESTAMP)"
-    other = f"CAST(regexp_replace({cell}, {pattern(UTC_END)}, '') AS TIMESTAMP)"
+    other = f"CAST(regexp_replace({cell}, {pattern_literal(UTC_END)}, '') AS TIMESTAMP)"
     return (
-        f"CASE WHEN {cell} RLIKE {pattern(_USUAL_MOMENT)} THEN {usual} "
-        f"WHEN {cell} RLIKE {pattern(_ANY_MOMENT)} THEN {other} END"
+        f"CASE WHEN {cell} RLIKE {pattern_literal(_USUAL_MOMENT)} THEN {usual} "
+        f"WHEN {cell} RLIKE {pattern_literal(_ANY_MOMENT)} THEN {other} END"
     )
 
 
@@ -165,7 +165,7 @@ def decimal(cell: str, precision: int, scale: int) -> str:
     type_ = f"DECIMAL({precision},{scale})"
     careful = f"CASE WHEN {_is_number(cell)} THEN {_half_even(cell, precision, scale)} END"
     return (
-        f"CASE WHEN {cell} RLIKE {pattern(_usual(precision, scale))} THEN CAST({cell} AS {type_}) "
+        f"CASE WHEN {cell} RLIKE {pattern_literal(_usual(precision, scale))} THEN CAST({cell} AS {type_}) "
         f"WHEN {cell} != '' THEN {careful} END"
     )
 
@@ -180,13 +180,15 @@ def is_rounded(cell: str, scale: int) -> str:
     fine = _half_even(cell, MAX_PRECISION, scale + _FURTHER_DIGITS)
     differs = f"CAST({kept} AS DECIMAL({MAX_PRECISION},{scale + _FURTHER_DIGITS})) != {fine}"
     return (
-        f"CASE WHEN {cell} RLIKE {pattern(_usual(MAX_PRECISION, scale))} THEN false "
+        f"CASE WHEN {cell} RLIKE {pattern_literal(_usual(MAX_PRECISION, scale))} THEN false "
         f"WHEN {_is_number(cell)} THEN {differs} ELSE false END"
     )
 
 
 def _is_number(cell: str) -> str:
-    return f"octet_length({cell}) <= {_NUMBER_CHARACTERS} AND {cell} RLIKE {pattern(_NUMBER)}"
+    return (
+        f"octet_length({cell}) <= {_NUMBER_CHARACTERS} AND {cell} RLIKE {pattern_literal(_NUMBER)}"
+    )
 
 
 @lru_cache
@@ -214,7 +216,7 @@ def _half_even(cell: str, precision: int, scale: int) -> str:
     Spark rounds half up, which differs in ties alone, and only in those with an even digit before the 5: there it becomes a 0.
     Nor does Spark take a zero with a large exponent: it becomes a 0 too, because both groups are empty then.
     """
-    even = f"regexp_replace({cell}, {pattern(f'{_tie(scale)}|{_ZERO}')}, '$10$2')"
+    even = f"regexp_replace({cell}, {pattern_literal(f'{_tie(scale)}|{_ZERO}')}, '$10$2')"
     return f"CAST({even} AS DECIMAL({precision},{scale}))"
 
 
@@ -239,6 +241,6 @@ def _tie(scale: int) -> str:
     return rf"\A(?=[+-]?(?:{'|'.join(kinds)})\z)([^eE]*)5([0.]*(?:[eE].*)?)\z"
 
 
-def pattern(regex: str) -> str:
+def pattern_literal(regex: str) -> str:
     """Return a regular expression of this program, which has no quotes, as a SQL literal."""
     return "'" + regex.replace("\\", "\\\\") + "'"

@@ -15,7 +15,7 @@ from billing_lake.formats.base import Format
 from billing_lake.formats.core_columns import CORE_COLUMNS
 from billing_lake.formats.registry import FORMATS
 from billing_lake.sql.named_queries import in_dialect
-from billing_lake.sql.tables import ALL_COSTS, Dialect, LakeTable, parts
+from billing_lake.sql.tables import ALL_COSTS, Dialect, LakeTable, name_parts
 
 _EXPORT, _PERIOD = "export_name", "billing_period"
 _SQL_TYPES: dict[Type, str] = {DECIMAL: "DECIMAL(38, 18)", TIMESTAMP: "TIMESTAMP"}
@@ -56,7 +56,7 @@ def view_name(counted: Sequence[ViewPart]) -> str:
         raise QueryError(
             "No export counts for all_costs", remedy="Take `counts: false` out of one's settings"
         )
-    return f"{parts(min(one.table for one in counted))[0]}.{ALL_COSTS}"
+    return f"{name_parts(min(one.table for one in counted))[0]}.{ALL_COSTS}"
 
 
 def view_sql(counted: Sequence[tuple[ViewPart, LakeTable]], dialect: Dialect) -> str:

@@ -21,9 +21,9 @@ from billing_lake.sql.tables import (
     Dialect,
     LakeTable,
     choose_table,
-    dotted,
+    dotted_name,
     is_of_export,
-    parts,
+    name_parts,
     table_name,
 )
 from billing_lake.tables.glue_tables import SUFFIX
@@ -93,7 +93,7 @@ class AthenaSql:
         Raises:
             TableError: There is no such table, or there are several.
         """
-        if name is not None and parts(name)[1] == ALL_COSTS:
+        if name is not None and name_parts(name)[1] == ALL_COSTS:
             return self._view(name)
         return self._table(
             *choose_table(self._names, name, lambda: _HINT, "Load a billing period first")
@@ -114,7 +114,7 @@ class AthenaSql:
         """See `TableSql.define_all_costs`; the view is in the Glue Data Catalog."""
         tables = [(part, self.table(f"{part.catalog}.{part.table}")) for part in counted]
         # Athena takes a view's name without its catalog.
-        view = ".".join(parts(view_name(counted)))
+        view = ".".join(name_parts(view_name(counted)))
         self._queries.run(
             f"CREATE OR REPLACE VIEW {view} AS {view_sql(tables, self.dialect)}", self._progress
         )
@@ -122,7 +122,7 @@ class AthenaSql:
 
     def all_costs(self, counted: Sequence[ViewPart]) -> str:
         """See `TableSql.all_costs`."""
-        return dotted(_GLUE_CATALOG, *parts(view_name(counted)))
+        return dotted_name(_GLUE_CATALOG, *name_parts(view_name(counted)))
 
     def periods(self, table: LakeTable) -> tuple[str, ...]:
         """Return the billing periods of the table's export; the catalog knows them without a query."""
@@ -166,21 +166,21 @@ class AthenaSql:
         """Return the view of all exports; whether somebody has made it, Athena knows."""
         if "." not in name:
             tables = [one for catalog in CATALOGS for one in self._names(catalog)]
-            name = f"{parts(min(filter(is_of_export, tables), default=name))[0]}.{name}"
+            name = f"{name_parts(min(filter(is_of_export, tables), default=name))[0]}.{name}"
         return LakeTable(
             catalog=DEFAULT_CATALOG,
             table=name,
             columns=("export_name", "billing_period", *CORE_COLUMNS),
-            identifier=dotted(_GLUE_CATALOG, *parts(name)),
+            identifier=dotted_name(_GLUE_CATALOG, *name_parts(name)),
         )
 
     def _identifier(self, catalog: str, table: str) -> str:
-        namespace, name = parts(table)
+        namespace, name = name_parts(table)
         if catalog == "s3tables":
-            return dotted(f"s3tablescatalog/{self._table_bucket}", namespace, name)
+            return dotted_name(f"s3tablescatalog/{self._table_bucket}", namespace, name)
         if catalog == "hive":
             namespace = f"{namespace}{SUFFIX}"
-        return dotted(_GLUE_CATALOG, namespace, name)
+        return dotted_name(_GLUE_CATALOG, namespace, name)
 
 
 def read_and_cost(answer: Answer) -> str:

@@ -36,8 +36,8 @@ from billing_lake.sql.tables import (
     QueryResult,
     choose_table,
     did_you_mean,
-    dotted,
-    parts,
+    dotted_name,
+    name_parts,
     quoted,
 )
 from billing_lake.tables.exports import Catalogs
@@ -131,7 +131,7 @@ class LakeSql:
 
     def all_costs(self, counted: Sequence[ViewPart]) -> str:
         """See `TableSql.all_costs`."""
-        return dotted(DEFAULT_CATALOG, *parts(view_name(counted)))
+        return dotted_name(DEFAULT_CATALOG, *name_parts(view_name(counted)))
 
     def count(self, table: LakeTable) -> int:
         """Return the number of the table's rows."""
@@ -239,7 +239,7 @@ class LakeSql:
             for table in tables.tables():
                 opened = tables.open(table)
                 empty, location = opened.current_snapshot() is None, opened.metadata_location
-                source = None if empty else f"iceberg_scan({literal(location)})"
+                source = None if empty else f"iceberg_scan({text_literal(location)})"
                 self._make_view(catalog, table, fields_of(opened), source, location)
         for table in lake.hive.tables():
             source, location = _hive(lake.hive, table), lake.hive.uri(table)
@@ -266,11 +266,11 @@ class LakeSql:
             catalog=DEFAULT_CATALOG,
             table=name,
             columns=("export_name", "billing_period", *CORE_COLUMNS),
-            identifier=dotted(DEFAULT_CATALOG, *parts(name)),
+            identifier=dotted_name(DEFAULT_CATALOG, *name_parts(name)),
         )
         self.tables = [one for one in self.tables if one.identifier != view.identifier]
         try:
-            schema = dotted(DEFAULT_CATALOG, parts(name)[0])
+            schema = dotted_name(DEFAULT_CATALOG, name_parts(name)[0])
             self._connection.execute(f"CREATE SCHEMA IF NOT EXISTS {schema}")
             select = view_sql(there, self.dialect)
             self._connection.execute(f"CREATE OR REPLACE VIEW {view.identifier} AS {select}")
@@ -289,18 +289,20 @@ class LakeSql:
         location: str,
     ) -> None:
         names = tuple(field.name for field in fields or ())
-        namespace, name = parts(table)
+        namespace, name = name_parts(table)
         view = LakeTable(
             catalog=catalog,
             table=table,
             columns=names,
-            identifier=dotted(catalog, namespace, name),
+            identifier=dotted_name(catalog, namespace, name),
             location=location,
         )
         try:
             have = self._columns(source) if source else frozenset()
             body = _select(fields or (), have, source)
-            self._connection.execute(f"CREATE SCHEMA IF NOT EXISTS {dotted(catalog, namespace)}")
+            self._connection.execute(
+                f"CREATE SCHEMA IF NOT EXISTS {dotted_name(catalog, namespace)}"
+            )
             self._connection.execute(f"CREATE VIEW {view.identifier} AS {body}")
         except duckdb.Error as error:
             self.broken[view.name] = str(error)
@@ -313,7 +315,7 @@ class LakeSql:
         return frozenset(row[0] for row in described)
 
 
-def literal(text: str) -> str:
+def text_literal(text: str) -> str:
     """Return ``text`` as a string literal of SQL."""
     return "'" + text.replace("'", "''") + "'"
 
@@ -346,7 +348,7 @@ def _half_of_memory() -> int:
 
 
 def _lock(connection: duckdb.DuckDBPyConnection, warehouse: Path) -> None:
-    connection.execute(f"SET allowed_directories = [{literal(str(warehouse))}]")
+    connection.execute(f"SET allowed_directories = [{text_literal(str(warehouse))}]")
     connection.execute("SET enable_external_access = false")
     connection.execute("SET lock_configuration = true")
 
@@ -356,7 +358,7 @@ def _hive(catalog: HiveTables, table: str) -> str | None:
     paths = catalog.paths(table)
     if not paths:
         return None
-    listed = ", ".join(literal(path) for path in paths)
+    listed = ", ".join(text_literal(path) for path in paths)
     return f"read_parquet([{listed}], union_by_name = true, hive_partitioning = false)"
 
 

@@ -331,7 +331,7 @@ def _untagged_by_service(target: QueryTarget) -> str:
     """  # noqa: S608 -- as above
 
 
-def written(named: str, target: QueryTarget, dialect: Dialect) -> str:
+def write_sql(named: str, target: QueryTarget, dialect: Dialect) -> str:
     """Return the SQL of the query ``named`` in a dialect.
 
     Raises:

@@ -53,7 +53,7 @@ class LakeTable:
     @property
     def is_view(self) -> bool:
         """Whether it is the view of all exports."""
-        return parts(self.table)[1] == ALL_COSTS
+        return name_parts(self.table)[1] == ALL_COSTS
 
 
 @dataclass(frozen=True)
@@ -139,7 +139,7 @@ def table_name(catalog: str, table: str) -> str:
     return table if catalog == DEFAULT_CATALOG else f"{catalog}.{table}"
 
 
-def parts(table: str) -> tuple[str, str]:
+def name_parts(table: str) -> tuple[str, str]:
     """Return a table's namespace and its name."""
     namespace, _, name = table.rpartition(".")
     return namespace or "main", name
@@ -150,7 +150,7 @@ def quoted(identifier: str) -> str:
     return '"' + identifier.replace('"', '""') + '"'
 
 
-def dotted(*names: str) -> str:
+def dotted_name(*names: str) -> str:
     """Return a name of several parts as SQL writes it: `"hive"."billing"."cost_and_usage"`."""
     return ".".join(map(quoted, names))
 
@@ -177,7 +177,9 @@ def choose_table(
             return catalog, found[0]
         if found:
             what = f"The lake has tables of several exports: {', '.join(found)}"
-            raise TableError(what, remedy=f"Choose one, for example --table {parts(found[0])[1]}")
+            raise TableError(
+                what, remedy=f"Choose one, for example --table {name_parts(found[0])[1]}"
+            )
     raise TableError("The lake has no tables yet", remedy=empty)
 
 
@@ -215,11 +217,11 @@ def _in_full(catalog: str, table: str) -> tuple[str, str]:
 
 
 def _without_namespace(catalog: str, table: str) -> tuple[str, str]:
-    name = parts(table)[1]
+    name = name_parts(table)[1]
     return table_name(catalog, name), f"{catalog}.{name}"
 
 
 def is_of_export(table: str) -> bool:
     """Say whether a table is an export's own: no static files, nothing that a rebuild works on or left, and no story of loads."""
-    kept = parts(table)[1] in (*LAKE_TABLES, ALL_COSTS)
+    kept = name_parts(table)[1] in (*LAKE_TABLES, ALL_COSTS)
     return not kept and not table.endswith("_static") and "__" not in table

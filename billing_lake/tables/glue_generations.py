@@ -18,7 +18,7 @@ from billing_lake.tables.base import DELIVERY_PROPERTY, PERIOD
 from billing_lake.tables.data_files import Placing
 from billing_lake.tables.glue_partition_owners import Claim, ClaimedFile, Seen
 from billing_lake.tables.glue_tables import Entry
-from billing_lake.tables.hive_generations import numbered
+from billing_lake.tables.hive_generations import numbered_names
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +44,7 @@ class GenerationFiles:
 
     def copy(self, encoded: Encoded, folder: str, placing: Placing) -> tuple[ClaimedFile, ...]:
         """Copy the encoded files into a folder; return them as a claim names them."""
-        names = numbered([_name(file.uri) for file in encoded.files])
+        names = numbered_names([_name(file.uri) for file in encoded.files])
         for number, (name, file) in enumerate(zip(names, encoded.files, strict=True), start=1):
             placing.begin(number)
             self._files.copy(file.uri, f"{folder}/{name}", placing.arrived)

@@ -33,13 +33,12 @@ from billing_lake.tables.base import (
 )
 from billing_lake.tables.commit_retries import OvertakenError, retry_while_overtaken
 from billing_lake.tables.data_files import naming_write_errors, table_source
-from billing_lake.tables.hive_generations import Generations, numbered
+from billing_lake.tables.hive_generations import Generations, numbered_names
 from billing_lake.tables.hive_rows import (
     Generation,
     Partition,
     add_table,
     copy_table,
-    fields_of,
     identities_of,
     partition_of,
     partitions_of,
@@ -48,6 +47,7 @@ from billing_lake.tables.hive_rows import (
     remove_table,
     require_table,
     set_fields,
+    table_fields,
 )
 from billing_lake.tables.hive_views import Views
 from billing_lake.tables.local_db import LocalDatabase
@@ -79,7 +79,7 @@ class HiveTables:
     def fields(self, table: str) -> tuple[Field, ...] | None:
         """Return the table's fields, or None where there is no such table."""
         with self._database.reading() as db:
-            return fields_of(db, check_table(table))
+            return table_fields(db, check_table(table))
 
     def create(self, table: str, fields: Sequence[Field]) -> bool:
         """Create an empty table; return False where it exists already."""
@@ -345,7 +345,7 @@ class HiveTables:
                 refuse_others(table, others, planned)
                 if found != seen:
                     raise OvertakenError
-                if not is_kept and fields_of(db, keep) is None:
+                if not is_kept and table_fields(db, keep) is None:
                     copy_table(db, table, keep)
                 set_fields(db, table, planned.fields)
                 for key, new in made.items():
@@ -393,7 +393,7 @@ def _names(encoded: Encoded) -> tuple[str, ...]:
 
 def _link(encoded: Encoded, folder: Path) -> tuple[str, ...]:
     """Place the files in ``folder``; return their names there."""
-    names = numbered(_names(encoded))
+    names = numbered_names(_names(encoded))
     for name, file in zip(names, encoded.files, strict=True):
         link_or_copy(Path(file.uri), folder / name)
     return names

@@ -67,7 +67,7 @@ class Generations:
         return sorted(one for one in found if one.is_dir() and not _is_changed_since(one, young))
 
 
-def numbered(names: Collection[str]) -> tuple[str, ...]:
+def numbered_names(names: Collection[str]) -> tuple[str, ...]:
     """Return names that no two files share: `00001-part.parquet`; files of several folders may have one name."""
     return tuple(f"{number:05d}-{name}" for number, name in enumerate(names, start=1))
 

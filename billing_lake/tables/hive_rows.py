@@ -55,7 +55,7 @@ class Partition:
         return generation in (self.location, self.previous)
 
 
-def fields_of(db: sqlite3.Connection, table: str) -> tuple[Field, ...] | None:
+def table_fields(db: sqlite3.Connection, table: str) -> tuple[Field, ...] | None:
     """Return a table's fields, or None where there is no such table."""
     row = db.execute("SELECT fields FROM tables WHERE name = ?", (table,)).fetchone()
     return None if row is None else tuple(map(Field.from_json, json.loads(row[0])))
@@ -67,7 +67,7 @@ def require_table(db: sqlite3.Connection, table: str) -> tuple[Field, ...]:
     Raises:
         TableError: There is no such table.
     """
-    fields = fields_of(db, table)
+    fields = table_fields(db, table)
     if fields is None:
         what = f"There is no table {table}"
         raise TableError(what)

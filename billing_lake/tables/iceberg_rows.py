@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _PATIENCE_SECONDS = 60.0
 
 
-def require_columns(
+def ensure_columns(
     catalog: IcebergTables, table: str, columns: Mapping[str, tuple[Column, str]]
 ) -> Table:
     """Return a table of the lake that has at least ``columns``; it is made, or given those that it lacks."""

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import billing_lake
 from billing_lake.alerts.changes import AlertGroup
-from billing_lake.alerts.rendering import Renderer, title
+from billing_lake.alerts.rendering import Renderer, title_of
 from billing_lake_tests.alerts.services import NOON, UI, change, message
 
 PAGE = Path(billing_lake.__file__).parents[1] / "docs" / "alerts.md"
@@ -116,7 +116,7 @@ def test_what_looks_like_a_secret_is_not_shown() -> None:
 
 @given(st.text(max_size=300), st.sampled_from(["", "2025-03"]))
 def test_a_title_is_one_line_of_ascii_that_every_service_takes(name: str, period: str) -> None:
-    line = title(AlertGroup(id="1", changes=(change(name=name, export=name, period=period),)))
+    line = title_of(AlertGroup(id="1", changes=(change(name=name, export=name, period=period),)))
     assert line.isascii()
     assert line.isprintable()
     assert len(line) < 100

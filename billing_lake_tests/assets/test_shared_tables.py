@@ -11,7 +11,7 @@ import pytest
 from billing_lake.loads.ledger import Ledger
 from billing_lake.loads.maintenance import maintain
 from billing_lake.sample import SampleDelivery, SampleSpec
-from billing_lake.sql.named_queries import QueryTarget, written
+from billing_lake.sql.named_queries import QueryTarget, write_sql
 from billing_lake.tables.base import CleanUp, KeptHistory
 from billing_lake_tests.assets.test_all_costs import costs, in_tables, materialize
 from billing_lake_tests.assets.test_load import assert_tables_equal
@@ -66,7 +66,7 @@ def read_as_one(lakes: list[SampleLake]) -> None:
     with lakes[0].lake.sql() as sql:
         table = sql.table(lakes[0].table)
         target = QueryTarget(table=table.identifier, columns=table.columns, period=PERIOD)
-        asked = sql.ask(written("cost-by-account", target, sql.dialect))
+        asked = sql.ask(write_sql("cost-by-account", target, sql.dialect))
         items = sum(row[asked.columns.index("line_items")] for row in asked.rows())
         assert items == sum(rows for rows, _ in in_tables(lakes).values())
         paid = f"SELECT DISTINCT bill_payer_account_id FROM {table.identifier}"

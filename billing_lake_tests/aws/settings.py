@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from billing_lake.aws.settings import AwsSettings, variable
+from billing_lake.aws.settings import AwsSettings, variable_of
 
 ENOUGH = {
     "AWS_REGION": "eu-central-1",
@@ -17,5 +17,5 @@ ENOUGH = {
 
 def aws_settings(**fields: Any) -> AwsSettings:
     """Return settings with the given fields, such as `glue_job`."""
-    given = {variable(name): str(value) for name, value in fields.items()}
+    given = {variable_of(name): str(value) for name, value in fields.items()}
     return AwsSettings.from_environment({**ENOUGH, **given})

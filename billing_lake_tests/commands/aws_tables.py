@@ -13,7 +13,7 @@ from billing_lake.domain.sources import PeriodKey
 from billing_lake.formats.locations import ExportLocation
 from billing_lake.landing.deliveries import resolve_delivery
 from billing_lake.loads.crawl import crawl_delivery
-from billing_lake.loads.load import encode
+from billing_lake.loads.load import encode_delivery
 from billing_lake_tests.servers.aws import Aws
 
 
@@ -45,7 +45,7 @@ def copy_tables(
     engine = lake.engine(lambda _: None)
     for period in periods:
         crawl = crawl_delivery(lake, engine, resolve_delivery(lake.storage, location, period))
-        made = encode(engine, crawl, fields, str(scratch / period))
+        made = encode_delivery(engine, crawl, fields, str(scratch / period))
         for catalog in (target.iceberg, target.hive, target.s3_tables):
             folder = f"{target.staging}/{uuid.uuid4().hex}"
             placed = []

@@ -17,7 +17,7 @@ import pytest
 from click.testing import Result
 
 from billing_lake.assets.all_costs import ALL_COSTS_KEY
-from billing_lake.commands.demo import chapters
+from billing_lake.commands.demo import demo_chapters
 from billing_lake.commands.results import as_text
 from billing_lake.components.demo_export import demo_alerts, demo_export
 from billing_lake.deployments import LocalLake
@@ -92,7 +92,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Demo:
         write_delivery(
             elsewhere, one.period, spec, restatement=one.restatement, extra_tags=one.extra_tags
         )
-        for one in chapters()
+        for one in demo_chapters()
     ]
     return Demo(own.with_name("lake-demo"), own, first, second, checkout, before, deliveries)
 

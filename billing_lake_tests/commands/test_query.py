@@ -15,7 +15,7 @@ from billing_lake.deployments import LocalLake
 from billing_lake.domain.errors import QueryError, TableError
 from billing_lake.domain.schemas import Column, plan
 from billing_lake.domain.types import DECIMAL, STRING, Map
-from billing_lake.sql.lake_sql import LakeSql, literal
+from billing_lake.sql.lake_sql import LakeSql, text_literal
 from billing_lake.sql.named_queries import UNBLENDED
 from billing_lake.sql.tables import quoted
 from billing_lake_tests.commands.conftest import TABLE, Runner
@@ -248,7 +248,7 @@ def test_maps_and_columns_that_somebody_else_added_are_read_as_they_are(tmp_path
 
 def test_identifiers_and_literals_are_quoted() -> None:
     assert quoted('a"b') == '"a""b"'
-    assert literal("it's") == "'it''s'"
+    assert text_literal("it's") == "'it''s'"
 
 
 @pytest.mark.parametrize(

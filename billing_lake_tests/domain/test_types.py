@@ -20,7 +20,7 @@ from billing_lake.domain.types import (
     nested_count,
     not_written,
     parse,
-    promoted,
+    promoted_type,
 )
 
 SIMPLE: st.SearchStrategy[Type] = st.sampled_from(Primitive) | st.builds(
@@ -57,12 +57,12 @@ def test_the_error_for_a_type_that_the_lake_does_not_write_names_it() -> None:
 @given(TYPES)
 def test_a_type_is_written_and_stays_as_it_is_beside_itself(type_: Type) -> None:
     assert is_written(type_)
-    assert promoted(type_, type_) == type_
+    assert promoted_type(type_, type_) == type_
 
 
 @given(TYPES, TYPES)
 def test_whichever_of_two_types_comes_first_the_wider_is_left(one: Type, other: Type) -> None:
-    assert promoted(one, other) == promoted(other, one)
+    assert promoted_type(one, other) == promoted_type(other, one)
 
 
 @pytest.mark.parametrize(
@@ -78,7 +78,7 @@ def test_whichever_of_two_types_comes_first_the_wider_is_left(one: Type, other: 
 def test_the_values_of_a_map_are_promoted_and_its_keys_are_not(
     table: Type, delivery: Type, after: Type | None
 ) -> None:
-    assert promoted(table, delivery) == after
+    assert promoted_type(table, delivery) == after
 
 
 def test_each_map_has_two_parts_that_iceberg_numbers() -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from billing_lake.domain.column_names import LAKE_COLUMNS, MAX_NAME_BYTES
 from billing_lake.domain.errors import BadHeaderError, DuplicateHeaderError, MissingColumnError
-from billing_lake.domain.shared_columns import Merge, Origin, merges, origins
+from billing_lake.domain.shared_columns import Merge, Origin, merged_cells, origins
 from billing_lake.formats.headers import (
     MAX_COLUMNS,
     column_names,
@@ -55,7 +55,10 @@ def test_tags_of_one_name_get_numbers_and_are_reported() -> None:
     names = column_names(header, "f", LEGACY_CUR)
     tag = "resource_tags_user_cost_center"
     assert names == (tag, "a", f"{tag}__2", "a_2", "a__2")
-    assert merges(header, names) == (Merge(tag, (header[0], header[2])), Merge("a", ("a", "A")))
+    assert merged_cells(header, names) == (
+        Merge(tag, (header[0], header[2])),
+        Merge("a", ("a", "A")),
+    )
     found = origins(names)
     assert found[tag] == Origin((0, 2))
     assert found[f"{tag}__2"] == Origin((0, 2), further=2)

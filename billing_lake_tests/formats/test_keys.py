@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from billing_lake.formats.keys import is_safe_key, plain
+from billing_lake.formats.keys import is_safe_key, plain_key
 
 
 @pytest.mark.parametrize("key", ["/a/b", "a//b", "//a///b", "a/b"])
 def test_a_plain_key_is_how_a_folder_of_a_machine_holds_it(key: str) -> None:
-    assert plain(key) == "a/b"
+    assert plain_key(key) == "a/b"
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 
 from billing_lake.formats.legacy_cur import LEGACY_CUR
 from billing_lake.formats.recognition import (
-    is_report_file,
+    is_report_of_any_format,
     kind_of_header,
     kind_of_tree,
     several_deliveries,
@@ -109,5 +109,5 @@ def test_a_header_of_another_format_that_is_read_is_named_with_the_setting_that_
 
 
 def test_a_report_file_of_any_format_is_known_by_its_name() -> None:
-    assert is_report_file("a/b-00001.csv.gz")
-    assert not is_report_file("a/b-Manifest.json")
+    assert is_report_of_any_format("a/b-00001.csv.gz")
+    assert not is_report_of_any_format("a/b-Manifest.json")

@@ -228,7 +228,7 @@ def test_a_load_that_was_encoded_for_the_columns_before_a_rebuild_is_encoded_aga
     loader = loading.Loader(lake=opened, export=export, run_id="a run", engine=engine)
     found = find_deliveries(opened.storage, export.location).deliveries["2025-02"]
     crawl = crawl_delivery(opened, engine, found)
-    encode_, rebuilt = loading.encode, list[bool]()
+    encode_, rebuilt = loading.encode_delivery, list[bool]()
 
     def encode_and_rebuild(*args: Any) -> Any:
         encoded = encode_(*args)
@@ -238,7 +238,7 @@ def test_a_load_that_was_encoded_for_the_columns_before_a_rebuild_is_encoded_aga
             assert result.success, failure(result, OP)
         return encoded
 
-    monkeypatch.setattr(loading, "encode", encode_and_rebuild)
+    monkeypatch.setattr(loading, "encode_delivery", encode_and_rebuild)
     for output in export.outputs:
         loader.load(opened.table(export, output), crawl)
         assert types(opened.catalog(output), lake.table)[COST] == "decimal(38, 18)"

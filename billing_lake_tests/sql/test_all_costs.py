@@ -14,7 +14,7 @@ from billing_lake.formats.legacy_cur import LEGACY_CUR
 from billing_lake.formats.registry import FORMATS
 from billing_lake.sql.all_costs import ViewPart, view_name, view_sql
 from billing_lake.sql.duckdb_types import duckdb_type
-from billing_lake.sql.tables import Dialect, LakeTable, dotted
+from billing_lake.sql.tables import Dialect, LakeTable, dotted_name
 
 DATABASES: dict[Dialect, str] = {"duckdb": "iceberg", "athena": "AwsDataCatalog"}
 TEXTS = Path(__file__).with_name("all_costs")
@@ -24,7 +24,7 @@ TEXTS = Path(__file__).with_name("all_costs")
 def text(dialect: Dialect) -> str:
     counted = []
     for name, format_ in FORMATS.items():
-        identifier = dotted(DATABASES[dialect], "billing", name)
+        identifier = dotted_name(DATABASES[dialect], "billing", name)
         columns = tuple(format_.known_columns)
         part = ViewPart(export=name, format=name, catalog="iceberg", table=f"billing.{name}")
         table = LakeTable(

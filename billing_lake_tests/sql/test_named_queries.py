@@ -15,9 +15,9 @@ from billing_lake.sql.named_queries import (
     UNBLENDED,
     USAGE_START,
     QueryTarget,
-    written,
+    write_sql,
 )
-from billing_lake.sql.tables import Dialect, dotted
+from billing_lake.sql.tables import Dialect, dotted_name
 
 NEEDED = {
     "cost-by-service": {UNBLENDED, CURRENCY, "line_item_product_code"},
@@ -46,8 +46,8 @@ EVERY = set().union(*NEEDED.values()) | {
 """All columns that a query looks for."""
 
 IDENTIFIERS: dict[Dialect, str] = {
-    "duckdb": dotted("iceberg", "billing", "cost_and_usage"),
-    "athena": dotted("AwsDataCatalog", "billing", "cost_and_usage"),
+    "duckdb": dotted_name("iceberg", "billing", "cost_and_usage"),
+    "athena": dotted_name("AwsDataCatalog", "billing", "cost_and_usage"),
 }
 TEXTS = Path(__file__).with_name("named_queries")
 """The queries as they were last read by people: a file for each dialect and query, `athena/untagged.sql`.
@@ -58,7 +58,7 @@ TEXTS = Path(__file__).with_name("named_queries")
 
 def text(dialect: Dialect, name: str) -> str:
     target = QueryTarget(table=IDENTIFIERS[dialect], columns=EVERY, period="2025-03")
-    return f"{written(name, target, dialect)}\n"
+    return f"{write_sql(name, target, dialect)}\n"
 
 
 @pytest.mark.parametrize("dialect", get_args(Dialect))
@@ -74,9 +74,9 @@ def test_a_named_query_refuses_where_a_column_that_it_needs_is_missing(
     name: str, column: str
 ) -> None:
     columns = NEEDED[name]
-    assert written(name, QueryTarget(table='"t"', columns=columns), "duckdb")
+    assert write_sql(name, QueryTarget(table='"t"', columns=columns), "duckdb")
     with pytest.raises(QueryError) as caught:
-        written(name, QueryTarget(table='"t"', columns=columns - {column}), "duckdb")
+        write_sql(name, QueryTarget(table='"t"', columns=columns - {column}), "duckdb")
     assert caught.value.how
     missing = caught.value.column or ""
     assert missing == column or column.startswith(missing.rstrip("…")) or "product" in missing
@@ -89,8 +89,8 @@ def test_every_named_query_has_its_needs_tested() -> None:
 def test_tags_and_products_in_maps_are_looked_up_there_as_each_dialect_does_it() -> None:
     columns = (NEEDED["untagged"] - {"resource_tags_user_team"}) | {"resource_tags", "product"}
     target = QueryTarget(table="t", columns=columns)
-    assert "product['product_name']" in written("untagged", target, "duckdb")
-    athena = written("untagged", target, "athena")
+    assert "product['product_name']" in write_sql("untagged", target, "duckdb")
+    athena = write_sql("untagged", target, "athena")
     assert "ELEMENT_AT(product, 'product_name')" in athena
     assert "MAP_KEYS(resource_tags)" in athena
     assert "STARTS_WITH(tag, 'user_')" in athena
@@ -125,7 +125,7 @@ def test_a_line_that_carries_any_tag_of_the_map_is_not_untagged(
     rows = ", ".join(f"{value} AS {name}" for name, value in cells.items())
     target = QueryTarget(table=f"(SELECT {rows})", columns=cells)
     with duckdb.connect() as connection:
-        (row,) = connection.execute(written("untagged", target, "duckdb")).fetchall()
+        (row,) = connection.execute(write_sql("untagged", target, "duckdb")).fetchall()
     assert row[:4] == ("s", "USD", untagged, 2)
 
 
@@ -138,7 +138,7 @@ def test_a_tag_without_a_value_is_no_tag() -> None:
         "servicename",
         "tags",
     }
-    sql = written("untagged", QueryTarget(table="t", columns=columns), "duckdb")
+    sql = write_sql("untagged", QueryTarget(table="t", columns=columns), "duckdb")
     maps = ("MAP {'team': 'a'}", "MAP {'team': ''}", "MAP {'aws:x': 'b'}", "MAP {}", "NULL")
     with duckdb.connect() as connection:
         for number, tags in enumerate(maps):
@@ -164,7 +164,7 @@ def test_a_table_of_focus_that_lacks_a_column_is_told_of_its_own_column(missing:
         "tags",
     }
     with pytest.raises(QueryError) as caught:
-        written(
+        write_sql(
             named,
             QueryTarget(table='"iceberg"."billing"."focus"', columns=every - {missing}),
             "duckdb",

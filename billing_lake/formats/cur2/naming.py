@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from billing_lake.formats.cur2.columns import KNOWN_COLUMNS
 from billing_lake.formats.legacy_cur.columns import REQUIRED
-from billing_lake.formats.legacy_cur.naming import normalise
+from billing_lake.formats.legacy_cur.naming import athena_name
 
 _BY_LETTERS = {name.replace("_", ""): name for name in KNOWN_COLUMNS}
 
@@ -16,7 +16,7 @@ def name_of(raw: str) -> str:
 
     AWS's own pages spell some names otherwise than its files (`product_instanceSKU`); a known column is known by its letters.
     """
-    name = normalise(raw)
+    name = athena_name(raw)
     return _BY_LETTERS.get(name.replace("_", ""), name)
 
 

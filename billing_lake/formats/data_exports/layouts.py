@@ -14,7 +14,7 @@ from billing_lake.domain.errors import shown
 from billing_lake.domain.periods import is_period
 from billing_lake.formats.data_exports.manifests import parse_manifest
 from billing_lake.formats.data_exports.tables import CARBON, NO_BILL, RECOMMENDATIONS
-from billing_lake.formats.keys import MANIFEST_SUFFIX, is_manifest, plain
+from billing_lake.formats.keys import MANIFEST_SUFFIX, is_manifest, plain_key
 from billing_lake.formats.layouts import ReportFolder
 from billing_lake.formats.manifests import Manifest
 from billing_lake.formats.report_files import Kind
@@ -65,7 +65,7 @@ class DataExportsLayout(ReportFolder):
 
     def _below(self, key: str) -> list[str]:
         """Return the folders and the name of ``key`` below the export's folder, at least two parts."""
-        path = plain(key)
+        path = plain_key(key)
         below = path[len(self.folder) :].split("/") if path.startswith(self.folder) else []
         return [*below, "", ""] if len(below) < 2 else below  # noqa: PLR2004 -- a part and a partition
 
@@ -78,7 +78,7 @@ def period_of_folder(folder: str) -> str | None:
 
 def tree_of(key: str) -> Kind | None:
     """Return the settings that read the tree that the manifest at ``key`` belongs to; None where it is none of Data Exports."""
-    folders = plain(key).split("/")[:-1]
+    folders = plain_key(key).split("/")[:-1]
     if _METADATA not in folders:
         return None
     place = folders.index(_METADATA)

@@ -11,13 +11,13 @@ from billing_lake.domain.errors import (
     NoBillError,
 )
 from billing_lake.formats.data_exports.tables import NO_BILL, table_of
-from billing_lake.formats.keys import plain
+from billing_lake.formats.keys import plain_key
 from billing_lake.formats.manifests import (
     Manifest,
-    columns_of,
     load_manifest,
     refuse_twice,
-    version_of,
+    required_version,
+    stated_columns,
 )
 from billing_lake.formats.report_files import READS, is_report_file
 
@@ -42,7 +42,7 @@ def parse_manifest(data: bytes, key: str, period: str, table: str) -> Manifest:
         ForeignKeyInManifestError: It lists files of several buckets.
     """
     value = load_manifest(data, key)
-    columns = columns_of(value, key)
+    columns = stated_columns(value, key)
     kind = table_of(columns)
     if kind is not None and kind.name != table:
         what = f"This is a manifest of {kind.name}, another table of Data Exports"
@@ -52,7 +52,7 @@ def parse_manifest(data: bytes, key: str, period: str, table: str) -> Manifest:
         raise BrokenManifestError(what, file=key, remedy=kind.remedy)
     bucket, keys = _files(value, key)
     return Manifest(
-        version=version_of(value, "executionId", key),
+        version=required_version(value, "executionId", key),
         period=period,
         bucket=bucket,
         keys=keys,
@@ -91,6 +91,6 @@ def _place(item: object, key: str) -> tuple[str, str]:
     if isinstance(uri, str) and uri.startswith(_SCHEME):
         bucket, _, path = uri.removeprefix(_SCHEME).partition("/")
         if bucket and path:
-            return bucket, plain(path)
+            return bucket, plain_key(path)
     what = "The manifest lists a file that is no s3:// URI"
     raise BrokenManifestError(what, file=key, value=str(item))

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from billing_lake.domain.errors import shown
 from billing_lake.domain.periods import next_period
-from billing_lake.formats.keys import MANIFEST_SUFFIX, plain
+from billing_lake.formats.keys import MANIFEST_SUFFIX, plain_key
 from billing_lake.formats.layouts import ReportFolder
 from billing_lake.formats.legacy_cur.manifests import parse_manifest
 from billing_lake.formats.manifests import Manifest
@@ -33,7 +33,7 @@ class LegacyLayout(ReportFolder):
 
     def period_of_key(self, key: str) -> str | None:
         """See `ManifestLayout.period_of_key`."""
-        path = plain(key)
+        path = plain_key(key)
         if not path.startswith(self.folder):
             return None
         folder, slash, _ = path[len(self.folder) :].partition("/")
@@ -46,7 +46,7 @@ class LegacyLayout(ReportFolder):
     def commits(self, key: str) -> bool:
         """See `ManifestLayout.commits`."""
         period = self.period_of_key(key)
-        return period is not None and plain(key) in {
+        return period is not None and plain_key(key) in {
             f"{self.folder}{folder}{self.report}{MANIFEST_SUFFIX}"
             for folder in self.period_folders(period)
         }
@@ -72,7 +72,7 @@ class AthenaLayout(LegacyLayout):
 
     def period_of_key(self, key: str) -> str | None:
         """See `ManifestLayout.period_of_key`."""
-        path = plain(key)
+        path = plain_key(key)
         if not path.startswith(self.folder):
             return None
         found = _ATHENA_FOLDERS.match(path, len(self.folder))

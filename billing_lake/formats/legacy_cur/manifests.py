@@ -9,14 +9,14 @@ from billing_lake.domain.errors import BrokenManifestError
 from billing_lake.domain.packing import Compression
 from billing_lake.domain.periods import period_of_range
 from billing_lake.domain.sources import Container
-from billing_lake.formats.keys import plain
+from billing_lake.formats.keys import plain_key
 from billing_lake.formats.manifests import (
     Manifest,
-    columns_of,
     load_manifest,
     refuse_twice,
-    text_of,
-    version_of,
+    required_text,
+    required_version,
+    stated_columns,
 )
 from billing_lake.formats.report_files import READS, is_report_file, packing_of
 
@@ -47,11 +47,11 @@ def parse_manifest(data: bytes, key: str) -> Manifest:
     value = load_manifest(data, key)
     _refuse_other_formats(value, key)
     return Manifest(
-        version=version_of(value, "assemblyId", key),
+        version=required_version(value, "assemblyId", key),
         period=_period(value, key),
-        bucket=text_of(value, "bucket", key),
+        bucket=required_text(value, "bucket", key),
         keys=_keys(value, key),
-        columns=columns_of(value, key),
+        columns=stated_columns(value, key),
     )
 
 
@@ -84,7 +84,7 @@ def _keys(value: dict[str, Any], key: str) -> tuple[str, ...]:
     if not isinstance(listed, list) or not listed:
         raise BrokenManifestError("The manifest lists no report files", file=key)
     # An export without a prefix, or with one that ends with a slash, writes keys with empty parts.
-    keys = [plain(item) if isinstance(item, str) else "" for item in listed]
+    keys = [plain_key(item) if isinstance(item, str) else "" for item in listed]
     for raw, report in zip(listed, keys, strict=True):
         if not is_report_file(report, STATUS_FOLDER):
             what = f"The manifest lists a file of another kind; what is read is {READS}"

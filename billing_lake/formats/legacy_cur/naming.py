@@ -30,7 +30,7 @@ _BY_LETTERS = {name.replace("_", ""): name for name in KNOWN_COLUMNS}
 
 def name_of(raw: str) -> str:
     """Return the column name of the header cell ``raw``; empty where nothing of it can stand in a name."""
-    return canonical(normalise(raw))
+    return known_spelling(athena_name(raw))
 
 
 def is_header(cells: Iterable[str]) -> bool:
@@ -40,7 +40,7 @@ def is_header(cells: Iterable[str]) -> bool:
 
 
 @lru_cache(maxsize=1 << 14)
-def normalise(raw: str) -> str:
+def athena_name(raw: str) -> str:
     """Return the Athena name of the header cell ``raw``; empty where nothing of it can stand in a name.
 
     No name that it returns has two underscores in a row.
@@ -63,7 +63,7 @@ def _of_any_script(raw: str) -> str:
     return "".join(kept)
 
 
-def canonical(name: str) -> str:
+def known_spelling(name: str) -> str:
     """Return the spelling that the dictionary uses for ``name``, or ``name`` where it is no known column.
 
     Tools in the wild differ in where they put underscores (`savings_plan_savings_plan_arn`, `product_service_code`,

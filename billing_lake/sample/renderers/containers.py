@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from billing_lake.domain.types import STRING, TIMESTAMP, Decimal, Map, Type
-from billing_lake.sample.renderers.files import appearing, gzip_writer, record
+from billing_lake.sample.renderers.files import appear_when_complete, csv_line, gzip_writer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
@@ -47,11 +47,14 @@ def report_writer(
         note: Sees the file before it has its name.
     """
     if container == "snappy.parquet":
-        with appearing(path, note) as hidden, _parquet(hidden, tuple(header), field) as write:
+        with (
+            appear_when_complete(path, note) as hidden,
+            _parquet(hidden, tuple(header), field) as write,
+        ):
             yield write
         return
     with _stream(path, container, note) as stream:
-        stream.write(f"{record(header)}\n".encode())
+        stream.write(f"{csv_line(header)}\n".encode())
         yield stream.write
 
 
@@ -61,7 +64,7 @@ def _stream(path: Path, container: str, note: Note) -> Iterator[IO[bytes]]:
         with gzip_writer(path, note) as stream:
             yield stream
         return
-    with appearing(path, note) as hidden:
+    with appear_when_complete(path, note) as hidden:
         if container == "csv":
             with hidden.open("wb") as stream:
                 yield stream

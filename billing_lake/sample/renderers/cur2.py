@@ -10,10 +10,10 @@ import polars as pl
 
 from billing_lake.domain.types import DECIMAL, TIMESTAMP, Map
 from billing_lake.formats.cur2.columns import KNOWN_COLUMNS
-from billing_lake.formats.legacy_cur.naming import name_of, normalise
+from billing_lake.formats.legacy_cur.naming import athena_name, name_of
 from billing_lake.sample.canonical import MONEY_SCALE
-from billing_lake.sample.renderers.legacy_columns import NATURAL, canonical
-from billing_lake.sample.renderers.legacy_cur import LegacyCur, sparse
+from billing_lake.sample.renderers.legacy_columns import NATURAL, canonical_name
+from billing_lake.sample.renderers.legacy_cur import LegacyCur, numbers_where
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -35,7 +35,7 @@ COLUMNS = tuple(sorted(name for name in KNOWN_COLUMNS if not name.startswith(_OP
 """The columns of every sample, as the provider's console orders them."""
 
 _CANONICAL = {
-    **{name_of(raw): canonical(raw) for raw in NATURAL},
+    **{name_of(raw): canonical_name(raw) for raw in NATURAL},
     "bill_payer_account_name": "payer_name",
     "line_item_usage_account_name": "account_name",
     "product_instance_family": "product/instanceTypeFamily",
@@ -101,7 +101,7 @@ class Cur2(LegacyCur):
         hourly = super()._hourly(block)
         net, cost = block.money.get("net_cost"), block.money.get("cost")
         if net is not None and cost is not None:
-            amounts = sparse(net.values - cost.values, MONEY_SCALE, net.filled)
+            amounts = numbers_where(net.values - cost.values, MONEY_SCALE, net.filled)
             hourly["discount"] = pl.select(_DISCOUNT + pl.lit(amounts) + '}"').to_series()
         return hourly
 
@@ -139,7 +139,7 @@ def _normalised(values: Mapping[str, str]) -> dict[str, str]:
     """Name the keys of a map; of tags that have one name then, AWS keeps one."""
     found: dict[str, str] = {}
     for name, value in values.items():
-        found.setdefault(normalise(name), value)
+        found.setdefault(athena_name(name), value)
     return found
 
 

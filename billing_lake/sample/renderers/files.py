@@ -18,28 +18,28 @@ GZIP_LEVEL = 1
 _SPECIAL = re.compile(r'[",\r\n]')
 
 
-def record(cells: Iterable[str]) -> str:
+def csv_line(cells: Iterable[str]) -> str:
     """Join cells as a piece of a CSV line, quoted only where they must be."""
     return ",".join(
         '"' + text.replace('"', '""') + '"' if _SPECIAL.search(text) else text for text in cells
     )
 
 
-def nothing(_: Path) -> None:
+def note_nothing(_: Path) -> None:
     """Note nothing."""
 
 
 @contextmanager
 def gzip_writer(path: Path, note: Note) -> Iterator[IO[bytes]]:
     """Open a stream into a gzip that appears when it is complete; it is compressed in another thread."""
-    with appearing(path, note) as hidden:
+    with appear_when_complete(path, note) as hidden:
         stream = igzip_threaded.open(hidden, "wb", compresslevel=GZIP_LEVEL, threads=1)  # type: ignore[no-untyped-call]
         with stream:
             yield cast("IO[bytes]", stream)
 
 
 @contextmanager
-def appearing(path: Path, note: Note) -> Iterator[Path]:
+def appear_when_complete(path: Path, note: Note) -> Iterator[Path]:
     """Name a hidden file that becomes `path` at the end, or goes away when something fails; `note` sees it before."""
     path.parent.mkdir(parents=True, exist_ok=True)
     hidden = path.with_name(f".{path.name}.partial")

@@ -83,13 +83,13 @@ _TYPES = {
 """The manifest's tokens of types by canonical column; all others are `OptionalString`."""
 
 
-def canonical(column: str) -> str:
+def canonical_name(column: str) -> str:
     """Name the canonical column that a raw header shows: `account`, `product/vcpu`, `tag/user:Owner`."""
     group, _, name = column.partition("/")
     return _CANONICAL.get(column, f"{_PREFIXES.get(group, group)}/{name}")
 
 
-def padding(columns: int | None) -> tuple[str, ...]:
+def padding_tags(columns: int | None) -> tuple[str, ...]:
     """Name tags that widen the natural set to `columns`.
 
     Raises:
@@ -102,7 +102,7 @@ def padding(columns: int | None) -> tuple[str, ...]:
     return tuple(f"user:Padding{number:04d}" for number in range(1, missing + 1))
 
 
-def header(tags: Iterable[str]) -> tuple[str, ...]:
+def header_cells(tags: Iterable[str]) -> tuple[str, ...]:
     """List the natural columns with further tag columns among the tags, where AWS puts them.
 
     Raises:
@@ -124,7 +124,7 @@ def manifest_columns(names: Sequence[str]) -> list[dict[str, str]]:
         {
             "category": category,
             "name": name,
-            "type": _TYPES.get(canonical(f"{category}/{name}"), "OptionalString"),
+            "type": _TYPES.get(canonical_name(f"{category}/{name}"), "OptionalString"),
         }
         for category, _, name in (raw.partition("/") for raw in names)
     ]

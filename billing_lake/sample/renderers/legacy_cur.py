@@ -16,16 +16,16 @@ import polars as pl
 
 from billing_lake.domain.types import STRING
 from billing_lake.formats.legacy_cur.columns import type_of
-from billing_lake.formats.legacy_cur.naming import name_of, normalise
+from billing_lake.formats.legacy_cur.naming import athena_name, name_of
 from billing_lake.sample.canonical import MONEY_SCALE
 from billing_lake.sample.catalogue import PAYER
 from billing_lake.sample.renderers.containers import report_writer
-from billing_lake.sample.renderers.files import appearing, record
+from billing_lake.sample.renderers.files import appear_when_complete, csv_line
 from billing_lake.sample.renderers.legacy_columns import (
-    canonical,
-    header,
+    canonical_name,
+    header_cells,
     manifest_columns,
-    padding,
+    padding_tags,
 )
 from billing_lake.sample.text import ids_text, numbers_text
 
@@ -76,7 +76,7 @@ class LegacyCur:
         extra_tags: Sequence[str],
     ) -> None:
         extra = [tag.removeprefix("resourceTags/") for tag in extra_tags]
-        widening = padding(spec.columns)
+        widening = padding_tags(spec.columns)
         self.tags = {
             **dict.fromkeys(extra, _EXTRA_SHARE),
             **dict.fromkeys(widening, _PADDING_SHARE),
@@ -97,7 +97,7 @@ class LegacyCur:
 
     def _select(self, tags: Iterable[str]) -> dict[str, str]:
         """Name the columns of the report, and the canonical one that each shows; ``tags`` are further ones."""
-        return {column: canonical(column) for column in header(tags)}
+        return {column: canonical_name(column) for column in header_cells(tags)}
 
     def _place(self, chunks: int) -> None:
         """Choose the paths of the report files and, in the order in which they are written, of the manifests."""
@@ -157,7 +157,7 @@ class LegacyCur:
         self._put_surplus(note)
         content = self._manifest(self._root.resolve().name, self.files)
         for path in self._manifests:
-            with appearing(path, note) as hidden:
+            with appear_when_complete(path, note) as hidden:
                 text = json.dumps(content, indent=2, ensure_ascii=False)
                 hidden.write_text(text, encoding="utf-8", newline="\n")
         return self._manifests[-1] if self._manifests else None
@@ -168,7 +168,7 @@ class LegacyCur:
     def _manifest(self, bucket: str, files: Iterable[Path]) -> dict[str, Any]:
         """Say what the delivery consists of."""
         keys = [file.relative_to(self._root).as_posix() for file in files]
-        content = manifest(
+        content = manifest_values(
             self._month, self.version, self._spec.report, bucket, list(self._columns), keys
         )
         return {**content, **_PACKED[self._spec.container]}
@@ -176,7 +176,7 @@ class LegacyCur:
     def totals(self, sums: Mapping[str, int]) -> dict[str, Decimal]:
         """Name sums of canonical money as the normalised columns are named."""
         return {
-            normalise(column): Decimal(f"{sums[name]}E-{MONEY_SCALE}")
+            athena_name(column): Decimal(f"{sums[name]}E-{MONEY_SCALE}")
             for column, name in self._columns.items()
             if name in sums
         }
@@ -199,11 +199,11 @@ class LegacyCur:
         return {
             "id": ids_text(block.serial, block.id_key),
             "quantity": numbers_text(block.quantity, block.scale),
-            "normalized_quantity": sparse(
+            "normalized_quantity": numbers_where(
                 block.quantity * block.factor, block.scale, block.factor > 0
             ),
             **{
-                name: sparse(amounts.values, MONEY_SCALE, amounts.filled)
+                name: numbers_where(amounts.values, MONEY_SCALE, amounts.filled)
                 for name, amounts in block.money.items()
             },
             **self._times[block.hour].to_dict(),
@@ -226,13 +226,13 @@ class LegacyCur:
                 columns, names = zip(*run, strict=True)
                 if not changes:
                     pieces[columns[0]] = [
-                        record([cells.get(name, "") for name in names]) for cells in rows
+                        csv_line([cells.get(name, "") for name in names]) for cells in rows
                     ]
             self._last = attributes, frozenset(hourly), pl.DataFrame(pieces)
         return self._last[2]
 
 
-def sparse(values: Ints, scale: Ints | int, has: NDArray[np.bool_]) -> pl.Series:
+def numbers_where(values: Ints, scale: Ints | int, has: NDArray[np.bool_]) -> pl.Series:
     """Spell numbers where there is a value; only those are worked on."""
     if has.all():
         return numbers_text(values, scale)
@@ -258,7 +258,7 @@ def _times(month: SampleMonth) -> pl.DataFrame:
     )
 
 
-def manifest(
+def manifest_values(
     month: SampleMonth,
     version: str,
     report: str,

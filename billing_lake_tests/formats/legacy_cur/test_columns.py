@@ -16,7 +16,7 @@ from billing_lake.formats.legacy_cur.columns import (
     is_cost,
     type_of,
 )
-from billing_lake.formats.legacy_cur.naming import normalise
+from billing_lake.formats.legacy_cur.naming import athena_name
 
 
 @pytest.mark.parametrize(
@@ -68,7 +68,7 @@ def test_every_cost_column_is_a_decimal() -> None:
 
 
 def test_every_known_name_obeys_the_naming_rule() -> None:
-    assert [name for name in KNOWN_COLUMNS if normalise(name) != name] == []
+    assert [name for name in KNOWN_COLUMNS if athena_name(name) != name] == []
 
 
 def test_the_lakes_columns_are_no_report_columns() -> None:

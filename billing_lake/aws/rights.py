@@ -56,8 +56,7 @@ RIGHTS = (
     _right(
         "Glue Data Catalog",
         "glue",
-        "GetPartition GetPartitions CreatePartition UpdatePartition DeletePartition "
-        "BatchCreatePartition BatchUpdatePartition BatchDeletePartition",
+        "GetPartition GetPartitions BatchCreatePartition BatchUpdatePartition BatchDeletePartition",
         _CATALOG,
         "switch the billing periods of Hive tables",
     ),

@@ -28,10 +28,6 @@ if TYPE_CHECKING:
     from billing_lake.tables.iceberg import IcebergTables
 
 
-def ignore_line(_: str) -> None:
-    """Take no notice of a line of text."""
-
-
 @dataclass(frozen=True)
 class AwsLake(Lake):
     """A lake on AWS.
@@ -131,8 +127,8 @@ class AwsLake(Lake):
 
     def sql(
         self,
-        progress: Callable[[str], None] = ignore_line,
-        done: Callable[[str], None] = ignore_line,
+        progress: Callable[[str], None] = lambda _: None,
+        done: Callable[[str], None] = lambda _: None,
     ) -> TableSql:
         """Return Athena over the tables; see `Lake.sql`."""
         from billing_lake.sql.athena_queries import AthenaQueries

@@ -58,7 +58,8 @@ def inspect(storage: Storage, prefix: str = "", known: Sequence[ExportLocation] 
     Returns:
         The exports that lie there, and the files that belong to none, with the reasons.
     """
-    files = [one for one in storage.list(prefix, hidden=True) if not _is_own_list(one.key)]
+    listed_files = storage.list(prefix, hidden=True)
+    files = [one for one in listed_files if one.key.rpartition("/")[2] != OWN_SAMPLES]
     unused = UnusedFiles()
     listed = ListedStorage(storage, _without_lakes(files, unused))
     found = [_as_set_up(listed, prefix, where) for where in known]
@@ -83,10 +84,6 @@ def inspect(storage: Storage, prefix: str = "", known: Sequence[ExportLocation] 
         files=len(files),
         size=sum(one.size for one in files),
     )
-
-
-def _is_own_list(key: str) -> bool:
-    return key.rpartition("/")[2] == OWN_SAMPLES
 
 
 def _as_set_up(listed: ListedStorage, prefix: str, where: ExportLocation) -> FoundExport:

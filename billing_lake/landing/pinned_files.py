@@ -98,12 +98,6 @@ def file_digest(storage: Storage, file: StoredObject) -> bytes:
     return _digest(_pinned(storage, file))
 
 
-def _require_same(file: _Pinned, what: str) -> None:
-    now = file.storage.stat(file.key)
-    if now is None or now.etag != file.etag:
-        raise DeliveryChangedError(what, file=file.key)
-
-
 def _pinned(storage: Storage, file: StoredObject) -> _Pinned:
     return _Pinned(file.uri, file.etag, file.key, storage)
 
@@ -134,7 +128,10 @@ def _stated_periods(file: _Pinned, format_: Format) -> tuple[str, ...] | ReportF
         # What is wrong in a file stays so, and to find it again would cost reading it again.
         error.__cause__ = error.__context__ = None
         return error.with_traceback(None)
-    _require_same(file, "The file was written to while its billing periods were looked for")
+    now = file.storage.stat(file.key)
+    if now is None or now.etag != file.etag:
+        what = "The file was written to while its billing periods were looked for"
+        raise DeliveryChangedError(what, file=file.key)
     if kept:
         kept.keep(found, *pinned)
     return found

@@ -163,7 +163,7 @@ class Partitions:
             _compare(entry, key, claim, found, changes)
             if not changes:
                 return claim, found
-            self._write(entry, key, changes)
+            self._write(entry, changes)
         raise AssertionError
 
     def settle_all(self, entry: Entry) -> Entry:
@@ -181,28 +181,10 @@ class Partitions:
                 _compare(entry, key, claims.get(key), found.get(key), changes)
             if not changes:
                 return entry
-            self._write_all(entry, changes)
+            self._write(entry, changes)
         raise AssertionError
 
-    def _write(self, entry: Entry, key: PeriodKey, changes: _Changes) -> None:
-        subject, place = _subject(entry, key), entry.place
-        try:
-            for given in changes.create:
-                self._api.call("create_partition", subject, **place, PartitionInput=given)
-            for given in changes.update:
-                self._api.call(
-                    "update_partition",
-                    subject,
-                    **place,
-                    PartitionValueList=given["Values"],
-                    PartitionInput=given,
-                )
-            for gone in changes.delete:
-                self._api.call("delete_partition", subject, **place, PartitionValues=gone)
-        except (NotThere, AlreadyThere) as error:
-            log.info("%s was written by another writer: %s", subject, error)
-
-    def _write_all(self, entry: Entry, changes: _Changes) -> None:
+    def _write(self, entry: Entry, changes: _Changes) -> None:
         size = max(
             1, min(_PARTITIONS_WRITTEN_AT_ONCE, _COLUMNS_AT_ONCE // max(1, len(entry.fields)))
         )

@@ -30,8 +30,8 @@ from billing_lake.tables.iceberg_opening import open_table
 from billing_lake.tables.iceberg_replacements import (
     Replacement,
     commit_of,
+    equal_to,
     is_committed,
-    not_equal_to,
 )
 from billing_lake.tables.parquet_field_ids import check_fields, check_footers
 
@@ -270,9 +270,11 @@ def overwrite(table: Table, replacement: Replacement) -> Table:
 
 def _column_changes(table: Table, replacement: Replacement) -> SchemaPlan:
     """Return how the replacement changes the columns, after a check that rows of other exports lose no values by it."""
+    from pyiceberg.expressions import Not
+
     planned = replacement.plan(table)
     if planned.diff.incompatible:
-        tasks = table.scan(row_filter=not_equal_to(EXPORT, replacement.export)).plan_files()
+        tasks = table.scan(row_filter=Not(equal_to(EXPORT, replacement.export))).plan_files()
         refuse_others(replacement.table, {str(task.file.partition[0]) for task in tasks}, planned)
     return planned
 

@@ -220,13 +220,6 @@ def equal_to(column: str, value: str) -> BooleanExpression:
     return EqualTo(column, value)  # type: ignore[call-arg,arg-type]
 
 
-def not_equal_to(column: str, value: str) -> BooleanExpression:
-    """Return the filter that chooses the rows with another value."""
-    from pyiceberg.expressions import NotEqualTo
-
-    return NotEqualTo(column, value)  # type: ignore[call-arg,arg-type]
-
-
 def recorded_about(snapshot: Snapshot, key: PeriodKey) -> Mapping[str, str] | None:
     """Return what a snapshot records about a period that it replaced, or None where it did not replace it.
 

@@ -32,7 +32,7 @@ _SERVICE = "ECS, SSM and Glue themselves ask for it, and what stands for them he
 _REASONS: dict[tuple[str, str], dict[str, str]] = {
     ("dagster", "Warehouse"): {"s3:AbortMultipartUpload": _TROUBLE, "s3:ListBucket": _THRICE},
     ("dagster", "GlueDataCatalog"): {
-        "glue:DeletePartition glue:BatchDeletePartition": "a Hive table is put back to months that it had not",
+        "glue:BatchDeletePartition": "a Hive table is put back to months that it had not",
     },
     ("dagster", "GlueJob"): {"s3:ListBucket": _THRICE, "glue:BatchStopJobRun": _TROUBLE},
     ("dagster", "GlueCrawler"): {"glue:StopCrawler": _TROUBLE},

@@ -213,7 +213,7 @@ def test_a_glue_table_of_somebody_else_is_neither_used_nor_dropped(
 
 @pytest.mark.parametrize(
     ("action", "error"),
-    [("GetTable", ConfigurationError), ("CreatePartition", StorageWriteError)],
+    [("GetTable", ConfigurationError), ("BatchCreatePartition", StorageWriteError)],
 )
 def test_a_missing_right_is_named(
     lake: GlueDatabase, tables: GlueHiveTables, action: str, error: type[Exception]
@@ -224,8 +224,8 @@ def test_a_missing_right_is_named(
 
 
 def test_a_refusal_that_passes_is_waited_out(lake: GlueDatabase, tables: GlueHiveTables) -> None:
-    lake.aws.glue.fail_next("CreatePartition", "OperationTimeoutException", times=2)
-    lake.aws.glue.fail_next("CreatePartition", "ConcurrentModificationException")
+    lake.aws.glue.fail_next("BatchCreatePartition", "OperationTimeoutException", times=2)
+    lake.aws.glue.fail_next("BatchCreatePartition", "ConcurrentModificationException")
     lake.load(tables, lake.encode())
     assert lake.count(tables.files(lake.table, MARCH)) == 2
 

@@ -134,9 +134,9 @@ def test_a_load_that_cannot_move_the_partition_counts_as_soon_as_somebody_can(
     lake: GlueDatabase, tables: GlueHiveTables, caplog: pytest.LogCaptureFixture
 ) -> None:
     lake.load(tables, lake.encode(rows=(2,), version="v1"))
-    denied = ("UpdatePartition", "AccessDeniedException", "not you")
+    denied = ("BatchUpdatePartition", "AccessDeniedException", "not you")
     lake.aws.glue.fail_next(*denied)
-    with pytest.raises(StorageWriteError, match="glue:UpdatePartition"):
+    with pytest.raises(StorageWriteError, match="glue:BatchUpdatePartition"):
         lake.load(tables, lake.encode(rows=(3,), version="v2"))
     lake.aws.glue.fail_next(*denied)
     source = tables.files(lake.table, MARCH)
@@ -151,7 +151,7 @@ def test_a_switch_during_an_evolution_is_not_undone_by_it(
     lake.load(tables, lake.encode(rows=(2,), version="v1"))
     newest = lake.encode(rows=(3,), version="v2")
     with monkeypatch.context() as patched:
-        before_writing(patched, "_write_all", lambda: lake.load(lake.hive(), newest))
+        before_writing(patched, "_write", lambda: lake.load(lake.hive(), newest))
         tables.evolve(lake.table, plan(FIELDS, (*COLUMNS, Column("tag", STRING))))
     assert lake.partition()["Parameters"]["billing-lake.delivery-version"] == "v2"
     source = tables.files(lake.table, MARCH)

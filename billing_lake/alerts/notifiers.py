@@ -18,6 +18,9 @@ from billing_lake.domain.errors import ConfigurationError, NotDeliveredError
 
 _REASON_CHARACTERS = 300
 
+_CONNECT_SECONDS, _READ_SECONDS, _SNS_ATTEMPTS = 5, 10, 1
+"""How long, and how often, Amazon SNS is waited for. A tick has a minute for all notifiers, and the outbox tries again."""
+
 LOGGER = "billing_lake.alerts"
 """Name of the logger that `LogNotifier` writes to."""
 
@@ -129,7 +132,9 @@ class SnsNotifier:
             NotDeliveredError: AWS did not take it.
         """
         try:
-            client = AwsClients(self.topic.split(":")[3]).client("sns")
+            region = self.topic.split(":")[3]
+            clients = AwsClients(region, _CONNECT_SECONDS, _READ_SECONDS, _SNS_ATTEMPTS)
+            client = clients.client("sns")
             client.publish(TopicArn=self.topic, Subject=message.title, Message=message.text)
         except ImportError as error:
             what = "Amazon SNS needs boto3, which is not installed"

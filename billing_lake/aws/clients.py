@@ -31,9 +31,15 @@ class AwsClients:
 
     Attributes:
         region: The AWS region, such as `eu-central-1`.
+        connect_seconds: How long they wait for a connection.
+        read_seconds: How long they wait for an answer.
+        attempts: How often they ask in all where a service does not answer, or is busy.
     """
 
     region: str
+    connect_seconds: float = _CONNECT_SECONDS
+    read_seconds: float = _READ_SECONDS
+    attempts: int = _MAX_ATTEMPTS
     _made: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
     _endpoints: dict[str, str | None] = field(
         default_factory=dict, init=False, repr=False, compare=False
@@ -71,8 +77,8 @@ class AwsClients:
         """Return what pyiceberg's file access needs to find the same S3."""
         properties = {
             "s3.region": self.region,
-            "s3.connect-timeout": f"{_CONNECT_SECONDS}",
-            "s3.request-timeout": f"{_READ_SECONDS}",
+            "s3.connect-timeout": f"{self.connect_seconds}",
+            "s3.request-timeout": f"{self.read_seconds}",
         }
         if self.s3_endpoint is not None:
             properties["s3.endpoint"] = self.s3_endpoint
@@ -93,9 +99,9 @@ class AwsClients:
 
         return Config(
             region_name=self.region,
-            connect_timeout=_CONNECT_SECONDS,
-            read_timeout=_READ_SECONDS,
-            retries={"mode": "adaptive", "total_max_attempts": _MAX_ATTEMPTS},
+            connect_timeout=self.connect_seconds,
+            read_timeout=self.read_seconds,
+            retries={"mode": "adaptive", "total_max_attempts": self.attempts},
             max_pool_connections=_CONNECTIONS,
             user_agent_extra="billing-lake",
             **settings,

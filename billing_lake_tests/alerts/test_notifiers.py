@@ -5,9 +5,11 @@ from __future__ import annotations
 import email
 import json
 import logging
+import socket
 
 import pytest
 
+from billing_lake.alerts import notifiers
 from billing_lake.alerts.notifiers import AppriseNotifier, LogNotifier, SnsNotifier
 from billing_lake.domain.errors import ConfigurationError, NotDeliveredError
 from billing_lake_tests.alerts.services import Webhook, mail_server, message
@@ -104,6 +106,29 @@ def test_a_topic_of_sns_gets_the_alert(monkeypatch: pytest.MonkeyPatch) -> None:
     body = json.loads(got["Body"])
     assert body["Subject"] == message().title
     assert body["Message"] == message().text
+
+
+def test_a_topic_that_does_not_answer_is_left_to_the_next_tick_after_one_try(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A tick has a minute, and the other notifiers of the policy wait behind this one."""
+    assert (notifiers._CONNECT_SECONDS + notifiers._READ_SECONDS) * notifiers._SNS_ATTEMPTS < 20
+    monkeypatch.setattr(notifiers, "_READ_SECONDS", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        for name, value in {
+            "AWS_ACCESS_KEY_ID": "k",
+            "AWS_SECRET_ACCESS_KEY": "s",
+            "AWS_ENDPOINT_URL": f"http://127.0.0.1:{silent.getsockname()[1]}",
+        }.items():
+            monkeypatch.setenv(name, value)
+        with pytest.raises(NotDeliveredError, match="topic did not take the message"):
+            SnsNotifier("topic", "arn:aws:sns:eu-central-1:123456789012:billing").send(message())
+        silent.settimeout(30)
+        asked, _ = silent.accept()
+        asked.close()
+        silent.settimeout(0)
+        with pytest.raises(BlockingIOError):
+            silent.accept()
 
 
 def test_the_log_has_the_alert(caplog: pytest.LogCaptureFixture) -> None:

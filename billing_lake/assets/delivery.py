@@ -5,13 +5,12 @@ Nothing here makes it. The sensor observes it: whenever it finds another deliver
 
 from __future__ import annotations
 
-from datetime import datetime
-
 import dagster as dg
 
 from billing_lake.assets.export import DagsterExport
 from billing_lake.domain.deliveries import Delivery
 from billing_lake.domain.errors import counted
+from billing_lake.loads.ledger_rows import delivered_at
 
 DELIVERY_ASSET = "delivery"
 
@@ -34,9 +33,6 @@ def build_delivery(export: DagsterExport) -> dg.AssetSpec:
 
 def delivery_observation(export: DagsterExport, delivery: Delivery) -> dg.AssetObservation:
     """Return what there is to say of a delivery that was not there before."""
-    written = max(
-        (file.modified for file in (*delivery.files, delivery.manifest) if file), default=None
-    )
     metadata: dict[str, str | int | dg.MetadataValue] = {
         "delivery_version": delivery.version,
         "delivery_identity": delivery.identity,
@@ -44,10 +40,8 @@ def delivery_observation(export: DagsterExport, delivery: Delivery) -> dg.AssetO
         "files": len(delivery.files),
         "bytes": delivery.size,
     }
-    if written is not None:
-        metadata["delivered_at"] = dg.MetadataValue.timestamp(
-            datetime.fromisoformat(written.replace("Z", "+00:00"))
-        )
+    if (written := delivered_at(delivery)) is not None:
+        metadata["delivered_at"] = dg.MetadataValue.timestamp(written)
     return dg.AssetObservation(
         export.key(DELIVERY_ASSET),
         partition=delivery.period,

@@ -28,8 +28,7 @@ from billing_lake.domain.profiles import compare
 from billing_lake.landing.deliveries import resolve_delivery
 from billing_lake.landing.found_exports import FoundExport
 from billing_lake.loads.ledger_rows import kept_crawl
-from billing_lake.sensors.new_reports import held_by_all
-from billing_lake.tables.exports import TABLE_ASSETS
+from billing_lake.tables.exports import TABLE_ASSETS, held_by_all
 
 _NO_FILES = (
     "Compare `prefix` and `report` in its settings with what `billing-lake inspect` finds there"
@@ -63,7 +62,7 @@ def tasks_of(
     """Return the deliveries of an export, of the billing periods that are asked for, or of all of its own."""
     export = own.export
     is_new = isinstance(lake, LocalLake) and not (lake.home / "catalog").is_dir()
-    held = {} if is_new else held_by_all(lake, export)
+    held = {} if is_new else held_by_all(lake.tables(export))
     return [
         Task(export=export, delivery=replace(delivery, export=export.name), crawl=kept_crawl(lake, export, delivery.period, delivery.identity) if is_held else None)
         for period, delivery in sorted(found.findings.deliveries.items())

@@ -33,7 +33,7 @@ from billing_lake.sql.tables import LAKE_TABLES
 from billing_lake.tables.base import RUN_PROPERTY, VERSION_PROPERTY, Commit
 from billing_lake.tables.commit_retries import retry_while_overtaken
 from billing_lake.tables.data_files import naming_write_errors
-from billing_lake.tables.exports import TABLE_ASSETS, Export, Table
+from billing_lake.tables.exports import TABLE_ASSETS, Export, Table, held_by_all
 from billing_lake.tables.iceberg_replacements import (
     is_shared,
     replacement_mark,
@@ -167,12 +167,7 @@ class Ledger:
         The first output is not asked where there are others: they are loaded from its files.
         """
         others = self.export.outputs[1:] or self.export.outputs
-        first, *rest = (self.lake.table(self.export, one).held() for one in others)
-        return {
-            period: identity
-            for period, identity in first.items()
-            if all(one.get(period) == identity for one in rest)
-        }
+        return held_by_all(self.lake.table(self.export, one) for one in others)
 
     def _record(
         self, period: str, identity: str, crawl: Crawl | None, commit: Commit | None

@@ -185,9 +185,8 @@ def delivery_properties(delivery: Delivery) -> dict[str, str]:
 
 def delivered_at(delivery: Delivery) -> datetime | None:
     """Return when the newest file of a delivery was written; None where it has no files."""
-    files = (*delivery.files, *([delivery.manifest] if delivery.manifest else ()))
-    moments = (datetime.fromisoformat(one.modified.replace("Z", "+00:00")) for one in files)
-    return max(moments, default=None)
+    written = delivery.delivered_at
+    return datetime.fromisoformat(written) if written else None
 
 
 def _count(text: str | None) -> int | None:

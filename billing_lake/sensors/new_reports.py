@@ -30,6 +30,7 @@ from billing_lake.domain.periods import period_of
 from billing_lake.jobs.load import load_job_name
 from billing_lake.landing.deliveries import find_deliveries
 from billing_lake.sensors.runs import Attempt, Runs, run_tags
+from billing_lake.tables.exports import held_by_all
 
 MOST_ATTEMPTS = 6
 """Runs that are asked for, for one delivery."""
@@ -195,7 +196,7 @@ def look_at_export(
 ) -> Tick:
     """Look at an export's folder, its tables and its runs, and decide which deliveries to ask for."""
     findings = find_deliveries(lake.storage, export.location)
-    held = held_by_all(lake, export)
+    held = held_by_all(lake.tables(export))
     tick = decide_requests(
         findings,
         looks,
@@ -208,23 +209,13 @@ def look_at_export(
     )
     if tick.requests:
         # A run that ended after the tables were asked, and before runs were, is one that they do not tell of.
-        held = held_by_all(lake, export)
+        held = held_by_all(lake.tables(export))
         tick.requests = [one for one in tick.requests if held.get(one.period) != one.identity]
     tick.freshness = freshness.judge_open_month(lake, export, tick.found, held, now)
     if tick.freshness is not None and not tick.freshness.passed:
         period = period_of(now)
         tick.stale = f"{period} {held.get(period, '')} {tick.freshness.severity.value}"
     return tick
-
-
-def held_by_all(lake: Lake, export: DagsterExport) -> dict[str, str]:
-    """Return the identity of the delivery that all tables of ``export`` hold, by billing period."""
-    first, *others = (table.held() for table in lake.tables(export))
-    return {
-        period: identity
-        for period, identity in first.items()
-        if all(other.get(period) == identity for other in others)
-    }
 
 
 def build_new_reports(

@@ -180,6 +180,16 @@ class Table:
         return self.catalog.held(self.name, self.export)
 
 
+def held_by_all(tables: Iterable[Table]) -> dict[str, str]:
+    """Return the identity of the delivery that all of ``tables`` hold, by billing period."""
+    first, *others = (table.held() for table in tables)
+    return {
+        period: identity
+        for period, identity in first.items()
+        if all(other.get(period) == identity for other in others)
+    }
+
+
 class Catalogs(Protocol):
     """The three catalogs of a lake, and the tables of exports in them."""
 

@@ -40,11 +40,11 @@ from billing_lake.landing.deliveries import resolve_delivery, verify_unchanged
 from billing_lake.sensors.new_reports import (
     MOST_ATTEMPTS,
     SeenDelivery,
-    held_by_all,
     look_at_export,
 )
 from billing_lake.sensors.runs import run_tags
 from billing_lake.tables.base import TableCatalog
+from billing_lake.tables.exports import held_by_all
 from billing_lake_tests.lakes import SampleLake
 from billing_lake_tests.landing.small_deliveries import csv_gz, deliver, put, row
 
@@ -383,7 +383,9 @@ def test_random_histories_end_with_tables_that_equal_the_folder(
                 raise
             loaded += len(folder.now)
             assert history.wrong() == {}, seed
-            assert held_by_all(history.lake, exports[layout]).keys() >= folder.now.keys(), seed
+            assert held_by_all(history.lake.tables(exports[layout])).keys() >= folder.now.keys(), (
+                seed
+            )
             instance.wipe()
     assert loaded > histories, "most histories have both months"
 
@@ -401,4 +403,4 @@ def test_random_histories_of_the_real_job_end_with_all_tables_equal_to_the_folde
     history.settle()
     assert folder.now
     assert history.wrong() == {}
-    assert held_by_all(made.lake, made.component.export).keys() >= folder.now.keys()
+    assert held_by_all(made.lake.tables(made.component.export)).keys() >= folder.now.keys()

@@ -1,4 +1,4 @@
-"""Realistic deliveries of AWS's legacy Cost and Usage Report, for tests, demos and benchmarks.
+"""Writes realistic deliveries of legacy CUR, CUR 2.0 and FOCUS, for tests, demos and benchmarks.
 
 Real reports cannot be shared, and hand-written rows never hold what breaks a loader: commitments that amortise over
 thousands of rows, E-notation, colliding tags, line breaks inside cells. The generator makes all of them by seed, and

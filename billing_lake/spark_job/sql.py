@@ -1,4 +1,4 @@
-"""Cells of report files as Spark SQL: text, decimals and moments, as `domain.cells` defines them.
+"""Cells of report files as Spark SQL: text, decimals and moments, as `domain.text_values` defines them.
 
 Spark's own casts are not enough: they trim blanks, take more spellings of moments than a report may have, and round half up.
 Text is written here rather than built through the Column API, which costs a call into the JVM for every node.

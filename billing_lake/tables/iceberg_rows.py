@@ -42,7 +42,7 @@ def ensure_columns(
 
 
 def read_rows(
-    catalog: IcebergTables, table: str, export: str = "", period: str = "", **equal: str
+    catalog: IcebergTables, table: str, export: str = "", period: str = ""
 ) -> list[dict[str, Any]]:
     """Return rows of a table, in no order; none where there is no such table.
 
@@ -51,13 +51,12 @@ def read_rows(
         table: Its name.
         export: Whose rows; those of all exports unless given.
         period: Of which billing period; of all unless given.
-        equal: Values that further columns have to have.
     """
     try:
         opened = catalog.open(table)
     except TableError:
         return []
-    return rows_of(opened, {EXPORT: export, PERIOD: period, **equal})
+    return rows_of(opened, {EXPORT: export, PERIOD: period})
 
 
 def rows_of(table: Table, equal: Mapping[str, str]) -> list[dict[str, Any]]:

@@ -1,6 +1,6 @@
-"""The figures of a bill, from one reading of a table's files: row group by row group, a few columns, so that memory is bounded.
+"""The figures of a bill, from one reading of a table's files: some row groups at a time, a few columns, so that memory is bounded.
 
-The rows of a group are added up once by all that figures are grouped by, which leaves a twentieth of them, and figures are made of that.
+The rows are added up once by all that figures are grouped by, which leaves a fiftieth of them, and figures are made of that.
 """
 
 from __future__ import annotations
@@ -44,8 +44,14 @@ _CHOICE = {
 }
 """What else is looked at to choose the rows of a figure."""
 
+_TEXTS = ("payer", "account", "service", "currency", "charge_type", "savings_plan")
+"""Roles whose columns are grouped by as text."""
+
 _BY_ROW = "plans"
 """The figure that is made of the rows themselves: by the hour few of them are alike, and it is about few."""
+
+_ROWS_AT_ONCE = 300_000
+"""Rows, or sums of rows, that are added up at once; a row group may have more."""
 
 
 def table_bill(
@@ -68,19 +74,32 @@ def table_bill(
     """
     import polars as pl
 
-    parts: dict[str, list[pl.DataFrame]] = {name: [] for name in figures}
     used = {one: {*_GROUPS[one], *_CHOICE.get(one, ())} for one in figures}
     wanted = {"cost"}.union(*used.values())
     common = sorted(set().union(*(names for one, names in used.items() if one != _BY_ROW)))
     cells = [one for one in _cells(source, cost, tags) if one.meta.output_name() in wanted]
-    for part in _parts(source, cells, access):
-        rows = part.with_columns(items=pl.lit(1, pl.Int64()))
-        few = _grouped(rows, common) if common else rows
-        for name, of_figure in parts.items():
-            chosen = _chosen(rows if name == _BY_ROW else few, name, charges)
-            of_figure.append(_grouped(chosen, _GROUPS[name]))
+    parts: dict[str, list[pl.DataFrame]] = {name: [] for name in figures}
+    few: list[pl.DataFrame] = []
+
+    def add_up_few() -> None:
+        rows = pl.concat(few).lazy()
+        for name in figures:
+            if name != _BY_ROW:
+                parts[name].append(_of_figure(rows, name, charges).collect())
+        few.clear()
+
+    for part in _parts(source, access):
+        rows = part.select(cells).with_columns(items=pl.lit(1, pl.Int64()))
+        if _BY_ROW in figures:
+            parts[_BY_ROW].append(collect(source, _of_figure(rows, _BY_ROW, charges)))
+        if common:
+            few.append(collect(source, _grouped(rows, common)))
+            if sum(one.height for one in few) > _ROWS_AT_ONCE:
+                add_up_few()
+    if few:
+        add_up_few()
     whole = {
-        name: _grouped(pl.concat(part), _GROUPS[name]).rows()
+        name: _grouped(pl.concat(part).lazy(), _GROUPS[name]).collect().rows()
         for name, part in parts.items()
         if part
     }
@@ -101,13 +120,20 @@ def table_bill(
     )
 
 
-def _parts(source: Source, cells: Sequence[pl.Expr], access: Access) -> Iterator[pl.DataFrame]:
+def _parts(source: Source, access: Access) -> Iterator[pl.LazyFrame]:
+    """Yield the rows of the files, some row groups at a time."""
     for file in source.files:
         one = replace(source, files=(file,))
         with access.files.open(file.uri) as stream:
             groups = row_groups(stream)
+        first, rows = 0, 0
         for start, count in groups:
-            yield collect(one, scan(one, access).slice(start, count).select(cells))
+            if rows and rows + count > _ROWS_AT_ONCE:
+                yield scan(one, access).slice(first, rows)
+                first, rows = start, 0
+            rows += count
+        if rows:
+            yield scan(one, access).slice(first, rows)
 
 
 def _cells(source: Source, cost: str, tags: Mapping[str, TagKeys | None]) -> list[pl.Expr]:
@@ -135,10 +161,7 @@ def _cells(source: Source, cost: str, tags: Mapping[str, TagKeys | None]) -> lis
         moment.alias("start"),
         moment.dt.date().alias("day"),
         (pl.any_horizontal(tagged) if tagged else pl.lit(value=False)).alias("tagged"),
-        *(
-            text(getattr(roles, name)).alias(name)
-            for name in ("payer", "account", "service", "currency", "charge_type", "savings_plan")
-        ),
+        *(text(getattr(roles, name)).alias(name) for name in _TEXTS),
     ]
 
 
@@ -158,7 +181,12 @@ def _tagged(name: str, type_: Type, keys: TagKeys | None) -> pl.Expr:
     return pl.col(name).map.entries().list.eval(counts).list.any().fill_null(value=False)
 
 
-def _chosen(rows: pl.DataFrame, figure: str, charges: Charges) -> pl.DataFrame:
+def _of_figure(rows: pl.LazyFrame, figure: str, charges: Charges) -> pl.LazyFrame:
+    """Return the sums of a figure of rows, or of sums of rows."""
+    return _grouped(_chosen(rows, figure, charges), _GROUPS[figure])
+
+
+def _chosen(rows: pl.LazyFrame, figure: str, charges: Charges) -> pl.LazyFrame:
     """Return the rows that a figure is about."""
     import polars as pl
 
@@ -177,14 +205,12 @@ def _chosen(rows: pl.DataFrame, figure: str, charges: Charges) -> pl.DataFrame:
             return rows
 
 
-def _grouped(rows: pl.DataFrame, by: Sequence[str]) -> pl.DataFrame:
+def _grouped(rows: pl.LazyFrame, by: Sequence[str]) -> pl.LazyFrame:
     """Add up rows, or sums of rows; an empty text is NULL in a group, which is worked out for groups alone."""
     import polars as pl
 
-    sums = pl.col("items").sum(), pl.col("cost").sum()
-    texts = [name for name in by if rows.schema[name] == pl.String()]
-    groups = rows.group_by(by).agg(sums)
-    return groups.with_columns(filled(pl.col(texts))) if texts else groups
+    groups = rows.group_by(by).agg(pl.col("items").sum(), pl.col("cost").sum())
+    return groups.with_columns(filled(pl.col(name)) for name in by if name in _TEXTS)
 
 
 def _amounts(rows: Collection[tuple[Any, ...]]) -> dict[Any, Amount]:

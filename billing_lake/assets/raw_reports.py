@@ -1,6 +1,6 @@
 """The asset `raw_reports`: which delivery a billing period has, with every file pinned."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 
 import dagster as dg
@@ -19,14 +19,18 @@ from billing_lake.assets.periods import (
 from billing_lake.deployments import Lake
 from billing_lake.domain.deliveries import Delivery, Findings
 from billing_lake.domain.errors import NoDeliveryError
+from billing_lake.formats.locations import ExportLocation
 from billing_lake.landing.base import Storage
 from billing_lake.landing.deliveries import find_deliveries, resolve_delivery
+from billing_lake.landing.each_file_once import refuse_shared_files
 
 _NAMED_FILES = 5
 
 
-def build_raw_reports(export: DagsterExport) -> dg.AssetsDefinition:
-    """Build the asset for ``export``."""
+def build_raw_reports(
+    export: DagsterExport, others: Sequence[ExportLocation] = ()
+) -> dg.AssetsDefinition:
+    """Build the asset for ``export``; no file of its deliveries may be one of the ``others``, too."""
 
     @export.asset(
         "raw_reports",
@@ -49,6 +53,7 @@ def build_raw_reports(export: DagsterExport) -> dg.AssetsDefinition:
 
         def resolve(period: str) -> Outcome[Delivery]:
             delivery = current(period)
+            refuse_shared_files(storage, delivery, others)
             context.log.info(
                 "%s: delivery %s, %d files", period, delivery.version, len(delivery.files)
             )

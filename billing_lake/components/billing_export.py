@@ -127,7 +127,8 @@ class BillingExport(YamlComponent, ExportSettings):
         """Return the export's definitions, without the lake that they work on.
 
         Args:
-            others: The project's exports; the history of a table is kept as long as any of those that share it asks for.
+            others: The project's exports; the history of a table is kept as long as any of those that share it asks for, and none
+                may have a report file of this one.
         """
         export = self.export
         static = self.static or bool(self.static_files)
@@ -136,10 +137,11 @@ class BillingExport(YamlComponent, ExportSettings):
             days=max(one.keep_days for one in sharing), loads=max(one.keep_loads for one in sharing)
         )
         maintenance = build_maintenance_job(export, history)
+        elsewhere = [one.export.location for one in others if one.name != export.name]
         return dg.Definitions(
             assets=[
                 build_delivery(export),
-                build_raw_reports(export),
+                build_raw_reports(export, elsewhere),
                 build_crawler_table(export),
                 *(build_table(export, output) for output in export.outputs),
                 *build_ledger(export),

@@ -150,6 +150,12 @@ class UnusableFilesError(DeliveryError):
     remedy = "Repair or replace the file, or move it out of the export's folder; until then nothing of it is loaded"
 
 
+class SharedFilesError(DeliveryError):
+    """Two exports take the same report file, whose costs would be in two tables."""
+
+    remedy = "Let `prefix` and `report` of the two exports take different files"
+
+
 class SameFilesError(DeliveryError):
     """Two loose files of one billing period are the same file twice."""
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from billing_lake.domain.deliveries import Delivery
-from billing_lake.domain.errors import UnusableFilesError, in_words, shown
+from billing_lake.domain.errors import BillingLakeError, SharedFilesError, in_words, shown
 from billing_lake.formats.keys import plain_key
 from billing_lake.formats.layouts import Loose
+from billing_lake.formats.locations import ExportLocation
 from billing_lake.formats.report_files import Kind
+from billing_lake.landing.base import Storage
+from billing_lake.landing.deliveries import resolve_delivery
 from billing_lake.landing.found_exports import FoundExport, ListedStorage, UnusedFiles
 from billing_lake.landing.pinned_files import manifest_of
 
@@ -27,7 +30,7 @@ def each_file_once(
     """
     kept: list[FoundExport] = []
     owners: dict[str, FoundExport] = {}
-    faults: dict[str, dict[str, str]] = defaultdict(dict)
+    faults: dict[str, dict[str, SharedFilesError]] = defaultdict(dict)
     by_age = sorted(found, key=_newest, reverse=True)
     for one in sorted(by_age, key=lambda each: not each.is_known):
         original = next((each for each in kept if _is_copy(listed, one, each)), None)
@@ -41,13 +44,46 @@ def each_file_once(
             unused.add(Kind(what, ""), (key for _, key, _ in shared), is_fault=True)
             continue
         for period, key, other in shared:
-            faults[one.location.name].setdefault(period, _fault(period, key, other))
-            faults[other.location.name].setdefault(period, _fault(period, key, one))
+            faults[one.location.name].setdefault(period, _shared(period, key, other.location))
+            faults[other.location.name].setdefault(period, _shared(period, key, one.location))
         owners.update((key, one) for _, key in _files(one))
         kept.append(one)
     places = {id(one): number for number, one in enumerate(found)}
     kept.sort(key=lambda one: places[id(one)])
     return [_without(one, faults.get(one.location.name, {})) for one in kept]
+
+
+def refuse_shared_files(
+    storage: Storage, delivery: Delivery, others: Iterable[ExportLocation]
+) -> None:
+    """Refuse a delivery of which another export takes a file, too.
+
+    Args:
+        storage: Where the files lie; it is asked only for exports whose settings may take one of them.
+        delivery: A delivery.
+        others: The other exports that are read from there.
+
+    Raises:
+        SharedFilesError: One of them does.
+    """
+    keys = [file.key for file in delivery.files]
+    for other in others:
+        if not any(_may_take(other, key) for key in keys):
+            continue
+        try:
+            theirs = resolve_delivery(storage, other, delivery.period)
+        except BillingLakeError:
+            continue  # it has none now, and is told of this one before it loads any
+        taken = {file.key for file in theirs.files}
+        for key in keys:
+            if key in taken:
+                raise _shared(delivery.period, key, other)
+
+
+def _may_take(export: ExportLocation, key: str) -> bool:
+    rules = export.rules
+    is_inside = plain_key(key).startswith(rules.folder)
+    return is_inside and (not isinstance(rules, Loose) or rules.takes(key))
 
 
 def _newest(found: FoundExport) -> tuple[int, str]:
@@ -62,19 +98,18 @@ def _files(found: FoundExport) -> Iterator[tuple[str, str]]:
             yield period, file.key
 
 
-def _fault(period: str, key: str, other: FoundExport) -> str:
-    what = f"The export {shown(other.location.name)} has files of {period} as well, which would be counted twice"
-    remedy = "Let `prefix` and `report` of the two exports take different files"
-    return str(UnusableFilesError(what, file=key, remedy=remedy))
+def _shared(period: str, key: str, other: ExportLocation) -> SharedFilesError:
+    what = f"The export {shown(other.name)} has files of {period} as well, which would be counted twice"
+    return SharedFilesError(what, file=key)
 
 
-def _without(found: FoundExport, faults: Mapping[str, str]) -> FoundExport:
+def _without(found: FoundExport, faults: Mapping[str, SharedFilesError]) -> FoundExport:
     """Return an export without its deliveries of billing periods that ``faults`` tell of."""
     if not faults:
         return found
     findings = found.findings
     good = {period: one for period, one in findings.deliveries.items() if period not in faults}
-    broken = {**findings.broken, **faults}
+    broken = {**findings.broken, **{period: str(fault) for period, fault in faults.items()}}
     return replace(found, findings=replace(findings, deliveries=good, broken=broken))
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import gzip
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from decimal import Decimal
 
 import dagster as dg
 import pytest
 
+from billing_lake.deployments.base import LAKE_RESOURCE
 from billing_lake_tests.lakes import (
     EXPORT,
     SampleLake,
@@ -195,3 +197,35 @@ def test_a_file_of_several_months_is_loaded_month_by_month_restated_and_never_lo
     assert focus.load("2025-04").success
     kept = {"2025-03": (1, Decimal("1.5")), "2025-04": (2, Decimal("4.25"))}
     assert held(focus) == kept, "rows that are not delivered any more are not removed on their own"
+
+
+def test_a_file_that_two_exports_take_is_loaded_into_neither(loose: SampleLake) -> None:
+    settings = {**loose.settings, "report": "a*.csv.gz"}
+    first = replace(loose, settings=settings)
+    second = replace(loose, settings={**settings, "name": "other", "report": "*b.csv.gz"})
+
+    def load(one: SampleLake) -> dg.ExecuteInProcessResult:
+        both = [first.component, second.component]
+        definitions = dg.Definitions.merge(
+            one.component.definitions_beside(both),
+            dg.Definitions(resources={LAKE_RESOURCE: loose.lake}),
+        )
+        job = definitions.resolve_job_def(f"{one.name}_load")
+        return job.execute_in_process(
+            instance=loose.instance, partition_key="2025-03", raise_on_error=False
+        )
+
+    lay(loose, "a", "2025-03")
+    lay(loose, "b", "2025-03")
+    assert load(first).success
+    assert load(second).success
+    lay(loose, "ab", "2025-03")
+    for one, other in ((first, "other"), (second, EXPORT)):
+        result = load(one)
+        assert not result.success
+        text = failure(result, f"{one.name}__raw_reports")
+        assert text.startswith(f"SharedFilesError: The export {other} has files of 2025-03 as well")
+        assert "bill/ab.csv.gz" in text
+        assert "Let `prefix` and `report`" in text
+    (loose.landing / "bill/ab.csv.gz").rename(loose.landing / "bill/c.csv.gz")
+    assert load(second).success

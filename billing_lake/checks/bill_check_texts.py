@@ -11,7 +11,7 @@ import dagster as dg
 from billing_lake.assets import markdown
 from billing_lake.domain.errors import in_words, shown
 
-BILL_CHECKS = {
+CHECKS_OF_BILLS = {
     "restatement_size": (
         "The costs of past days moved little since the delivery before, and the month's total did not fall by much: a delivery that "
         "lacks files, or a mistake at the provider, would show here."

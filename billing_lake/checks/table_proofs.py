@@ -48,7 +48,7 @@ def build_table_proofs(export: DagsterExport, output: TableOutput) -> dg.AssetCh
         expected="crawler_table",
         partitions=export.partitions,
         # One table is enough to ask what is on the bill; the proofs say that the others are equal.
-        on_bill=bill_check_texts.BILL_CHECKS if output == export.ledger_output else {},
+        on_bill=bill_check_texts.CHECKS_OF_BILLS if output == export.ledger_output else {},
     )
 
 
@@ -207,7 +207,7 @@ class _TableProofs:
             self._lake, self._export, judged_now(period, expected.identity, delivery, table)
         )
         return {
-            name: (bill if name in bill_check_texts.BILL_CHECKS else proofs).judge(name)
+            name: (bill if name in bill_check_texts.CHECKS_OF_BILLS else proofs).judge(name)
             for name in names
         }
 

@@ -11,7 +11,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from billing_lake.checks.bill_check_texts import BILL_CHECKS
+from billing_lake.checks.bill_check_texts import CHECKS_OF_BILLS
 from billing_lake.checks.bills import BillChecks, Judged
 from billing_lake.domain.periods import bounds
 from billing_lake.sample.spec import month_of
@@ -58,7 +58,7 @@ def load(make_lake: Callable[..., SampleLake]) -> Callable[..., dict[str, dg.Ass
         result = lake.load(PERIOD)
         assert result.success
         found = verdicts(result)
-        return {name: found["iceberg_table", name, PERIOD] for name in BILL_CHECKS}
+        return {name: found["iceberg_table", name, PERIOD] for name in CHECKS_OF_BILLS}
 
     return loaded
 
@@ -74,7 +74,7 @@ def test_a_bill_that_is_right_passes_every_check(load: Callable[..., Any]) -> No
     negation = line(plan=ARN, type="SavingsPlanNegation", cost="-2.5")
     refund = line(type="Refund", cost="-1")
     found = load([*whole(), covered, negation, refund], payers=["004512345678"])
-    assert {name: one.passed for name, one in found.items()} == dict.fromkeys(BILL_CHECKS, True)
+    assert {name: one.passed for name, one in found.items()} == dict.fromkeys(CHECKS_OF_BILLS, True)
     assert not any(one.blocking for one in found.values())
 
 
@@ -196,6 +196,6 @@ def test_the_limits_in_yaml_are_those_of_the_documentation() -> None:
     component = BillingExport(**settings)
     stated = component.export.limits
     assert Limits(**{**vars(stated), "payers": ()}) == Limits()
-    for name in BILL_CHECKS:
+    for name in CHECKS_OF_BILLS:
         assert f"`{name}`" in page
     assert EXPORT

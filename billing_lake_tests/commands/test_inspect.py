@@ -29,7 +29,7 @@ def test_a_folder_is_shown_as_a_table_with_the_settings_that_load_it(
     (line,) = (one for one in lines if one.startswith(" cur "))
     assert line.split() == [
         *("cur", "legacy_cur", "create-new", "2025-01,", "1", "broken"),
-        *("2", line.split()[7], "B", "billing/cur/"),
+        *("2", line.split()[7], "bytes", "billing/cur/"),
     ]
     assert "cur: 2025-02 is broken: The manifest has no assemblyId" in result.output
     assert "not a report file: notes.txt" in result.output
@@ -57,7 +57,7 @@ def test_a_file_of_several_months_is_one_file(run: Runner, tmp_path: Path) -> No
     file = put(tmp_path / "mails/focus.csv.gz", csv_gz(rows, header))
     shown = run("inspect", str(tmp_path), env={"COLUMNS": "120"}).output
     (line,) = (one for one in shown.splitlines() if one.startswith(" mails "))
-    assert line.split()[-4:] == ["1", f"{file.stat().st_size}", "B", "mails/"]
+    assert line.split()[-4:] == ["1", f"{file.stat().st_size}", "bytes", "mails/"]
     assert "2025-01 … 2025-02 (2)" in line
 
 

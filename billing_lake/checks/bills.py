@@ -17,7 +17,7 @@ import dagster as dg
 from billing_lake.assets.export import DagsterExport
 from billing_lake.assets.ledger import changes_table
 from billing_lake.checks import freshness
-from billing_lake.checks.bill_check_texts import (
+from billing_lake.checks.check_texts import (
     MOST_ROWS,
     first_names,
     in_cents,

@@ -13,7 +13,7 @@ from billing_lake.assets import markdown
 from billing_lake.assets.delivery import DELIVERY_ASSET as ASSET
 from billing_lake.assets.export import DagsterExport
 from billing_lake.assets.periods import named_failures
-from billing_lake.checks.bill_check_texts import MOST_ROWS, first_names
+from billing_lake.checks.check_texts import MOST_ROWS, first_names
 from billing_lake.checks.evaluations import Verdict, evaluation, last_evaluation
 from billing_lake.deployments import Lake
 from billing_lake.domain.deliveries import Findings, fingerprint_of_texts

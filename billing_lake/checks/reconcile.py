@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 
-from billing_lake.checks.bill_check_texts import first_names
+from billing_lake.checks.check_texts import first_names
 from billing_lake.deployments import Lake
 from billing_lake.domain.errors import shown
 from billing_lake.loads.reconcile import PayerMonth, compare_bills

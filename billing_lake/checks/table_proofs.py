@@ -17,7 +17,7 @@ import dagster as dg
 
 from billing_lake.assets.export import DagsterExport, without_warnings_of
 from billing_lake.assets.metadata import profile_of_figures
-from billing_lake.checks import bill_check_texts
+from billing_lake.checks import check_texts
 from billing_lake.checks.bills import BillChecks, judged_now
 from billing_lake.checks.evaluations import CheckEvent, Checks, Materialization, Verdict
 from billing_lake.checks.period_proofs import PROOFS, Expected, PeriodProofs
@@ -48,7 +48,7 @@ def build_table_proofs(export: DagsterExport, output: TableOutput) -> dg.AssetCh
         expected="crawler_table",
         partitions=export.partitions,
         # One table is enough to ask what is on the bill; the proofs say that the others are equal.
-        on_bill=bill_check_texts.CHECKS_OF_BILLS if output == export.ledger_output else {},
+        on_bill=check_texts.CHECKS_OF_BILLS if output == export.ledger_output else {},
     )
 
 
@@ -207,7 +207,7 @@ class _TableProofs:
             self._lake, self._export, judged_now(period, expected.identity, delivery, table)
         )
         return {
-            name: (bill if name in bill_check_texts.CHECKS_OF_BILLS else proofs).judge(name)
+            name: (bill if name in check_texts.CHECKS_OF_BILLS else proofs).judge(name)
             for name in names
         }
 

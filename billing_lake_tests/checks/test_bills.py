@@ -11,8 +11,8 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from billing_lake.checks.bill_check_texts import CHECKS_OF_BILLS
 from billing_lake.checks.bills import BillChecks, Judged
+from billing_lake.checks.check_texts import CHECKS_OF_BILLS
 from billing_lake.domain.periods import bounds
 from billing_lake.sample.spec import month_of
 from billing_lake_tests.lakes import EXPORT, SampleLake, verdicts

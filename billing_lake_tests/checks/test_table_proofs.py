@@ -12,7 +12,7 @@ import dagster as dg
 import pyarrow as pa
 import pytest
 
-from billing_lake.checks import bill_check_texts, table_proofs
+from billing_lake.checks import check_texts, table_proofs
 from billing_lake.domain.sources import PeriodKey
 from billing_lake_tests.checks.test_schema_diff import run_checks
 from billing_lake_tests.lakes import EXPORT, NO_CAPTURE, TABLE, SampleLake, verdicts
@@ -101,7 +101,7 @@ def test_the_proofs_alone_say_what_is_missing_where_nothing_was_loaded(
 ) -> None:
     lake = make_lake(outputs=["iceberg"])
     found = run_checks(lake, "iceberg_table", PERIOD)
-    assert len(found) == 5 + len(bill_check_texts.CHECKS_OF_BILLS)
+    assert len(found) == 5 + len(check_texts.CHECKS_OF_BILLS)
     assert not any(one.passed for one in found.values())
     lake.deliver(PERIOD)
     assert lake.load(PERIOD, assets=["raw_reports", "crawler_table"]).success
@@ -151,7 +151,7 @@ def test_a_run_proves_what_it_loaded_while_other_loads_replace_it(
     found = {
         check: one
         for (asset, check, _), one in verdicts(result).items()
-        if asset != "crawler_table" and check not in bill_check_texts.CHECKS_OF_BILLS
+        if asset != "crawler_table" and check not in check_texts.CHECKS_OF_BILLS
     }
     assert len(found) == 5
     for name, one in found.items():
@@ -200,7 +200,7 @@ def test_no_verdict_is_false_while_loads_and_checks_of_a_month_race(tmp_path: Pa
             finally:
                 over.set()
             found += checking.result()
-    proofs = [one for one in found if one.check_name not in bill_check_texts.CHECKS_OF_BILLS]
+    proofs = [one for one in found if one.check_name not in check_texts.CHECKS_OF_BILLS]
     alarms = [one for one in proofs if not one.passed]
     assert {one.severity for one in alarms} <= {dg.AssetCheckSeverity.WARN}, alarms
     assert any(one.passed and one.check_name == "equals_delivery" for one in found)

@@ -85,11 +85,11 @@ class Reader(Protocol):
         """Look at the Parquet files ``source`` of the billing period ``period``."""
 
     def groups(
-        self, source: Source, keys: Sequence[str | None], cost: str
+        self, source: Source, keys: Sequence[str | None], cost: str | None = None
     ) -> Mapping[tuple[str | None, ...], Amount]:
         """Total the column ``cost`` of the Parquet files ``source`` by the values of the columns ``keys``, exactly.
 
-        A column that is None or not there has no value, and neither has empty text.
+        A column that is None or not there has no value, and neither has empty text. Without ``cost``, rows are counted.
         """
 
     def bill(

@@ -86,7 +86,7 @@ class PolarsEngine:
         return table_quality(source, period, self._access)
 
     def groups(
-        self, source: Source, keys: Sequence[str | None], cost: str
+        self, source: Source, keys: Sequence[str | None], cost: str | None = None
     ) -> Mapping[tuple[str | None, ...], Amount]:
         """See `Reader.groups`."""
         from billing_lake.engines.polars_groups import table_groups

@@ -21,7 +21,7 @@ _LIMIT = 1e20
 
 
 def table_groups(
-    source: Source, keys: Sequence[str | None], cost: str, access: Access
+    source: Source, keys: Sequence[str | None], cost: str | None, access: Access
 ) -> dict[tuple[str | None, ...], Amount]:
     """Return rows and cost of the groups of a table's rows, by the values of ``keys``; empty text is NULL."""
     import polars as pl
@@ -33,17 +33,11 @@ def table_groups(
         else pl.lit(None, pl.String()).alias(str(n))
         for n, key in enumerate(keys)
     ]
-    money = pl.col(cost) if cost in present else pl.lit(0)
-    money = money.cast(polars_type(DECIMAL))
-    rows = scan(source, access).select(*by, money.alias("cost"))
-    groups = collect(
-        source,
-        rows.group_by([str(n) for n in range(len(keys))]).agg(
-            pl.len().alias("items"),
-            pl.col("cost").sum().alias("sum"),
-            pl.col("cost").cast(pl.Float64()).abs().sum().alias("size"),
-        ),
-    )
-    if any(size >= _LIMIT for size in groups["size"]):
+    sums = [pl.len().alias("items")]
+    if cost in present:
+        money = pl.col(cost).cast(polars_type(DECIMAL))
+        sums += [money.sum().alias("sum"), money.cast(pl.Float64()).abs().sum().alias("size")]
+    groups = collect(source, scan(source, access).group_by(by).agg(sums))
+    if cost in present and any(size >= _LIMIT for size in groups["size"]):
         raise too_large(cost, None)
-    return {row[: len(keys)]: Amount(row[-3], row[-2]) for row in groups.iter_rows()}
+    return {row[: len(keys)]: Amount(*row[len(keys) :][:2]) for row in groups.iter_rows()}

@@ -142,7 +142,7 @@ class LedgerRows:
 
     def _issuers(self, period: str) -> dict[str, int]:
         meaning = self.export.format.with_roles(self.table.files(period))
-        found = self.lake.reader.groups(meaning, (meaning.roles.issuer,), self._cost)
+        found = self.lake.reader.groups(meaning, (meaning.roles.issuer,))
         return {key[0]: one.items for key, one in found.items() if key[0] is not None}
 
     def _profile(self, period: str) -> Profile:

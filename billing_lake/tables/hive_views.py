@@ -11,6 +11,7 @@ finds every period once, and whole. The view before is kept until the next switc
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import uuid
@@ -41,13 +42,19 @@ class Views:
     def shows(self, table: str, files: Mapping[str, Path]) -> bool:
         """Say whether readers of the table's folder see exactly ``files``, by their paths in it."""
         folder = self._root / table
-        if not folder.exists():
-            return not files
+        if not folder.is_symlink():
+            return not folder.exists() and not files
         return {str(path.relative_to(folder)) for path in files_below(folder)} == files.keys()
 
     def show(self, table: str, files: Mapping[str, Path]) -> None:
-        """Make readers of the table's folder see exactly ``files``, in one step."""
+        """Make readers of the table's folder see exactly ``files``, in one step.
+
+        A folder that is no link, as in a copy that was made of what links lead to, is replaced in two steps, once.
+        """
         folder, views = self._root / table, self._generations / table / _VIEWS
+        is_copied = folder.exists() and not folder.is_symlink()
+        if is_copied and not all(file.exists() for file in files.values()):
+            raise FileExistsError(errno.EEXIST, "It is no link to files of the table", str(folder))
         built = views / uuid.uuid4().hex
         for name, file in files.items():
             _link(file, built / name)
@@ -57,6 +64,9 @@ class Views:
         self._root.mkdir(parents=True, exist_ok=True)
         link.symlink_to(os.path.relpath(built, self._root), target_is_directory=True)
         before = folder.resolve()
+        if is_copied:
+            before = views / uuid.uuid4().hex
+            folder.rename(before)
         link.replace(folder)
         for view in views.iterdir():
             if view.name not in (built.name, before.name):
@@ -64,7 +74,11 @@ class Views:
 
     def drop(self, table: str) -> None:
         """Remove a table's folder and all of its files."""
-        (self._root / table).unlink(missing_ok=True)
+        folder = self._root / table
+        if folder.is_symlink():
+            folder.unlink()
+        else:
+            remove_tree(folder)
         remove_tree(self._generations / table)
 
 

@@ -16,6 +16,7 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
 
+from billing_lake.domain.errors import StorageWriteError
 from billing_lake.tables.hive import HiveTables
 from billing_lake.tables.hive_views import Views
 from billing_lake_tests.tables.making import (
@@ -242,12 +243,34 @@ def test_a_dropped_table_leaves_no_folder(hive_tables: HiveTables, tmp_path: Pat
     assert found(hive_tables) == {"2025-03": 4}
 
 
-def test_a_lake_that_is_copied_shows_its_own_files(hive_tables: HiveTables, tmp_path: Path) -> None:
+@pytest.mark.parametrize("links", [True, False], ids=["links copied", "links followed"])
+def test_a_lake_that_is_copied_shows_its_own_files(
+    hive_tables: HiveTables, tmp_path: Path, *, links: bool
+) -> None:
     load(hive_tables, encode(tmp_path / "staging"))
-    shutil.copytree(tmp_path / "warehouse", tmp_path / "copy" / "warehouse", symlinks=True)
+    shutil.copytree(tmp_path / "warehouse", tmp_path / "copy" / "warehouse", symlinks=links)
     shutil.copytree(tmp_path / "catalog", tmp_path / "copy" / "catalog")
     shutil.rmtree(tmp_path / "warehouse")
     copy = hive(tmp_path / "copy")
     assert found(copy) == {"2025-03": 2}
     for file in copy.files(TABLE, MARCH).files:
         assert pq.read_metadata(file.uri).num_rows == 2
+    load(copy, encode(tmp_path / "staging", rows=(4,), version="v2"))
+    assert found(copy) == {"2025-03": 4}
+    copy.drop(TABLE)
+    assert list((tmp_path / "copy" / "warehouse").rglob("*.parquet")) == []
+
+
+def test_a_folder_that_is_no_link_is_left_alone_where_the_catalogs_files_are_not_there(
+    hive_tables: HiveTables, tmp_path: Path
+) -> None:
+    load(hive_tables, encode(tmp_path / "staging"))
+    folder = Path(hive_tables.uri(TABLE))
+    generations = folder.resolve().parents[1]
+    shutil.copytree(folder, tmp_path / "copied")
+    folder.unlink()
+    (tmp_path / "copied").rename(folder)
+    shutil.rmtree(generations)
+    with pytest.raises(StorageWriteError, match="no link to files of the table"):
+        load(hive_tables, encode(tmp_path / "staging", APRIL, rows=(4,)), APRIL)
+    assert found(hive_tables) == {"2025-03": 2}

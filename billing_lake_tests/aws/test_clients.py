@@ -91,7 +91,8 @@ def test_no_secret_is_shown() -> None:
     clients = AwsClients("eu-central-1")
     clients.client("s3")
     shown = f"{clients!r} {clients.pyiceberg_s3_properties()} {clients.polars_options()}"
-    assert repr(clients) == "AwsClients(region='eu-central-1')"
+    assert repr(clients).startswith("AwsClients(region='eu-central-1'")
+    assert "_made" not in shown
     assert "secret" not in shown
     assert "AKIA" not in shown
 

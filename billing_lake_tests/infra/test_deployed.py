@@ -34,6 +34,7 @@ _REASONS: dict[tuple[str, str], dict[str, str]] = {
     ("dagster", "GlueDataCatalog"): {
         "glue:BatchDeletePartition": "a Hive table is put back to months that it had not",
     },
+    ("dagster", "S3Tables"): {"s3tables:ListNamespaces s3tables:ListTables": _QUERY},
     ("dagster", "GlueJob"): {"s3:ListBucket": _THRICE, "glue:BatchStopJobRun": _TROUBLE},
     ("dagster", "GlueCrawler"): {"glue:StopCrawler": _TROUBLE},
     ("dagster", "Queries"): {

@@ -22,28 +22,39 @@ from hypothesis import HealthCheck, settings
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
 
-WITH_SPARK = {
+SHARED = {
+    "deployed stacks": (
+        "infra/test_deployed.py",
+        "infra/test_recorder.py::test_what_the_policies_do_not_allow_is_refused_and_what_they_allow_is_done",
+    ),
     "glue": (
         "servers/test_job_runs.py",
-        "test_dagster_dev.py",
+        "test_dagster_dev.py::test_a_delivery_is_loaded_by_the_daemon_and_cancelling_its_run_stops_the_glue_run",
         "test_engines_share_tables.py",
         "test_on_aws.py",
     ),
     "spark": (
+        "deployments/test_local_spark.py::test_spark_continues_what_polars_began_and_polars_what_spark_began",
+        "engines/test_content.py::test_no_delivery_on_spark_raises_a_false_alarm",
+        "engines/test_values.py::test_on_spark_too_in_few_examples_of_many_rows",
         "spark_job/test_bad_cells.py",
+        "spark_job/test_observing.py",
         "spark_job/test_sql.py",
+        "tables/test_hive_views.py::test_spark_reads_the_folder",
         "tables/test_spark_reads_iceberg.py",
+        "test_types_everywhere.py::test_spark_reads_every_type_and_takes_hives_names_for_the_same",
     ),
 }
-"""Files whose tests use a Spark of the tests' without naming it among their parameters."""
+"""What takes half a minute of a core until it has started and done for the first time what all tests ask of it: the stacks, deployed;
+the Spark of the Glue jobs; the Spark of a process. With the files, and the tests of other files, that use it without naming `glue` or
+`spark` among their parameters."""
 
 WITHOUT_SHARED_SPARK = (
-    "infra/test_deployed.py",
     "resources/test_glue_jobs.py",
     "tables/test_any_catalog.py",
     "tables/test_iceberg_on_aws.py",
 )
-"""Files that name one among their parameters, and have one of their own or mean Glue's catalog or jobs without Spark."""
+"""Files that name `glue` among their parameters and mean its catalog, or jobs without Spark."""
 
 INFRA_TESTS = Path(__file__).parent / "infra"
 
@@ -138,27 +149,24 @@ def pytest_configure() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-def shared_spark(nodeid: str) -> str | None:
-    """Return which Spark a test uses, that of the Glue jobs or that of its own process; None for a test without one.
-
-    Each takes half a minute of a core until it has started and compiled what all tests ask of it.
-    """
-    file, _, test = nodeid.partition("::")
-    case = re.search(r"\b(glue|spark)\b", test.partition("[")[2])
-    if file.endswith(WITHOUT_SHARED_SPARK):
-        return None
-    if case is not None:
-        return case.group()
-    return next((name for name, files in WITH_SPARK.items() if file.endswith(files)), None)
+def shared(nodeid: str) -> str | None:
+    """Return which name in `SHARED` has what a test uses; None for a test that uses nothing of it."""
+    test, _, case = nodeid.partition("[")
+    file = test.partition("::")[0]
+    for name, some in SHARED.items():
+        if file.endswith(some) or test.endswith(some):
+            return name
+    named = re.search(r"\b(glue|spark)\b", case)
+    return None if named is None or file.endswith(WITHOUT_SHARED_SPARK) else named.group()
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Give the tests of a file to one process, and those that share a Spark to one process as well."""
+    """Give the tests of a file to one process, and those that share what is `SHARED` to one process as well."""
     from xdist.scheduler import LoadFileScheduling
 
     scheduling = LoadFileScheduling(config, log)
-    scheduling._split_scope = lambda nodeid: shared_spark(nodeid) or nodeid.partition("::")[0]
+    scheduling._split_scope = lambda nodeid: shared(nodeid) or nodeid.partition("::")[0]
     return scheduling
 
 
@@ -184,8 +192,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items.sort(key=lambda item: (_round_of(item), order.get(item.path.name, len(LONGEST))))
 
 
-def pytest_collection_finish() -> None:
-    """Look for garbage no more among what has been imported."""
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """See that no test starts something of its own that is shared, and look for garbage no more among what has been imported."""
+    users = {"spark": "spark", "deployed": "deployed stacks"}
+    for item in session.items:
+        for fixture in users.keys() & {*getattr(item, "fixturenames", ())}:
+            if shared(item.nodeid) != users[fixture]:
+                msg = f"{item.nodeid} uses {fixture!r} and does not stand in SHARED"
+                raise pytest.UsageError(msg)
     gc.collect()
     gc.freeze()
 

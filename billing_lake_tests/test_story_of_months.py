@@ -147,7 +147,8 @@ class Daemon:
         return self.instance.get_runs(dg.RunsFilter(statuses=FINISHED_STATUSES), ascending=True)
 
     def has_run(self, runs: int) -> None:
-        self.machine.wait(lambda: len(self.runs) >= runs)
+        ended = dg.RunsFilter(statuses=FINISHED_STATUSES)
+        self.machine.wait(lambda: self.instance.get_runs_count(ended) >= runs)
 
     def has_told(self, title: str) -> None:
         self.machine.wait(lambda: title in self.titles)

@@ -51,7 +51,7 @@ from billing_lake_tests.landing.small_deliveries import csv_gz, deliver, put, ro
 PERIODS = ("2025-02", "2025-03")
 CONTENTS = "ABC"
 LAYOUTS: tuple[Layout, ...] = ("create-new", "overwrite", "loose")
-HISTORIES, MANY_HISTORIES = 150, 500
+HISTORIES, MANY_HISTORIES = 90, 500
 MINUTE = timedelta(minutes=1)
 ID, COST = "identity_line_item_id", "line_item_unblended_cost"
 FIELDS = tuple(

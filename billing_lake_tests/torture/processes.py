@@ -5,6 +5,7 @@ Children are forked, so that imports are paid once; nothing of the lake is open 
 
 from __future__ import annotations
 
+import gc
 import importlib
 import json
 import os
@@ -91,6 +92,9 @@ def main() -> None:
         __import__(module)
     action = ACTIONS[name](home, settings)
     modules: list[str] = []
+    # Children share what they never write; a look for garbage would write to all of it.
+    gc.collect()
+    gc.freeze()
     for line in sys.stdin:
         # What one child had to import, the next ones find.
         for module in modules:

@@ -22,9 +22,18 @@ from billing_lake.sample import SampleDelivery
 from billing_lake_tests.aws.rights import only_listed_rights
 from billing_lake_tests.engines.on_glue import SCRIPT
 from billing_lake_tests.lakes import NO_CAPTURE, SampleLake
+from billing_lake_tests.patience import PATIENCE_SECONDS
 from billing_lake_tests.servers.aws import Aws
 
-FAST = GlueWaits(first_poll=0.05, last_poll=0.2, progress=2, slot=60, overtime=30, stop=30)
+FAST = GlueWaits(
+    first_poll=0.05,
+    last_poll=0.2,
+    progress=2,
+    slot=PATIENCE_SECONDS,
+    overtime=PATIENCE_SECONDS,
+    stop=PATIENCE_SECONDS,
+    trouble=PATIENCE_SECONDS,
+)
 """A Glue that is looked at often, because it stands on this machine."""
 
 JOB = "billing-lake"

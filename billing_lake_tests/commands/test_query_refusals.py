@@ -23,6 +23,7 @@ from billing_lake.sql.lake_sql import LakeSql
 from billing_lake.sql.named_queries import NAMED_QUERIES
 from billing_lake.sql.tables import choose_table
 from billing_lake_tests.commands.conftest import MARCH, TABLE, Runner, load, write_report
+from billing_lake_tests.patience import PATIENCE_SECONDS
 
 
 def flat(text: str) -> str:
@@ -215,7 +216,7 @@ def test_ctrl_c_ends_a_query_with_the_status_that_a_shell_expects(lake: LocalLak
         assert process.stderr is not None
         assert process.stdout.readline() == "asks\n"
         process.send_signal(signal.SIGINT)
-        assert process.wait(timeout=120) == 130
+        assert process.wait(PATIENCE_SECONDS) == 130
         assert process.stderr.read().strip() == "Interrupted"
 
 

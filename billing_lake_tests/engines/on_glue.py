@@ -12,11 +12,18 @@ from billing_lake.resources.glue_package import build_glue_package
 from billing_lake.resources.glue_runs import GlueWaits
 from billing_lake.spark_job.requests import Request
 from billing_lake_tests.aws.settings import aws_settings
+from billing_lake_tests.patience import PATIENCE_SECONDS
 from billing_lake_tests.servers.aws import Aws
 
 JOB = "conformance"
 QUICK = GlueWaits(
-    first_poll=0.05, last_poll=0.1, progress=60, slot=60, overtime=60, stop=20, trouble=20
+    first_poll=0.05,
+    last_poll=0.1,
+    progress=60,
+    slot=PATIENCE_SECONDS,
+    overtime=PATIENCE_SECONDS,
+    stop=PATIENCE_SECONDS,
+    trouble=PATIENCE_SECONDS,
 )
 
 # Pipes waits for seconds in several places to let output settle, which is most of the time of a small case.

@@ -30,6 +30,7 @@ from billing_lake_tests.infra.deployed import (
 from billing_lake_tests.infra.fargate import Fargate, free_ports
 from billing_lake_tests.infra.stacks import ROOT
 from billing_lake_tests.lakes import NO_CAPTURE, failed, verdicts
+from billing_lake_tests.patience import PATIENCE_SECONDS
 from billing_lake_tests.sensors.test_new_reports import periods, tick
 from billing_lake_tests.servers.postgres import Postgres
 
@@ -217,7 +218,7 @@ class UI:
     def _ask(self, query: str, **variables: object) -> dict[str, Any]:
         body = json.dumps({"query": query, "variables": variables}).encode()
         asked = Request(self._url, body, {"Content-Type": "application/json"})
-        with urlopen(asked, timeout=60) as answer:
+        with urlopen(asked, timeout=PATIENCE_SECONDS) as answer:
             return dict(json.load(answer)["data"])
 
 

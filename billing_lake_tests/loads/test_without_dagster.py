@@ -12,6 +12,7 @@ from billing_lake.deployments import LocalLake
 from billing_lake.domain.sources import PeriodKey
 from billing_lake.sample import write_delivery
 from billing_lake_tests.lakes import SPEC
+from billing_lake_tests.patience import PATIENCE_SECONDS
 
 PAGE = Path(billing_lake.__file__).parents[1] / "docs" / "architecture.md"
 
@@ -27,7 +28,11 @@ def test_the_lines_of_the_documentation_load_a_month_into_all_tables_without_dag
         lines.replace("/data/lake", str(home)) + "\nimport sys\nprint('dagster' in sys.modules)\n"
     )
     done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=300
+        [sys.executable, "-c", script],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=PATIENCE_SECONDS,
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == "False"

@@ -36,6 +36,7 @@ from billing_lake.alerts.rendering import Message
 from billing_lake.domain.errors import NotDeliveredError
 from billing_lake.sensors import alerts as sensor
 from billing_lake.sensors.alerts import Store, build_alerts, watch
+from billing_lake_tests.lakes import NO_CAPTURE
 
 EXPORT = "acme"
 
@@ -61,7 +62,7 @@ class Service:
 @pytest.fixture
 def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
     """SQLite in a folder, as a lake on one machine has it."""
-    with dg.DagsterInstance.local_temp(str(tmp_path)) as made:
+    with dg.DagsterInstance.local_temp(str(tmp_path), NO_CAPTURE) as made:
         yield made
 
 

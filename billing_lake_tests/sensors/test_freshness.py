@@ -16,7 +16,7 @@ from billing_lake.alerts.policies import Policy
 from billing_lake.alerts.rendering import Message
 from billing_lake.sensors import new_reports
 from billing_lake.sensors.alerts import watch
-from billing_lake_tests.lakes import EXPORT, SampleLake
+from billing_lake_tests.lakes import EXPORT, NO_CAPTURE, SampleLake
 from billing_lake_tests.reports import MINIMAL_HEADER, minimal_row, write_report
 
 MARCH = "2025-03"
@@ -64,7 +64,7 @@ def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
     """SQLite in a folder: what an instance in memory stores says nothing about the rules of a database."""
     home = tmp_path / "dagster"
     home.mkdir()
-    with dg.DagsterInstance.local_temp(str(home)) as made:
+    with dg.DagsterInstance.local_temp(str(home), NO_CAPTURE) as made:
         yield made
 
 

@@ -14,7 +14,7 @@ import pytest
 from billing_lake.alerts.policies import Policy
 from billing_lake.alerts.rendering import Message
 from billing_lake.sensors.alerts import watch
-from billing_lake_tests.lakes import EXPORT, SampleLake
+from billing_lake_tests.lakes import EXPORT, NO_CAPTURE, SampleLake
 from billing_lake_tests.landing.small_deliveries import csv_gz, put, row
 from billing_lake_tests.sensors.test_new_reports import tick
 
@@ -69,7 +69,7 @@ def make(tmp_path: Path) -> Iterator[Make]:
     """Give looks at a lake whose instance is SQLite in a folder: one in memory says nothing about the rules of a database."""
     home = tmp_path / "dagster"
     home.mkdir()
-    with dg.DagsterInstance.local_temp(str(home)) as instance:
+    with dg.DagsterInstance.local_temp(str(home), NO_CAPTURE) as instance:
 
         def of(**settings: Any) -> Looks:
             settings = {"outputs": ["iceberg"], "static": False, **settings}

@@ -19,6 +19,7 @@ import pytest
 from billing_lake.domain.errors import StorageWriteError
 from billing_lake.tables.hive import HiveTables
 from billing_lake.tables.hive_views import Views
+from billing_lake_tests.patience import PATIENCE_SECONDS
 from billing_lake_tests.tables.making import (
     APRIL,
     FIELDS,
@@ -128,7 +129,7 @@ def test_a_reader_beside_loads_finds_one_delivery_whole_or_is_told_that_it_is_go
             for turn in range(60):
                 # Two loads within one look would remove what it has listed: one generation is kept, not two.
                 begun.clear()
-                assert begun.wait(60)
+                assert begun.wait(PATIENCE_SECONDS)
                 load(hive(tmp_path), staged[turn % 3])
         finally:
             loaded.set()

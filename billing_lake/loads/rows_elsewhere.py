@@ -9,11 +9,15 @@ row is looked at before anything is a delivery.
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterable
+
 from billing_lake.deployments.base import Lake
 from billing_lake.domain.deliveries import Delivery
 from billing_lake.domain.errors import (
     ReportFileError,
     RowsElsewhereError,
+    StorageWriteError,
     UnusableFilesError,
     counted,
 )
@@ -24,6 +28,8 @@ from billing_lake.landing.deliveries import read_periods
 from billing_lake.landing.loose import other_periods
 
 _SEEN = "loose_files_of_one_period"
+
+_logger = logging.getLogger(__name__)
 
 
 def refuse_rows_elsewhere(
@@ -48,11 +54,22 @@ def refuse_rows_elsewhere(
     seen = {*lake.values.periods(key)}
     if delivery.identity not in seen:
         lake.values.write(key, delivery.identity, delivery)
-    for other in other_periods(lake.storage, location, delivery.period):
+    others = other_periods(lake.storage, location, delivery.period)
+    _forget(lake, key, seen - {delivery.identity, *(one.identity for one in others)})
+    for other in others:
         if other.identity not in seen:
             log(f"{delivery.period}: looking for its rows in the files of {other.period}")
             if _look_into(lake, engine, location, other, delivery.period):
                 lake.values.write(key, other.identity, other)
+
+
+def _forget(lake: Lake, key: tuple[str, str], gone: Iterable[str]) -> None:
+    """Forget deliveries that lie in the folder no more: each restatement leaves one."""
+    try:
+        for identity in gone:
+            lake.values.remove(key, identity)
+    except StorageWriteError as error:
+        _logger.warning("could not forget a delivery that is gone: %s", error)
 
 
 def _look_into(

@@ -94,6 +94,8 @@ def test_files_that_were_seen_whole_are_not_read_again_until_they_change(
     lay(loose, "2025-04", "2025-04", "2025-04")
     assert looked_at("2025-03") == ["2025-04"]
     assert looked_at("2025-04") == []
+    # What is remembered does not grow with restatements: one delivery of each month lies there.
+    assert len(loose.lake.values.periods((loose.name, "loose_files_of_one_period"))) == 3
 
 
 def test_a_run_says_which_loose_file_is_unusable_and_why(loose: SampleLake) -> None:

@@ -6,6 +6,9 @@ To make a text of every cell would add half to the time of a profile, to read ev
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
 from itertools import accumulate
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -64,21 +67,50 @@ def column_counts(rows: NDArray[np.bool_]) -> list[int]:
     return [int(count) for count in counts]
 
 
-def null_counts(parquet: BinaryIO) -> tuple[int, dict[str, int]]:
-    """Return the number of rows of a Parquet file, and of the NULLs of each column, as far as its footer states it."""
+@dataclass(frozen=True)
+class Footer:
+    """Holds what the footer of a Parquet file states for all of its row groups.
+
+    Attributes:
+        rows: Number of rows.
+        nulls: Number of NULLs of each column.
+        largest: The largest absolute value of each column of decimals.
+    """
+
+    rows: int
+    nulls: Mapping[str, int]
+    largest: Mapping[str, Decimal]
+
+
+def read_footer(parquet: BinaryIO) -> Footer:
+    """Return what the footer of a Parquet file states."""
     import pyarrow.parquet as pq
 
     footer = pq.read_metadata(parquet)
-    counts: Counter[str] = Counter()
-    unsaid: set[str] = set()
+    nulls: Counter[str] = Counter()
+    largest: dict[str, Decimal] = {}
+    uncounted: set[str] = set()
+    unbounded: set[str] = set()
     for group in map(footer.row_group, range(footer.num_row_groups)):
         for chunk in map(group.column, range(group.num_columns)):
-            stated = chunk.statistics
-            if stated is not None and stated.has_null_count:
-                counts[chunk.path_in_schema] += stated.null_count
-            else:
-                unsaid.add(chunk.path_in_schema)
-    return footer.num_rows, {name: counts[name] for name in counts if name not in unsaid}
+            name, stated = chunk.path_in_schema, chunk.statistics
+            if stated is None or not stated.has_null_count:
+                uncounted.add(name)
+                unbounded.add(name)
+                continue
+            nulls[name] += stated.null_count
+            if stated.logical_type.type != "DECIMAL":
+                continue
+            known = largest.setdefault(name, Decimal())
+            if stated.has_min_max:
+                largest[name] = max(known, abs(stated.min), abs(stated.max))
+            elif stated.null_count < group.num_rows:
+                unbounded.add(name)
+    return Footer(
+        rows=footer.num_rows,
+        nulls={name: count for name, count in nulls.items() if name not in uncounted},
+        largest={name: most for name, most in largest.items() if name not in unbounded},
+    )
 
 
 def row_groups(parquet: BinaryIO) -> list[tuple[int, int]]:

@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from decimal import Decimal
 from functools import reduce
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from billing_lake.domain.profiles import EXACT, currency_name
@@ -56,6 +57,7 @@ class Sums:
         rows: pl.LazyFrame,
         currencies: Iterable[str | None],
         empty: Collection[str] = (),
+        scales: Mapping[str, int] = MappingProxyType({}),
         **how: Any,
     ) -> dict[str, Any]:
         """Return ``totals`` and ``sums`` of a `Profile` of ``rows``.
@@ -64,23 +66,31 @@ class Sums:
             rows: The rows.
             currencies: What stands in their column of the currency.
             empty: Columns that are known to hold no numbers.
+            scales: Scales of columns of decimals whose sum is known to fit 128 bits: as whole numbers Polars adds them up in a
+                quarter of the time, without a look at each sum.
             how: How Polars is to collect them.
         """
         import polars as pl
 
         # An empty text is no currency either, and must not become a second group of the same name.
         known = list({currency or None: None for currency in currencies})
-        wanted = {("", name): cell for name, cell in self._others.items()}
+        cells = {
+            name: cell.to_physical() if name in scales else cell
+            for name, cell in (self._others | self._costs).items()
+        }
+        wanted = {("", name): cells[name] for name in self._others}
         for currency in known:
-            for name, cell in self._costs.items():
-                one = cell
+            for name in self._costs:
+                one = cells[name]
                 if len(known) > 1 and self._currency is not None:
                     of_row = filled(pl.col(self._currency))
-                    one = cell.filter(of_row.eq_missing(pl.lit(currency, pl.String())))
+                    one = one.filter(of_row.eq_missing(pl.lit(currency, pl.String())))
                 wanted[currency_name(currency), name] = one
         wanted = {key: cell for key, cell in wanted.items() if key[1] not in empty}
         sums = _summed(rows, list(wanted.values()), how)
-        found = defaultdict(Decimal, zip(wanted, sums, strict=True))
+        found = defaultdict(Decimal)
+        for (group, name), total in zip(wanted, sums, strict=True):
+            found[group, name] = EXACT.scaleb(total, -scales.get(name, 0))
         return {
             "totals": {
                 currency_name(currency): {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -12,9 +12,10 @@ from billing_lake.domain.column_names import DELIVERY_VERSION, LAKE_COLUMNS
 from billing_lake.domain.content import Content, merge_content
 from billing_lake.domain.errors import TableError
 from billing_lake.domain.periods import bounds
-from billing_lake.domain.profiles import Profile, merge
+from billing_lake.domain.profiles import EXACT, Profile, merge
 from billing_lake.domain.quality import Quality
-from billing_lake.engines.cell_counts import null_counts, row_groups
+from billing_lake.domain.types import Decimal
+from billing_lake.engines.cell_counts import Footer, read_footer, row_groups
 from billing_lake.engines.polars_access import error_text
 from billing_lake.engines.polars_content import hashed
 from billing_lake.engines.polars_parsing import filled
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
     from billing_lake.domain.schemas import Column
     from billing_lake.domain.sources import Source
+    from billing_lake.domain.types import Type
     from billing_lake.engines.polars_access import Access
 
 
@@ -45,6 +47,7 @@ def _profile_file(source: Source, access: Access) -> Profile:
     if usage := _present(source, source.roles.usage_start):
         ends += [pl.col(usage).min().alias("first"), pl.col(usage).max().alias("last")]
     rows = scan(source, access)
+    footer = _footer(source, access)
     groups = collect(source, rows.group_by(currency.alias("currency")).agg(ends)).to_dicts()
     moments = [
         group[end].isoformat() for group in groups for end in ("first", "last") if group.get(end)
@@ -53,14 +56,38 @@ def _profile_file(source: Source, access: Access) -> Profile:
     with _readable(source):
         return Profile(
             rows=sum(group["rows"] for group in groups),
-            **sums.of(rows, [group["currency"] for group in groups], engine="streaming"),
-            filled=_filled(source, access),
+            **sums.of(
+                rows,
+                [group["currency"] for group in groups],
+                scales=_small(footer, types),
+                engine="streaming",
+            ),
+            filled=_filled(source, footer, access),
             first_usage=min(moments, default=None),
             last_usage=max(moments, default=None),
         )
 
 
-def _filled(source: Source, access: Access) -> dict[str, int]:
+def _footer(source: Source, access: Access) -> Footer:
+    (file,) = source.files
+    with _readable(source), access.files.open(file.uri) as stream:
+        return read_footer(stream)
+
+
+def _small(footer: Footer, types: Mapping[str, Type]) -> dict[str, int]:
+    """Return the scale of each column of decimals that are too small for their sum to exceed 128 bits.
+
+    Where a footer understates them, the sum wraps around, and does not equal that of the raw files.
+    """
+    return {
+        name: type_.scale
+        for name, most in footer.largest.items()
+        if isinstance(type_ := types.get(name), Decimal)
+        and EXACT.scaleb(EXACT.multiply(most, footer.rows), type_.scale) < 1 << 127
+    }
+
+
+def _filled(source: Source, footer: Footer, access: Access) -> dict[str, int]:
     """Return the number of filled cells of each column of the report in the file of ``source``.
 
     Its footer says it, where every reader looks first for rows without a value; what it does not say is counted.
@@ -68,12 +95,10 @@ def _filled(source: Source, access: Access) -> dict[str, int]:
     import polars as pl
 
     (file,) = source.files
-    with access.files.open(file.uri) as stream:
-        rows, nulls = null_counts(stream)
     present = set(access.scan_parquet(file.uri).collect_schema().names())
     names = [one.name for one in source.columns if one.name not in LAKE_COLUMNS]
-    unsaid = [name for name in names if name in present and name not in nulls]
-    counts = {name: rows - nulls[name] for name in names if name in nulls}
+    unsaid = [name for name in names if name in present and name not in footer.nulls]
+    counts = {name: footer.rows - footer.nulls[name] for name in names if name in footer.nulls}
     if unsaid:
         found = collect(source, scan(source, access).select(pl.col(unsaid).count()))
         counts |= found.row(0, named=True)

@@ -17,7 +17,7 @@ from billing_lake.domain.errors import BadValueError, ReportFileError, StorageWr
 from billing_lake.domain.profiles import EXACT
 from billing_lake.domain.sources import QUOTED_EMPTY
 from billing_lake.engines import csv_pass, one_pass
-from billing_lake.engines.cell_counts import null_counts
+from billing_lake.engines.cell_counts import read_footer
 from billing_lake.engines.polars_engine import PolarsEngine
 from billing_lake_tests.engines.report_files import (
     assert_same,
@@ -127,9 +127,9 @@ def test_each_column_has_statistics_that_say_how_many_cells_are_filled(tmp_path:
     profile, (file,), _ = converted(source, tmp_path / "out")
     assert profile.filled is not None
     with Path(file.uri).open("rb") as stream:
-        rows, nulls = null_counts(stream)
+        footer = read_footer(stream)
     named = profile.filled.keys()
-    assert {name: rows - nulls[name] for name in named} == dict(profile.filled)
+    assert {name: footer.rows - footer.nulls[name] for name in named} == dict(profile.filled)
 
 
 def test_runs_and_files_are_cut_and_the_rows_stay_the_same(

@@ -100,7 +100,7 @@ def test_tables_that_are_not_the_exports_are_left_alone(
 ) -> None:
     lake = make_lake(outputs=["iceberg"])
     fields = plan(None, lake_columns([Column("line_item_unblended_cost", DOUBLE)])).fields
-    mine = [f"{lake.table}{rest}" for rest in ("", "_static", "__before_1", "__rebuilt_1")]
+    mine = [f"{lake.table}{rest}" for rest in ("", "_static", "__before_1")]
     for table in (*mine, f"{lake.table}_of_others", "other.costs"):
         lake.lake.iceberg.create(table, fields)
         lake.lake.files.write(f"{lake.lake.iceberg.uri(table)}/data/left.parquet", b"half")

@@ -206,9 +206,11 @@ class _Focus:
 
     @property
     def costs(self) -> dict[str, str]:
-        names = FOCUS.headline_costs
+        names, needed = FOCUS.headline_costs, self.target.needed
         return {
-            names[one]: f"coalesce({self.target.needed(one)}, 0)" for one in (_BILLED, _EFFECTIVE)
+            names[_BILLED]: f"coalesce({needed(_BILLED)}, 0)",
+            # One that is not stated, as in months from before the export had the column, is the billed one.
+            names[_EFFECTIVE]: f"coalesce({needed(_EFFECTIVE)}, {_BILLED}, 0)",
         }
 
     @property

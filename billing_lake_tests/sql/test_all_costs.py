@@ -10,6 +10,7 @@ import pytest
 
 from billing_lake.domain.errors import QueryError
 from billing_lake.formats.core_columns import CORE_COLUMNS
+from billing_lake.formats.focus import FOCUS
 from billing_lake.formats.legacy_cur import LEGACY_CUR
 from billing_lake.formats.registry import FORMATS
 from billing_lake.sql.all_costs import ViewPart, view_name, view_sql
@@ -120,6 +121,26 @@ def test_what_was_consumed_and_its_list_price_count_once(
             [*cells.values()],
         )
         assert asked.fetchone() == (quantity, listed)
+
+
+@pytest.mark.parametrize(
+    ("cells", "effective"),
+    [
+        ({"billedcost": 3, "effectivecost": 2}, 2),
+        ({"billedcost": 3, "effectivecost": 0}, 0),
+        ({"billedcost": 3, "effectivecost": None}, 3),
+        ({"billedcost": 3}, 3),
+    ],
+)
+def test_an_effective_cost_of_focus_that_is_not_stated_is_the_billed_one(
+    cells: dict[str, int | None], effective: int
+) -> None:
+    row = ", ".join(f"? AS {name}" for name in cells)
+    with duckdb.connect() as connection:
+        asked = connection.execute(
+            f"SELECT {FOCUS.core(cells)['effectivecost']} FROM (SELECT {row})", [*cells.values()]
+        )
+        assert asked.fetchone() == (effective,)
 
 
 def test_a_view_of_nothing_is_refused() -> None:

@@ -150,6 +150,21 @@ def test_a_tag_without_a_value_is_no_tag() -> None:
         assert connection.execute(sql).fetchall() == [("s", "USD", 8, 10, 80)]
 
 
+def test_a_line_of_focus_that_states_no_effective_cost_costs_what_is_billed() -> None:
+    """As in a month that was delivered before the export had the column."""
+    cells = {
+        "billedcost": "CAST(3 AS DECIMAL(38, 18))",
+        "effectivecost": "CAST(NULL AS DECIMAL(38, 18))",
+        "billingcurrency": "'USD'",
+        "servicename": "'s'",
+    }
+    rows = ", ".join(f"{value} AS {name}" for name, value in cells.items())
+    target = QueryTarget(table=f"(SELECT {rows})", columns=cells)
+    with duckdb.connect() as connection:
+        (row,) = connection.execute(write_sql("cost-by-service", target, "duckdb")).fetchall()
+    assert row == ("s", "USD", 3, 3, 1)
+
+
 @pytest.mark.parametrize(
     "missing", ["servicename", "billingcurrency", "effectivecost", "tags", "chargecategory"]
 )

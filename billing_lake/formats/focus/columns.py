@@ -82,6 +82,8 @@ oci_AttributedCost:n oci_AttributedUsage:n
 """The specification's columns, those of its preview that Oracle's reports still have, those that AWS adds and the numbers that Microsoft
 and Oracle add; `:t` is a moment, `:n` a number, `:m` a map, the others are text."""
 
+_BILLED, _EFFECTIVE = "billedcost", "effectivecost"
+
 _NESTED = ("allocatedmethoddetails", "commitmentprogrameligibilitydetails", "contractapplied")
 
 _BEFORE = {
@@ -106,13 +108,20 @@ KNOWN_COLUMNS: dict[str, Type] = {
 
 
 def core(columns: Collection[str]) -> dict[str, str]:
-    """Return the core columns that a table with ``columns`` has, each by its own name or by that of the preview."""
-    return {
+    """Return the core columns that a table with ``columns`` has, each by its own name or by that of the preview.
+
+    An effective cost that is not stated, as in months from before an export had the column, is the billed one.
+    """
+    found = {
         name: own
         for name in CORE_COLUMNS
         for own in [name if name in columns else _BEFORE.get(name, name)]
         if own in columns
     }
+    if _BILLED in found:
+        stated = [own for own in (found.get(_EFFECTIVE), found[_BILLED]) if own]
+        found[_EFFECTIVE] = stated[0] if len(stated) == 1 else f"coalesce({', '.join(stated)})"
+    return found
 
 
 def type_of(name: str) -> Type:

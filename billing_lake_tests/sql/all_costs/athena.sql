@@ -100,7 +100,7 @@ SELECT
   CAST(consumedquantity AS DECIMAL(38, 18)) AS consumedquantity,
   CAST(billingcurrency AS VARCHAR) AS billingcurrency,
   CAST(billedcost AS DECIMAL(38, 18)) AS billedcost,
-  CAST(effectivecost AS DECIMAL(38, 18)) AS effectivecost,
+  CAST(COALESCE(effectivecost, billedcost) AS DECIMAL(38, 18)) AS effectivecost,
   CAST(listcost AS DECIMAL(38, 18)) AS listcost
 FROM "AwsDataCatalog"."billing"."focus"
 WHERE

@@ -42,7 +42,7 @@ SELECT export_name, billing_period,
     CAST(consumedquantity AS DECIMAL(38, 18)) AS consumedquantity,
     CAST(billingcurrency AS VARCHAR) AS billingcurrency,
     CAST(billedcost AS DECIMAL(38, 18)) AS billedcost,
-    CAST(effectivecost AS DECIMAL(38, 18)) AS effectivecost,
+    CAST(coalesce(effectivecost, billedcost) AS DECIMAL(38, 18)) AS effectivecost,
     CAST(listcost AS DECIMAL(38, 18)) AS listcost
 FROM "iceberg"."billing"."focus" WHERE export_name = 'focus'
 UNION ALL

@@ -54,7 +54,7 @@ def _one_pass(
 
     parts: list[Profile] = []
     texts = pa.dictionary(pa.int32(), pa.string())
-    files = Writers(target, access.files, text_in_maps=texts)
+    files = Writers(target, source.roles, access.files, text_in_maps=texts)
     with lasting_pages(), files as writers:
         blocks = _blocks(source, access, parts, log)
         runs = runs_of(blocks, lambda one: len(one[1].data), run_bytes())

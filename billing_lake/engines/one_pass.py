@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from typing_extensions import Self
 
-    from billing_lake.domain.sources import EncodedFile, EncodeTarget, Source, SourceFile
+    from billing_lake.domain.sources import EncodedFile, EncodeTarget, Roles, Source, SourceFile
     from billing_lake.engines.base import Log
     from billing_lake.engines.polars_access import Access
     from billing_lake.files.base import Files
@@ -59,8 +59,7 @@ LAYOUT: Mapping[str, Any] = {
 }
 """How pyarrow writes the files; `make bench ARGS=--layout` measures what other ways would cost and gain.
 
-Each column has statistics, although few are ever asked for: a proof finds the filled cells of a column in them, which otherwise it
-has to count. Keys and values of maps have none: they do not say how many maps there are, nor where a key has a value.
+Which columns have statistics, `_stated` says.
 """
 
 _KEPT_MILLISECONDS = 100_000
@@ -177,6 +176,7 @@ class Writers:
 
     Args:
         target: What is written.
+        roles: Which of its columns is for what.
         files: Where.
         text: Arrow's type of the texts that come; `string` unless given.
         text_in_maps: That of keys and values of maps; ``text`` unless given.
@@ -185,11 +185,19 @@ class Writers:
     def __init__(
         self,
         target: EncodeTarget,
+        roles: Roles,
         files: Files,
         text: pa.DataType | None = None,
         text_in_maps: pa.DataType | None = None,
     ) -> None:
         self._target, self._files = target, files
+        self._pruned = {
+            roles.account,
+            roles.payer,
+            roles.charge_type,
+            roles.service,
+            roles.currency,
+        }
         self._schema = _schema(target, text, text_in_maps)
         self._lock = Lock()
         self._idle: list[_Writer] = []
@@ -230,7 +238,7 @@ class Writers:
         if not tables:
             return
         table = pa.concat_tables(tables).unify_dictionaries()
-        writer = self._taken()
+        writer = self._taken(table)
         writer.parquet.write_table(table, row_group_size=len(table))
         writer.size += size
         if writer.size >= _FILE_BYTES:
@@ -262,15 +270,16 @@ class Writers:
         ]
         return pa.table(columns, self._schema)
 
-    def _taken(self) -> _Writer:
-        """Return a file that nobody writes at the moment."""
+    def _taken(self, rows: pa.Table) -> _Writer:
+        """Return a file that nobody writes at the moment; it may begin with ``rows``."""
         with self._lock:
             if self._idle:
                 return self._idle.pop()
             folder, stem = self._target.folder.rstrip("/"), self._target.stem
             uri = f"{folder}/{stem}-{len(self._uris):05d}.parquet"
             self._uris.append(uri)
-            writer = _Writer(self._files, uri, self._schema)
+            stated = _stated(rows, self._pruned)
+            writer = _Writer(self._files, uri, self._schema, stated)
             self._stack.push(writer.stack)
             return writer
 
@@ -278,16 +287,32 @@ class Writers:
 class _Writer:
     """A Parquet file that is being written; it is whole, or gone, when ``stack`` is closed."""
 
-    def __init__(self, files: Files, uri: str, schema: pa.Schema) -> None:
-        import pyarrow as pa
+    def __init__(self, files: Files, uri: str, schema: pa.Schema, stated: list[str]) -> None:
         import pyarrow.parquet as pq
 
         self.size = 0
         self.stack = ExitStack()
         stream = self.stack.enter_context(files.create(uri))
-        plain = [field.name for field in schema if not pa.types.is_map(field.type)]
-        parquet = pq.ParquetWriter(stream, schema, write_statistics=plain, **LAYOUT)
+        parquet = pq.ParquetWriter(stream, schema, write_statistics=stated, **LAYOUT)
         self.parquet = self.stack.enter_context(parquet)
+
+
+def _stated(rows: pa.Table, pruned: set[str | None]) -> list[str]:
+    """Return the columns that have statistics in a file that begins with ``rows``.
+
+    Readers leave out row groups by numbers, moments and the columns ``pruned``. Of the others, whose least and largest texts nobody asks
+    for, a proof finds the filled cells in the statistics; but where each row has a text, comparing all of them costs four times what
+    counting them does. Keys and values of maps have none: they do not say how many maps there are, nor where a key has a value.
+    """
+    import pyarrow as pa
+
+    texts = (pa.string(), pa.string_view())
+    return [
+        field.name
+        for field, cells in zip(rows.schema, rows.columns, strict=True)
+        if not pa.types.is_map(field.type)
+        and (field.name in pruned or field.type not in texts or cells.null_count)
+    ]
 
 
 def _schema(

@@ -65,7 +65,7 @@ def _one_pass(
     parts: list[Profile] = []
     size = max(1, min(_RUN_ROWS, _RUN_CELLS // max(1, len(source.columns))))
     text = pa.string_view()  # what Polars has its text in, so that none is copied
-    with lasting_pages(), Writers(target, access.files, text) as writers:
+    with lasting_pages(), Writers(target, source.roles, access.files, text) as writers:
         batches = _batches(source, access, size, parts, log)
         runs = runs_of(batches, lambda one: one[1].height, size)
         convert = partial(_convert, source=source, size=size, writers=writers)

@@ -161,7 +161,9 @@ def test_a_footer_that_states_other_keys_than_there_are_costs_a_second_reading(
     assert not assert_same(source, tmp_path)
 
 
-def test_keys_of_maps_have_no_statistics_and_all_else_has(tmp_path: Path) -> None:
+def test_maps_and_texts_that_each_row_has_have_no_statistics_and_all_else_has(
+    tmp_path: Path,
+) -> None:
     tags = pa.array([[("a", "x")], None], pa.map_(pa.string(), pa.string()))
     source = source_of(written(tmp_path / "r.parquet", rows_of(2, tags=tags)), tags=TEXTS)
     _, (file,), _ = converted(source, tmp_path / "out")
@@ -171,7 +173,7 @@ def test_keys_of_maps_have_no_statistics_and_all_else_has(tmp_path: Path) -> Non
         for column in map(group.column, range(group.num_columns))
         if not column.is_stats_set
     ]
-    assert without == ["tags.key_value.key", "tags.key_value.value"]
+    assert without == ["identity_line_item_id", "tags.key_value.key", "tags.key_value.value"]
 
 
 def test_rows_of_one_month_of_a_file_of_several_are_read_once(tmp_path: Path) -> None:

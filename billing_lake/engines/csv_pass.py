@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from billing_lake.engines.blocks import Block
     from billing_lake.engines.polars_access import Access
 
-_BLOCK_BYTES = 1 << 20
+_BLOCK_BYTES = 3 << 19
 """Text of a block: what is parsed of it stays in the second cache of a core, and is looked at once for each column."""
 
 

@@ -239,9 +239,9 @@ def test_the_component_is_listed_and_scaffolded_and_its_yaml_is_checked(host: Ho
 def test_a_month_is_loaded_beside_assets_that_keep_their_io_manager_and_their_executor(
     host: Host,
 ) -> None:
-    settings = {"layout": "create-new", "prefix": "billing", "report": "daily"}
-    for export in ("acme", "other"):
-        host.settings(export, {"name": export, **settings})
+    settings = {"layout": "create-new", "report": "daily"}
+    for export, prefix in (("acme", "billing"), ("other", "elsewhere")):
+        host.settings(export, {"name": export, "prefix": prefix, **settings})
     (downstream,) = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
     (host.folder / "host" / "defs" / "downstream.py").write_text(downstream)
     delivery = write_delivery(host.home / "landing", PERIOD, SPEC)

@@ -1,6 +1,7 @@
 """Numbers of CSV reports as Arrow's decimals.
 
-pyarrow's own reading of decimals lets blanks, `1E+-5` and `1E0x5` through, and a number of 22 digits becomes another one without a word.
+pyarrow's own reading of decimals lets blanks, `1E+-5` and `1E0x5` through, a number of 22 digits becomes another one without a word, and
+`1E-2147483647` ends the process.
 So numbers are read as text, and only texts that cannot be misread are left to it; all others are read by the expressions that the
 careful engine uses. Where few texts come again and again, as in a column of rates, each is read once.
 """
@@ -19,7 +20,12 @@ if TYPE_CHECKING:
 
     from billing_lake.domain.types import Decimal
 
-_PLUS, _MINUS, _NINE, _SMALL_E, _SMALL = b"+-9e "
+_PLUS, _MINUS, _ONE, _NINE, _SMALL_E, _SMALL = b"+-19e "
+
+_LONGEST = 24
+_LONGEST_EXPONENT = 4
+"""Characters of a number, and of its exponent from the `E` on, which is `E-19` at most: with more than 38 digits behind the point
+pyarrow reads past the end of its powers of ten, and the number is another one or the process ends."""
 
 _SAMPLE_CELLS = 1_000
 _FEW_TEXTS = 100
@@ -73,12 +79,12 @@ def _cannot_be_misread(cells: pa.StringArray, type_: Decimal) -> bool:
     """Say whether pyarrow reads all of ``cells`` rightly, or refuses them.
 
     None of them has more characters than the type has digits before its point, and beside digits, points and signs there is but
-    an `E` before a minus: such a number neither outgrows the type nor is anything but a number.
+    an `E` before a minus and a small exponent: such a number neither outgrows the type nor is anything but a number.
     """
     import numpy as np
 
     ends = np.frombuffer(cells.buffers()[1], np.int32, len(cells) + 1, 4 * cells.offset)
-    if int(np.diff(ends).max()) > type_.precision - type_.scale:
+    if int(np.diff(ends).max()) > min(type_.precision - type_.scale, _LONGEST):
         return False
     letters = np.frombuffer(cells.buffers()[2], np.uint8, int(ends[-1] - ends[0]), int(ends[0]))
     if not len(letters):
@@ -88,8 +94,11 @@ def _cannot_be_misread(cells: pa.StringArray, type_: Decimal) -> bool:
     at = np.flatnonzero(letters > _NINE)
     if not len(at):
         return True
-    behind = letters[np.minimum(at + 1, len(letters) - 1)]
-    return bool(((letters[at] | _SMALL) == _SMALL_E).all() and (behind == _MINUS).all())
+    behind, then = (letters[np.minimum(at + n, len(letters) - 1)] for n in (1, 2))
+    length = ends[np.searchsorted(ends, at + ends[0], side="right")] - ends[0] - at
+    is_small = (length < _LONGEST_EXPONENT) | ((length == _LONGEST_EXPONENT) & (then <= _ONE))
+    is_known = ((letters[at] | _SMALL) == _SMALL_E) & (behind == _MINUS) & is_small
+    return bool(is_known.all())
 
 
 def adds_up_safely(numbers: pa.Decimal128Array) -> bool:

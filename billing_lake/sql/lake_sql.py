@@ -13,12 +13,13 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import closing, contextmanager
 from dataclasses import asdict
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import duckdb
 
@@ -48,6 +49,8 @@ if TYPE_CHECKING:
 
     from billing_lake.tables.hive import HiveTables
 
+_Found = TypeVar("_Found")
+
 _TABLE_FUNCTIONS = frozenset(
     "duckdb_columns duckdb_tables duckdb_views generate_series json_each range unnest".split()
 )
@@ -55,7 +58,7 @@ _TABLE_FUNCTIONS = frozenset(
 
 _BATCH_ROWS = 1_000
 
-_INTERRUPTED = "Query interrupted"
+_INTERRUPT_AGAIN_SECONDS = 0.1
 _NO_TABLE = re.compile(r"Table with name (\S+) does not exist!")
 _SUGGESTION = re.compile(r'\nDid you mean "[^"]*"\?')
 
@@ -148,15 +151,34 @@ class LakeSql:
         Raises:
             QueryError: DuckDB refuses it, or it is not allowed here.
         """
-        self._check(sql)
-        with self._errors():
-            cursor = self._connection.execute(sql)
+        cursor = self._beside(lambda: self._executed(sql))
         described = cursor.description or []
         return QueryResult(
             tuple(column[0] for column in described),
             tuple(str(column[1]) for column in described),
             self._fetch(cursor),
         )
+
+    def _executed(self, sql: str) -> duckdb.DuckDBPyConnection:
+        self._check(sql)
+        with self._errors():
+            return self._connection.execute(sql)
+
+    def _beside(self, act: Callable[[], _Found]) -> _Found:
+        """Do in a thread what may take long, so that Ctrl-C ends it.
+
+        DuckDB looks for Ctrl-C in the main thread, and loses one that comes while it imports a module.
+        """
+        with ThreadPoolExecutor(1) as pool:
+            found = pool.submit(act)
+            try:
+                return found.result()
+            except KeyboardInterrupt:
+                # A query that has not begun yet does not hear of it.
+                while not found.done():
+                    self._connection.interrupt()
+                    wait([found], _INTERRUPT_AGAIN_SECONDS)
+                raise
 
     def hint(self) -> str:
         """Say which tables there are."""
@@ -168,11 +190,14 @@ class LakeSql:
 
     def _fetch(self, cursor: duckdb.DuckDBPyConnection) -> Iterator[list[tuple[Any, ...]]]:
         while True:
-            with self._errors():
-                batch = cursor.fetchmany(_BATCH_ROWS)
+            batch = self._beside(lambda: self._fetched(cursor))
             if not batch:
                 return
             yield batch
+
+    def _fetched(self, cursor: duckdb.DuckDBPyConnection) -> list[tuple[Any, ...]]:
+        with self._errors():
+            return cursor.fetchmany(_BATCH_ROWS)
 
     def _check(self, sql: str) -> None:
         """Refuse what is not one SELECT; DuckDB's own parser says what it is."""
@@ -207,13 +232,9 @@ class LakeSql:
 
     @contextmanager
     def _errors(self) -> Iterator[None]:
-        """Turn DuckDB's errors inside the block into a `QueryError`, and its end by Ctrl-C into a `KeyboardInterrupt`."""
+        """Turn DuckDB's errors inside the block into a `QueryError`."""
         try:
             yield
-        except RuntimeError as error:
-            if str(error) == _INTERRUPTED:
-                raise KeyboardInterrupt from error
-            raise
         except duckdb.OutOfMemoryException as error:
             what = (
                 "The query needs more than half of this machine's memory, which is what it may take"

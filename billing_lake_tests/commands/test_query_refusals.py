@@ -8,7 +8,8 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -193,6 +194,26 @@ def test_half_of_the_memory_is_the_limit(lake: LocalLake) -> None:
     assert not folder
 
 
+@contextmanager
+def interrupted(code: str, lake: LocalLake, when: str) -> Iterator[subprocess.Popen[str]]:
+    """Run ``code`` on a lake, and press Ctrl-C when it has written ``when``; whatever happens, it ends."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", code],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "BILLING_LAKE_HOME": str(lake.home)},
+    )
+    with process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == f"{when}\n"
+            process.send_signal(signal.SIGINT)
+            yield process
+        finally:
+            process.kill()
+
+
 def test_ctrl_c_ends_a_query_with_the_status_that_a_shell_expects(lake: LocalLake) -> None:
     code = (
         "import sys; from billing_lake.cli import main; from billing_lake.sql.lake_sql import LakeSql\n"
@@ -204,20 +225,30 @@ def test_ctrl_c_ends_a_query_with_the_status_that_a_shell_expects(lake: LocalLak
         "sys.argv = ['billing-lake', 'query', 'SELECT count(*) FROM range(100000000) a, range(100000000) b']\n"
         "main()"
     )
-    process = subprocess.Popen(
-        [sys.executable, "-c", code],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "BILLING_LAKE_HOME": str(lake.home)},
-    )
-    with process:
-        assert process.stdout is not None
-        assert process.stderr is not None
-        assert process.stdout.readline() == "asks\n"
-        process.send_signal(signal.SIGINT)
+    with interrupted(code, lake, "asks") as process:
         assert process.wait(PATIENCE_SECONDS) == 130
+        assert process.stderr is not None
         assert process.stderr.read().strip() == "Interrupted"
+
+
+def test_ctrl_c_ends_a_query_whose_engine_is_importing_at_that_moment(lake: LocalLake) -> None:
+    code = (
+        "import sys, time; from billing_lake.cli import main; from billing_lake.sql.lake_sql import LakeSql\n"
+        "class Slow:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        sys.meta_path.remove(self)\n"
+        "        print('imports', flush=True)\n"
+        "        time.sleep(2)\n"
+        "ask = LakeSql.ask\n"
+        "def told(self, sql):\n"
+        "    sys.meta_path.insert(0, Slow())\n"
+        "    return ask(self, sql)\n"
+        "LakeSql.ask = told\n"
+        "sys.argv = ['billing-lake', 'query', 'SELECT count(*) FROM range(100000000) a, range(100000000) b']\n"
+        "main()"
+    )
+    with interrupted(code, lake, "imports") as process:
+        assert process.wait(PATIENCE_SECONDS) == 130
 
 
 def test_without_credentials_a_list_on_aws_is_one_diagnosis(

@@ -10,12 +10,15 @@ import errno
 import io
 import logging
 import os
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-from billing_lake.aws.errors import s3_errors
+from billing_lake.aws.errors import error_status, s3_errors
 from billing_lake.aws.retry import retrying
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from _typeshed import WriteableBuffer
 
 log = logging.getLogger(__name__)
@@ -40,7 +43,7 @@ class S3Reader(io.RawIOBase):
         self._bucket, self._key = bucket, key
         self.name = f"s3://{bucket}/{key}"
         with s3_errors(self.name):
-            head = client.head_object(Bucket=bucket, Key=key)
+            head = _head(client, bucket, key)
         self._size, self._etag = int(head["ContentLength"]), str(head["ETag"])
         self._position = 0
         self._block, self._block_start = b"", 0
@@ -135,3 +138,16 @@ def _broke_off(error: BaseException) -> bool:
 
 def _changed(uri: str) -> OSError:
     return OSError(errno.ESTALE, "The object changed while it was being read", uri)
+
+
+def _head(client: Any, bucket: str, key: str) -> Mapping[str, Any]:
+    """Return what S3 says of an object. Where it refuses, the object itself is asked for: the answer to that has a reason."""
+    from botocore.exceptions import ClientError
+
+    try:
+        head: Mapping[str, Any] = client.head_object(Bucket=bucket, Key=key)
+    except ClientError as error:
+        if error_status(error) == HTTPStatus.FORBIDDEN:
+            client.get_object(Bucket=bucket, Key=key, Range="bytes=0-0")["Body"].close()
+        raise
+    return head

@@ -227,7 +227,9 @@ def test_missing_files_are_named(engine: PolarsEngine, bucket: str) -> None:
             act(source)
     files = (EncodedFile(uri=f"s3://{bucket}/gone.parquet", rows=1, size=1),)
     for read in (engine.profile, lambda source: engine.quality(source, "2025-03")):
-        with pytest.raises(errors.TableError, match=rf"NoSuchKey.*s3://{bucket}/gone\.parquet"):
+        with pytest.raises(
+            errors.TableError, match=rf"(NoSuchKey|Not Found).*s3://{bucket}/gone\.parquet"
+        ):
             read(table_of(source, files))
 
 
@@ -244,15 +246,12 @@ def test_a_report_that_ends_early_is_named(
 
 
 @pytest.mark.parametrize(
-    ("verb", "error"),
+    "verb",
     [
-        (lambda engine, source, _: engine.profile(source), errors.ReportFileError),
-        (encode, errors.ReportFileError),
-        (
-            lambda engine, source, folder: engine.profile(
-                table_of(source, [EncodedFile(uri=f"{folder}/a.parquet", rows=1, size=1)])
-            ),
-            errors.CredentialsError,
+        lambda engine, source, _: engine.profile(source),
+        encode,
+        lambda engine, source, folder: engine.profile(
+            table_of(source, [EncodedFile(uri=f"{folder}/a.parquet", rows=1, size=1)])
         ),
     ],
     ids=["profile", "encode", "table"],
@@ -264,13 +263,12 @@ def test_wrong_keys_are_a_refusal_with_a_name_and_no_secret(
     aws_environment: dict[str, str],
     monkeypatch: pytest.MonkeyPatch,
     verb: Callable[..., Any],
-    error: type[errors.BillingLakeError],
 ) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "another-secret")
     clients = AwsClients(aws_environment["AWS_REGION"])
     engine = PolarsEngine(files=S3Files(clients), options=clients.polars_options())
     source = put(aws, bucket, source_of(report(tmp_path / "r.csv.gz", csv_text([minimal_row()]))))
-    with pytest.raises(error, match=r"403|SignatureDoesNotMatch") as caught:
+    with pytest.raises(errors.CredentialsError, match="SignatureDoesNotMatch") as caught:
         verb(engine, source, f"s3://{bucket}/out")
     assert "another-secret" not in str(caught.value)
     assert keys(aws, bucket) == []

@@ -206,6 +206,7 @@ def test_backfills_over_a_month_without_a_delivery_load_the_others_in_one_run_an
             "end": periods[2],
             "outputs": ["hive"],
             "single_run_backfill": name == "in_one",
+            "counts": name == "in_one",
         }
         file = tmp_path / "exports" / name / "defs.yaml"
         file.parent.mkdir(parents=True)

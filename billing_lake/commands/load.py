@@ -211,7 +211,8 @@ def _look(
         known, broken = own_exports(folder)
         here = exports_here(known, lake, prefix, asked.name)
         # The lake's own storage remembers what loose files hold: to find it again costs reading them again.
-        found = inspect(lake.storage, prefix, [one.export.location for one in here])
+        uncounted = {one.export.name for one in here if not one.export.counts}
+        found = inspect(lake.storage, prefix, [one.export.location for one in here], uncounted)
         found = without_files_of([one for one in known if one not in here], lake, found)
         require_exports(asked.uri, found, lake.storage)
         wanted = WantedExport(name=asked.name, outputs=asked.outputs)

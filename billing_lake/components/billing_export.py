@@ -128,7 +128,7 @@ class BillingExport(YamlComponent, ExportSettings):
 
         Args:
             others: The project's exports; the history of a table is kept as long as any of those that share it asks for, and none
-                may have a report file of this one.
+                may have a report file of this one, if the costs of both count.
         """
         export = self.export
         static = self.static or bool(self.static_files)
@@ -137,7 +137,8 @@ class BillingExport(YamlComponent, ExportSettings):
             days=max(one.keep_days for one in sharing), loads=max(one.keep_loads for one in sharing)
         )
         maintenance = build_maintenance_job(export, history)
-        elsewhere = [one.export.location for one in others if one.name != export.name]
+        counted = [one.export for one in others if one.counts and one.name != export.name]
+        elsewhere = [one.location for one in counted] if export.counts else []
         return dg.Definitions(
             assets=[
                 build_delivery(export),

@@ -153,7 +153,10 @@ class UnusableFilesError(DeliveryError):
 class SharedFilesError(DeliveryError):
     """Two exports take the same report file, whose costs would be in two tables."""
 
-    remedy = "Let `prefix` and `report` of the two exports take different files"
+    remedy = (
+        "Let `prefix` and `report` of the two exports take different files, or give one of them `counts: false`, so that its costs "
+        "do not count"
+    )
 
 
 class SameFilesError(DeliveryError):

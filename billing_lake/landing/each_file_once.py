@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from billing_lake.domain.deliveries import Delivery
@@ -21,24 +21,34 @@ _NAMED_PERIODS = 3
 
 
 def each_file_once(
-    listed: ListedStorage, found: Sequence[FoundExport], unused: UnusedFiles
+    listed: ListedStorage,
+    found: Sequence[FoundExport],
+    unused: UnusedFiles,
+    uncounted: Collection[str] = (),
 ) -> list[FoundExport]:
     """Return ``found`` with each file in one export, and with one of the copies of an export.
 
     What has settings goes before what has none. Where two exports with settings have a file, neither has a delivery of its billing
-    period: which of them is right is for their owner to say.
+    period: which of them is right is for their owner to say. Those named in ``uncounted`` may have files of others.
     """
     kept: list[FoundExport] = []
     owners: dict[str, FoundExport] = {}
     faults: dict[str, dict[str, SharedFilesError]] = defaultdict(dict)
     by_age = sorted(found, key=_newest, reverse=True)
-    for one in sorted(by_age, key=lambda each: not each.is_known):
+    free = {id(one) for one in found if one.is_known and one.location.name in uncounted}
+    # The free ones come first, so that a file that others have as well is theirs.
+    for one in sorted(by_age, key=lambda each: (not each.is_known, id(each) not in free)):
         original = next((each for each in kept if _is_copy(listed, one, each)), None)
         if original is not None:
             _name_copy(one, original, unused)
             if not one.is_known:
                 continue
-        shared = [(period, key, owners[key]) for period, key in _files(one) if key in owners]
+        shared = [
+            (period, key, owners[key])
+            for period, key in _files(one)
+            if key in owners and id(one) not in free
+            if not (one.is_known and id(owners[key]) in free)
+        ]
         if shared and not one.is_known:
             what = f"Files that the export {shown(shared[0][2].location.name)} has as well"
             unused.add(Kind(what, ""), (key for _, key, _ in shared), is_fault=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from billing_lake.domain.deliveries import StoredObject
@@ -46,7 +46,12 @@ _BESIDE = Kind(
 )
 
 
-def inspect(storage: Storage, prefix: str = "", known: Sequence[ExportLocation] = ()) -> Inspection:
+def inspect(
+    storage: Storage,
+    prefix: str = "",
+    known: Sequence[ExportLocation] = (),
+    uncounted: Collection[str] = (),
+) -> Inspection:
     """Look at everything below ``prefix``.
 
     Args:
@@ -54,6 +59,7 @@ def inspect(storage: Storage, prefix: str = "", known: Sequence[ExportLocation] 
         prefix: Where to look; empty, or a folder with a slash at its end.
         known: Where exports with settings have their files. Each is found, by its settings, whatever lies there, and its files
             are offered to no other one.
+        uncounted: Names of those whose costs do not count (`counts: false`): they may have files that others have as well.
 
     Returns:
         The exports that lie there, and the files that belong to none, with the reasons.
@@ -77,7 +83,7 @@ def inspect(storage: Storage, prefix: str = "", known: Sequence[ExportLocation] 
             rest.append(file)
     _name_files_beside(listed, trees, unused)
     found += loose_exports(listed, rest, folders, known, unused)
-    once = each_file_once(listed, sorted(found, key=_place), unused)
+    once = each_file_once(listed, sorted(found, key=_place), unused, uncounted)
     return Inspection(
         exports=tuple(_named(once)),
         unused=unused.all(),

@@ -229,5 +229,11 @@ def test_a_file_that_two_exports_take_is_loaded_into_neither(loose: SampleLake) 
         assert text.startswith(f"SharedFilesError: The export {other} has files of 2025-03 as well")
         assert "bill/ab.csv.gz" in text
         assert "Let `prefix` and `report`" in text
+    counted = second
+    second = replace(second, settings={**second.settings, "counts": False})
+    assert load(first).success
+    assert load(second).success
+    second = counted
+    assert not load(second).success
     (loose.landing / "bill/ab.csv.gz").rename(loose.landing / "bill/c.csv.gz")
     assert load(second).success

@@ -492,6 +492,31 @@ def test_two_exports_with_settings_that_take_one_file_are_both_refused(tmp_path:
     assert all("would be counted twice" in one.broken["2025-02"] for one in told.values())
 
 
+@pytest.mark.parametrize("uncounted", [{"x"}, {"x/y"}, {"x", "x/y"}])
+def test_an_export_whose_costs_do_not_count_may_have_files_of_another(
+    tmp_path: Path, uncounted: set[str]
+) -> None:
+    put(tmp_path / "x/a.csv.gz", csv_gz([row()]))
+    put(tmp_path / "x/y/b.csv.gz", csv_gz([row("2025-02")]))
+    known = [ExportLocation(one, "loose", one) for one in ("x", "x/y")]
+    found = inspect(LocalStorage(tmp_path), known=known, uncounted=uncounted)
+    told = {one.location.name: [*one.findings.deliveries] for one in found.exports}
+    assert told == {"x": ["2025-02", "2025-03"], "x/y": ["2025-02"]}
+    third = ExportLocation("third", "loose", "x/y")
+    found = inspect(LocalStorage(tmp_path), known=[*known, third], uncounted={"x"})
+    broken = {one.location.name: [*one.findings.broken] for one in found.exports}
+    assert broken == {"x": [], "x/y": ["2025-02"], "third": ["2025-02"]}
+
+
+def test_files_of_an_export_whose_costs_do_not_count_are_offered_to_no_new_one(
+    tmp_path: Path,
+) -> None:
+    put(tmp_path / "x/a.csv.gz", csv_gz([row()]))
+    known = ExportLocation("mine", "loose", "x")
+    found = inspect(LocalStorage(tmp_path), known=[known], uncounted={"mine"})
+    assert [one.location.name for one in found.exports] == ["mine"]
+
+
 def test_a_tree_with_settings_is_no_other_export(tmp_path: Path) -> None:
     deliver(tmp_path)
     where = ExportLocation("mine", "create-new", "billing", "cur")

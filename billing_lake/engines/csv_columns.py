@@ -296,7 +296,8 @@ class _Stream(io.RawIOBase):
             raise UnexplainedError
         _require_utf8(data)
         self.separators.append(block.separators)
-        return data
+        # pyarrow takes an empty cell at the very end for one in quotes if the cell before it has quotes.
+        return data if data.endswith(b"\n") else data + b"\n"
 
 
 def _reading(names: list[str], nulls: tuple[str, ...]) -> tuple[Any, Any, Any]:

@@ -103,6 +103,14 @@ def test_a_carriage_return_alone_is_left_to_the_careful_way(
     assert not assert_same(source_of(path), tmp_path)
 
 
+@pytest.mark.parametrize("end", ['"a",', '"a",""', "a,", '"",'])
+def test_a_last_cell_without_a_line_end_is_what_it_is_elsewhere(tmp_path: Path, end: str) -> None:
+    header = (*MINIMAL_HEADER, "resourceTags/user:a", "resourceTags/user:b")
+    rows = csv_text([(*minimal_row(), "LAST", "")] * 2, header).replace("LAST,", end)
+    path = report(tmp_path / "r.csv.gz", rows.removesuffix("\n"))
+    assert assert_same(source_of(path, header=header), tmp_path)
+
+
 def test_a_row_that_a_carriage_return_would_make_two_of_is_refused(tmp_path: Path) -> None:
     rows = csv_text([minimal_row(), minimal_row()]).rstrip("\n")
     path = report(

@@ -52,17 +52,22 @@ def refuse_repeated_keys(file: SourceFile, maps: Mapping[int, str], access: Acce
 
     Raises:
         BadValueError: A map has a key twice.
-        ReportFileError: The file is damaged.
+        ReportFileError: The file is damaged, or not all keys can be read.
     """
     with _opened(file, access) as read:
         types, first = read.schema_arrow.types, _first_leaves(read.schema_arrow)
         for place, name in maps.items():
             for leaf in [*_key_leaves(types[place], first[place])] or [first[place]]:
-                path = read.metadata.schema.column(leaf).path
+                path, rows = read.metadata.schema.column(leaf).path, 0
                 for batch in read.iter_batches(columns=[path]):
+                    rows += len(batch)
                     if (twice := _repeated(_innermost(batch.column(0)))) is not None:
                         what = "A map has a key twice"
                         raise BadValueError(what, file=file.name, column=name, value=twice)
+                if rows != read.metadata.num_rows:
+                    # Of pages that pyarrow cannot read it may say nothing.
+                    what = f"The keys of the maps in {shown(name)} cannot be read"
+                    raise ReportFileError(what, file=file.name)
 
 
 @contextmanager

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from billing_lake.domain.errors import BadValueError, LoadError, StorageWriteError
+from billing_lake.domain.errors import BadValueError, LoadError, ReportFileError, StorageWriteError
 from billing_lake.domain.profiles import EXACT
 from billing_lake.domain.schemas import Column, lake_columns, plan
 from billing_lake.domain.sources import MapEntryColumn, PeriodRows, Source, SourceFile
@@ -150,6 +150,17 @@ def test_maps_are_loaded_as_they_are_and_one_that_has_a_key_twice_anywhere_is_na
             with pytest.raises(BadValueError, match="has a key twice") as caught:
                 act(bad)
             assert (caught.value.column, caught.value.value) == ("a", key)
+
+
+def test_maps_whose_keys_pyarrow_does_not_read_are_refused_if_one_stands_twice(
+    tmp_path: Path,
+) -> None:
+    tags = pa.array([[("a", "x"), ("a", "y")], None], pa.map_(pa.string(), pa.string()))
+    tiny = {"row_group_size": 1, "data_page_size": 1}  # pyarrow reads no row of such a file
+    source = source_of(written(tmp_path / "r.parquet", rows_of(2, tags=tags), **tiny), tags=TEXTS)
+    for act in (partial(converted, folder=tmp_path / "bad"), PolarsEngine().profile):
+        with pytest.raises(ReportFileError, match="cannot be read"):
+            act(source)
 
 
 def test_a_footer_that_states_other_keys_than_there_are_costs_a_second_reading(

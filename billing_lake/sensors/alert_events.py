@@ -106,7 +106,8 @@ class UnreportedEvents:
             # The log was wiped, and numbers its events from 1 again.
             begin = max(one.newest for one in positions.values())
             self.state.positions = {kind: Position(newest=begin, begin=begin) for kind in positions}
-        read = [self._unread(kind) for kind in (_CHECK, _FAILED, _SUCCEEDED, _CANCELED)]
+        # Checks come last: those of a run whose end is found here are in the log by then, and wait for no end any more.
+        read = [self._unread(kind) for kind in (_FAILED, _SUCCEEDED, _CANCELED, _CHECK)]
         stops = [one.stop for one in read if one.stop is not None]
         last = min(stops, default=None)
         found = []

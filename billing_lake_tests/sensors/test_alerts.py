@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import dagster as dg
@@ -35,6 +37,7 @@ from billing_lake.alerts.policies import Policy
 from billing_lake.alerts.rendering import Message
 from billing_lake.domain.errors import NotDeliveredError
 from billing_lake.sensors import alerts as sensor
+from billing_lake.sensors.alert_events import UnreportedEvents
 from billing_lake.sensors.alerts import Store, build_alerts, watch
 from billing_lake_tests.lakes import NO_CAPTURE
 
@@ -196,6 +199,27 @@ def test_a_blocking_check_and_the_failure_of_its_run_are_one_alert(
 def test_what_belongs_to_one_run_is_one_message(instance: dg.DagsterInstance) -> None:
     service = Service()
     load(instance, red="proof")
+    watch(instance, policy(service), {})
+    assert service.titles == ["[ERROR] acme: 1 red, 1 warning"]
+
+
+@pytest.mark.parametrize("pages", range(5))
+def test_a_run_that_ends_while_the_policy_looks_is_one_message_at_the_next_look_at_the_latest(
+    instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch, pages: int
+) -> None:
+    service, read = Service(), UnreportedEvents._page
+    count = itertools.count(1)
+
+    def reading(events: UnreportedEvents, *about: Any) -> list[Any]:
+        found = read(events, *about)
+        if next(count) == pages:
+            load(instance, red="proof")
+        return found
+
+    monkeypatch.setattr(UnreportedEvents, "_page", reading)
+    watch(instance, policy(service), {})
+    if not pages:
+        load(instance, red="proof")
     watch(instance, policy(service), {})
     assert service.titles == ["[ERROR] acme: 1 red, 1 warning"]
 

@@ -124,7 +124,7 @@ def assert_named_queries_answer(lakes: Sequence[SampleLake]) -> None:
         with pytest.raises(QueryError, match=r"deliveries is neither") as caught:
             named_sql(tables, "cost-by-day", PERIOD, f"{lakes[0].namespace}.deliveries")
         assert "--table" in caught.value.how
-        assert tables.periods(tables.table("all_costs")) == (PERIOD,)
+        assert tables.periods(tables.table(whole)) == (PERIOD,)
 
 
 FORMATS = {

@@ -19,7 +19,7 @@ from billing_lake.aws.clients import AwsClients
 from billing_lake.aws.errors import s3_errors
 from billing_lake.files.base import FileInfo, Identity, Progress, ignore_bytes
 from billing_lake.files.local import LocalFiles
-from billing_lake.files.s3_reading import S3Reader
+from billing_lake.files.s3_reading import S3Reader, head_of
 from billing_lake.files.s3_writing import PART_BYTES, S3Writer
 
 log = logging.getLogger(__name__)
@@ -66,11 +66,11 @@ class S3Files:
 
     def size(self, uri: str) -> int:
         """See `Files.size`."""
-        return int(self._head(uri)["ContentLength"])
+        return int(head_of(self._client, *split_uri(uri))["ContentLength"])
 
     def identity(self, uri: str) -> Identity:
         """See `Files.identity`: the tag of the content. One that is encrypted by KMS has a tag of its own for each object."""
-        found = self._head(uri)
+        found = head_of(self._client, *split_uri(uri))
         return str(found["ETag"]), int(found["ContentLength"])
 
     def read(self, uri: str) -> bytes:
@@ -187,11 +187,6 @@ class S3Files:
             return
         except OSError as error:
             log.warning("could not remove %s: %s", uri, error)
-
-    def _head(self, uri: str) -> Any:
-        bucket, key = split_uri(uri)
-        with s3_errors(uri):
-            return self._client.head_object(Bucket=bucket, Key=key)
 
     def _all(self, bucket: str, prefix: str) -> Iterator[dict[str, Any]]:
         pages = self._client.get_paginator("list_objects_v2")

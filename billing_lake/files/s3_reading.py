@@ -42,8 +42,7 @@ class S3Reader(io.RawIOBase):
         self._client = client
         self._bucket, self._key = bucket, key
         self.name = f"s3://{bucket}/{key}"
-        with s3_errors(self.name):
-            head = _head(client, bucket, key)
+        head = head_of(client, bucket, key)
         self._size, self._etag = int(head["ContentLength"]), str(head["ETag"])
         self._position = 0
         self._block, self._block_start = b"", 0
@@ -140,14 +139,19 @@ def _changed(uri: str) -> OSError:
     return OSError(errno.ESTALE, "The object changed while it was being read", uri)
 
 
-def _head(client: Any, bucket: str, key: str) -> Mapping[str, Any]:
-    """Return what S3 says of an object. Where it refuses, the object itself is asked for: the answer to that has a reason."""
+def head_of(client: Any, bucket: str, key: str) -> Mapping[str, Any]:
+    """Return what S3 says of an object. Where it refuses, the object itself is asked for: the answer to that has a reason.
+
+    Raises:
+        OSError: See `s3_errors`.
+    """
     from botocore.exceptions import ClientError
 
-    try:
-        head: Mapping[str, Any] = client.head_object(Bucket=bucket, Key=key)
-    except ClientError as error:
-        if error_status(error) == HTTPStatus.FORBIDDEN:
-            client.get_object(Bucket=bucket, Key=key, Range="bytes=0-0")["Body"].close()
-        raise
-    return head
+    with s3_errors(f"s3://{bucket}/{key}"):
+        try:
+            head: Mapping[str, Any] = client.head_object(Bucket=bucket, Key=key)
+        except ClientError as error:
+            if error_status(error) == HTTPStatus.FORBIDDEN:
+                client.get_object(Bucket=bucket, Key=key, Range="bytes=0-0")["Body"].close()
+            raise
+        return head

@@ -39,6 +39,9 @@ from billing_lake.domain.errors import (
     StorageWriteError,
 )
 
+EACH_MONTH = "Each month has a verdict of its own, in the tab Partitions; the latest execution may be another month's."
+"""Ends the description of a check that has partitions: the UI's page of a check begins with whichever month was judged last."""
+
 _LATEST_MATERIALIZATIONS = 5
 """Materializations of a period that are looked at for that of the run: more loads of it than ever run at once."""
 

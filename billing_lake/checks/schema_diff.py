@@ -11,7 +11,13 @@ import dagster as dg
 
 from billing_lake.assets import markdown
 from billing_lake.assets.export import DagsterExport, without_warnings_of
-from billing_lake.checks.evaluations import CheckEvent, Checks, Materialization, Verdict
+from billing_lake.checks.evaluations import (
+    EACH_MONTH,
+    CheckEvent,
+    Checks,
+    Materialization,
+    Verdict,
+)
 from billing_lake.deployments import Lake
 from billing_lake.domain.crawls import Crawl
 from billing_lake.domain.errors import counted, in_words
@@ -40,7 +46,8 @@ def build_schema_diff(export: DagsterExport) -> dg.AssetChecksDefinition:
             description=(
                 "The delivery's columns against those of the tables that are loaded next. New columns are added, missing "
                 "ones are NULL for the period, allowed widenings are made; anything else stops the load before a table "
-                "changes. It warns of columns that the manifest does not list."
+                "changes. It warns of columns that the manifest does not list. "
+                f"{EACH_MONTH}"
             ),
         )
 

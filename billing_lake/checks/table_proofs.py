@@ -19,7 +19,13 @@ from billing_lake.assets.export import DagsterExport, without_warnings_of
 from billing_lake.assets.metadata import profile_of_figures
 from billing_lake.checks import check_texts
 from billing_lake.checks.bills import BillChecks, judged_now
-from billing_lake.checks.evaluations import CheckEvent, Checks, Materialization, Verdict
+from billing_lake.checks.evaluations import (
+    EACH_MONTH,
+    CheckEvent,
+    Checks,
+    Materialization,
+    Verdict,
+)
 from billing_lake.checks.period_proofs import PROOFS, Expected, PeriodProofs
 from billing_lake.checks.run_readings import RunReader
 from billing_lake.deployments import Lake
@@ -75,7 +81,10 @@ def _build(
     with without_warnings_of(dg.PreviewWarning):
         specs = [
             dg.AssetCheckSpec(
-                name, asset=export.key(asset), description=text, partitions_def=partitions
+                name,
+                asset=export.key(asset),
+                description=text if partitions is None else f"{text} {EACH_MONTH}",
+                partitions_def=partitions,
             )
             for name, text in {**PROOFS, **on_bill}.items()
         ]

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pytest
 
 from billing_lake.checks import check_texts, table_proofs
+from billing_lake.checks.evaluations import EACH_MONTH
 from billing_lake.domain.sources import PeriodKey
 from billing_lake_tests.checks.test_schema_diff import run_checks
 from billing_lake_tests.lakes import EXPORT, NO_CAPTURE, TABLE, SampleLake, verdicts
@@ -94,6 +95,23 @@ def test_usage_outside_the_month_warns_with_the_days(make_lake: Callable[..., Sa
     assert not one.passed
     assert one.severity == dg.AssetCheckSeverity.WARN
     assert "| 2024-12-31 |" in str(one.metadata["days"].value)
+
+
+def test_a_check_that_judges_months_says_where_the_verdict_of_each_is(
+    make_lake: Callable[..., SampleLake],
+) -> None:
+    definitions = make_lake().component.definitions
+    specs = [
+        spec
+        for checks in definitions.asset_checks or ()
+        if isinstance(checks, dg.AssetChecksDefinition)
+        for spec in checks.check_specs
+    ]
+    assert "readable" in {spec.name for spec in specs if spec.partitions_def is None}
+    judging = {spec.name for spec in specs if spec.partitions_def is not None}
+    assert judging > {"schema_diff", "equals_delivery", *check_texts.CHECKS_OF_BILLS}
+    for spec in specs:
+        assert (EACH_MONTH in str(spec.description)) == (spec.partitions_def is not None)
 
 
 def test_the_proofs_alone_say_what_is_missing_where_nothing_was_loaded(

@@ -105,9 +105,7 @@ class LakeSql:
         self.close()
 
     def close(self) -> None:
-        """Close the connection, and end a query that is at work."""
-        # To close waits for the threads of a query, which do not hear of Ctrl-C by themselves.
-        self._connection.interrupt()
+        """Close the connection."""
         self._connection.close()
 
     def table(self, name: str | None = None) -> LakeTable:

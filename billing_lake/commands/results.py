@@ -70,13 +70,13 @@ def write_json(result: QueryResult, out: TextIO) -> None:
 def print_table(result: QueryResult, out: Console, limit: int, *, cents: bool = False) -> None:
     """Print the first ``limit`` rows, all for 0, as a table, or row by row where they are too wide for the terminal or a line of a pipe.
 
-    Where ``cents``, decimals are rounded to two places.
+    Where ``cents``, decimals are rounded to two places, and digits stand in groups.
     """
     rows = list(islice(result.rows(), limit + 1 if limit else None))
     more = bool(limit) and len(rows) > limit
     rows = rows[:limit] if limit else rows
     if cents:
-        rows = [tuple(map(_in_cents, row)) for row in rows]
+        rows = [tuple(map(_rounded, row)) for row in rows]
     table = rows_table(result.columns, result.types, rows)
     folded = rows_table(result.columns, result.types, rows, fold_at=_FOLDED_CHARACTERS)
     needed = needed_columns(table, out)
@@ -144,7 +144,9 @@ def needed_columns(table: RenderableType, out: Console) -> int:
     return Measurement.get(out, out.options.update(max_width=1_000_000), table).maximum
 
 
-def _in_cents(value: Any) -> Any:
+def _rounded(value: Any) -> Any:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return f"{value:,}"
     return f"{value:,.2f}" if isinstance(value, Decimal) else value
 
 

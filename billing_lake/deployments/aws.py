@@ -69,13 +69,9 @@ class AwsLake(Lake):
     @cached_property
     def iceberg(self) -> IcebergTables:
         """The Iceberg tables: `<warehouse>/iceberg/`, in the Glue Data Catalog."""
-        from billing_lake.tables.aws_catalogs import glue_catalog_properties
-        from billing_lake.tables.iceberg import IcebergTables
+        from billing_lake.tables.glue_iceberg import GlueIcebergTables
 
-        warehouse = f"{self.root}/iceberg"
-        return IcebergTables(
-            "iceberg", glue_catalog_properties(self.clients, warehouse), files=self.files
-        )
+        return GlueIcebergTables(self.files, f"{self.root}/iceberg")
 
     @cached_property
     def s3_tables(self) -> IcebergTables:

@@ -146,6 +146,21 @@ class GlueApi:
         """Yield all tables of a database; none where there is no such database."""
         return self.pages("get_tables", f"database {database}", "TableList", DatabaseName=database)
 
+    def readable_tables(self, suffix: str = "") -> Iterator[dict[str, Any]]:
+        """Yield the tables of all databases whose names end with ``suffix``.
+
+        An account has databases of other teams. One that we may not look into is left out: it has nothing of ours.
+        """
+        databases = self.pages("get_databases", "the catalog", "DatabaseList")
+        for database in [one["Name"] for one in databases]:
+            if database.endswith(suffix):
+                try:
+                    yield from self.tables(database)
+                except ConfigurationError as error:
+                    if fault_of(error.__cause__ or error) is not Fault.DENIED:
+                        raise
+                    log.debug("database %s is not looked into: %s", database, error)
+
     def create_table(self, database: str, given: Mapping[str, Any]) -> None:
         """Create a table; raises `AlreadyThere`, or `NotThere` where the database is gone."""
         subject = _subject(database, given["Name"])

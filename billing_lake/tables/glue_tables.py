@@ -158,12 +158,9 @@ class GlueTables:
         return now
 
     def all(self) -> Iterator[Entry]:
-        """Yield the entries of all tables."""
-        databases = self._api.pages("get_databases", "the catalog", "DatabaseList")
-        for name in [one["Name"] for one in databases]:
-            if name.endswith(SUFFIX):
-                entries = map(self._entry, self._api.tables(name))
-                yield from (entry for entry in entries if entry is not None)
+        """Return the entries of all tables."""
+        entries = map(self._entry, self._api.readable_tables(SUFFIX))
+        return (entry for entry in entries if entry is not None)
 
     def create(self, table: str, fields: Sequence[Field]) -> bool:
         """Create an entry; return False where there is one."""

@@ -23,9 +23,10 @@ from billing_lake.files.base import Files
 from billing_lake.files.local import LocalFiles
 from billing_lake.files.parquet_types import arrow_schema
 from billing_lake.files.s3 import S3Files
-from billing_lake.tables.aws_catalogs import glue_catalog_properties, s3_tables_properties
+from billing_lake.tables.aws_catalogs import s3_tables_properties
 from billing_lake.tables.base import TableCatalog
 from billing_lake.tables.glue_hive import GlueHiveTables
+from billing_lake.tables.glue_iceberg import GlueIcebergTables
 from billing_lake.tables.hive import HiveTables
 from billing_lake.tables.iceberg import IcebergTables
 
@@ -77,9 +78,7 @@ def files_of(uri: str) -> Files:
 @cache
 def glue(aws: Aws) -> IcebergTables:
     """Iceberg tables in the Glue Data Catalog; the environment leads to the services."""
-    files = files_in_s3()
-    properties = glue_catalog_properties(files.clients, f"s3://{aws.new_bucket()}/iceberg")
-    return IcebergTables("glue", properties, files=files)
+    return GlueIcebergTables(files_in_s3(), f"s3://{aws.new_bucket()}/iceberg")
 
 
 @cache

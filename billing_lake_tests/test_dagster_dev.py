@@ -39,6 +39,7 @@ from billing_lake_tests.aws_lakes import SampleLakeOnAws
 from billing_lake_tests.lakes import RUNS_IN_PROCESS, SPEC
 from billing_lake_tests.patience import PATIENCE_SECONDS
 from billing_lake_tests.servers.aws import Aws
+from billing_lake_tests.servers.ports import free_port
 
 ROOT = Path(__file__).parents[1]
 WORKSPACE = ROOT / "workspace.yaml"
@@ -81,9 +82,7 @@ def dagster_dev(home: Path, variables: dict[str, str]) -> Iterator[Dev]:
     """Run `dagster dev` as `make dev` does."""
     home.mkdir()
     shutil.copy(ROOT / "billing_lake" / "commands" / "dagster.yaml", home)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     environment = {
         **os.environ,
         **variables,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ from typing_extensions import Self
 
 from billing_lake.alerts.changes import AlertGroup, StatusChange
 from billing_lake.alerts.rendering import Message, Renderer
+from billing_lake_tests.servers.ports import free_port
 
 NOON = datetime(2025, 3, 4, 12, 0, tzinfo=timezone.utc)
 UI = "https://dagster.example.com"
@@ -109,9 +109,7 @@ class _Mails:
 @contextmanager
 def mail_server() -> Iterator[tuple[str, list[bytes]]]:
     """Run a mail server; gives its URL as Apprise writes it, and the mails that it has taken."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     mails = _Mails()
     controller = Controller(mails, hostname="127.0.0.1", port=port)
     controller.start()

@@ -330,14 +330,3 @@ class Fargate:
                 with suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
-
-
-def free_ports(*ports: int) -> dict[int, int]:
-    """Find a free port for each port of a task."""
-    with ExitStack() as stack:
-        found = {}
-        for port in ports:
-            free = stack.enter_context(socket.socket())
-            free.bind(("127.0.0.1", 0))
-            found[port] = free.getsockname()[1]
-    return found

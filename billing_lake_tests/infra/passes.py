@@ -27,11 +27,12 @@ from billing_lake_tests.infra.deployed import (
     Deployed,
     DeployedLake,
 )
-from billing_lake_tests.infra.fargate import Fargate, free_ports
+from billing_lake_tests.infra.fargate import Fargate
 from billing_lake_tests.infra.stacks import ROOT
 from billing_lake_tests.lakes import NO_CAPTURE, failed, verdicts
 from billing_lake_tests.patience import PATIENCE_SECONDS
 from billing_lake_tests.sensors.test_new_reports import periods, tick
+from billing_lake_tests.servers.ports import free_port
 from billing_lake_tests.servers.postgres import Postgres
 
 EVERYTHING = ("commands", "glue", "crawler", "tables", "orchestrator")
@@ -134,7 +135,7 @@ class Passes:
         # Of so few rows that days of the month have none.
         spec = replace(FROM_EXPORTS, format="cur2", report=report, rows=60)
         delivery = lake.deliver(PERIOD, spec=spec)
-        deployed, ports = self.deployed, free_ports(3000, 4000)
+        deployed, ports = self.deployed, {one: free_port() for one in (3000, 4000)}
         ui = UI(ports[3000])
         with Postgres(database="dagster", **self._login()) as postgres:
             fargate = Fargate(

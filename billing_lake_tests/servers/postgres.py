@@ -6,7 +6,6 @@ import importlib.util
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from billing_lake_tests.patience import PATIENCE_SECONDS
+from billing_lake_tests.servers.ports import free_port
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -71,9 +71,7 @@ class Postgres:
             *("--no-sync", "--encoding=UTF8", "--locale=C"),
         )
         assert made.wait(PATIENCE_SECONDS) == 0, self._log
-        with closing(socket.socket()) as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+        self.port = free_port()
         self._process = self._run(
             programs / "bin" / "postgres",
             *("-D", data, "-h", "127.0.0.1", "-p", str(self.port), "-F"),

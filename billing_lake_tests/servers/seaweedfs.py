@@ -9,10 +9,8 @@ from __future__ import annotations
 import http.client
 import json
 import os
-import random
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -24,6 +22,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from billing_lake_tests.patience import PATIENCE_SECONDS
+from billing_lake_tests.servers.ports import free_port
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -32,6 +31,7 @@ _HOST = "127.0.0.1"
 _GRPC = 10_000  # SeaweedFS listens on this much above each port as well
 _MOST_VOLUMES = 5_000
 _ATTEMPTS = 4
+_TAKEN = ("address already in use", "is not available on")
 _LISTENERS = ("master", "volume", "filer", "s3", "admin", "s3.iceberg")
 
 
@@ -70,8 +70,8 @@ class SeaweedFS:
                 self._start()
             except ServerError:
                 self._stop()
-                # Between finding a free port and using it, a neighbour may have taken it.
-                if "address already in use" not in self.log or attempt == _ATTEMPTS:
+                # Between finding a free port and using it, somebody else may have taken it.
+                if not any(one in self.log for one in _TAKEN) or attempt == _ATTEMPTS:
                     shutil.rmtree(self._folder, ignore_errors=True)
                     raise
             else:
@@ -94,7 +94,7 @@ class SeaweedFS:
             raise ServerError(f"SeaweedFS ended with {code}. The end of its log:\n{self.log}")
 
     def _start(self) -> None:
-        self._ports = _free_ports(_LISTENERS)
+        self._ports = {name: free_port(_GRPC) for name in _LISTENERS}
         config = self._folder / "s3.json"
         config.write_text(json.dumps(_identities(self._keys, self._secret, self._account)))
         # Settings of an earlier attempt would be read again, ports included.
@@ -174,28 +174,6 @@ def _identities(keys: Sequence[str], secret: str, account: str) -> dict[str, obj
             }
         ],
     }
-
-
-def _free_ports(names: tuple[str, ...]) -> dict[str, int]:
-    """Find a port for each name; the one that SeaweedFS adds for gRPC is free as well."""
-    ports: dict[str, int] = {}
-    choice = random.SystemRandom()  # neighbours that start together must not try the same ones
-    for name in names:
-        while name not in ports:
-            port = choice.randrange(20_000, 55_000)
-            taken = {other + more for other in ports.values() for more in (0, _GRPC)}
-            if not {port, port + _GRPC} & taken and _is_free(port) and _is_free(port + _GRPC):
-                ports[name] = port
-    return ports
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as attempt:
-        try:
-            attempt.bind((_HOST, port))
-        except OSError:
-            return False
-    return True
 
 
 def _answers(url: str) -> bool:

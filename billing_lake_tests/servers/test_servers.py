@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
 import boto3
 import pyarrow as pa
 import pytest
@@ -11,7 +16,10 @@ from pyiceberg.types import StringType
 
 from billing_lake_tests.servers.athena import AthenaError, Query, Result
 from billing_lake_tests.servers.aws import Aws
+from billing_lake_tests.servers.ports import free_port
+from billing_lake_tests.servers.seaweedfs import SeaweedFS
 
+ROOT = Path(__file__).parents[2]
 ROWS = pa.table({"period": ["2024-01", "2024-01"], "cost": [1.5, 2.5]})
 
 
@@ -23,6 +31,30 @@ def catalog(aws: Aws, **properties: str) -> Catalog:
         "s3.region": aws.region,
     }
     return load_catalog("tests", **files, **properties)
+
+
+def test_a_port_that_was_found_is_free_for_this_process_alone() -> None:
+    port = free_port()
+    program = f"from billing_lake_tests.servers import ports; print(ports._is_free({port}))"
+    command = [sys.executable, "-c", program]
+    assert subprocess.check_output(command, cwd=ROOT, text=True) == "False\n"
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", port))
+
+
+def test_s3_starts_at_other_ports_where_one_is_taken_in_the_last_moment(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with socket.socket() as somebody:
+        somebody.bind(("127.0.0.1", 0))
+        found = [somebody.getsockname()[1]]
+        monkeypatch.setattr(
+            "billing_lake_tests.servers.seaweedfs.free_port",
+            lambda *above: found.pop() if found else free_port(*above),
+        )
+        with SeaweedFS(keys=("key",), secret="secret", account="123456789012") as server:
+            assert str(somebody.getsockname()[1]) not in server.s3_url
+            server.check()
 
 
 def test_s3_keeps_objects_and_gives_ranges(aws: Aws) -> None:

@@ -19,6 +19,7 @@ from billing_lake.domain.errors import (
     SchemaChangeError,
     SnapshotGoneError,
     StorageWriteError,
+    TableError,
 )
 from billing_lake.domain.schemas import Field, SchemaPlan, lake_columns, plan
 from billing_lake.domain.sources import Encoded, EncodedFile
@@ -227,7 +228,10 @@ def drop_crawled_table(lake: Lake, export: Export, output: TableOutput, crawl: C
     for other in export.outputs:
         if other == output:
             continue
-        held = lake.values.find(export.path(TABLE_ASSETS[other]), period)
+        try:
+            held = lake.values.find(export.path(TABLE_ASSETS[other]), period)
+        except TableError:
+            return  # its own load writes it anew, and looks at this one
         if (
             held is None
             or not isinstance(held.value, Encoded)

@@ -54,3 +54,18 @@ def test_a_table_says_what_its_columns_mean_those_of_later_deliveries_too(
         assert {name: described[name] for name in later} == {
             name: lake.component.export.format.describe(name) for name in later
         }
+
+
+@pytest.mark.parametrize("broken", ["", '{"format": 1}'])
+def test_a_month_whose_stored_values_are_lost_or_of_another_release_is_loaded_again_at_once(
+    make_lake: Callable[..., SampleLake], broken: str
+) -> None:
+    lake = make_lake()
+    lake.deliver("2025-03")
+    assert lake.load("2025-03").success
+    values = [*(lake.home / "values").rglob("2025-03.json")]
+    assert len(values) == 5
+    for value in values:
+        value.write_text(broken)
+    assert lake.load("2025-03").success
+    assert lake.lake.crawled.names() == ()

@@ -7,14 +7,20 @@ when it is loaded. The latest value of an asset's period says what that table wa
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from billing_lake.domain.crawls import Crawl
 from billing_lake.domain.deliveries import Delivery
-from billing_lake.domain.errors import StorageWriteError, TableError, shown
+from billing_lake.domain.errors import (
+    StorageReadError,
+    StorageWriteError,
+    TableError,
+    shown,
+)
+from billing_lake.domain.json_values import NOT_UNDERSTOOD, require_whole, sealed
 from billing_lake.domain.sources import Encoded
 from billing_lake.files.base import Files
 
@@ -62,14 +68,14 @@ class ValueStore:
             StorageWriteError: The lake's folder takes no more.
         """
         uri = self._uri(key, period)
-        text = json.dumps(
-            {
-                "format": FORMAT,
-                "kind": type(value).__name__,
-                "written": datetime.now(timezone.utc).isoformat(timespec="microseconds"),
-                "value": value.to_json(),
-            }
-        )
+        document = {
+            "format": FORMAT,
+            "kind": type(value).__name__,
+            "of": "/".join((*key, period)),
+            "written": datetime.now(timezone.utc).isoformat(timespec="microseconds"),
+            "value": value.to_json(),
+        }
+        text = json.dumps(sealed(document))
         try:
             self.files.write(uri, text.encode())
         except OSError as error:
@@ -80,18 +86,24 @@ class ValueStore:
         """Return the latest value of the asset ``key`` and ``period``, or None where there is none.
 
         Raises:
-            TableError: The file is no value, or one of another version.
+            TableError: The file is no value, one of another version, of another asset or period, or somebody has changed it.
+            StorageReadError: It cannot be read.
         """
         uri = self._uri(key, period)
         try:
-            text = self.files.read(uri).decode()
+            data = self.files.read(uri)
         except FileNotFoundError:
             return None
+        except OSError as error:
+            what = f"The value of {'/'.join(key)} cannot be read: {error.strerror or error}"
+            raise StorageReadError(what, file=uri) from error
         try:
-            kept = json.loads(text)
+            kept = json.loads(data)
             if kept["format"] == FORMAT:
+                require_whole(kept)
+                _require_of(kept, "/".join((*key, period)))
                 return Kept(_KINDS[kept["kind"]].from_json(kept["value"]), kept["written"])
-        except (AttributeError, ValueError, KeyError, TypeError) as error:
+        except NOT_UNDERSTOOD as error:
             what = f"The value of {'/'.join(key)} cannot be read: {shown(error)}"
             remedy = f"Materialize {'/'.join(key)} for {period} again; that writes it anew"
             raise TableError(what, file=uri, remedy=remedy) from error
@@ -137,3 +149,9 @@ class ValueStore:
 
     def _uri(self, key: Sequence[str], period: str) -> str:
         return "/".join((self.root, *key, f"{period}{_SUFFIX}"))
+
+
+def _require_of(kept: Mapping[str, Any], place: str) -> None:
+    if kept.get("of", place) != place:
+        msg = f"it is the value of {shown(kept['of'])}"
+        raise ValueError(msg)

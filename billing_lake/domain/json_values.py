@@ -5,6 +5,8 @@ The types of a class's attributes say how each is read, so that no class spells 
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass
 from decimal import Decimal
@@ -15,6 +17,41 @@ from typing import Any, TypeVar, Union, cast, get_args, get_origin, get_type_hin
 from billing_lake.domain import types
 
 _ValuesT = TypeVar("_ValuesT", bound="JsonValues")
+
+_DIGEST = "sha256"
+"""Name of the entry that says what the other entries of a document are."""
+
+NOT_UNDERSTOOD = (
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    RecursionError,
+    TypeError,
+    ValueError,
+)
+"""What text raises that is no JSON, or no value of its class."""
+
+
+def sealed(document: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a document with a digest of its entries, by which somebody's correction of a figure is noticed."""
+    entries = {name: value for name, value in document.items() if name != _DIGEST}
+    return {**entries, _DIGEST: _digest(entries)}
+
+
+def require_whole(document: Mapping[str, Any]) -> None:
+    """Refuse a document that is not as it was sealed; earlier releases sealed none.
+
+    Raises:
+        ValueError: Somebody has changed it.
+    """
+    entries = {name: value for name, value in document.items() if name != _DIGEST}
+    if _DIGEST in document and document[_DIGEST] != _digest(entries):
+        msg = "somebody has changed it since it was written"
+        raise ValueError(msg)
+
+
+def _digest(entries: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(entries, sort_keys=True).encode()).hexdigest()
 
 
 class JsonValues:
@@ -29,9 +66,7 @@ class JsonValues:
         """Read what `to_json` wrote.
 
         Raises:
-            TypeError: An attribute is missing.
-            ValueError: One cannot have its value.
-            KeyError: There is no such attribute.
+            NOT_UNDERSTOOD: An attribute is missing, cannot have its value, or does not exist.
         """
         return cast("_ValuesT", _reader(cast("Any", cls))(value))
 
@@ -73,4 +108,12 @@ def _reader(kind: Any) -> Callable[[Any], Any]:  # noqa: PLR0911 -- one for each
         return lambda value: make(**{name: readers[name](one) for name, one in value.items()})
     if isinstance(kind, type) and issubclass(kind, tuple):
         return lambda value: kind(*value)
-    return Decimal if kind is Decimal else lambda value: value
+    return _number if kind is Decimal else lambda value: value
+
+
+def _number(text: str) -> Decimal:
+    number = Decimal(text)
+    if not number.is_finite():
+        msg = f"{text} is no number"
+        raise ValueError(msg)
+    return number

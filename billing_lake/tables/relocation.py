@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from billing_lake.domain.errors import CommitConflictError, ConfigurationError, TableError, shown
+from billing_lake.domain.json_values import NOT_UNDERSTOOD, require_whole, sealed
 from billing_lake.files.local import LocalFiles, local_path
 from billing_lake.tables.data_files import naming_write_errors
 from billing_lake.tables.local_place import ICEBERG_CATALOGS, home_of, note_home, other_homes
@@ -65,10 +66,18 @@ def _relocate(home: Path, log: Callable[[str], None]) -> frozenset[str]:
         _relocate_catalog(move, catalog, log)
     _relocate_texts(move, home / "catalog" / "hive.db")
     for path in sorted((home / "values").rglob("*.json")):
-        before = json.loads(path.read_bytes())
+        try:
+            before = json.loads(path.read_bytes())
+            require_whole(before)
+        except NOT_UNDERSTOOD:
+            log(
+                f"{path} cannot be read, and stays as it is; what needs it says how to write it anew"
+            )
+            continue
         after = move.all(before)
         if after != before:
-            LocalFiles().write(str(path), json.dumps(after, indent=1).encode())
+            text = json.dumps(sealed(after), indent=1)
+            LocalFiles().write(str(path), text.encode())
     note_home(home)
     return move.origins
 

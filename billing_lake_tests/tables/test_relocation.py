@@ -163,6 +163,24 @@ def mentions(home: Path, other: Path) -> Iterator[Path]:
     )
 
 
+def test_a_value_that_cannot_be_read_stops_no_relocation_and_is_not_made_to_look_whole(
+    copied: SampleLake,
+) -> None:
+    told: list[str] = []
+    folder = copied.home / "values" / copied.name / "iceberg_table"
+    cut, changed = (folder / f"{period}.json" for period in PERIODS)
+    cut.write_text(cut.read_text()[:99])
+    changed.write_text(changed.read_text().replace('"size": ', '"size": 1', 1))
+    relocate(copied.home, told.append)
+    assert [one for one in told if "cannot be read, and stays as it is" in one] == [
+        f"{path} cannot be read, and stays as it is; what needs it says how to write it anew"
+        for path in (cut, changed)
+    ]
+    for period in PERIODS:
+        with pytest.raises(TableError, match="Materialize costs/iceberg_table for"):
+            copied.lake.values.find((copied.name, "iceberg_table"), period)
+
+
 def test_a_lake_that_was_moved_is_found_where_it_is(original: Original, tmp_path: Path) -> None:
     made = copy(original.home, tmp_path / "one")
     relocate(made, quiet)

@@ -13,13 +13,12 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import asdict
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol
 
 import duckdb
 
@@ -29,6 +28,7 @@ from billing_lake.files.local import LocalFiles
 from billing_lake.formats.core_columns import CORE_COLUMNS
 from billing_lake.sql.all_costs import ViewPart, view_name, view_sql
 from billing_lake.sql.duckdb_types import duckdb_type
+from billing_lake.sql.interruptions import done_beside
 from billing_lake.sql.tables import (
     CATALOGS,
     DEFAULT_CATALOG,
@@ -49,8 +49,6 @@ if TYPE_CHECKING:
 
     from billing_lake.tables.hive import HiveTables
 
-_Found = TypeVar("_Found")
-
 _TABLE_FUNCTIONS = frozenset(
     "duckdb_columns duckdb_tables duckdb_views generate_series json_each range unnest".split()
 )
@@ -58,7 +56,6 @@ _TABLE_FUNCTIONS = frozenset(
 
 _BATCH_ROWS = 1_000
 
-_INTERRUPT_AGAIN_SECONDS = 0.1
 _NO_TABLE = re.compile(r"Table with name (\S+) does not exist!")
 _SUGGESTION = re.compile(r'\nDid you mean "[^"]*"\?')
 
@@ -149,7 +146,7 @@ class LakeSql:
         Raises:
             QueryError: DuckDB refuses it, or it is not allowed here.
         """
-        cursor = self._beside(lambda: self._executed(sql))
+        cursor = done_beside(lambda: self._executed(sql), self._connection.interrupt)
         described = cursor.description or []
         return QueryResult(
             tuple(column[0] for column in described),
@@ -162,22 +159,6 @@ class LakeSql:
         with self._errors():
             return self._connection.execute(sql)
 
-    def _beside(self, act: Callable[[], _Found]) -> _Found:
-        """Do in a thread what may take long, so that Ctrl-C ends it.
-
-        DuckDB looks for Ctrl-C in the main thread, and loses one that comes while it imports a module.
-        """
-        with ThreadPoolExecutor(1) as pool:
-            found = pool.submit(act)
-            try:
-                return found.result()
-            except KeyboardInterrupt:
-                # A query that has not begun yet does not hear of it.
-                while not found.done():
-                    self._connection.interrupt()
-                    wait([found], _INTERRUPT_AGAIN_SECONDS)
-                raise
-
     def hint(self) -> str:
         """Say which tables there are."""
         names = ", ".join(table.name for table in self.tables) or "none"
@@ -188,7 +169,7 @@ class LakeSql:
 
     def _fetch(self, cursor: duckdb.DuckDBPyConnection) -> Iterator[list[tuple[Any, ...]]]:
         while True:
-            batch = self._beside(lambda: self._fetched(cursor))
+            batch = done_beside(lambda: self._fetched(cursor), self._connection.interrupt)
             if not batch:
                 return
             yield batch

@@ -251,6 +251,26 @@ def test_ctrl_c_ends_a_query_whose_engine_is_importing_at_that_moment(lake: Loca
         assert process.wait(PATIENCE_SECONDS) == 130
 
 
+def test_ctrl_c_ends_a_query_that_runs_before_its_thread_counts_as_started(lake: LocalLake) -> None:
+    code = (
+        "import sys, threading, time; from billing_lake.cli import main; from billing_lake.sql.lake_sql import LakeSql\n"
+        "start, ask = threading.Thread.start, LakeSql.ask\n"
+        "def started(self):\n"
+        "    start(self)\n"
+        "    time.sleep(1)\n"
+        "    print('runs', flush=True)\n"
+        "    time.sleep(3)\n"
+        "def told(self, sql):\n"
+        "    threading.Thread.start = started\n"
+        "    return ask(self, sql)\n"
+        "LakeSql.ask = told\n"
+        "sys.argv = ['billing-lake', 'query', 'SELECT count(*) FROM range(100000000) a, range(100000000) b']\n"
+        "main()"
+    )
+    with interrupted(code, lake, "runs") as process:
+        assert process.wait(PATIENCE_SECONDS) == 130
+
+
 def test_without_credentials_a_list_on_aws_is_one_diagnosis(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

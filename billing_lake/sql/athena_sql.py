@@ -125,13 +125,12 @@ class AthenaSql:
         return dotted_name(_GLUE_CATALOG, *name_parts(view_name(counted)))
 
     def periods(self, table: LakeTable) -> tuple[str, ...]:
-        """Return the billing periods of the table's export; the catalog knows them without a query."""
+        """Return the billing periods that the table holds rows of; the catalog knows them without a query."""
         if table.is_view:
             names = filter(is_of_export, self._names(DEFAULT_CATALOG))
             held = (self.periods(self._table(DEFAULT_CATALOG, name)) for name in names)
             return tuple(sorted({period for periods in held for period in periods}))
-        export = table.table.rpartition(".")[2].removesuffix("_static")
-        return self._catalog(table.catalog).periods(table.table, export)
+        return self._catalog(table.catalog).periods(table.table)
 
     def count(self, table: LakeTable) -> None:  # noqa: ARG002
         """Say nothing: to count is a query that costs money."""

@@ -243,8 +243,8 @@ class TableCatalog(Protocol):
     def name_before(self, table: str, before: str) -> str:
         """Return in words under which name `rebuild` keeps the old rows, for the same ``before``."""
 
-    def periods(self, table: str, export: str) -> tuple[str, ...]:
-        """Return the billing periods of the export that hold rows, in order."""
+    def periods(self, table: str, export: str | None = None) -> tuple[str, ...]:
+        """Return the billing periods of the export, or of every export, that hold rows, in order."""
 
     def held(self, table: str, export: str) -> dict[str, str]:
         """Return the identity of the delivery that each billing period of the export was last replaced by.

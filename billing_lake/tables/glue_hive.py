@@ -252,10 +252,10 @@ class GlueHiveTables:
         uris = (uri for uri, name in names if is_read(name) and name not in empty)
         return table_source(uris, columns_of(entry.fields))
 
-    def periods(self, table: str, export: str) -> tuple[str, ...]:
-        """Return the billing periods of the export that hold rows, in order."""
+    def periods(self, table: str, export: str | None = None) -> tuple[str, ...]:
+        """Return the billing periods of the export, or of every export, that hold rows, in order."""
         found = self._partitions.all(self._tables.require(table))
-        return tuple(sorted(key.period for key in found if key.export == export))
+        return tuple(sorted({key.period for key in found if export in (None, key.export)}))
 
     def held(self, table: str, export: str) -> dict[str, str]:
         """See `TableCatalog.held`; a period whose partition does not follow its claim yet is left out."""

@@ -220,13 +220,15 @@ class HiveTables:
             found = list(self._generations.visible(table, current).values())
         return table_source(map(str, found), columns_of(fields))
 
-    def periods(self, table: str, export: str) -> tuple[str, ...]:
-        """Return the billing periods of the export that hold rows, in order."""
+    def periods(self, table: str, export: str | None = None) -> tuple[str, ...]:
+        """Return the billing periods of the export, or of every export, that hold rows, in order."""
         with self._database.reading() as db:
             require_table(db, check_table(table))
             found = partitions_of(db, table)
         return tuple(
-            sorted(k.period for k, one in found.items() if k.export == export and one.rows)
+            sorted(
+                {k.period for k, one in found.items() if export in (None, k.export) and one.rows}
+            )
         )
 
     def held(self, table: str, export: str) -> dict[str, str]:

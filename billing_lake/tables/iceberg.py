@@ -265,11 +265,12 @@ class IcebergTables:
         fields = (one for one in lake_fields(columns) if is_written(one.type))
         return table_source(uris, columns_of(fields))
 
-    def periods(self, table: str, export: str) -> tuple[str, ...]:
-        """Return the billing periods of the export that hold rows, in order."""
+    def periods(self, table: str, export: str | None = None) -> tuple[str, ...]:
+        """Return the billing periods of the export, or of every export, that hold rows, in order."""
         opened = self.open(table)
         with naming_read_errors(self._warehouse):
-            tasks = opened.scan(row_filter=equal_to(EXPORT, export)).plan_files()
+            rows = opened.scan() if export is None else opened.scan(equal_to(EXPORT, export))
+            tasks = rows.plan_files()
             return tuple(sorted({str(task.file.partition[1]) for task in tasks}))
 
     def held(self, table: str, export: str) -> dict[str, str]:

@@ -92,6 +92,8 @@ def test_payers_of_one_table_are_loaded_restated_rebuilt_and_proved_each_alone_a
     for catalog in (acme.lake.hive, acme.lake.iceberg, acme.lake.s3_tables):
         own = [one for one in catalog.tables() if one.startswith(f"{acme.namespace}.")]
         assert {*own} - {f"{acme.namespace}.deliveries"} == {acme.table}
+    with acme.lake.sql() as sql:
+        assert sql.periods(sql.table(acme.table)) == (PERIOD,)
     before = files(globex)
 
     delivered["acme"] = deliver(acme, restatement=1)

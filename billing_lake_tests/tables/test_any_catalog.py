@@ -117,6 +117,7 @@ def test_a_load_touches_neither_other_periods_nor_other_exports(
     assert catalog.periods(TABLE, "cur") == ("2025-03", "2025-04")
     assert catalog.periods(TABLE, "other") == ("2025-03",)
     assert catalog.periods(TABLE, "nobody") == ()
+    assert catalog.periods(TABLE) == ("2025-03", "2025-04")
 
 
 @and_glue_hive

@@ -114,18 +114,18 @@ def disturb(
     figures = Figures()
     change.begin()
     home = change.copied.home if isinstance(change, Relocation) else change.lake.home
-    with Changes(change.name, home, change.settings) as changes:
+    changes = Changes(change.name, home, change.settings)
+    change.again()
+    whole = _whole(changes, change, figures)
+    assert whole.kills, figures.wrong
+    for number, fault in enumerate(plan(whole), start=1):
+        if time.monotonic() > until:
+            break
         change.again()
-        whole = _whole(changes, change, figures)
-        assert whole.kills, figures.wrong
-        for number, fault in enumerate(plan(whole), start=1):
-            if time.monotonic() > until:
-                break
-            change.again()
-            told = changes.run(fault)
-            _judge(change, fault, told, figures)
-            if number % whole_every == 0:
-                _whole(changes, change, figures)
+        told = changes.run(fault)
+        _judge(change, fault, told, figures)
+        if number % whole_every == 0:
+            _whole(changes, change, figures)
     figures.looks += change.looks
     return figures
 

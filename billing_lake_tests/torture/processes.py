@@ -1,10 +1,11 @@
-"""A process that changes a lake in children of its own, each of which may be killed or have a write refused.
+"""A process that changes lakes in children of its own, each of which may be killed or have a write refused.
 
-Children are forked, so that imports are paid once; nothing of the lake is open before.
+Children are forked, so that imports are paid once for all tests of a process; nothing of a lake is open before.
 """
 
 from __future__ import annotations
 
+import atexit
 import gc
 import importlib
 import json
@@ -16,13 +17,11 @@ import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from billing_lake_tests.torture.writes import Fault, Writes
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,56 +55,59 @@ class Changes:
     """
 
     def __init__(self, name: str, home: Path, settings: dict[str, Any]) -> None:
-        # Without compiled modules: one that is written is a write that comes once, and where files end at a size it would be cut.
-        self._command = [sys.executable, "-B", "-W", "ignore", "-m", __name__]
-        self._command += [name, str(home), json.dumps(settings)]
-
-    def __enter__(self) -> Self:
-        self._process = subprocess.Popen(
-            self._command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-        )
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._process.communicate()
-        assert self._process.returncode == 0
+        self._change = [name, str(home), settings]
 
     def run(self, fault: Fault = Fault()) -> Told:  # noqa: B008 -- it never changes
         """Run the change once, and say how it ended."""
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.write(json.dumps([fault.kind, fault.at]) + "\n")
-        self._process.stdin.flush()
-        return Told(**json.loads(self._process.stdout.readline()))
+        forks = _forks()
+        assert forks.stdin is not None
+        assert forks.stdout is not None
+        forks.stdin.write(json.dumps([*self._change, fault.kind, fault.at]) + "\n")
+        forks.stdin.flush()
+        return Told(**json.loads(forks.stdout.readline()))
+
+
+@cache
+def _forks() -> subprocess.Popen[str]:
+    """Start the process that forks; it ends with this one."""
+    # Without compiled modules: one that is written is a write that comes once, and where files end at a size it would be cut.
+    process = subprocess.Popen(
+        [sys.executable, "-B", "-W", "ignore", "-m", __name__],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    atexit.register(process.communicate)
+    return process
 
 
 def main() -> None:
     """Run the change in a child for each fault that is asked for, and print how each child ended."""
     from billing_lake_tests.torture.changes import ACTIONS
 
-    name, home, settings = sys.argv[1], Path(sys.argv[2]), json.loads(sys.argv[3])
     for module in ("polars", "pyiceberg.catalog.sql", "pyiceberg.io.pyarrow", "pyarrow.parquet"):
         __import__(module)
-    action = ACTIONS[name](home, settings)
+    prepared: dict[str, Callable[[], list[str]]] = {}
     modules: list[str] = []
-    # Children share what they never write; a look for garbage would write to all of it.
-    gc.collect()
-    gc.freeze()
     for line in sys.stdin:
         # What one child had to import, the next ones find.
         for module in modules:
             with suppress(Exception):
                 importlib.import_module(module)
+        name, home, settings, *fault = json.loads(line)
+        change = json.dumps([name, home, settings])
+        if change not in prepared:
+            prepared[change] = ACTIONS[name](Path(home), settings)
+            # Children share what they never write; a look for garbage would write to all of it.
+            gc.collect()
+            gc.freeze()
         read, write = os.pipe()
         began = time.monotonic()
         child = os.fork()
         if not child:
             os.close(read)
-            told = _told(action, Writes(home, Fault(*json.loads(line))))
+            told = _told(prepared[change], Writes(Path(home), Fault(*fault)))
             with os.fdopen(write, "w") as stream:
                 json.dump(told, stream)
             os._exit(0)

@@ -12,10 +12,13 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+if TYPE_CHECKING:
+    from billing_lake_tests.prepared import Prepared
 
 # Tests start a Python a hundred times. Without compiled modules on disk, each spends more time on compiling what it imports than on
 # anything else. The processes that share the tests, and what they start, inherit this.
@@ -78,16 +81,15 @@ LONGEST = (
     "test_values.py",
     "test_deployed.py",
     "test_dagster_dev.py",
-    "test_story_of_months.py",
     "test_local_spark.py",
     "test_public_reports.py",
     "test_rebuild.py",
     "test_killed_loads.py",
-    "test_killed_alerts.py",
-    "test_own_project.py",
+    "test_story_of_months.py",
     "test_containers_agree.py",
     "test_glue_jobs.py",
     "test_demo.py",
+    "test_own_project.py",
     "test_any_catalog.py",
     "test_formats_agree.py",
     "test_parquet_sources.py",
@@ -97,10 +99,11 @@ LONGEST = (
     "test_backfills.py",
     "test_refused_writes.py",
     "test_engines_share_tables.py",
-    "test_docs.py",
     "test_synthesis.py",
     "test_staging.py",
+    "test_killed_alerts.py",
     "test_ledger.py",
+    "test_docs.py",
     "test_image.py",
     "test_all_costs.py",
     "test_new_reports.py",
@@ -235,6 +238,17 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
 settings.load_profile("lake")
+
+
+@pytest.fixture(scope="session")
+def prepared() -> Iterator[Prepared]:
+    """Processes of Dagster and of this project, whose imports are paid once."""
+    from billing_lake_tests.prepared import IMPORTED, Prepared
+
+    root = {"PYTHONPATH": str(Path(__file__).parents[1])}
+    modules = (*IMPORTED, "billing_lake.definitions")
+    with Prepared(modules, {**os.environ, **root}) as forks:
+        yield forks
 
 
 @pytest.fixture

@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import socket
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import IO, Any
+from typing import Any
 
 import dagster as dg
 
 from billing_lake_tests.patience import PATIENCE_SECONDS
+from billing_lake_tests.prepared import Prepared
 
 ROOT = Path(__file__).parents[1]
 
@@ -29,6 +27,7 @@ class Machine:
 
     Attributes:
         home: The folder.
+        prepared: What its processes are forked from.
         exports: The settings of each export, by name.
         policies: The settings of each alert policy, by name.
         instance: What its `dagster.yaml` has.
@@ -36,6 +35,7 @@ class Machine:
     """
 
     home: Path
+    prepared: Prepared
     exports: Mapping[str, Mapping[str, Any]]
     policies: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     instance: Mapping[str, Any] = field(default_factory=dict)
@@ -66,22 +66,22 @@ class Machine:
     @contextmanager
     def daemon(self) -> Iterator[None]:
         """Run a code server and the daemon; kill both at once in the end, as a machine dies."""
-        with TemporaryDirectory() as folder, (self.home / "daemon.log").open("a") as log:
+        with TemporaryDirectory() as folder:
             socket_path = Path(folder) / "code"
             workspace = Path(folder) / "workspace.yaml"
             place = {"socket": str(socket_path), "location_name": "billing_lake"}
             workspace.write_text(json.dumps({"load_from": [{"grpc_server": place}]}))
             code = ["dagster", "api", "grpc", "-m", "billing_lake.definitions"]
             with (
-                self._process(log, *code, "--socket", str(socket_path)),
+                self._process(*code, "--socket", str(socket_path)),
                 socket.socket(socket.AF_UNIX) as attempt,
             ):
                 self.wait(lambda: attempt.connect_ex(str(socket_path)) == 0)
-                with self._process(log, "dagster._daemon", "run", "-w", str(workspace)):
+                with self._process("dagster._daemon", "run", "-w", str(workspace)):
                     yield
 
     @contextmanager
-    def _process(self, log: IO[str], *module: str) -> Iterator[None]:
+    def _process(self, *module: str) -> Iterator[None]:
         environment = {
             **os.environ,
             "DAGSTER_HOME": str(self.home),
@@ -90,19 +90,14 @@ class Machine:
             "PYTHONPATH": str(ROOT),
             **self.variables,
         }
-        process = subprocess.Popen(
-            [sys.executable, "-m", *module],
-            env=environment,
-            cwd=self.home,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
+        output = self.home / "daemon.log"
+        process = self.prepared.start(
+            ["-m", *module], environment=environment, cwd=self.home, output=output
         )
         try:
             yield
         finally:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+            process.kill()
 
     def wait(self, wanted: Callable[[], bool], *, pause_seconds: float = 0.1) -> None:
         """Wait for what the daemon has to do."""

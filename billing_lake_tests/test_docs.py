@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import shlex
-import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +14,7 @@ from billing_lake.components import BillingExport
 from billing_lake.deployments import LocalLake
 from billing_lake.sample import write_delivery
 from billing_lake_tests.lakes import SPEC
+from billing_lake_tests.prepared import Prepared
 
 ROOT = Path(billing_lake.__file__).parents[1]
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
@@ -95,7 +95,9 @@ def test_every_target_of_make_exists() -> None:
     assert targets <= {*phony.split()}
 
 
-def test_the_commands_of_the_pages_load_and_show_what_they_say(tmp_path: Path) -> None:
+def test_the_commands_of_the_pages_load_and_show_what_they_say(
+    prepared: Prepared, tmp_path: Path
+) -> None:
     lake = LocalLake(tmp_path / "lake")
     for period in PERIODS:
         write_delivery(lake.home / "landing", period, replace(SPEC, report="cost-and-usage"))
@@ -106,15 +108,17 @@ def test_the_commands_of_the_pages_load_and_show_what_they_say(tmp_path: Path) -
         "DAGSTER_HOME": str(tmp_path / "dagster"),
         "DAGSTER_DISABLE_TELEMETRY": "1",
     }
+
+    def typed(program: Path, *arguments: str) -> str:
+        done = prepared.run([str(program), *arguments], environment=environment, cwd=ROOT)
+        said = done.stdout + done.stderr
+        assert done.returncode == 0, f"{done.args}\n{said[-6_000:]}"
+        return said
+
     said = []
     for command in RUN:
         first, *rest = shlex.split(command.replace("<export>", EXPORT))
-        program = str(Path(sys.executable).parent / Path(first).name)
-        done = subprocess.run(
-            [program, *rest], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
-        )
-        assert done.returncode == 0, f"{command}\n{done.stdout[-3_000:]}\n{done.stderr[-3_000:]}"
-        said.append(done.stdout + done.stderr)
+        said.append(typed(Path(sys.executable).with_name(Path(first).name), *rest))
     for catalog in (lake.hive, lake.iceberg, lake.s3_tables):
         assert catalog.periods(f"billing.{EXPORT}", EXPORT) == PERIODS
     assert "equals_delivery" in said[0]
@@ -124,8 +128,9 @@ def test_the_commands_of_the_pages_load_and_show_what_they_say(tmp_path: Path) -
     snippets = re.findall(r"```python\n(.*?)```", pages, re.DOTALL)
     (removal,) = (snippet for snippet in snippets if "open_lake()" in snippet)
     program = "\n".join(line.removeprefix("   ") for line in removal.splitlines())
-    program = program.replace("acme", EXPORT)
-    subprocess.run([sys.executable, "-c", program], cwd=ROOT, env=environment, check=True)
+    script = tmp_path / "removal.py"
+    script.write_text(program.replace("acme", EXPORT), encoding="utf-8")
+    typed(script)
     for catalog in (lake.hive, lake.iceberg, lake.s3_tables):
         assert not [name for name in catalog.tables() if EXPORT in name]
     assert not list(lake.files.list(f"{lake.values.root}/{EXPORT}"))

@@ -14,6 +14,7 @@ import pytest
 from billing_lake.sensors.alerts import Store
 from billing_lake_tests.alerts.services import Webhook
 from billing_lake_tests.daemons import Machine
+from billing_lake_tests.prepared import Prepared
 
 ALERTS = 200
 KILLS, MANY_KILLS = 2, 12
@@ -22,7 +23,7 @@ HOOK = {"kind": "apprise", "name": "hook", "url_from": "ALERTS_HOOK", "style": "
 
 
 def test_killed_daemons_lose_no_alert_and_repeat_none_but_across_a_kill(
-    tmp_path: Path, request: pytest.FixtureRequest
+    prepared: Prepared, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     kills = MANY_KILLS if request.config.getoption("every_variant") else KILLS
     seed = random.randrange(1 << 32)
@@ -34,6 +35,7 @@ def test_killed_daemons_lose_no_alert_and_repeat_none_but_across_a_kill(
     with Webhook() as webhook:
         machine = Machine(
             home=tmp_path,
+            prepared=prepared,
             exports={"acme": {"layout": "loose"}},
             policies={"night": {"interval_seconds": 1, "notifiers": [HOOK]}},
             variables={"ALERTS_HOOK": webhook.url},

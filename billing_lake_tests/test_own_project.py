@@ -12,8 +12,8 @@ import sys
 import sysconfig
 import venv
 import zipfile
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -23,6 +23,7 @@ from billing_lake.deployments import LocalLake
 from billing_lake.domain.sources import PeriodKey
 from billing_lake.landing.export_yaml import export_yaml
 from billing_lake.sample import SampleSpec, write_delivery
+from billing_lake_tests.prepared import IMPORTED, Prepared
 
 ROOT = Path(billing_lake.__file__).parents[1]
 PAGE = ROOT / "docs" / "own-project.md"
@@ -75,11 +76,25 @@ with dg.DagsterInstance.get() as instance:
 """Loads a month and then what the project makes of it, in one process: it takes seconds to import all components that are installed."""
 
 
+COMPONENTS = ("dagster.components.list", "dagster_aws.components", "dagster_dg_cli.cli.labs")
+"""What `dg` imports more, but for the wheel and the project."""
+
+
+def without_ours() -> dict[str, str]:
+    """Return the variables of the tests, without those that lead to a lake or to the checkout."""
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if "BILLING_LAKE" not in name and name != "PYTHONPATH"
+    }
+
+
 @dataclass(frozen=True)
 class Host:
     """A project, and the environment that it is installed in."""
 
     folder: Path
+    prepared: Prepared
     python: Path
     home: Path
     out: Path
@@ -87,11 +102,10 @@ class Host:
     def run(
         self, *arguments: str, check: bool = True, **variables: str
     ) -> subprocess.CompletedProcess[str]:
-        kept = {name: value for name, value in os.environ.items() if "BILLING_LAKE" not in name}
-        done = subprocess.run(
-            [str(self.python), *arguments],
+        done = self.prepared.run(
+            arguments,
             cwd=self.folder,
-            env=kept
+            environment=without_ours()
             | {
                 "BILLING_LAKE_HOME": str(self.home),
                 "DAGSTER_HOME": str(self.out / "dagster"),
@@ -100,9 +114,6 @@ class Host:
                 "NO_COLOR": "1",
                 **variables,
             },
-            capture_output=True,
-            text=True,
-            check=False,
         )
         if check:
             assert done.returncode == 0, f"{done.stdout[-4_000:]}\n{done.stderr[-4_000:]}"
@@ -144,7 +155,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def host(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Host:
+def host(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
     """A project with the wheel installed, whose dependencies are those of the tests."""
     folder = tmp_path_factory.mktemp("host")
     venv.create(folder / "venv", with_pip=False)
@@ -170,7 +181,8 @@ def host(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Host:
     (project / "host" / "defs" / "own.py").write_text(HOST)
     (site / "project.pth").write_text(str(project))
     (folder / "out" / "dagster").mkdir(parents=True)
-    return Host(project, python, folder / "lake", folder / "out")
+    with Prepared((*IMPORTED, *COMPONENTS), without_ours(), python) as prepared:
+        yield Host(project, prepared, python, folder / "lake", folder / "out")
 
 
 def test_the_wheel_describes_itself_and_brings_no_export_of_its_own(wheel: Path) -> None:
@@ -188,7 +200,7 @@ def test_the_installed_code_location_starts_in_an_empty_folder(host: Host, tmp_p
         "from billing_lake.definitions import defs; import billing_lake;"
         "print(billing_lake.__file__, [job.name for job in defs().get_repository_def().get_all_jobs()])"
     )
-    empty = Host(tmp_path, host.python, tmp_path / "lake", host.out)
+    empty = replace(host, folder=tmp_path, home=tmp_path / "lake")
     where, _, jobs = empty.run("-c", program).stdout.partition(" ")
     assert Path(where).is_relative_to(host.python.parents[1])
     assert jobs.strip() == "[]"
@@ -204,7 +216,7 @@ def test_the_installed_command_loads_a_folder_where_there_is_no_project(
     host: Host, tmp_path: Path
 ) -> None:
     delivery = write_delivery(tmp_path / "bucket", PERIOD, SPEC)
-    empty = Host(tmp_path, host.python, tmp_path / "lake", host.out)
+    empty = replace(host, folder=tmp_path, home=tmp_path / "lake")
     program = "from billing_lake.cli import main; main()"
     load = ("-c", program, "load", "bucket", "--yes", "--outputs", "iceberg", "--json")
     (result,) = json.loads(empty.run(*load).stdout)

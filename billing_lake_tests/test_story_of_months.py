@@ -34,6 +34,7 @@ from billing_lake.loads.months import net_changes, read_restatements
 from billing_lake_tests.alerts.services import UI, Webhook
 from billing_lake_tests.daemons import Machine
 from billing_lake_tests.lakes import RUNS_IN_PROCESS
+from billing_lake_tests.prepared import Prepared
 from billing_lake_tests.reports import MINIMAL_HEADER, minimal_row, write_report
 
 MONTHS = ("2025-01", "2025-02", "2025-03")
@@ -185,7 +186,9 @@ class Daemon:
         return found
 
 
-def test_the_story_of_three_months_of_two_payers_is_kept_and_told(tmp_path: Path) -> None:
+def test_the_story_of_three_months_of_two_payers_is_kept_and_told(
+    prepared: Prepared, tmp_path: Path
+) -> None:
     home = tmp_path / "lake"
     payers = [Payer(home, "payer0", "004512345678"), Payer(home, "payer1", "000123456789")]
     now = period_of(datetime.now(timezone.utc))
@@ -195,6 +198,7 @@ def test_the_story_of_three_months_of_two_payers_is_kept_and_told(tmp_path: Path
     with Webhook() as webhook:
         machine = Machine(
             home=tmp_path,
+            prepared=prepared,
             exports={one.name: one.settings for one in (*payers, stopped)},
             policies={"night": {"interval_seconds": 4, "notifiers": [SERVICE]}},
             instance=RUNS_IN_PROCESS,

@@ -1,4 +1,5 @@
-"""Three months of two payers, four deliveries each, through a daemon: a late day, a truncated file, a refund after closing, a hostile tag.
+"""Three months of a payer and one of another, four deliveries each, through a daemon: a late day, a truncated file, a refund after closing, a
+hostile tag.
 
 The daemon's sensors find the deliveries and load them; the ledger has the states, the restatements add up, the checks complain of
 what is wrong and of nothing else, each complaint is one alert, and what was reported stays readable.
@@ -42,6 +43,11 @@ HOSTILE = 'resourceTags/user:x"; DROP TABLE billing.costs; --<script>'
 LATE_DAY = 10
 COST = MINIMAL_HEADER.index("lineItem/UnblendedCost")
 
+OFTEN = {
+    "module": "dagster._core.run_coordinator.queued_run_coordinator",
+    "class": "QueuedRunCoordinator",
+    "config": {"dequeue_interval_seconds": 1},
+}
 SERVICE = {"kind": "apprise", "name": "service", "url_from": "ALERTS_SERVICE", "style": "text"}
 
 
@@ -52,6 +58,7 @@ class Payer:
     home: Path
     name: str
     account: str
+    months: Sequence[str] = MONTHS
     limits: dict[str, Any] = field(default_factory=dict)
     totals: dict[str, list[Decimal]] = field(default_factory=dict)
 
@@ -127,7 +134,7 @@ class Payer:
     def story(self) -> dict[str, list[LedgerRow]]:
         export = BillingExport(name=self.name, **self.settings).export
         ledger = Ledger(lake=LocalLake(self.home), export=export, log=print)
-        return {period: ledger.deliveries(period) for period in MONTHS}
+        return {period: ledger.deliveries(period) for period in self.months}
 
 
 @dataclass(frozen=True)
@@ -149,7 +156,7 @@ class Daemon:
 
     def has_run(self, runs: int) -> None:
         ended = dg.RunsFilter(statuses=FINISHED_STATUSES)
-        self.machine.wait(lambda: self.instance.get_runs_count(ended) >= runs)
+        self.machine.wait(lambda: self.instance.get_runs_count(ended) >= runs, pause_seconds=0.5)
 
     def has_told(self, title: str) -> None:
         self.machine.wait(lambda: title in self.titles)
@@ -186,33 +193,36 @@ class Daemon:
         return found
 
 
-def test_the_story_of_three_months_of_two_payers_is_kept_and_told(
+def test_the_story_of_the_months_of_two_payers_is_kept_and_told(
     prepared: Prepared, tmp_path: Path
 ) -> None:
     home = tmp_path / "lake"
-    payers = [Payer(home, "payer0", "004512345678"), Payer(home, "payer1", "000123456789")]
+    payers = [
+        Payer(home, "payer0", "004512345678"),
+        Payer(home, "payer1", "000123456789", ("2025-02",)),
+    ]
     now = period_of(datetime.now(timezone.utc))
     last_month = period_of(bounds(now)[0] - timedelta(days=1))
     never_late = {"fresh_warn_hours": 0, "fresh_error_hours": 0}
-    stopped = Payer(home, "stopped", "000000000001", never_late)
+    stopped = Payer(home, "stopped", "000000000001", limits=never_late)
     with Webhook() as webhook:
         machine = Machine(
             home=tmp_path,
             prepared=prepared,
             exports={one.name: one.settings for one in (*payers, stopped)},
             policies={"night": {"interval_seconds": 4, "notifiers": [SERVICE]}},
-            instance=RUNS_IN_PROCESS,
+            instance={**RUNS_IN_PROCESS, "run_coordinator": OFTEN},
             variables={"ALERTS_SERVICE": webhook.url, "BILLING_LAKE_UI_URL": UI},
         )
         with machine.installed() as instance, machine.daemon():
             daemon = Daemon(machine, instance, webhook)
             stopped.deliver(0, last_month)
             _walk(daemon, payers)
-            expected = _alerts(now)
+            expected = _alerts(now, payers)
             machine.wait(partial(webhook.has_taken, expected.total()))
             daemon.has_looked()
     _assert_states_and_restatements(home, payers)
-    _assert_checks(daemon)
+    _assert_checks(daemon, payers)
     assert daemon.titles == expected
     _assert_messages(daemon)
 
@@ -221,9 +231,9 @@ def _walk(daemon: Daemon, payers: Sequence[Payer]) -> None:
     """Deliver four times, and let the daemon load each delivery; in between a folder cannot be read for a while."""
     for delivery in range(3):
         for payer in payers:
-            for period in MONTHS:
+            for period in payer.months:
                 payer.deliver(delivery, period)
-        daemon.has_run(1 + 6 * (delivery + 1))
+        daemon.has_run(1 + 4 * (delivery + 1))
         if delivery == 0:
             folder = payers[0].folder
             aside = folder.rename(folder.with_name("aside"))
@@ -232,15 +242,13 @@ def _walk(daemon: Daemon, payers: Sequence[Payer]) -> None:
             folder.unlink()
             aside.rename(folder)
             daemon.has_told("[RESOLVED] payer0: sensor payer0_new_reports is green again")
-    for payer in payers:
-        for period in MONTHS:
-            if (payer.name, period) != ("payer1", "2025-02"):
-                payer.deliver(3, period)
-    daemon.has_run(1 + 6 * 3 + 5)
+    for period in MONTHS:
+        payers[0].deliver(3, period)
+    daemon.has_run(1 + 4 * 3 + 3)
     payers[1].deliver(3, "2025-02", truncated=True)
     daemon.has_told("[ERROR] payer1 2025-02: run payer1_load is red")
     payers[1].deliver(3, "2025-02")
-    daemon.has_run(1 + 6 * 4 + 1)
+    daemon.has_run(1 + 4 * 4 + 1)
 
 
 def _assert_states_and_restatements(home: Path, payers: Sequence[Payer]) -> None:
@@ -267,16 +275,17 @@ def _assert_states_and_restatements(home: Path, payers: Sequence[Payer]) -> None
         assert "script" in "".join(added), (
             "the hostile tag is a column, of the month that came first"
         )
-        # The closed March is still what it was when it was closed.
+        # A closed month is still what it was when it was closed.
+        closed = payer.months[-1]
         table = lake.iceberg.open(f"billing.{payer.name}")
-        snapshot = table.snapshot_by_name("closed-2025-03")
+        snapshot = table.snapshot_by_name(f"closed-{closed}")
         assert snapshot is not None
         scan = table.scan(
-            row_filter="billing_period = '2025-03'",
+            row_filter=f"billing_period = '{closed}'",
             snapshot_id=snapshot.snapshot_id,
             selected_fields=(UNBLENDED,),
         )
-        assert sum(scan.to_arrow()[UNBLENDED].to_pylist()) == payer.totals["2025-03"][2]
+        assert sum(scan.to_arrow()[UNBLENDED].to_pylist()) == payer.totals[closed][2]
     april = datetime(2025, 4, 1, tzinfo=timezone.utc)
     window = (april + timedelta(days=2), april + timedelta(days=7))
     between = net_changes(read_restatements(lake, "2025-03", "payer0", *window))
@@ -285,25 +294,25 @@ def _assert_states_and_restatements(home: Path, payers: Sequence[Payer]) -> None
     assert {one["charge_type"] for one in between if one["kind"] == "new"} == {"Refund"}
 
 
-def _assert_checks(daemon: Daemon) -> None:
+def _assert_checks(daemon: Daemon, payers: Sequence[Payer]) -> None:
     late, settled = {"missing_days", "restatement_size"}, {"restatement_size"}
     after: dict[str, set[str]] = {
         "2025-01": set(),
         "2025-02": {"closed_month_moved", "missing_days", "restatement_size"},
         "2025-03": {"closed_month_moved", "restatement_size"},
     }
-    for payer in ("payer0", "payer1"):
-        for period in MONTHS:
-            assert daemon.complaints(payer, period) == [set(), late, settled, after[period]]
+    for payer in payers:
+        for period in payer.months:
+            assert daemon.complaints(payer.name, period) == [set(), late, settled, after[period]]
     failed = [one for one in daemon.runs if not one.is_success]
     assert [(one.job_name, one.tags[PARTITION_NAME_TAG]) for one in failed] == [
         ("payer1_load", "2025-02")
     ], "the truncated file, once"
 
 
-def _alerts(now: str) -> Counter[str]:
+def _alerts(now: str, payers: Sequence[Payer]) -> Counter[str]:
     """Return the titles of all alerts that are due."""
-    both = [(payer, period) for payer in ("payer0", "payer1") for period in MONTHS]
+    both = [(payer.name, period) for payer in payers for period in payer.months]
     return Counter(
         [
             f"[ERROR] stopped {now}: check freshness is red",
@@ -312,12 +321,10 @@ def _alerts(now: str) -> Counter[str]:
             *(f"[WARN] {payer} {period}: 2 warnings" for payer, period in both),
             *(f"[RESOLVED] {p} {period}: check missing_days is green again" for p, period in both),
             "[RESOLVED] payer0 2025-01: check restatement_size is green again",
-            "[RESOLVED] payer1 2025-01: check restatement_size is green again",
             "[ERROR] payer0 2025-02: 1 red, 1 warning",
             "[ERROR] payer1 2025-02: run payer1_load is red",
             "[ERROR] payer1 2025-02: 1 red, 1 warning, 1 green again",
             "[ERROR] payer0 2025-03: check closed_month_moved is red",
-            "[ERROR] payer1 2025-03: check closed_month_moved is red",
         ]
     )
 

@@ -51,7 +51,7 @@ _DICTIONARY_BYTES = 8 << 20
 
 LAYOUT: Mapping[str, Any] = {
     "compression": "zstd",
-    "compression_level": 3,
+    "compression_level": 2,
     "use_dictionary": True,
     "dictionary_pagesize_limit": _DICTIONARY_BYTES,
     "write_batch_size": 16_384,

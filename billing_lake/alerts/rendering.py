@@ -18,6 +18,9 @@ _TITLE_CHARACTERS = 100
 _FOUND_CHARACTERS = 800
 _TABLE_ROWS = 12
 _TABLE_CHARACTERS = 2_000
+_HEAD = 2
+_UNLISTED = re.compile(r"… and ([\d,]+) [\w ]+")
+"""How `assets.markdown.table` ends where it leaves rows out."""
 _CHANGES = 12
 
 _SECRETS = re.compile(
@@ -189,19 +192,22 @@ def _state(change: StatusChange) -> str:
 
 
 def cut_table(text: str) -> str:
-    """Return the first rows of a table in Markdown."""
-    lines = text.splitlines()
+    """Return the first rows of a table in Markdown, and how many more there are: the check itself may list no more than its first."""
+    lines, unlisted = text.splitlines(), 0
+    if lines and (said := _UNLISTED.fullmatch(lines[-1])):
+        unlisted = int(said[1].replace(",", ""))
+        lines = lines[:-2]
     kept: list[str] = []
     length = 0
-    for line in lines[: _TABLE_ROWS + 2]:
+    for line in lines[: _TABLE_ROWS + _HEAD]:
         length += len(line)
-        if length > _TABLE_CHARACTERS and len(kept) > 2:  # noqa: PLR2004 -- its head
+        if length > _TABLE_CHARACTERS and len(kept) > _HEAD:
             break
         kept.append(line[:_TABLE_CHARACTERS])
-    more = len(lines) - len(kept)
-    return "\n".join(
-        (*kept, *([f"\n… and {more} more lines; the check has all of them"] if more else []))
-    )
+    if more := len(lines) - len(kept) + unlisted:
+        has = f"the first {len(lines) - _HEAD}" if unlisted else "all of them"
+        kept.append(f"\n… and {more} more rows; the check has {has}")
+    return "\n".join(kept)
 
 
 def safe_text(text: str, limit: int) -> str:

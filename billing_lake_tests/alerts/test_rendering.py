@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 import billing_lake
 from billing_lake.alerts.changes import AlertGroup
 from billing_lake.alerts.rendering import Renderer, title_of
+from billing_lake.assets import markdown
 from billing_lake_tests.alerts.services import NOON, UI, change, message
 
 PAGE = Path(billing_lake.__file__).parents[1] / "docs" / "alerts.md"
@@ -122,13 +123,31 @@ def test_a_title_is_one_line_of_ascii_that_every_service_takes(name: str, period
     assert len(line) < 100
 
 
+@pytest.mark.parametrize(
+    ("days", "ends"),
+    [
+        (12, ["| 12 |"]),
+        (20, ["| 12 |", "", "… and 8 more rows; the check has all of them"]),
+        (1_031, ["| 12 |", "", "… and 1019 more rows; the check has the first 20"]),
+    ],
+    ids=["whole", "cut here", "cut by the check too"],
+)
+def test_a_table_that_is_cut_says_how_many_rows_there_are_and_how_many_the_check_shows(
+    days: int, ends: list[str]
+) -> None:
+    rows = markdown.table(("day",), ([day] for day in range(1, days + 1)), most=20)
+    sent = message(table=str(rows.value)).text
+    lines = sent.partition("| day |\n| --- |\n")[2].splitlines()
+    assert lines[11 : 11 + len(ends)] == ends
+
+
 def test_long_tables_and_many_changes_are_cut_to_size() -> None:
     rows = "\n".join(f"| {number} | {'x' * 50} |" for number in range(500))
     many = AlertGroup(
         id="1", changes=tuple(change(table=f"| a | b |\n| --- | --- |\n{rows}") for _ in range(50))
     )
     sent = Renderer().message(many)
-    assert "488 more lines; the check has all of them" in sent.text
+    assert "488 more rows; the check has all of them" in sent.text
     assert "… and 38 more; the run has all of them." in sent.text
     assert len(sent.text) < 25_000
     assert sent.title == "[ERROR] cost_and_usage 2025-02: 50 red"

@@ -25,7 +25,7 @@ from billing_lake.checks import freshness, readable
 from billing_lake.checks.evaluations import Verdict
 from billing_lake.deployments import Lake
 from billing_lake.domain.deliveries import Delivery, Findings
-from billing_lake.domain.errors import shown
+from billing_lake.domain.errors import in_words, shown
 from billing_lake.domain.periods import period_of
 from billing_lake.jobs.load import load_job_name
 from billing_lake.landing.deliveries import find_deliveries
@@ -86,6 +86,7 @@ class Tick:
         requests: Deliveries that a run is requested for.
         looks: Deliveries that have to be seen again, by billing period.
         later: Number of deliveries that are left for the next ticks.
+        at_work: Billing periods that are left alone because a run is at work on them, or waits for its turn.
         notes: What a person should know.
         alarms: What a person has to do something about.
         freshness: Whether the open month is delivered still; None where nothing is expected.
@@ -97,6 +98,7 @@ class Tick:
     requests: list[Delivery] = field(default_factory=list)
     looks: dict[str, SeenDelivery] = field(default_factory=dict)
     later: int = 0
+    at_work: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     alarms: list[str] = field(default_factory=list)
     freshness: Verdict | None = None
@@ -145,11 +147,13 @@ def decide_requests(
             tick.looks[period] = seen
             if now - seen.since < quiet:
                 tick.notes.append(
-                    f"{period} waits: nothing but time says that it is finished, and it was seen as it is for the first time "
-                    f"at {seen.since:%H:%M:%S} UTC; it is at rest when it stays so until {_moment(seen.since + quiet)}"
+                    f"{period} waits: files may still be on their way, since nothing says that this delivery is finished. It was "
+                    f"seen as it is for the first time at {seen.since:%H:%M:%S} UTC, and is loaded if it stays so until "
+                    f"{_moment(seen.since + quiet)} (`quiet_seconds`)"
                 )
                 continue
         if period in at_work:
+            tick.at_work.append(period)
             continue
         if _holds_back(tick, period, runs.attempts(delivery, asked_for[period]), now):
             continue
@@ -307,6 +311,11 @@ def _moment(moment: datetime) -> str:
 def _skip_reason(export: DagsterExport, tick: Tick) -> str:
     """Return why no run is asked for: what somebody has to mend first, then what waits."""
     lines = [*tick.alarms, *tick.notes]
+    if tick.at_work:
+        lines.append(
+            f"A run is at work on {in_words(sorted(tick.at_work), _SHOWN_NOTES)}, or waits for its turn. If its process was killed, "
+            "terminate it in Dagster's list of runs and load the month by hand"
+        )
     if not lines:
         return f"No new deliveries of {export.name}."
     more = [f"… and {len(lines) - _SHOWN_NOTES} more"] if len(lines) > _SHOWN_NOTES else []

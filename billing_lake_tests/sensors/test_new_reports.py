@@ -12,6 +12,7 @@ from typing import cast
 
 import dagster as dg
 import pytest
+from dagster._core.storage.tags import PARTITION_NAME_TAG
 
 from billing_lake.domain.schemas import Field
 from billing_lake.domain.types import STRING
@@ -184,6 +185,21 @@ def test_a_run_that_ends_while_the_sensor_looks_is_not_asked_for_again(
 
     monkeypatch.setattr(Runs, "at_work", at_work)
     assert periods(tick(lake)) == []
+
+
+def test_a_month_that_is_left_to_a_run_is_named_since_the_run_may_be_dead(make_lake: Make) -> None:
+    lake = make_lake(outputs=["hive"])
+    lake.deliver("2025-03")
+    run = lake.instance.create_run_for_job(
+        lake.definitions.resolve_job_def(f"{EXPORT}_load"),
+        tags={PARTITION_NAME_TAG: "2025-03"},
+        status=dg.DagsterRunStatus.STARTED,
+    )
+    seen = tick(lake)
+    assert periods(seen) == []
+    assert "A run is at work on 2025-03, or waits for its turn" in reason(seen)
+    lake.instance.report_run_failed(run)
+    assert periods(tick(lake)) == ["2025-03"]
 
 
 def test_an_export_without_anything_is_a_tick_without_anything(make_lake: Make) -> None:
@@ -365,7 +381,7 @@ def test_a_folder_that_is_filled_file_by_file_is_one_delivery(make_lake: Make) -
         seen = tick(lake, cursor, after=minute * MINUTE)
         cursor = seen.cursor
         assert periods(seen) == []
-        assert "2025-03 waits: nothing but time says that it is finished" in reason(seen)
+        assert "2025-03 waits: files may still be on their way" in reason(seen)
     assert periods(tick(lake, cursor, after=29 * MINUTE)) == []
     assert periods(tick(lake, cursor, after=31 * MINUTE)) == ["2025-03"]
     assert lake.load("2025-03").success, "who asks by hand gets what is there"

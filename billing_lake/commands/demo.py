@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import os
 import shlex
-import sys
 from collections.abc import Mapping
 from datetime import datetime, timezone
 from pathlib import Path
@@ -20,7 +19,13 @@ from typing import TYPE_CHECKING
 import click
 
 from billing_lake.commands.home import require_own_home, require_writable
-from billing_lake.commands.terminal import console, kept_stdout, output_into, typed_path
+from billing_lake.commands.terminal import (
+    console,
+    kept_stdout,
+    output_into,
+    typed_path,
+    typed_program,
+)
 from billing_lake.domain.errors import ConfigurationError, LoadError, counted
 
 if TYPE_CHECKING:
@@ -224,7 +229,7 @@ def _next(out: Console, lake: LocalLake, table: str, log: Path, asked: Mapping[s
     from billing_lake.commands.demo_report import heading
     from billing_lake.deployments.local import home_folder
 
-    command = _command()
+    command = typed_program()
     shell = _needed(asked, lake.home, home_folder(asked))
     heading(out, "Next")
     lines = [
@@ -247,17 +252,14 @@ def _own(out: Console, home: Path, asked: Mapping[str, str]) -> None:
     heading(out, f"Load reports of your own, into a lake of your own, {typed_path(home)}")
     shell = _needed(asked, home, local.own_home({**asked, HOME_SETTING: ""}))
     lines = [
-        (f"{shell}{_command()} load FOLDER_OR_BUCKET", "a copy of a bucket, or s3://bucket/folder"),
+        (
+            f"{shell}{typed_program()} load FOLDER_OR_BUCKET",
+            "a copy of a bucket, or s3://bucket/folder",
+        ),
         (f"{shell}make dev", "then http://localhost:3000"),
     ]
     for text, note in lines:
         out.print(f"  {text}    # {note}", soft_wrap=True, markup=False)
-
-
-def _command() -> str:
-    """Return how `billing-lake` was called."""
-    called = Path(sys.argv[0])
-    return typed_path(called) if called.name == "billing-lake" else "billing-lake"
 
 
 def _needed(environment: Mapping[str, str], home: Path, found: Path) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from billing_lake.commands.terminal import typed_path
+from billing_lake.commands.terminal import typed_path, typed_program
 from billing_lake.landing.export_yaml import FILE
 
 if TYPE_CHECKING:
@@ -48,11 +48,12 @@ def show_next(out: Console, home: Path, folder: Path, exports: Sequence[OwnExpor
     landing = os.environ.get(LANDING_SETTING)
     from_ = f"{LANDING_SETTING}={shlex.quote(landing)} " if landing else ""
     table = exports[0].export.table
-    dagster = (
-        f"DAGSTER_HOME={shlex.quote(str(home / 'dagster'))} dagster dev -m billing_lake.definitions"
-    )
+    dagster = f"DAGSTER_HOME={shlex.quote(str(home / 'dagster'))} {shlex.quote(typed_program('dagster'))} dev -m billing_lake.definitions"
     lines = (
-        ("Ask", f"{at}billing-lake query --named cost-by-service --table {table}"),
+        (
+            "Ask",
+            f"{at}{shlex.quote(typed_program())} query --named cost-by-service --table {table}",
+        ),
         ("See", f"{at}{from_}{DEFS_SETTING}={shlex.quote(typed_path(folder))} {dagster}"),
         *(() if _has_alerts(folder) else (("Tell", _alerts_of(folder)),)),
         ("Log", typed_path(home / LOAD_LOG)),

@@ -103,6 +103,12 @@ def typed_path(path: Path) -> str:
     return str(path.relative_to(here) if path.is_relative_to(here) else path)
 
 
+def typed_program(name: str = "billing-lake") -> str:
+    """Return how `billing-lake` was called, or a program beside it would be: no shell knows those of an environment."""
+    called = Path(sys.argv[0])
+    return typed_path(called.with_name(name)) if called.name == "billing-lake" else name
+
+
 def show_error(error: BillingLakeError) -> None:
     """Show an error as a panel on standard error."""
     from rich.panel import Panel

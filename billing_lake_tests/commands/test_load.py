@@ -114,6 +114,18 @@ def test_a_folder_is_shown_asked_about_loaded_and_proved(loaded: tuple[World, Re
     assert (settings["attributes"]["report"], settings["attributes"]["start"]) == ("cur", "2025-01")
 
 
+def test_the_commands_that_come_next_are_named_as_this_one_was_called(
+    loaded: tuple[World, Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world, _ = loaded
+    monkeypatch.setattr(sys, "argv", [str(world.folder / ".venv" / "bin" / "billing-lake")])
+    result = world.load("--yes")
+    assert result.exit_code == 0, result.output
+    said = result.stdout
+    assert "\nAsk  BILLING_LAKE_HOME=lake .venv/bin/billing-lake query " in said
+    assert "/dagster .venv/bin/dagster dev -m billing_lake.definitions\n" in said
+
+
 def test_what_is_new_is_loaded_the_rest_is_proved_and_the_settings_stay_as_they_are(
     loaded: tuple[World, Result],
 ) -> None:

@@ -126,11 +126,7 @@ class PeriodProofs:
                 f"{filled} columns equal those of the raw files"
             )
             return self._verdict(text, metadata, reading, passed=True)
-        texts = (
-            f"{one.figure}: expected {number(one.expected)}, found {number(one.found)}, "
-            f"difference {number(one.difference, '+')}"
-            for one in differences
-        )
+        texts = (f"{one}, difference {number(one.difference, '+')}" for one in differences)
         text = (
             f"the table does not equal the delivery. {in_words(texts, _SHOWN_DIFFERENCES, '; ')}. Load the period again; if this "
             "stays, compare the files in the metadata of the table's last materialisation with the table"

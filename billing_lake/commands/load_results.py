@@ -23,10 +23,20 @@ _COMPLAINTS = 12
 
 @dataclass(frozen=True, kw_only=True)
 class Proved:
-    """A table, read back."""
+    """A table, read back.
+
+    Attributes:
+        complaint: How it differs from the delivery, and what to do; empty where it is equal.
+    """
 
     rows: int
     equal: bool
+    complaint: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as JSON values, the complaint where there is one."""
+        complaint = {"complaint": self.complaint} if self.complaint else {}
+        return {"rows": self.rows, "equal": self.equal, **complaint}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,6 +117,15 @@ class LoadResult:
             return f"≠ {', '.join(unequal)}"
         return f"{len(self.tables)} of {len(self.export.outputs)} equal" if self.tables else ""
 
+    @property
+    def unequal(self) -> dict[str, list[str]]:
+        """Return what is wrong with tables that do not equal it, and which they are: most often all of them, alike."""
+        found: dict[str, list[str]] = {}
+        for output, table in self.tables.items():
+            if table.complaint:
+                found.setdefault(table.complaint, []).append(output)
+        return found
+
     def to_json(self) -> dict[str, Any]:
         """Return it as JSON values, decimals as text."""
         fault = self.fault
@@ -122,7 +141,7 @@ class LoadResult:
                 currency: {column: as_text(total) for column, total in sums.items()}
                 for currency, sums in self.totals.items()
             },
-            "tables": {output: asdict(table) for output, table in self.tables.items()},
+            "tables": {output: table.to_json() for output, table in self.tables.items()},
             "complaints": [asdict(one) for one in self.complaints],
             "warnings": list(self.warnings),
             "error": fault and fault_values(fault),
@@ -170,6 +189,11 @@ def show_results(out: Console, results: Sequence[LoadResult]) -> None:
     if len(complaints) > _COMPLAINTS:
         out.print(f"… and {len(complaints) - _COMPLAINTS} more; Dagster has all checks, --json too")
     for one in results:
+        for unequal, outputs in one.unequal.items():
+            text = (
+                f"✗ {one.export.name} {one.period}, {', '.join(outputs)}: {shown(unequal, 1_000)}"
+            )
+            out.print(Text(text, style="red"), soft_wrap=True)
         if one.fault is not None:
             text = f"✗ {one.export.name} {shown(one.period)}: {shown(one.fault.text, 1_000)}"
             out.print(Text(text, style="red"), soft_wrap=True)

@@ -21,10 +21,12 @@ from billing_lake.domain.errors import (
     DeliveryError,
     IncompleteDeliveryError,
     NoDeliveryError,
+    in_words,
     shown,
 )
 from billing_lake.domain.periods import is_period
 from billing_lake.domain.profiles import compare
+from billing_lake.jobs.load import load_job_name
 from billing_lake.landing.deliveries import resolve_delivery
 from billing_lake.landing.found_exports import FoundExport
 from billing_lake.loads.ledger_rows import kept_crawl
@@ -36,6 +38,7 @@ _NO_FILES = (
 _PROOF = "equals_delivery"
 _PROOFS = (_PROOF, "same_content")
 """Checks that compare a table with its delivery; others judge the bill."""
+_SHOWN_DIFFERENCES = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,7 +146,20 @@ class Loading:
         for table in self._lake.tables(export):
             source = export.format.with_roles(table.files(crawl.delivery.period))
             profile = self._lake.reader.profile(source)
-            yield table.output, Proved(rows=profile.rows, equal=not compare(crawl.profile, profile))
+            differences = compare(crawl.profile, profile)
+            complaint = (
+                f"does not equal the delivery: {in_words(differences, _SHOWN_DIFFERENCES, '; ')}. Start the job "
+                f"{load_job_name(export)} for {crawl.delivery.period} in Dagster, which loads the month again; if it "
+                "differs again, ask what else writes to the table"
+            )
+            yield (
+                table.output,
+                Proved(
+                    rows=profile.rows,
+                    equal=not differences,
+                    complaint=complaint if differences else "",
+                ),
+            )
 
 
 def _proved(export: DagsterExport, run: LoadRun) -> Iterator[tuple[str, Proved]]:
@@ -151,10 +167,11 @@ def _proved(export: DagsterExport, run: LoadRun) -> Iterator[tuple[str, Proved]]
         asset = TABLE_ASSETS[output]
         if asset in run.tables:
             checks = [one for one in run.checks if one.asset_key.path[-1] == asset]
-            found = {one.check_name: one.passed or not _is_red(one) for one in checks}
-            is_equal = _PROOF in found and all(found.get(name, True) for name in _PROOFS)
+            proofs = [one for one in checks if one.check_name in _PROOFS]
+            red = [one.description or "" for one in proofs if not one.passed and _is_red(one)]
+            is_equal = not red and any(one.check_name == _PROOF for one in proofs)
             rows = int(run.tables[asset]["dagster/partition_row_count"])
-            yield output, Proved(rows=rows, equal=is_equal)
+            yield output, Proved(rows=rows, equal=is_equal, complaint=" ".join(red))
 
 
 def _complaints(run: LoadRun) -> Iterator[Complaint]:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from decimal import Context, Decimal
 
-from billing_lake.domain.errors import LoadError
+from billing_lake.domain.errors import LoadError, number
 from billing_lake.domain.json_values import JsonValues
 
 _NO_CURRENCY = "(none)"
@@ -88,6 +88,10 @@ class Difference:
     def difference(self) -> Decimal:
         """Found minus expected."""
         return EXACT.subtract(Decimal(self.found), Decimal(self.expected))
+
+    def __str__(self) -> str:
+        """Return the figure with both numbers, for people."""
+        return f"{self.figure}: expected {number(self.expected)}, found {number(self.found)}"
 
 
 def merge(profiles: Iterable[Profile]) -> Profile:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from billing_lake.deployments.base import Lake
 from billing_lake.domain.crawls import Crawl
-from billing_lake.domain.errors import ProofError, in_words, number
+from billing_lake.domain.errors import ProofError, in_words
 from billing_lake.domain.profiles import compare
 from billing_lake.domain.sources import Source
 from billing_lake.tables.exports import Export
@@ -22,9 +22,5 @@ def prove(lake: Lake, export: Export, crawl: Crawl, files: Source) -> None:
     found = lake.reader.profile(export.format.with_roles(files))
     differences = compare(crawl.profile, found)
     if differences:
-        texts = (
-            f"{one.figure}: expected {number(one.expected)}, found {number(one.found)}"
-            for one in differences
-        )
         what = f"The files do not equal the delivery of {crawl.delivery.period}"
-        raise ProofError(f"{what}: {in_words(texts, _SHOWN_DIFFERENCES, '; ')}")
+        raise ProofError(f"{what}: {in_words(differences, _SHOWN_DIFFERENCES, '; ')}")

@@ -114,6 +114,26 @@ def test_a_folder_is_shown_asked_about_loaded_and_proved(loaded: tuple[World, Re
     assert (settings["attributes"]["report"], settings["attributes"]["start"]) == ("cur", "2025-01")
 
 
+def test_tables_that_somebody_wrote_to_are_named_with_what_differs_and_what_to_do(
+    world: World,
+) -> None:
+    deliver(world.exports, "2025-01")
+    world.json("--outputs", "iceberg,s3_table")
+    lake = LocalLake(world.folder / "lake")
+    for catalog in (lake.iceberg, lake.s3_tables):
+        catalog.open("billing.cur").delete("billing_period = '2025-01'")
+    (found,) = world.json(exit_code=1)
+    assert found["error"] is None
+    complaint = found["tables"]["iceberg"]["complaint"]
+    assert complaint.startswith("does not equal the delivery: rows: expected 2, found 0; ")
+    unequal = {"rows": 0, "equal": False, "complaint": complaint}
+    assert found["tables"] == {"iceberg": unequal, "s3_table": unequal}
+    again = world.load("--yes")
+    assert again.exit_code == 1
+    assert f"\n✗ cur 2025-01, iceberg, s3_table: {complaint}\n" in again.stdout
+    assert "Start the job cur_load for 2025-01 in Dagster, which loads the month again" in complaint
+
+
 def test_the_commands_that_come_next_are_named_as_this_one_was_called(
     loaded: tuple[World, Result], monkeypatch: pytest.MonkeyPatch
 ) -> None:

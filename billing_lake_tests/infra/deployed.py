@@ -113,6 +113,8 @@ def deployed(aws: Aws, synthesize: Callable[..., Stacks]) -> Iterator[Deployed]:
     stacks = synthesize(**CONTEXT)
     deployment = Deployment(aws, database="127.0.0.1")
     settings = deployment.deploy(stacks, "lake", "dagster")
+    # The account is not the lake's alone.
+    aws.client("glue").create_database(DatabaseInput={"Name": "of_others"})
     arns = {
         kind: f"arn:aws:iam::{aws.account}:role/{NAME}-{aws.region}-{kind}"
         for kind in ("dagster", "glue-job")

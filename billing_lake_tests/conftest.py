@@ -30,6 +30,7 @@ SHARED = {
         "infra/test_deployed.py",
         "infra/test_recorder.py::test_what_the_policies_do_not_allow_is_refused_and_what_they_allow_is_done",
     ),
+    "checked stacks": ("infra/test_image.py", "infra/test_synthesis.py"),
     "glue": (
         "servers/test_job_runs.py",
         "test_dagster_dev.py::test_a_delivery_is_loaded_by_the_daemon_and_cancelling_its_run_stops_the_glue_run",
@@ -48,8 +49,8 @@ SHARED = {
         "test_types_everywhere.py::test_spark_reads_every_type_and_takes_hives_names_for_the_same",
     ),
 }
-"""What takes half a minute of a core until it has started and done for the first time what all tests ask of it: the stacks, deployed;
-the Spark of the Glue jobs; the Spark of a process. With the files, and the tests of other files, that use it without naming `glue` or
+"""What takes half a minute of a core until it has started and done for the first time what all tests ask of it: the stacks, deployed
+and checked; the Spark of the Glue jobs; the Spark of a process. With the files, and the tests of other files, that use it without naming `glue` or
 `spark` among their parameters."""
 
 WITHOUT_SHARED_SPARK = (
@@ -203,7 +204,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def pytest_collection_finish(session: pytest.Session) -> None:
     """See that no test starts something of its own that is shared, and look for garbage no more among what has been imported."""
-    users = {"spark": "spark", "deployed": "deployed stacks"}
+    users = {"spark": "spark", "deployed": "deployed stacks", "checked": "checked stacks"}
     for item in session.items:
         for fixture in users.keys() & {*getattr(item, "fixturenames", ())}:
             if shared(item.nodeid) != users[fixture]:

@@ -17,6 +17,7 @@ from billing_lake.resources.glue_package import build_glue_package
 ROOT = Path(__file__).parents[2]
 PYTHON = ROOT / "infra" / ".venv" / "bin" / "python"
 ACCOUNT, REGION = "123456789012", "eu-central-1"
+DEFAULT = {"account": ACCOUNT, "region": REGION}
 
 Resource = dict[str, Any]
 
@@ -89,27 +90,37 @@ def run(program: str, folder: Path, **context: str) -> subprocess.CompletedProce
     )
 
 
+Synthesized = dict[frozenset[tuple[str, str]], Stacks]
+
+
 @pytest.fixture(scope="session")
-def synthesize(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Stacks]:
+def synthesized() -> Synthesized:
+    """What this process has synthesized, by its settings."""
+    return {}
+
+
+@pytest.fixture(scope="session")
+def synthesize(
+    tmp_path_factory: pytest.TempPathFactory, synthesized: Synthesized
+) -> Callable[..., Stacks]:
     """Synthesize stacks: `synthesize(engine="glue")` is the default deployment but for the engine; asked again, it is there."""
-    known: dict[frozenset[tuple[str, str]], Stacks] = {}
 
     def make(**context: str) -> Stacks:
-        context = {"account": ACCOUNT, "region": REGION, **context}
+        context = {**DEFAULT, **context}
         key = frozenset(context.items())
-        if key not in known:
+        if key not in synthesized:
             folder = tmp_path_factory.mktemp("stacks") / "out"
             done = run("app.py", folder, **context)
             assert done.returncode == 0, done.stderr
-            known[key] = Stacks(folder, context.get("name", "billing-lake"))
-        return known[key]
+            synthesized[key] = Stacks(folder, context.get("name", "billing-lake"))
+        return synthesized[key]
 
     return make
 
 
 @pytest.fixture(scope="session")
 def checked(
-    tmp_path_factory: pytest.TempPathFactory,
+    tmp_path_factory: pytest.TempPathFactory, synthesized: Synthesized
 ) -> tuple[subprocess.CompletedProcess[str], dict[str, Stacks]]:
     """What `make infra-check` says, and the stacks of its choices of settings."""
     folder = tmp_path_factory.mktemp("checked") / "out"
@@ -118,4 +129,5 @@ def checked(
     for one in (each for each in folder.iterdir() if each.is_dir()):
         (lake,) = one.glob("*-lake.template.json")
         stacks[one.name] = Stacks(one, lake.name.removesuffix("-lake.template.json"))
+    synthesized[frozenset(DEFAULT.items())] = stacks["default"]
     return done, stacks

@@ -110,7 +110,9 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Image:
                 python,
                 *options,
             ]
-            subprocess.run(installing, cwd=folder, check=True)
+            # Of the network is asked only what this machine has not.
+            if subprocess.run([*installing, "--offline"], cwd=folder, check=False).returncode:
+                subprocess.run(installing, cwd=folder, check=True)
     return made
 
 

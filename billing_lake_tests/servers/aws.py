@@ -46,13 +46,12 @@ def aws() -> Iterator[Aws]:
 
 
 @pytest.fixture(autouse=True)
-def nothing_is_held(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Let Glue go on after each test: what a failed one holds back would be waited for by those after it."""
+def no_wish_is_left(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Let Glue go on after each test: what one holds back would be waited for by those after it, and its faults would be theirs."""
     services: Aws | None = request.getfixturevalue("aws") if "aws" in request.fixturenames else None
     yield
     if services is not None:
-        services.glue.runs.release_all()
-        services.glue.crawlers.release()
+        services.glue.forget_wishes()
 
 
 @pytest.fixture

@@ -99,6 +99,13 @@ class Glue:
         """Answer the next calls of an action, like `StartJobRun`, with an error."""
         self._faults.append(_Fault(action, code, message, times))
 
+    def forget_wishes(self) -> None:
+        """Answer and run everything again, whatever a test has wished for."""
+        with self._lock:
+            self._faults.clear()
+        self.runs.forget_wishes()
+        self.crawlers.forget_wishes()
+
     def __enter__(self) -> Self:
         from moto.moto_server.threaded_moto_server import ThreadedMotoServer
 

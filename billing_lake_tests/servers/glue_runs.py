@@ -122,9 +122,10 @@ class JobRuns:
         """Let held runs of a job, and later ones, execute."""
         self._held.discard(job)
 
-    def release_all(self) -> None:
+    def forget_wishes(self) -> None:
         """Let held runs of all jobs, and later ones, execute."""
         self._held.clear()
+        self._endings.clear()
 
     def run_as(self, job: str, account: Account) -> None:
         """Let the runs of a job use an account in their own way: with the key of the job's role, for example."""

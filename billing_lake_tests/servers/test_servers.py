@@ -133,6 +133,12 @@ def test_a_call_fails_as_often_as_a_test_wants(aws: Aws) -> None:
     glue.get_databases()
 
 
+def test_a_fault_that_no_call_has_met_is_not_kept_for_another_test(aws: Aws) -> None:
+    aws.glue.fail_next("GetDatabases", "AccessDeniedException", "not you")
+    aws.glue.forget_wishes()
+    assert "DatabaseList" in aws.client("glue").get_databases()
+
+
 def test_athena_answers_with_what_a_test_gives(aws: Aws, monkeypatch: pytest.MonkeyPatch) -> None:
     def answer(query: Query) -> Result:
         if "nowhere" in query.sql:

@@ -13,6 +13,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -125,9 +126,16 @@ class Glue:
         self._patch.undo()
 
     def _patch_moto(self) -> None:
+        from moto.backends import list_of_moto_modules
         from moto.core.responses import BaseResponse
+        from moto.core.utils import method_names_from_class
         from moto.glue.exceptions import GlueClientError
         from moto.glue.responses import GlueResponse
+
+        # For each call moto would list its own folder, and the methods of a class.
+        modules, names_of = frozenset(list_of_moto_modules()), cache(method_names_from_class)
+        self._patch.setattr("moto.backends.list_of_moto_modules", lambda: modules)
+        self._patch.setattr("moto.core.responses.method_names_from_class", names_of)
 
         call, update = BaseResponse.call_action, GlueResponse.update_table
 

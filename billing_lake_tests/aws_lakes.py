@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -168,9 +169,17 @@ def make_aws_lake(
             )
             # Its buckets are made now: tests load from threads, and cached properties are not locked from Python 3.12 on.
             assert lake.variables
+            stack.callback(forget_databases, aws, lake.namespace)
             return lake
 
         yield make
+
+
+def forget_databases(aws: Aws, namespace: str) -> None:
+    """Let later tests not have to look through what a lake leaves in the account's catalog, as every list of its tables does."""
+    databases = aws.glue.backend.databases
+    for name in [one for one in databases if re.fullmatch(rf"{namespace}(_[a-z]+)?", one)]:
+        del databases[name]
 
 
 def s3_etag(data: bytes) -> str:

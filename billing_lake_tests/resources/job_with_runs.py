@@ -41,7 +41,7 @@ import sys
 import time
 
 if "--sleep" in sys.argv:
-    time.sleep(60)
+    time.sleep(PATIENCE)
 
 import boto3
 import dagster_pipes
@@ -184,7 +184,8 @@ def job_with_runs(aws: Aws, body: str, concurrent_runs: int = 4) -> Iterator[Job
     """Make a job whose script does ``body``."""
     bucket, job = aws.new_bucket(), f"job-{uuid.uuid4().hex[:8]}"
     indented = body.replace("\n", "\n    ")
-    script = aws.put(bucket, "job.py", JOB.replace("BODY", indented))
+    text = JOB.replace("PATIENCE", str(PATIENCE_SECONDS)).replace("BODY", indented)
+    script = aws.put(bucket, "job.py", text)
     aws.glue.add_job(job, script, concurrent_runs=concurrent_runs)
     aws.glue.runs.cold.add(job)
     with dg.DagsterInstance.ephemeral() as instance:

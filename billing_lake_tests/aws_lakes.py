@@ -28,14 +28,14 @@ from billing_lake_tests.servers.aws import Aws
 
 FAST = GlueWaits(
     first_poll=0.05,
-    last_poll=0.2,
+    last_poll=0.5,
     progress=2,
     slot=PATIENCE_SECONDS,
     overtime=PATIENCE_SECONDS,
     stop=PATIENCE_SECONDS,
     trouble=PATIENCE_SECONDS,
 )
-"""A Glue that is looked at often, because it stands on this machine."""
+"""A Glue that is looked at often, because it stands on this machine; not so often that the looks take the job's time."""
 
 JOB = "billing-lake"
 """Name of the Glue job of most lakes: the deployed program, without the seconds in which Pipes lets output settle."""

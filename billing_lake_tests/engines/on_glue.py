@@ -18,7 +18,7 @@ from billing_lake_tests.servers.aws import Aws
 JOB = "conformance"
 QUICK = GlueWaits(
     first_poll=0.05,
-    last_poll=0.1,
+    last_poll=0.3,
     progress=60,
     slot=PATIENCE_SECONDS,
     overtime=PATIENCE_SECONDS,

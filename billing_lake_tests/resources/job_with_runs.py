@@ -18,8 +18,8 @@ from billing_lake_tests.patience import PATIENCE_SECONDS
 from billing_lake_tests.servers.aws import Aws
 
 FAST = GlueWaits(
-    first_poll=0.02,
-    last_poll=0.05,
+    first_poll=0.05,
+    last_poll=0.3,
     progress=1,
     slot=PATIENCE_SECONDS,
     overtime=PATIENCE_SECONDS,

@@ -74,7 +74,9 @@ def _blocks(
             yield rows, block
         parts.append(Profile().in_file(file.name, digest()))
         done = sum(part.rows for part in parts)
-        log(f"convert: {number} of {len(source.files)} files are read, {done:,} rows are written so far")
+        log(
+            f"convert: {number} of {len(source.files)} files are read, {done:,} rows are written so far"
+        )
 
 
 def _convert(run: list[tuple[Rows, Block]], writers: Writers) -> Profile:

@@ -96,7 +96,9 @@ def _batches(
             keys.require_all()
         parts.append(Profile().in_file(report.file.name, digest))
         done = sum(part.rows for part in parts)
-        log(f"convert: {number} of {len(source.files)} files are read, {done:,} rows are written so far")
+        log(
+            f"convert: {number} of {len(source.files)} files are read, {done:,} rows are written so far"
+        )
 
 
 class _Keys:

@@ -189,7 +189,7 @@ def _load(
     show_broken(out, chosen.broken)
     show_warnings(out, twice)
     if exports and not asked.as_json:
-        show_next(out, place, folder, exports)
+        show_next(out, place, folder, [one.export.table for one in results if one.tables])
     return results, found, chosen.broken
 
 

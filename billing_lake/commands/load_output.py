@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from billing_lake.commands.load_warnings import LoadWarning
-    from billing_lake.commands.own_exports import BrokenExport, OwnExport
+    from billing_lake.commands.own_exports import BrokenExport
 
 LOAD_LOG = "load.log"
 
@@ -38,8 +38,8 @@ def show_broken(out: Console, broken: Sequence[BrokenExport]) -> None:
         out.print(Text(f"✗ {one.name}: {one.fault}", style="red"), soft_wrap=True)
 
 
-def show_next(out: Console, home: Path, folder: Path, exports: Sequence[OwnExport]) -> None:
-    """Show how to ask the tables, and to see them in Dagster's pages."""
+def show_next(out: Console, home: Path, folder: Path, tables: Sequence[str]) -> None:
+    """Show how to ask the tables, if there are any, and to see them in Dagster's pages."""
     from billing_lake.deployments import HOME_SETTING
     from billing_lake.landing.export_yaml import DEFS_SETTING
     from billing_lake.landing.local import LANDING_SETTING
@@ -47,13 +47,10 @@ def show_next(out: Console, home: Path, folder: Path, exports: Sequence[OwnExpor
     at = f"{HOME_SETTING}={shlex.quote(typed_path(home))} "
     landing = os.environ.get(LANDING_SETTING)
     from_ = f"{LANDING_SETTING}={shlex.quote(landing)} " if landing else ""
-    table = exports[0].export.table
+    query = f"{at}{shlex.quote(typed_program())} query --named cost-by-service --table"
     dagster = f"DAGSTER_HOME={shlex.quote(str(home / 'dagster'))} {shlex.quote(typed_program('dagster'))} dev -m billing_lake.definitions"
     lines = (
-        (
-            "Ask",
-            f"{at}{shlex.quote(typed_program())} query --named cost-by-service --table {table}",
-        ),
+        *(("Ask", f"{query} {table}") for table in tables[:1]),
         ("See", f"{at}{from_}{DEFS_SETTING}={shlex.quote(typed_path(folder))} {dagster}"),
         *(() if _has_alerts(folder) else (("Tell", _alerts_of(folder)),)),
         ("Log", typed_path(home / LOAD_LOG)),

@@ -288,6 +288,10 @@ def test_a_month_that_is_broken_or_fails_leaves_the_others_alone_and_says_why(wo
     assert "one billing period each" in bad["remedy"]
     assert absent["class"] == "IncompleteDeliveryError"
     assert "Wait for the provider" in absent["remedy"]
+    nothing = world.load("--yes", "--period", "2025-03").stdout
+    assert "\nSee  BILLING_LAKE_HOME=lake " in nothing
+    assert "\nAsk  " not in nothing, "there is no table that could be asked"
+    assert "--table billing.cur\n" in world.load("--yes").stdout
 
 
 def test_nothing_is_written_where_nobody_says_yes(world: World) -> None:

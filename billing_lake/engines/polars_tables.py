@@ -31,6 +31,10 @@ if TYPE_CHECKING:
     from billing_lake.engines.polars_access import Access
 
 
+_SUMS_AT_ONCE = 8
+"""Columns of numbers that are added up together: all of a bill's 27 would hold a quarter of a gigabyte of row groups, for no less time."""
+
+
 def profile_table(source: Source, access: Access) -> Profile:
     """Total the Parquet files of ``source``, one after the other: together they would take memory that grows with them."""
     return merge(_profile_file(replace(source, files=(file,)), access) for file in source.files)
@@ -60,6 +64,7 @@ def _profile_file(source: Source, access: Access) -> Profile:
                 rows,
                 [group["currency"] for group in groups],
                 scales=_small(footer, types),
+                at_once=_SUMS_AT_ONCE,
                 engine="streaming",
             ),
             filled=_filled(source, footer, access),

@@ -21,6 +21,7 @@ from billing_lake.domain.deliveries import Delivery
 from billing_lake.domain.errors import BillingLakeError, LoadError, SchemaChangeError
 from billing_lake.jobs.load import load_job_name
 from billing_lake.resources.run_history import keep_run_history_open
+from billing_lake.sensors.run_processes import end_dead_runs, process_tag
 from billing_lake.sensors.runs import root_cause, run_tags
 from billing_lake.tables.exports import TABLE_ASSETS
 
@@ -75,7 +76,10 @@ class LoadRun:
 
 
 class Project:
-    """The Dagster instance of the lake at ``home``, and definitions whose runs it records."""
+    """The Dagster instance of the lake at ``home``, and definitions whose runs it records.
+
+    Runs of commands that were killed are ended first.
+    """
 
     def __init__(self, home: Path, definitions: dg.Definitions) -> None:
         self._folder = prepare_instance(home)
@@ -83,6 +87,8 @@ class Project:
         os.environ.setdefault("DAGSTER_DISABLE_TELEMETRY", "1")
         keep_run_history_open()
         self._definitions = definitions
+        with self.instance() as instance:
+            end_dead_runs(instance)
 
     def instance(self) -> dg.DagsterInstance:
         """Open the instance; it is to be used as a context."""
@@ -101,7 +107,7 @@ class Project:
                 partition_key=delivery.period,
                 instance=instance,
                 raise_on_error=False,
-                tags={**run_tags(export, delivery), **_TAGS},
+                tags={**run_tags(export, delivery), **process_tag(), **_TAGS},
             )
         fault = None
         checks = tuple(result.get_asset_check_evaluations())
@@ -129,7 +135,9 @@ class Project:
         """Make an asset that has no billing periods, and run its checks."""
         job = self._definitions.resolve_implicit_global_asset_job_def()
         with self.instance() as instance:
-            job.execute_in_process(instance=instance, asset_selection=[key], tags=_TAGS)
+            job.execute_in_process(
+                instance=instance, asset_selection=[key], tags={**process_tag(), **_TAGS}
+            )
 
 
 def _fault(

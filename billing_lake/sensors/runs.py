@@ -22,6 +22,7 @@ from billing_lake.assets.omitted_periods import FAILED_PERIODS, PASSES
 from billing_lake.domain.deliveries import Delivery
 from billing_lake.domain.errors import shown
 from billing_lake.jobs.load import load_job_name
+from billing_lake.sensors.run_processes import end_if_dead
 
 TAG_PREFIX = "billing_lake/"
 """What the names of a run's tags begin with."""
@@ -87,6 +88,7 @@ class Runs:
             period
             for record in running
             if self._loads(record.dagster_run)
+            and not end_if_dead(self.instance, record.dagster_run)
             for period in _periods(record.dagster_run, periods)
         }
         requested = BulkActionsFilter(statuses=[BulkActionStatus.REQUESTED], created_after=since)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 
 import dagster as dg
@@ -63,3 +66,23 @@ def test_the_check_that_holds_a_run_back_is_the_reason_why_it_failed(lake: Sampl
     found = run(lake, dg.Definitions(assets=[raw], jobs=[job]))
     assert found.fault is not None
     assert (found.fault.kind, found.fault.text) == ("SchemaChangeError", "the gate")
+
+
+def test_a_run_that_a_killed_command_left_is_ended_by_the_next_one(lake: SampleLake) -> None:
+    code = (
+        "import os, signal, sys; from pathlib import Path; import dagster as dg\n"
+        "from billing_lake.commands.runs import Project\n"
+        "@dg.asset(key='killed')\n"
+        "def killed(): os.kill(os.getpid(), signal.SIGKILL)\n"
+        "Project(Path(sys.argv[1]), dg.Definitions(assets=[killed])).materialize(dg.AssetKey('killed'))"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", code, str(lake.home)], capture_output=True, check=False
+    )
+    assert ended.returncode == -signal.SIGKILL
+    with dg.DagsterInstance.from_config(str(lake.home / "dagster")) as instance:
+        (left,) = instance.get_runs()
+        assert left.status == dg.DagsterRunStatus.STARTED
+        Project(lake.home, lake.definitions)
+        (left,) = instance.get_runs()
+        assert left.status == dg.DagsterRunStatus.FAILURE

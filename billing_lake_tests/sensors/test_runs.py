@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 import uuid
 from collections.abc import Callable
@@ -25,6 +27,7 @@ from dagster._core.storage.tags import (
 
 from billing_lake.domain.deliveries import Delivery
 from billing_lake.sensors import runs as runs_module
+from billing_lake.sensors.run_processes import PROCESS_TAG, end_dead_runs, process_tag
 from billing_lake.sensors.runs import TAG_PREFIX, Attempt, Runs, run_tags
 from billing_lake_tests.lakes import EXPORT, SampleLake
 
@@ -217,3 +220,47 @@ def test_a_run_that_succeeded_counts_for_a_day_so_that_nothing_is_loaded_on_and_
     (run,) = attempts(lake, DELIVERY, timedelta(hours=23))
     assert not run.lasting
     assert attempts(lake, DELIVERY, timedelta(hours=25)) == []
+
+
+def tag_of_a_dead_process() -> dict[str, str]:
+    code = "from billing_lake.sensors.run_processes import *; print(process_tag()[PROCESS_TAG])"
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    return {PROCESS_TAG: done.stdout.strip()}
+
+
+def test_a_run_whose_process_was_killed_is_ended_and_its_month_is_free(make_lake: Make) -> None:
+    lake = make_lake(outputs=["iceberg"])
+    run = start(lake, {**MARCH, **tag_of_a_dead_process()})
+    assert runs(lake).at_work() == set()
+    ended = lake.instance.get_run_by_id(run.run_id)
+    assert ended is not None
+    assert ended.status == dg.DagsterRunStatus.FAILURE
+    record = lake.instance.all_logs(run.run_id, of_type=dg.DagsterEventType.RUN_FAILURE)[-1]
+    assert "was killed, or its machine died" in record.message
+
+
+@pytest.mark.parametrize(
+    "tag",
+    [{}, process_tag(), {PROCESS_TAG: "another-machine 1 1"}, {PROCESS_TAG: "?"}],
+    ids=["no process", "this one", "of another machine", "unreadable"],
+)
+def test_a_run_whose_process_may_live_is_left_alone(make_lake: Make, tag: dict[str, str]) -> None:
+    lake = make_lake(outputs=["iceberg"])
+    run = start(lake, {**MARCH, **tag})
+    end_dead_runs(lake.instance)
+    assert runs(lake).at_work() == {"2025-03"}
+    left = lake.instance.get_run_by_id(run.run_id)
+    assert left is not None
+    assert left.status == dg.DagsterRunStatus.STARTED
+
+
+def test_a_process_that_got_the_number_of_a_killed_one_is_another_one(make_lake: Make) -> None:
+    lake = make_lake(outputs=["iceberg"])
+    host, number, since = process_tag()[PROCESS_TAG].split(" ")
+    if since == "+":
+        pytest.skip("this system does not tell when a process began")
+    run = start(lake, {**MARCH, PROCESS_TAG: f"{host} {number} {int(since) - 1}"})
+    end_dead_runs(lake.instance)
+    ended = lake.instance.get_run_by_id(run.run_id)
+    assert ended is not None
+    assert ended.status == dg.DagsterRunStatus.FAILURE

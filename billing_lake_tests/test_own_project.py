@@ -58,7 +58,7 @@ foreign_job = dg.define_asset_job("foreign_job", [foreign, after])
 def host():
     return dg.Definitions(
         assets=[foreign, after], jobs=[foreign_job], resources={"io_manager": Texts(), "lake": "my own"},
-        executor=dg.multiprocess_executor,
+        executor=dg.multiprocess_executor.configured({"start_method": {"forkserver": {}}}),
     )
 """
 

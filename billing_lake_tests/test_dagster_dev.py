@@ -74,7 +74,7 @@ class Dev:
         deadline = time.monotonic() + PATIENCE_SECONDS
         while not wanted():
             assert time.monotonic() < deadline, f"{what}: not within {PATIENCE_SECONDS:g} s"
-            time.sleep(0.2)
+            time.sleep(0.5)
 
 
 @contextmanager

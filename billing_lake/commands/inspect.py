@@ -193,7 +193,8 @@ def show_found(out: Console, found: Inspection, rows: Rows | None = None) -> Non
     else:
         out.print(Text("No export was found here."))
     for text, style in (*_notes(found.exports), *_unused(found.unused)):
-        out.print(Text(text, style=style))
+        # A key that is broken cannot be copied.
+        out.print(Text(text, style=style), soft_wrap=True)
 
 
 def _show_exports(out: Console, exports: Sequence[FoundExport], rows: Rows | None) -> None:

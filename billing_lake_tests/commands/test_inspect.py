@@ -130,6 +130,16 @@ def test_names_from_outside_do_nothing_to_the_terminal(run: Runner, tmp_path: Pa
     assert "[bold]x" in result.output
 
 
+def test_a_long_key_stands_in_one_line_so_that_it_can_be_copied(
+    run: Runner, tmp_path: Path
+) -> None:
+    names = [f"{'accounts of finance ' * 4}{number}.txt" for number in (1, 2)]
+    for name in names:
+        put(tmp_path / name, b"x")
+    shown = run("inspect", str(tmp_path), env={"COLUMNS": "80"}).output
+    assert all(name in shown for name in names)
+
+
 @pytest.mark.parametrize("arguments", [[], ["--json"]])
 def test_the_exit_status_tells_of_what_is_broken_and_of_nothing_else(
     run: Runner, tmp_path: Path, arguments: list[str]

@@ -7,10 +7,10 @@ import itertools
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 import pytest
@@ -25,6 +25,9 @@ from billing_lake_tests.engines.on_glue import SCRIPT
 from billing_lake_tests.lakes import NO_CAPTURE, SampleLake
 from billing_lake_tests.patience import PATIENCE_SECONDS
 from billing_lake_tests.servers.aws import Aws
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 FAST = GlueWaits(
     first_poll=0.05,
@@ -66,9 +69,13 @@ class SampleLakeOnAws(SampleLake):
     environment: Mapping[str, str] = field(default_factory=dict, kw_only=True)
     database: str = field(default_factory=lambda: f"billing{next(_NUMBERS)}", kw_only=True)
 
+    def another_export(self, settings: Mapping[str, Any]) -> Self:
+        """Return another export of the same lake, whose buckets it has."""
+        return replace(self, settings=settings, environment=self.variables)
+
     @cached_property
     def bucket(self) -> str:
-        return self.aws.new_bucket()
+        return self.environment.get("BILLING_LAKE_LANDING_BUCKET") or self.aws.new_bucket()
 
     @cached_property
     def warehouse(self) -> str:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 from dagster._core.storage.tags import (
@@ -21,6 +21,9 @@ from billing_lake.domain.sources import PeriodKey
 from billing_lake.jobs.s3_tables import s3_table_create, s3_table_delete
 from billing_lake.sample import SampleDelivery, SampleSpec, write_delivery
 from billing_lake.tables.base import TableCatalog
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 CHECKS = 1 + 3 * 5 + 11
 """Checks of a load: the schema diff, five proofs of each table, and those of the bill."""
@@ -61,6 +64,10 @@ class SampleLake:
     home: Path
     settings: Mapping[str, Any] = field(default_factory=dict)
     instance: dg.DagsterInstance = field(default_factory=dg.DagsterInstance.ephemeral)
+
+    def another_export(self, settings: Mapping[str, Any]) -> Self:
+        """Return another export of the same lake."""
+        return replace(self, settings=settings)
 
     @property
     def name(self) -> str:

@@ -33,7 +33,7 @@ SPEC = SampleSpec(layout="create-new", report="daily", rows=60, chunks=1)
 def exports(first: SampleLake, **formats: dict[str, Any]) -> list[SampleLake]:
     """Return an export for each of ``formats``, by name, in the lake of ``first``."""
     return [
-        replace(first, settings={"name": name, "prefix": name, "outputs": ["iceberg"], **settings})
+        first.another_export({"name": name, "prefix": name, "outputs": ["iceberg"], **settings})
         for name, settings in formats.items()
     ]
 

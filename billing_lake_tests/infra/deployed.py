@@ -92,10 +92,6 @@ class DeployedLake(SampleLakeOnAws):
     """A lake where the stacks made it, with everything in the names that the outputs state."""
 
     @cached_property
-    def bucket(self) -> str:
-        return self.environment["BILLING_LAKE_LANDING_BUCKET"]
-
-    @cached_property
     def variables(self) -> dict[str, str]:
         return {**self.environment, "BILLING_LAKE_ENGINE": self.engine}
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -34,12 +35,21 @@ def build(folder: str | None, given: dict[str, str]) -> cdk.App:
     flags = json.loads((HERE / "cdk.json").read_text(encoding="utf-8"))["context"]
     app = cdk.App(outdir=folder, context=flags | given, analytics_reporting=False)
     context = app.node.get_all_context()
+    _require_lakes_account(context)
     for key in ("account", "region"):
         # What the command line found out about the credentials.
         context.setdefault(key, os.environ.get(f"CDK_DEFAULT_{key.upper()}", ""))
     package = Path(os.environ.get("BILLING_LAKE_GLUE_PACKAGE", HERE.parent / "dist"))
     add_stacks(app, Settings.from_context(context), package)
     return app
+
+
+def _require_lakes_account(context: Mapping[str, object]) -> None:
+    """Refuse to guess the account of a lake that another account pays for: with the payer's credentials the guess is the payer's."""
+    payer, account = context.get("payer"), context.get("account")
+    if payer and not account and payer != os.environ.get("CDK_DEFAULT_ACCOUNT"):
+        remedy = "Give the account of the lake, to all stacks alike; and `region`, its region"
+        raise SettingsError("account", "is not given, and `payer` is another one", remedy)
 
 
 def main(arguments: list[str]) -> int:

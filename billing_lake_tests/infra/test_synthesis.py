@@ -230,6 +230,21 @@ def test_only_the_payers_exports_are_let_in(checked: Checked) -> None:
                 }
 
 
+def test_an_export_is_told_whose_the_bucket_is_where_another_account_pays(checked: Checked) -> None:
+    for kind, owner in (("default", None), ("everything", ACCOUNT)):
+        found = checked[1][kind]
+        for one in found.resources("exports", "AWS::BCMDataExports::Export").values():
+            to = one["Properties"]["Export"]["DestinationConfigurations"]["S3Destination"]
+            assert to["S3Bucket"] == f"{found.name}-exports-{ACCOUNT}-{REGION}"
+            assert to.get("S3BucketOwner") == owner
+
+
+def test_the_lakes_account_is_not_guessed_where_another_one_pays(tmp_path: Path) -> None:
+    done = run("app.py", tmp_path / "out", payer="210987654321", region=REGION)
+    assert done.returncode == 2
+    assert "`account` is not given, and `payer` is another one" in done.stderr
+
+
 def test_there_are_two_roles_and_more_only_where_a_switch_asks(checked: Checked) -> None:
     def roles(kind: str) -> list[str]:
         found = checked[1][kind].all_resources("AWS::IAM::Role")

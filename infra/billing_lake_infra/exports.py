@@ -67,6 +67,11 @@ class ExportsStack(cdk.Stack):
         configuration = {name: str(on).upper() for name, on in switches.items()}
         self._data_export("cur2", "COST_AND_USAGE_REPORT", columns, configuration)
 
+    @property
+    def _is_elsewhere(self) -> bool:
+        """Whether the buckets belong to another account than the exports."""
+        return self.settings.payer not in {"", self.settings.account}
+
     def _focus(self) -> None:
         self._data_export("focus", "FOCUS_1_2_AWS", [*FOCUS_COLUMNS], {})
 
@@ -90,6 +95,8 @@ class ExportsStack(cdk.Stack):
                         s3_bucket=self.bucket,
                         s3_prefix=EXPORTS_FOLDER,
                         s3_region=self.lake_region,
+                        # AWS takes a bucket for one of the payer's own unless it is told whose it is.
+                        s3_bucket_owner=self.settings.account if self._is_elsewhere else None,
                         s3_output_configurations=made.S3OutputConfigurationsProperty(
                             # Each refresh is a folder of its own: nothing is overwritten under a reader.
                             overwrite="CREATE_NEW_REPORT",

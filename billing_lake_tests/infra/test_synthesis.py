@@ -201,6 +201,11 @@ def test_no_rule_takes_a_delivery_away(stacks: Stacks) -> None:
     assert expiring == {"lake/staging/", "lake/athena/", "billing-lake-pipes/", "dagster-logs/"}
 
 
+def test_the_database_is_of_no_minor_version_that_aws_takes_out_of_service(stacks: Stacks) -> None:
+    for database in stacks.all_resources("AWS::RDS::DBInstance"):
+        assert database["Properties"]["EngineVersion"] == "17"
+
+
 def test_no_secret_is_in_plain_sight(stacks: Stacks) -> None:
     text = json.dumps([stacks.template(kind) for kind in stacks.kinds])
     assert not re.findall(r'"(?:Master)?[Pp]assword": "(?!\{\{resolve:)', text)

@@ -37,7 +37,8 @@ _IMAGE_FILES = (
 
 _DATABASE_PORT = 5432
 _DATABASE_GB, _DATABASE_MOST_GB = 20, 100
-_DATABASE_VERSION = "17.6"
+_DATABASE_VERSION = "17"
+"""Major version alone: RDS takes its present minor one, and refuses to make a database of one that is a year old."""
 _URL_UNSAFE = " %+~`#$&*()|[]{}:;<>?!'/@\"\\=^,"
 """Characters that a password must not have: it becomes part of an address."""
 
@@ -111,9 +112,7 @@ class DagsterStack(cdk.Stack):
             self.tasks_group, ec2.Port.tcp(_DATABASE_PORT), "Dagster and its runs"
         )
         engine = rds.DatabaseInstanceEngine.postgres(
-            version=rds.PostgresEngineVersion.of(
-                _DATABASE_VERSION, _DATABASE_VERSION.split(".", maxsplit=1)[0]
-            )
+            version=rds.PostgresEngineVersion.of(_DATABASE_VERSION, _DATABASE_VERSION)
         )
         database = rds.DatabaseInstance(
             self,
@@ -141,6 +140,10 @@ class DagsterStack(cdk.Stack):
             auto_minor_version_upgrade=True,
             parameters={"rds.force_ssl": "1"},
         )
+        resource = database.node.default_child
+        assert isinstance(resource, rds.CfnDBInstance)  # noqa: S101 -- for the type
+        # cfn-lint takes a major version alone for one that is out of service.
+        resource.add_metadata("cfn-lint", {"config": {"ignore_checks": ["W3691"]}})
         findings = {
             "RDS11": "nothing but the tasks reaches the database, so another port hides nothing"
         }

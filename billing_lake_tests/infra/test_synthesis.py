@@ -250,6 +250,15 @@ def test_the_lakes_account_is_not_guessed_where_another_one_pays(tmp_path: Path)
     assert "`account` is not given, and `payer` is another one" in done.stderr
 
 
+def test_the_maintenance_of_table_buckets_may_use_the_key(checked: Checked) -> None:
+    (key,) = checked[1]["everything"].resources("lake", "AWS::KMS::Key").values()
+    service = {"Service": "maintenance.s3tables.amazonaws.com"}
+    found = key["Properties"]["KeyPolicy"]["Statement"]
+    (its,) = [one for one in found if one["Principal"] == service]
+    bucket = f"arn:aws:s3tables:{REGION}:{ACCOUNT}:bucket/finops-tables"
+    assert its["Condition"] == {"StringLike": {"kms:EncryptionContext:aws:s3:arn": f"{bucket}/*"}}
+
+
 def test_there_are_two_roles_and_more_only_where_a_switch_asks(checked: Checked) -> None:
     def roles(kind: str) -> list[str]:
         found = checked[1][kind].all_resources("AWS::IAM::Role")

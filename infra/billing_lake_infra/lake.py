@@ -95,10 +95,12 @@ class LakeStack(cdk.Stack):
             removal_policy=cdk.RemovalPolicy.RETAIN,
         )
         logs = self.names.arn("logs", f"log-group:/billing-lake/{self.settings.name}/*")
+        tables = f"{self.names.table_bucket_arn}/*"
         for service, conditions in (
             (
                 "maintenance.s3tables.amazonaws.com",
-                {"StringEquals": {"aws:SourceAccount": self.names.account}},
+                # It states the table in place of the account that it works for.
+                {"StringLike": {"kms:EncryptionContext:aws:s3:arn": tables}},
             ),
             (
                 "cloudwatch.amazonaws.com",

@@ -201,6 +201,20 @@ def test_no_rule_takes_a_delivery_away(stacks: Stacks) -> None:
     assert expiring == {"lake/staging/", "lake/athena/", "billing-lake-pipes/", "dagster-logs/"}
 
 
+def test_what_only_passes_through_the_warehouse_is_not_paid_for_once_it_is_removed(
+    stacks: Stacks,
+) -> None:
+    found = stacks.resources("lake", "AWS::S3::Bucket").items()
+    warehouse = next(one for key, one in found if key.startswith("Warehouse"))
+    days = {
+        rule.get("Prefix", ""): rule["NoncurrentVersionExpiration"]["NoncurrentDays"]
+        for rule in warehouse["Properties"]["LifecycleConfiguration"]["Rules"]
+    }
+    assert days.pop("") == 30
+    assert set(days) >= {"lake/staging/", "billing-lake-pipes/"}
+    assert set(days.values()) == {1}
+
+
 def test_the_database_is_of_no_minor_version_that_aws_takes_out_of_service(stacks: Stacks) -> None:
     for database in stacks.all_resources("AWS::RDS::DBInstance"):
         assert database["Properties"]["EngineVersion"] == "17"

@@ -14,6 +14,7 @@ from billing_lake_infra.roles import document, replication_rights
 from billing_lake_infra.settings import Settings
 
 _DAYS_NONCURRENT = 30
+_DAYS_SCRATCH_NONCURRENT = 1
 _DAYS_INCOMPLETE = 7
 _DAYS_STAGED = 7
 _DAYS_RESULTS = 30
@@ -90,7 +91,11 @@ class Buckets:
             ("logs-of-runs", f"{RUN_LOGS_FOLDER}/", self.settings.log_days),
         ):
             self.warehouse.add_lifecycle_rule(
-                id=rule, prefix=prefix, expiration=cdk.Duration.days(days)
+                id=rule,
+                prefix=prefix,
+                expiration=cdk.Duration.days(days),
+                # Every month passes through here once more: nobody needs back what was removed, and it is paid for.
+                noncurrent_version_expiration=cdk.Duration.days(_DAYS_SCRATCH_NONCURRENT),
             )
 
     def _let_exports_in(self) -> None:

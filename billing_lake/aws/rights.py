@@ -33,6 +33,8 @@ def _right(feature: str, service: str, actions: str, resource: str, why: str) ->
 
 _LANDING, _WAREHOUSE, _PIPES = "<landing bucket>", "<warehouse>", "<Pipes bucket>"
 _CATALOG = "catalog, database/*, table/*"
+_DEFAULT = "catalog, database/default"
+_FEDERATED = "catalog, and what is in catalog/s3tablescatalog/<table bucket>"
 _BUCKETS = "<table bucket>, and table/* of it"
 
 RIGHTS = (
@@ -130,9 +132,27 @@ RIGHTS = (
     _right(
         "queries",
         "s3",
-        "GetBucketLocation GetObject PutObject ListBucket AbortMultipartUpload",
+        "GetBucketLocation GetObject PutObject ListBucket AbortMultipartUpload ListBucketMultipartUploads "
+        "ListMultipartUploadParts",
         "<query results>",
         "Athena writes its results with the rights of who asks",
+    ),
+    _right(
+        "queries",
+        "glue",
+        "GetDatabase",
+        _DEFAULT,
+        "Athena looks for its default database, whatever a query names",
+    ),
+    _right(
+        "queries",
+        "glue",
+        "GetCatalog GetDatabase GetTable",
+        _FEDERATED,
+        "Athena finds the tables of the S3 Tables bucket there",
+    ),
+    _right(
+        "queries", "s3tables", "GetTable", _BUCKETS, "Athena reads them with the rights of who asks"
     ),
     _right("alerts", "sns", "Publish", "<topic>", "send alerts to a topic that a policy names"),
 )

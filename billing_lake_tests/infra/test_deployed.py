@@ -27,6 +27,7 @@ Key = tuple[str, str, str]
 _THRICE = "stated for three features, whose bucket is the same one in these stacks"
 _TROUBLE = "asked for when something went wrong"
 _QUERY = "no query is asked through these roles; what `billing-lake query` calls is held against the list where it is tested"
+_ATHENA = "Athena asks for it on behalf of who sends a query, and what stands for it here does not"
 _SERVICE = "ECS, SSM and Glue themselves ask for it, and what stands for them here does not"
 
 _REASONS: dict[tuple[str, str], dict[str, str]] = {
@@ -39,7 +40,9 @@ _REASONS: dict[tuple[str, str], dict[str, str]] = {
     ("dagster", "GlueCrawler"): {"glue:StopCrawler": _TROUBLE},
     ("dagster", "Queries"): {
         "athena:GetQueryExecution athena:GetQueryResults athena:GetWorkGroup athena:StartQueryExecution "
-        "athena:StopQueryExecution s3:AbortMultipartUpload s3:GetBucketLocation s3:GetObject s3:ListBucket s3:PutObject": _QUERY,
+        "athena:StopQueryExecution s3:AbortMultipartUpload s3:GetBucketLocation s3:GetObject s3:ListBucket s3:PutObject "
+        "s3:ListBucketMultipartUploads s3:ListMultipartUploadParts": _QUERY,
+        "glue:GetCatalog glue:GetDatabase glue:GetTable s3tables:GetTable": _ATHENA,
     },
     ("dagster", "Runs"): {
         "ecs:StopTask": "asked for when a run is cancelled",

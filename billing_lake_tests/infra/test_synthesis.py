@@ -18,6 +18,7 @@ from billing_lake.formats.aws_exports import CUR2_COLUMNS, CUR2_OPTIONAL_COLUMNS
 from billing_lake.formats.cur2 import CUR2
 from billing_lake.formats.cur2.columns import KNOWN_COLUMNS as CUR2_DICTIONARY
 from billing_lake.formats.focus.columns import KNOWN_COLUMNS as FOCUS_DICTIONARY
+from billing_lake_tests.infra.policies import Asked, allows
 from billing_lake_tests.infra.stacks import ACCOUNT, REGION, ROOT, Resource, Stacks, run
 
 Checked = tuple[subprocess.CompletedProcess[str], dict[str, Stacks]]
@@ -315,6 +316,49 @@ def test_no_statement_grants_more_than_its_actions_name(stacks: Stacks) -> None:
         assert not [action for action in actions(stacks, role) if "*" in action]
         named = [one["Sid"] for one in found]
         assert all(re.fullmatch(r"[A-Za-z0-9]+\d+", name) for name in named)
+
+
+def allowed(stacks: Stacks, role: str, action: str, resource: str) -> bool:
+    """Say whether a role's policies allow something."""
+    # What CloudFormation will put in, such as the key, is none of what is asked for here.
+    known = [
+        {**one, "Resource": [text for text in as_list(one["Resource"]) if isinstance(text, str)]}
+        for one in statements(stacks, role)
+    ]
+    document = {"Version": "2012-10-17", "Statement": known}
+    return allows(Asked(role, action, resource), [document])
+
+
+@pytest.mark.parametrize("kind", ["default", "everything"])
+def test_dagsters_role_may_do_what_athena_asks_for_on_behalf_of_a_query(
+    checked: Checked, kind: str
+) -> None:
+    found = checked[1][kind]
+    glue, tables = f"arn:aws:glue:{REGION}:{ACCOUNT}", f"{found.name}-tables"
+    bucket = f"arn:aws:s3tables:{REGION}:{ACCOUNT}:bucket/{tables}"
+    results = f"arn:aws:s3:::{found.name}-warehouse-{ACCOUNT}-{REGION}"
+    federated = (
+        *("catalog", "catalog/s3tablescatalog", f"catalog/s3tablescatalog/{tables}"),
+        f"database/s3tablescatalog/{tables}/billing",
+        f"table/s3tablescatalog/{tables}/billing/cur2",
+    )
+    asked = [
+        *(("glue:GetDatabase", f"{glue}:{one}") for one in ("catalog", "database/default")),
+        *(
+            (f"glue:{action}", f"{glue}:{one}")
+            for action in ("GetCatalog", "GetDatabase", "GetTable")
+            for one in federated
+        ),
+        *((f"s3tables:{one}", bucket) for one in ("GetTableBucket", "GetNamespace")),
+        *(
+            (f"s3tables:{one}", f"{bucket}/table/0f1e2d3c")
+            for one in ("GetTable", "GetTableMetadataLocation", "GetTableData")
+        ),
+        *((f"s3:{one}", results) for one in ("GetBucketLocation", "ListBucketMultipartUploads")),
+        ("s3:ListMultipartUploadParts", f"{results}/lake/athena/0f1e2d3c.csv"),
+    ]
+    assert [one for one in asked if not allowed(found, "dagster", *one)] == []
+    assert not allowed(found, "dagster", "glue:GetDatabase", f"{glue}:database/of_another_team")
 
 
 def test_the_policies_of_a_role_fit_into_it(stacks: Stacks) -> None:

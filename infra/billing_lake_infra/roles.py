@@ -7,6 +7,7 @@ A right of the product is left out where the stacks have made beforehand what it
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -32,6 +33,9 @@ LEFT_OUT = {
 _BUCKET_WIDE = {
     f"s3tables:{name}"
     for name in "GetTableBucket GetNamespace ListNamespaces CreateTable ListTables".split()
+}
+_OF_BUCKETS = {
+    f"s3:{name}" for name in ("GetBucketLocation", "ListBucket", "ListBucketMultipartUploads")
 }
 _SWITCHED = {"Glue job": "with_glue", "Glue crawler": "crawler"}
 
@@ -107,6 +111,19 @@ def _resources(right: Right, action: str, settings: Settings, names: Names) -> t
                 *(names.arn("glue", f"table/{one}/*") for one in databases),
             )
         ),
+        "catalog, database/default": lambda: (catalog, names.arn("glue", "database/default")),
+        "catalog, and what is in catalog/s3tablescatalog/<table bucket>": lambda: (
+            catalog,
+            *(
+                names.arn("glue", f"{kind}/s3tablescatalog{below}")
+                for kind, below in (
+                    ("catalog", ""),
+                    ("catalog", f"/{names.table_bucket}"),
+                    ("database", f"/{names.table_bucket}/*"),
+                    ("table", f"/{names.table_bucket}/*/*"),
+                )
+            ),
+        ),
         "<table bucket>": lambda: (names.table_bucket_arn,),
         "<table bucket>, and table/* of it": lambda: (
             (names.table_bucket_arn,)
@@ -122,9 +139,7 @@ def _resources(right: Right, action: str, settings: Settings, names: Names) -> t
         "<crawler role>": lambda: (names.role_arn("crawler"),),
         "workgroup/<workgroup>": lambda: (names.arn("athena", f"workgroup/{settings.name}"),),
         "<query results>": lambda: (
-            (warehouse,)
-            if action in {"s3:GetBucketLocation", "s3:ListBucket"}
-            else (f"{warehouse}/{LAKE_FOLDER}/athena/*",)
+            (warehouse,) if action in _OF_BUCKETS else (f"{warehouse}/{LAKE_FOLDER}/athena/*",)
         ),
     }
     return whole[right.resource]()
@@ -319,16 +334,23 @@ def _granted(
 
 
 def document(granted: Iterable[Granted]) -> iam.PolicyDocument:
-    """Return a policy with a statement for each right, which is named after its feature."""
+    """Return a policy with a statement for the rights of a feature to the same things, which is named after the feature.
+
+    All policies of a role together may have 10,240 characters.
+    """
+    together: dict[tuple[str, tuple[str, ...], str], list[Granted]] = {}
+    for one in granted:
+        key = (one.right.feature, one.resources, json.dumps(one.conditions))
+        together.setdefault(key, []).append(one)
     statements = []
-    for number, one in enumerate(granted, start=1):
-        words = re.findall("[A-Za-z0-9]+", one.right.feature)
+    for number, ((feature, resources, _), its) in enumerate(together.items(), start=1):
+        words = re.findall("[A-Za-z0-9]+", feature)
         statements.append(
             iam.PolicyStatement(
                 sid=f"{''.join(word[0].upper() + word[1:] for word in words)}{number}",
-                actions=list(one.right.actions),
-                resources=list(one.resources),
-                conditions=one.conditions,
+                actions=[action for one in its for action in one.right.actions],
+                resources=list(resources),
+                conditions=its[0].conditions,
             )
         )
     return iam.PolicyDocument(statements=statements)

@@ -36,6 +36,9 @@ _BLOCK_BYTES = 8 * 1024 * 1024
 _TABLE_BUCKET = "--table-s3"
 """End of the names of the buckets behind S3 Tables, which cannot copy objects."""
 
+_MARKERS = ("/", "_$folder$")
+"""Ends of the keys of empty objects that stand for folders."""
+
 _DELETED_AT_ONCE = 1000
 
 
@@ -122,9 +125,9 @@ class S3Files:
     def listed(self, bucket: str, prefix: str) -> Iterator[dict[str, Any]]:
         """Yield every object whose key begins with ``prefix``, as S3 lists it and in the server's own order.
 
-        Markers of folders, which some tools make, are left out.
+        Markers of folders, which some tools make (Glue among them), are left out.
         """
-        return (one for one in self._all(bucket, prefix) if one["Key"][-1:] != "/")
+        return (one for one in self._all(bucket, prefix) if not one["Key"].endswith(_MARKERS))
 
     def copy(self, source: str, target: str, progress: Progress = ignore_bytes) -> None:
         """See `Files.copy`: S3 copies by itself; a copy that breaks off leaves nothing."""

@@ -164,7 +164,8 @@ def test_a_listing_is_whole_sorted_and_of_this_folder_alone(
 ) -> None:
     for key in ("a/x", "a/b/y", "a/b-c", "a/b.d", "ab/z", "a", "a/ü &+%20#?.txt"):
         files.write(f"s3://{bucket}/{key}", key.encode())
-    aws.client("s3").put_object(Bucket=bucket, Key="a/marker/")
+    for marker in ("a/marker/", "a/b_$folder$"):
+        aws.client("s3").put_object(Bucket=bucket, Key=marker)
     found = files.list(f"s3://{bucket}/a")
     assert found == files.list(f"s3://{bucket}/a/")
     keys = [file.uri.removeprefix(f"s3://{bucket}/") for file in found]

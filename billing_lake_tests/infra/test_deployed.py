@@ -54,6 +54,9 @@ _REASONS: dict[tuple[str, str], dict[str, str]] = {
         "ssmmessages:OpenDataChannel": _SERVICE,
     },
     ("glue-job", "Warehouse"): {"s3:AbortMultipartUpload": _TROUBLE},
+    ("glue-job", "Folders"): {
+        "s3:DeleteObject s3:GetObject s3:PutObject": "asked for by the file system of Glue 5.0; here Spark has its own, S3A",
+    },
     ("glue-job", "Logs"): {
         "logs:CreateLogGroup logs:CreateLogStream logs:PutLogEvents": _SERVICE,
     },

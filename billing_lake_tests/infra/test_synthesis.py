@@ -361,6 +361,22 @@ def test_dagsters_role_may_do_what_athena_asks_for_on_behalf_of_a_query(
     assert not allowed(found, "dagster", "glue:GetDatabase", f"{glue}:database/of_another_team")
 
 
+def test_the_job_may_mark_each_folder_that_it_makes_as_the_file_system_of_glue_does(
+    checked: Checked,
+) -> None:
+    found = checked[1]["everything"]
+    warehouse = f"arn:aws:s3:::{found.name}-warehouse-{ACCOUNT}-{REGION}"
+    for folder in (
+        "lake/staging/0f1e",
+        "lake/hive/_generations/billing.cur2/billing_period=2025-03",
+    ):
+        parts = folder.split("/")
+        for depth in range(1, len(parts) + 1):
+            marker = f"{warehouse}/{'/'.join(parts[:depth])}_$folder$"
+            assert allowed(found, "glue-job", "s3:PutObject", marker), marker
+    assert not allowed(found, "glue-job", "s3:PutObject", f"{warehouse}/lake/iceberg/x")
+
+
 def test_the_policies_of_a_role_fit_into_it(stacks: Stacks) -> None:
     sizes = [
         len(json.dumps(statements(stacks, role), separators=(",", ":")))

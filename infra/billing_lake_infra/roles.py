@@ -249,6 +249,15 @@ def job_rights(names: Names, assets: tuple[str, ...], key_arn: str) -> list[Gran
             "write files for tables, and answer the run",
         ),
         _granted(
+            "folders",
+            "s3:GetObject s3:PutObject s3:DeleteObject",
+            tuple(
+                f"{warehouse}{folder}_$folder$"
+                for folder in (lake, f"{lake}/hive", f"{lake}/staging")
+            ),
+            "mark folders that are new, as the file system of Glue 5.0 does",
+        ),
+        _granted(
             "logs",
             "logs:CreateLogGroup logs:CreateLogStream logs:PutLogEvents",
             (names.arn("logs", "log-group:/aws-glue/jobs/*"),),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from billing_lake.aws.clients import AwsClients
 
+_FILES = {"py-io-impl": "billing_lake.tables.aws_file_io.Boto3FileIO"}
+
 
 def glue_catalog_properties(clients: AwsClients, warehouse: str) -> dict[str, str]:
     """Return the properties of the Glue Data Catalog's Iceberg tables.
@@ -19,6 +21,7 @@ def glue_catalog_properties(clients: AwsClients, warehouse: str) -> dict[str, st
         # Glue would keep each version of a table's entry, up to a limit; Iceberg's own history is in the metadata.
         "glue.skip-archive": "true",
         **clients.pyiceberg_s3_properties(),
+        **_FILES,
     }
     endpoint = clients.endpoint("glue")
     if endpoint is not None:
@@ -42,4 +45,5 @@ def s3_tables_properties(clients: AwsClients, bucket_arn: str, uri: str) -> dict
         "rest.signing-name": "s3tables",
         "rest.signing-region": clients.region,
         **clients.pyiceberg_s3_properties(),
+        **_FILES,
     }

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import requests
 from botocore.exceptions import ClientError
+from moto.sts.models import AssumedRole
 from pyiceberg.catalog.glue import GlueCatalog
 
 from billing_lake.aws.clients import AwsClients
@@ -277,6 +278,37 @@ def test_a_commit_that_nobody_answered_for_is_looked_for_and_then_in_doubt(
     # A catalog may still finish: its files stay, and the next load replaces whatever came of it.
     assert len(data_of(in_s3_tables)) == 1
     assert load(in_s3_tables, staged(version="v2")).replaced_rows == 0
+
+
+def test_a_profile_that_takes_a_role_is_enough_for_a_table_and_its_files(
+    aws: Aws,
+    tables: IcebergTables,
+    staged: Callable[..., Encoded],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    load(tables, staged(rows=(3,)))
+    profiles = tmp_path / "config"
+    role = f"arn:aws:iam::{aws.account}:role/finance"
+    profiles.write_text(
+        f"[profile finance]\nrole_arn = {role}\nsource_profile = person\n"
+        "[profile person]\naws_access_key_id = person\naws_secret_access_key = persons\n"
+    )
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(profiles))
+    monkeypatch.setenv("AWS_PROFILE", "finance")
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    make = AssumedRole.__init__
+
+    def made(role: AssumedRole, *given: Any, **named: Any) -> None:
+        # S3 knows no keys but those that it was started with, so the role's are of them.
+        make(role, *given, **named)
+        role.access_key_id, role.secret_access_key, role.session_token = aws.key, aws.secret, ""
+
+    monkeypatch.setattr(AssumedRole, "__init__", made)
+    again = IcebergTables(tables.name, tables._properties, files=files_in_s3())
+    assert load(again, staged(version="v2", rows=(4,))).replaced_rows == 3
+    assert count(again.files(TABLE, MARCH)) == 4
 
 
 def test_rights_that_are_missing_are_told_by_what_was_refused(

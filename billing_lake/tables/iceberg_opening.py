@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from billing_lake.aws.retry import retry_http, retrying
 from billing_lake.domain.errors import ConfigurationError, TableError
@@ -98,5 +98,16 @@ def _with_time_outs(catalog: Catalog) -> Catalog:
     session = getattr(catalog, "_session", None)
     if session is not None:
         retry_http(session)
-        session.request = functools.partial(session.request, timeout=_TIME_OUTS_SECONDS)
+        session.request = functools.partial(_request, session.request, timeout=_TIME_OUTS_SECONDS)
     return catalog
+
+
+def _request(
+    request: Callable[..., Any], *where: str, params: dict[str, Any] | None = None, **given: Any
+) -> Any:
+    """Send a request whose parameters are truths of JSON, `true`: pyiceberg writes `True`, which a strict server refuses."""
+    if params is not None:
+        params = {
+            name: str(one).lower() if isinstance(one, bool) else one for name, one in params.items()
+        }
+    return request(*where, params=params, **given)

@@ -311,6 +311,24 @@ def test_a_profile_that_takes_a_role_is_enough_for_a_table_and_its_files(
     assert count(again.files(TABLE, MARCH)) == 4
 
 
+def test_a_purge_is_asked_for_as_the_specification_spells_it(
+    in_s3_tables: IcebergTables, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = in_s3_tables._catalog()._session  # type: ignore[attr-defined]
+    sent, send = [], session.send
+
+    def noted(request: requests.PreparedRequest, **given: Any) -> requests.Response:
+        sent.append(f"{request.method} {request.url}")
+        response: requests.Response = send(request, **given)
+        return response
+
+    monkeypatch.setattr(session, "send", noted)
+    in_s3_tables.drop(TABLE)
+    (dropped,) = [one for one in sent if one.startswith("DELETE ")]
+    assert dropped.endswith("?purgeRequested=true")
+    assert in_s3_tables.fields(TABLE) is None
+
+
 def test_rights_that_are_missing_are_told_by_what_was_refused(
     in_glue: IcebergTables, staged: Callable[..., Encoded], aws: Aws
 ) -> None:

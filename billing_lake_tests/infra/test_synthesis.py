@@ -468,6 +468,24 @@ def test_somebody_is_told_when_it_stops(checked: Checked) -> None:
     assert rule["Properties"]["EventPattern"]["detail"]["lastStatus"] == ["STOPPED"]
 
 
+def test_no_condition_keeps_eventbridge_from_telling_that_a_task_stopped(checked: Checked) -> None:
+    for kind in ("default", "everything"):
+        found = checked[1][kind]
+        topic = f"arn:aws:sns:{REGION}:{ACCOUNT}:{found.name}-alerts"
+        events = {"Service": "events.amazonaws.com"}
+        (policy,) = found.resources("lake", "AWS::SNS::TopicPolicy").values()
+        listed = policy["Properties"]["PolicyDocument"]["Statement"]
+        (its,) = [one for one in listed if one["Principal"] == events]
+        assert (its["Action"], "Condition" in its) == ("sns:Publish", False)
+        for key in found.resources("lake", "AWS::KMS::Key").values():
+            used = key["Properties"]["KeyPolicy"]["Statement"]
+            (its,) = [one for one in used if one["Principal"] == events]
+            # Neither does it state an account to the key; the topic that it writes to is known.
+            assert its["Condition"] == {
+                "StringEquals": {"kms:EncryptionContext:aws:sns:topicArn": topic}
+            }
+
+
 def test_the_templates_of_a_release_fit_into_one_call(checked: Checked) -> None:
     portable = checked[1]["portable"]
     sizes = [one.stat().st_size for one in portable.folder.glob("*.template.json")]

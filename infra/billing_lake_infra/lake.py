@@ -106,7 +106,11 @@ class LakeStack(cdk.Stack):
                 "cloudwatch.amazonaws.com",
                 {"StringEquals": {"aws:SourceAccount": self.names.account}},
             ),
-            ("events.amazonaws.com", {"StringEquals": {"aws:SourceAccount": self.names.account}}),
+            (
+                "events.amazonaws.com",
+                # Its requests state no account.
+                {"StringEquals": {"kms:EncryptionContext:aws:sns:topicArn": self.names.topic_arn}},
+            ),
             (
                 f"logs.{self.names.region}.amazonaws.com",
                 {"ArnLike": {"kms:EncryptionContext:aws:logs:arn": logs}},
@@ -194,7 +198,7 @@ class LakeStack(cdk.Stack):
         )
 
     def _topic(self) -> None:
-        """Make the topic of alarms and alerts; the services that send alarms are let in, from this account only."""
+        """Make the topic of alarms and alerts; the services that send alarms are let in, from this account only where they state it."""
         topic = sns.Topic(
             self,
             "Alerts",
@@ -202,14 +206,19 @@ class LakeStack(cdk.Stack):
             master_key=self.key,
             enforce_ssl=True,
         )
-        for service in ("cloudwatch", "events", "budgets"):
+        account = {"StringEquals": {"aws:SourceAccount": self.names.account}}
+        for service, conditions in (
+            ("cloudwatch", account),
+            ("events", None),  # EventBridge takes no condition in the policy of a topic.
+            ("budgets", account),
+        ):
             topic.add_to_resource_policy(
                 iam.PolicyStatement(
                     sid=f"{service.capitalize()}Publishes",
                     principals=[iam.ServicePrincipal(f"{service}.amazonaws.com")],
                     actions=["sns:Publish"],
                     resources=[topic.topic_arn],
-                    conditions={"StringEquals": {"aws:SourceAccount": self.names.account}},
+                    conditions=conditions,
                 )
             )
         if self.settings.alerts_email:

@@ -242,7 +242,9 @@ def test_only_the_payers_exports_are_let_in(checked: Checked) -> None:
         }
         for service, source in services.items():
             its = [one for one in found if one["Principal"] == {"Service": service}]
-            assert {action for one in its for action in as_list(one["Action"])} >= {"s3:PutObject"}
+            assert {action for one in its for action in as_list(one["Action"])} == {
+                *("s3:GetBucketAcl", "s3:GetBucketPolicy", "s3:PutObject")
+            }
             for one in its:
                 assert one["Condition"] == {
                     "StringEquals": {"aws:SourceAccount": payer},

@@ -101,13 +101,11 @@ class Buckets:
     def _let_exports_in(self) -> None:
         """Let both export services write, for the payer's exports only."""
         source = {"aws:SourceAccount": self.names.payer}
-        for service, prefix, reading in (
-            ("bcm-data-exports", "bcm-data-exports:us-east-1:{}:export/*", ["s3:GetBucketPolicy"]),
-            (
-                "billingreports",
-                "cur:us-east-1:{}:definition/*",
-                ["s3:GetBucketAcl", "s3:GetBucketPolicy"],
-            ),
+        # AWS looks at who owns the bucket and whom it lets in before it makes an export.
+        reading = ["s3:GetBucketAcl", "s3:GetBucketPolicy"]
+        for service, prefix in (
+            ("bcm-data-exports", "bcm-data-exports:us-east-1:{}:export/*"),
+            ("billingreports", "cur:us-east-1:{}:definition/*"),
         ):
             arn = f"arn:{self.names.partition}:{prefix.format(self.names.payer)}"
             conditions = {"StringEquals": source, "ArnLike": {"aws:SourceArn": arn}}

@@ -26,6 +26,10 @@ _CONCURRENT = "ConcurrentModificationException"
 """To an update that states a version: it is another one. To anything else: Glue is busy with the same thing."""
 
 
+_ELSEWHERE = ("TargetDatabase", "FederatedDatabase")
+"""Keys of a database that is a link to one of another account, or of another source."""
+
+
 class NotThere(LookupError):  # noqa: N818  # an answer, not a failure
     """The catalog has no such thing."""
 
@@ -149,10 +153,12 @@ class GlueApi:
     def readable_tables(self, suffix: str = "") -> Iterator[dict[str, Any]]:
         """Yield the tables of all databases whose names end with ``suffix``.
 
-        An account has databases of other teams. One that we may not look into is left out: it has nothing of ours.
+        An account has databases of other teams. One that we may not look into is left out: it has nothing of ours. Neither has one
+        that only stands for a database elsewhere, whose owner or source would be asked, and may be gone.
         """
         databases = self.pages("get_databases", "the catalog", "DatabaseList")
-        for database in [one["Name"] for one in databases]:
+        own = [one["Name"] for one in databases if not any(map(one.get, _ELSEWHERE))]
+        for database in own:
             if database.endswith(suffix):
                 try:
                     yield from self.tables(database)

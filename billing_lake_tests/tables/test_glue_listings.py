@@ -64,3 +64,15 @@ def test_a_database_that_may_not_be_looked_into_is_left_out(
     refused(name, "ExpiredTokenException")
     with pytest.raises(CredentialsError, match="expired"):
         tables.tables()
+
+
+def test_a_link_to_a_database_elsewhere_is_not_followed(
+    make: Any, refused: Callable[[str, str], None], aws: Aws
+) -> None:
+    tables = make()
+    assert tables.create("listed_here.costs", FIELDS)
+    name = f"aab_linked{'_hive' if isinstance(tables, GlueHiveTables) else ''}"
+    elsewhere = {"CatalogId": "210987654321", "DatabaseName": "theirs"}
+    aws.client("glue").create_database(DatabaseInput={"Name": name, "TargetDatabase": elsewhere})
+    refused(name, "FederationSourceException")
+    assert tables.tables() == ("listed_here.costs",)

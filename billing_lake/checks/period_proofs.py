@@ -22,7 +22,7 @@ from billing_lake.domain.deliveries import Delivery
 from billing_lake.domain.errors import DeliveryChangedError, counted, in_words, number
 from billing_lake.domain.profiles import Profile, compare
 from billing_lake.domain.quality import Quality
-from billing_lake.domain.sources import Source
+from billing_lake.domain.sources import PeriodKey, Source
 
 EQUALS_DELIVERY = "equals_delivery"
 ONE_VERSION = "one_delivery_version"
@@ -35,7 +35,7 @@ PROOFS = {
         "column, read back from the table, equal those of the raw files exactly."
     ),
     SAME_CONTENT: DESCRIPTION,
-    ONE_VERSION: "All rows of the billing period come from one delivery, and it is the one that was loaded.",
+    ONE_VERSION: "All rows of the billing period name one delivery, the one that was loaded, and their own export and period.",
     USAGE_DATES: (
         "Usage starts within the billing period. Fees and Savings Plans are legitimately billed for other months, so "
         "this warns, and lists the days."
@@ -71,6 +71,7 @@ class PeriodProofs:
 
     Args:
         reader: Reads the table, and raw files.
+        key: The export and the period.
         expected: What it should hold.
         source: The table's files.
         most: Bytes of a delivery beyond which no cells are compared; None where they always are.
@@ -80,7 +81,7 @@ class PeriodProofs:
     def __init__(
         self,
         reader: RunReader,
-        period: str,
+        key: PeriodKey,
         expected: Expected,
         source: Source,
         most: int | None,
@@ -89,7 +90,8 @@ class PeriodProofs:
         self.reader = reader
         self.most = most
         self.verify = verify
-        self.period = period
+        self.key = key
+        self.period = key.period
         self.expected = expected
         self.source = source
 
@@ -166,6 +168,13 @@ class PeriodProofs:
             "delivery_version": expected,
             "versions": markdown.table(("delivery version", "rows"), versions.items()),
         }
+        strays = self._quality.figures.keys - {self.key}
+        if strays:
+            named = in_words(
+                sorted(f"{one.export} {one.period}" for one in strays), _SHOWN_DIFFERENCES
+            )
+            text = f"rows of {self.key.export} {self.period} name another export or period: {named}. Load the period again"
+            return self._verdict(text, metadata, self._quality, passed=False)
         if set(versions) <= {expected}:
             text = f"All rows are of delivery {expected}"
             return self._verdict(text, metadata, self._quality, passed=True)

@@ -210,7 +210,7 @@ class _TableProofs:
         most = self._export.same_content_up_to_mb * _MEGABYTE_BYTES if in_load else None
         lake, run_id, asset = self._lake, self._run_id, self._asset
         reader = RunReader(reader=lake.reader, files=lake.files, run_id=run_id, asset=asset)
-        proofs = PeriodProofs(reader, period, expected, table, most, self._verify)
+        proofs = PeriodProofs(reader, self._table.key(period), expected, table, most, self._verify)
         delivery = None if expected.crawl is None else expected.crawl.delivery
         bill = BillChecks(
             self._lake, self._export, judged_now(period, expected.identity, delivery, table)

@@ -85,7 +85,7 @@ def table_bill(
         rows = pl.concat(few).lazy()
         for name in figures:
             if name != _BY_ROW:
-                parts[name].append(_of_figure(rows, name, charges).collect())
+                parts[name].append(collect(source, _of_figure(rows, name, charges)))
         few.clear()
 
     for part in _parts(source, access):
@@ -99,7 +99,7 @@ def table_bill(
     if few:
         add_up_few()
     whole = {
-        name: _grouped(pl.concat(part).lazy(), _GROUPS[name]).collect().rows()
+        name: collect(source, _grouped(pl.concat(part).lazy(), _GROUPS[name])).rows()
         for name, part in parts.items()
         if part
     }

@@ -8,12 +8,18 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from billing_lake.aws.errors import credentials_error
-from billing_lake.domain.column_names import DELIVERY_VERSION, LAKE_COLUMNS
+from billing_lake.domain.column_names import (
+    BILLING_PERIOD,
+    DELIVERY_VERSION,
+    EXPORT_NAME,
+    LAKE_COLUMNS,
+)
 from billing_lake.domain.content import Content, merge_content
 from billing_lake.domain.errors import TableError
 from billing_lake.domain.periods import bounds
 from billing_lake.domain.profiles import EXACT, Profile, merge
 from billing_lake.domain.quality import Quality
+from billing_lake.domain.sources import PeriodKey
 from billing_lake.domain.types import Decimal
 from billing_lake.engines.cell_counts import Footer, read_footer, row_groups
 from billing_lake.engines.polars_access import error_text
@@ -136,7 +142,14 @@ def table_quality(source: Source, period: str, access: Access) -> Quality:
 
     start, end = bounds(period)
     rows = scan(source, access)
-    versions = collect(source, rows.group_by(DELIVERY_VERSION).agg(pl.len()))
+    by_key = collect(
+        source, rows.group_by(DELIVERY_VERSION, EXPORT_NAME, BILLING_PERIOD).agg(pl.len())
+    )
+    versions: dict[str, int] = {}
+    keys: set[PeriodKey] = set()
+    for version, export, of_row, count in by_key.iter_rows():
+        versions[version] = versions.get(version, 0) + count
+        keys.add(PeriodKey(export, of_row))
     outside: dict[str, int] = {}
     if name := _present(source, source.roles.usage_start):
         usage = pl.col(name)
@@ -147,7 +160,8 @@ def table_quality(source: Source, period: str, access: Access) -> Quality:
         )
         outside = dict(sorted(collect(source, stray).iter_rows()))
     return Quality(
-        versions=dict(versions.iter_rows()),
+        versions=versions,
+        keys=frozenset(keys),
         outside=outside,
         duplicates=_duplicates(source, access),
     )

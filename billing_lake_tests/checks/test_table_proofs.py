@@ -5,17 +5,20 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from billing_lake.checks import check_texts, table_proofs
 from billing_lake.checks.evaluations import EACH_MONTH
 from billing_lake.domain.sources import PeriodKey
 from billing_lake_tests.checks.test_schema_diff import run_checks
+from billing_lake_tests.engines.test_content import with_cells
 from billing_lake_tests.lakes import EXPORT, NO_CAPTURE, TABLE, SampleLake, verdicts
 
 PERIOD = "2025-03"
@@ -252,6 +255,45 @@ def test_a_number_and_a_tag_that_somebody_changed_are_found_by_column(
     assert "line_item_usage_amount (sum): expected " in str(equals.description)
     assert "difference +1" in str(equals.description)
     assert "resource_tags_user_name (filled cells): expected " in str(equals.description)
+
+
+def rewrite(
+    lake: SampleLake, output: str, column: str, cells: Callable[[list[Any]], list[Any]]
+) -> None:
+    """Change cells of a column in the table's file, where it lies."""
+    catalog = lake.lake.catalog(output)  # type: ignore[arg-type]
+    (file,) = (one.uri for one in catalog.files(TABLE, PeriodKey(EXPORT, PERIOD)).files)
+    rows = pq.read_table(file, partitioning=None)
+    pq.write_table(with_cells(rows, column, cells), file)
+
+
+@pytest.mark.parametrize("output", ["hive", "iceberg"])
+@pytest.mark.parametrize("column", ["export_name", "billing_period"])
+def test_a_row_that_names_another_export_or_month_is_found_although_all_else_is_right(
+    make_lake: Callable[..., SampleLake], output: str, column: str
+) -> None:
+    lake = make_lake(outputs=[output])
+    lake.deliver(PERIOD)
+    assert lake.load(PERIOD).success
+    rewrite(lake, output, column, lambda cells: ["2025-04", *cells[1:]])
+    found = run_checks(lake, f"{output}_table", PERIOD)
+    one_version = found[f"{output}_table", "one_delivery_version", PERIOD]
+    assert not one_version.passed
+    assert "name another export or period: " in str(one_version.description)
+    assert "2025-04" in str(one_version.description)
+
+
+def test_amounts_that_somebody_made_too_large_to_add_up_fail_the_proof_and_hide_no_verdict(
+    make_lake: Callable[..., SampleLake],
+) -> None:
+    lake = make_lake(outputs=["iceberg"])
+    lake.deliver(PERIOD)
+    assert lake.load(PERIOD).success
+    most = Decimal("9" * 20)
+    rewrite(lake, "iceberg", "line_item_unblended_cost", lambda cells: [most] * 4 + cells[4:])
+    found = run_checks(lake, "iceberg_table", PERIOD)
+    assert not found["iceberg_table", "equals_delivery", PERIOD].passed
+    assert not found["iceberg_table", "same_content", PERIOD].passed
 
 
 def shift_usage(file: Path) -> None:

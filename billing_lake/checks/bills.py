@@ -210,8 +210,7 @@ class BillChecks:
         start, end = bounds(self._now.period)
         last = min(end, self._delivered - self._limits.missing_after_days * _ONE).date()
         wanted = (start.date() + number_ * _ONE for number_ in range((last - start.date()).days))
-        have = {day for day, _, _ in self._bill.days}
-        missing = [day for day in wanted if day.isoformat() not in have]
+        missing = [day for day in wanted if day.isoformat() not in self._bill.used]
         if not missing:
             return self._good("every day that is over has usage")
         text = f"{counted(len(missing), 'day')} without usage: {first_names(map(date.isoformat, missing))}"

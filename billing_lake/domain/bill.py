@@ -49,6 +49,7 @@ class Bill:
 
     Attributes:
         days: Rows and cost of each day of usage, service and currency.
+        used: The days on which something was used, whatever else was charged; all that have rows where nothing says what they are.
         payers: Rows of each account that pays, account that used, and currency.
         charges: Rows and cost of each kind of charge, service and currency.
         negative: The same of the rows alone whose cost is below zero.
@@ -58,6 +59,7 @@ class Bill:
     """
 
     days: Mapping[DayKey, Amount] = field(default_factory=dict)
+    used: frozenset[str | None] = frozenset()
     payers: Mapping[tuple[str | None, str | None, str | None], int] = field(default_factory=dict)
     charges: Mapping[ChargeKey, Amount] = field(default_factory=dict)
     negative: Mapping[ChargeKey, Amount] = field(default_factory=dict)

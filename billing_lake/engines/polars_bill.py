@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 _GROUPS = {
     "days": ("day", "service", "currency"),
+    "used": ("day",),
     "payers": ("payer", "account", "currency"),
     "charges": ("charge_type", "service", "currency"),
     "negative": ("charge_type", "service", "currency"),
@@ -37,6 +38,7 @@ _GROUPS = {
 """What the rows of each figure are grouped by."""
 
 _CHOICE = {
+    "used": ("charge_type",),
     "negative": ("below_zero",),
     "plans": ("charge_type",),
     "usage": ("charge_type",),
@@ -108,6 +110,9 @@ def table_bill(
             (None if day is None else day.isoformat(), service, currency): Amount(items, money)
             for day, service, currency, items, money in whole.get("days", ())
         },
+        used=frozenset(
+            None if day is None else day.isoformat() for day, _, _ in whole.get("used", ())
+        ),
         payers={row[:-2]: row[-2] for row in whole.get("payers", ())},
         charges=_amounts(whole.get("charges", ())),
         negative=_amounts(whole.get("negative", ())),
@@ -192,6 +197,8 @@ def _chosen(rows: pl.LazyFrame, figure: str, charges: Charges) -> pl.LazyFrame:
 
     kind = pl.col("charge_type")
     match figure:
+        case "used" if charges.taggable:
+            return rows.filter(kind.is_in(list(charges.taggable)) | kind.is_null())
         case "negative":
             return rows.filter(pl.col("below_zero"))
         case "plans":

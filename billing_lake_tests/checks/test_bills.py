@@ -82,6 +82,7 @@ def test_a_bill_that_is_right_passes_every_check(load: Callable[..., Any]) -> No
     ("check", "rows", "limits", "severity", "column", "named"),
     [
         ("missing_days", [line(day) for day in range(1, 31)], {}, "WARN", "days", "2025-03-31"),
+        ("missing_days", [*map(line, range(1, 31)), line(31, type="Tax")], {}, "WARN", "days", "2025-03-31"),
         ("one_currency_per_payer", [line(currency="EUR")], {}, "WARN", "payers", "| 004512345678 | EUR | 1 |"),
         ("negative_costs", [line(cost="-0.000000000000000001")], {}, "WARN", "groups", "| Usage | AmazonS3 | USD | 1 |"),
         ("unknown_charge_types", [line(type="Gift|<b>")], {}, "WARN", "groups", "Gift"),

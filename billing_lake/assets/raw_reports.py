@@ -19,18 +19,16 @@ from billing_lake.assets.periods import (
 from billing_lake.deployments import Lake
 from billing_lake.domain.deliveries import Delivery, Findings
 from billing_lake.domain.errors import NoDeliveryError
-from billing_lake.formats.locations import ExportLocation
 from billing_lake.landing.base import Storage
 from billing_lake.landing.deliveries import find_deliveries, resolve_delivery
 from billing_lake.landing.each_file_once import refuse_shared_files
+from billing_lake.tables.exports import Export
 
 _NAMED_FILES = 5
 
 
-def build_raw_reports(
-    export: DagsterExport, others: Sequence[ExportLocation] = ()
-) -> dg.AssetsDefinition:
-    """Build the asset for ``export``; no file of its deliveries may be one of the ``others``, too."""
+def build_raw_reports(export: DagsterExport, others: Sequence[Export] = ()) -> dg.AssetsDefinition:
+    """Build the asset for ``export``; no file of its deliveries may be one of the ``others``, too, if they have its period."""
 
     @export.asset(
         "raw_reports",
@@ -53,7 +51,8 @@ def build_raw_reports(
 
         def resolve(period: str) -> Outcome[Delivery]:
             delivery = current(period)
-            refuse_shared_files(storage, delivery, others)
+            same_period = [one.location for one in others if one.has_period(period)]
+            refuse_shared_files(storage, delivery, same_period)
             context.log.info(
                 "%s: delivery %s, %d files", period, delivery.version, len(delivery.files)
             )

@@ -138,7 +138,7 @@ class BillingExport(YamlComponent, ExportSettings):
         )
         maintenance = build_maintenance_job(export, history)
         counted = [one.export for one in others if one.counts and one.name != export.name]
-        elsewhere = [one.location for one in counted] if export.counts else []
+        elsewhere = counted if export.counts else []
         return dg.Definitions(
             assets=[
                 build_delivery(export),

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from billing_lake.domain.deliveries import Delivery
+from billing_lake.domain.deliveries import Delivery, StoredObject
 from billing_lake.domain.errors import BillingLakeError, SharedFilesError, in_words, shown
 from billing_lake.formats.keys import plain_key
 from billing_lake.formats.layouts import Loose
@@ -44,10 +44,10 @@ def each_file_once(
             if not one.is_known:
                 continue
         shared = [
-            (period, key, owners[key])
-            for period, key in _files(one)
-            if key in owners and id(one) not in free
-            if not (one.is_known and id(owners[key]) in free)
+            (period, file.key, owners[file.uri])
+            for period, file in _files(one)
+            if file.uri in owners and id(one) not in free
+            if not (one.is_known and id(owners[file.uri]) in free)
         ]
         if shared and not one.is_known:
             what = f"Files that the export {shown(shared[0][2].location.name)} has as well"
@@ -56,7 +56,7 @@ def each_file_once(
         for period, key, other in shared:
             faults[one.location.name].setdefault(period, _shared(period, key, other.location))
             faults[other.location.name].setdefault(period, _shared(period, key, one.location))
-        owners.update((key, one) for _, key in _files(one))
+        owners.update((file.uri, one) for _, file in _files(one))
         kept.append(one)
     places = {id(one): number for number, one in enumerate(found)}
     kept.sort(key=lambda one: places[id(one)])
@@ -76,18 +76,20 @@ def refuse_shared_files(
     Raises:
         SharedFilesError: One of them does.
     """
-    keys = [file.key for file in delivery.files]
+    root = storage.address("")
+    # A link has a key of its own, and the URI of the file that it leads to.
+    places = [key for file in delivery.files for key in {file.key, file.uri.removeprefix(root)}]
     for other in others:
-        if not any(_may_take(other, key) for key in keys):
+        if not any(_may_take(other, key) for key in places):
             continue
         try:
             theirs = resolve_delivery(storage, other, delivery.period)
         except BillingLakeError:
             continue  # it has none now, and is told of this one before it loads any
-        taken = {file.key for file in theirs.files}
-        for key in keys:
-            if key in taken:
-                raise _shared(delivery.period, key, other)
+        taken = {file.uri for file in theirs.files}
+        for file in delivery.files:
+            if file.uri in taken:
+                raise _shared(delivery.period, file.key, other)
 
 
 def _may_take(export: ExportLocation, key: str) -> bool:
@@ -102,10 +104,11 @@ def _newest(found: FoundExport) -> tuple[int, str]:
     return len(months), max((one.delivered_at for one in months.values()), default="")
 
 
-def _files(found: FoundExport) -> Iterator[tuple[str, str]]:
+def _files(found: FoundExport) -> Iterator[tuple[str, StoredObject]]:
+    """Yield each file with its period; where links lead to one file from two folders, its URI is the same."""
     for period, delivery in found.findings.deliveries.items():
         for file in delivery.files:
-            yield period, file.key
+            yield period, file
 
 
 def _shared(period: str, key: str, other: ExportLocation) -> SharedFilesError:

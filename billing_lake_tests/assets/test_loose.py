@@ -201,21 +201,53 @@ def test_a_file_of_several_months_is_loaded_month_by_month_restated_and_never_lo
     assert held(focus) == kept, "rows that are not delivered any more are not removed on their own"
 
 
+def load_beside(one: SampleLake, *exports: SampleLake) -> dg.ExecuteInProcessResult:
+    """Load March of an export of a project that has several."""
+    definitions = dg.Definitions.merge(
+        one.component.definitions_beside([each.component for each in exports]),
+        dg.Definitions(resources={LAKE_RESOURCE: one.lake}),
+    )
+    job = definitions.resolve_job_def(f"{one.name}_load")
+    return job.execute_in_process(
+        instance=one.instance, partition_key="2025-03", raise_on_error=False
+    )
+
+
+@pytest.mark.parametrize("linked", ["folder", "file"])
+def test_a_file_that_a_link_gives_to_a_second_export_is_not_counted_twice(
+    loose: SampleLake, linked: str
+) -> None:
+    first = replace(loose, settings={**loose.settings, "report": ""})
+    second = replace(first, settings={**first.settings, "name": "other", "prefix": "again"})
+    lay(loose, "a", "2025-03")
+    again = loose.landing / "again"
+    if linked == "folder":
+        again.symlink_to("bill")
+    else:
+        again.mkdir()
+        (again / "z.csv.gz").symlink_to("../bill/a.csv.gz")
+    result = load_beside(second, first, second)
+    assert not result.success
+    text = failure(result, "other__raw_reports")
+    assert text.startswith(f"SharedFilesError: The export {EXPORT} has files of 2025-03 as well")
+    assert "again/" in text
+
+
+def test_one_export_goes_on_in_the_folder_of_another_that_has_ended(loose: SampleLake) -> None:
+    ended = replace(loose, settings={**loose.settings, "report": "", "end": "2025-02"})
+    settings = {**loose.settings, "report": "", "name": "other", "start": "2025-03"}
+    goes_on = replace(loose, settings=settings)
+    lay(loose, "a", "2025-03")
+    assert load_beside(goes_on, ended, goes_on).success
+
+
 def test_a_file_that_two_exports_take_is_loaded_into_neither(loose: SampleLake) -> None:
     settings = {**loose.settings, "report": "a*.csv.gz"}
     first = replace(loose, settings=settings)
     second = replace(loose, settings={**settings, "name": "other", "report": "*b.csv.gz"})
 
     def load(one: SampleLake) -> dg.ExecuteInProcessResult:
-        both = [first.component, second.component]
-        definitions = dg.Definitions.merge(
-            one.component.definitions_beside(both),
-            dg.Definitions(resources={LAKE_RESOURCE: loose.lake}),
-        )
-        job = definitions.resolve_job_def(f"{one.name}_load")
-        return job.execute_in_process(
-            instance=loose.instance, partition_key="2025-03", raise_on_error=False
-        )
+        return load_beside(one, first, second)
 
     lay(loose, "a", "2025-03")
     lay(loose, "b", "2025-03")

@@ -36,7 +36,7 @@ from billing_lake.jobs.rebuild import build_rebuild_job
 from billing_lake.jobs.s3_tables import s3_table_create, s3_table_delete
 from billing_lake.sensors.new_reports import build_new_reports
 from billing_lake.tables.base import KeptHistory
-from billing_lake.tables.exports import TABLE_OUTPUTS, refuse_two_formats
+from billing_lake.tables.exports import TABLE_OUTPUTS, refuse_static_table, refuse_two_formats
 
 
 def all_costs_defs(exports: Sequence["BillingExport"]) -> dg.Definitions:
@@ -123,6 +123,11 @@ class BillingExport(YamlComponent, ExportSettings):
         """The export's definitions, without the lake that they work on; it shares its tables with no other."""
         return self.definitions_beside([])
 
+    @property
+    def has_static(self) -> bool:
+        """Say whether it has a table of static files."""
+        return self.static or bool(self.static_files)
+
     def definitions_beside(self, others: Sequence["BillingExport"]) -> dg.Definitions:
         """Return the export's definitions, without the lake that they work on.
 
@@ -131,7 +136,6 @@ class BillingExport(YamlComponent, ExportSettings):
                 may have a report file of this one, if the costs of both count.
         """
         export = self.export
-        static = self.static or bool(self.static_files)
         sharing = [self, *(one for one in others if one.export.table == export.table)]
         history = KeptHistory(
             days=max(one.keep_days for one in sharing), loads=max(one.keep_loads for one in sharing)
@@ -146,13 +150,13 @@ class BillingExport(YamlComponent, ExportSettings):
                 build_crawler_table(export),
                 *(build_table(export, output) for output in export.outputs),
                 *build_ledger(export),
-                *([build_iceberg_static(export, self.static_files)] if static else []),
+                *([build_iceberg_static(export, self.static_files)] if self.has_static else []),
             ],
             asset_checks=[
                 build_readable(export),
                 build_schema_diff(export),
                 *(build_table_proofs(export, output) for output in export.outputs),
-                *([build_static_proofs(export)] if static else []),
+                *([build_static_proofs(export)] if self.has_static else []),
             ],
             jobs=[build_load_job(export), build_rebuild_job(export), maintenance],
             schedules=[
@@ -207,9 +211,10 @@ class BillingExport(YamlComponent, ExportSettings):
         return ExportNotLoadedError(what, remedy="Give each a `name` of its own; none is loaded")
 
     def _misfit(self, exports: Sequence["BillingExport"]) -> ExportNotLoadedError | None:
-        """Say which export of another format goes into the same table; neither is loaded."""
+        """Say which export of another format goes into the same table, or whose static files do; such an export is not loaded."""
         try:
             refuse_two_formats(self.export, [one.export for one in exports])
+            refuse_static_table(self.export, [one.export for one in exports if one.has_static])
         except ConfigurationError as error:
             return None if self.origin is None else self.origin.place.fault(error, self.model())
         return None

@@ -129,6 +129,22 @@ def refuse_two_formats(export: Export, others: Iterable[Export]) -> None:
             raise ConfigurationError(what, remedy="Give one of them another `table`")
 
 
+def refuse_static_table(export: Export, static: Iterable[Export]) -> None:
+    """Refuse an export whose table is that of the static files of another one: each would replace the other's rows.
+
+    Args:
+        export: The export.
+        static: The exports that have static files.
+
+    Raises:
+        ConfigurationError: With both exports.
+    """
+    for one in static:
+        if one.static_table == export.table:
+            what = f"{export.table}, the table of {export.name}, is the one of the static files of {one.name}"
+            raise ConfigurationError(what, remedy="Give it another `table`, or another `name`")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Table:
     """One table of one export in one catalog.

@@ -208,6 +208,25 @@ def test_exports_of_two_formats_cannot_share_a_table_and_the_others_stay(tmp_pat
     assert "another `table`" in said
 
 
+def test_an_export_is_not_loaded_into_the_table_of_the_static_files_of_another(
+    tmp_path: Path,
+) -> None:
+    definitions = exports_folder(
+        tmp_path / "defs",
+        bill="  name: bill\n  layout: loose\n  static: true\n",
+        by_name="  name: bill_static\n  layout: loose\n",
+        by_table="  name: other\n  layout: loose\n  table: bill_static\n",
+        free="  name: free\n  layout: loose\n",
+        free_static="  name: free_static\n  layout: loose\n",
+    )
+    jobs = {job.name for job in definitions.get_repository_def().get_all_jobs()}
+    assert {"bill_load", "free_load", "free_static_load"} <= jobs
+    assert not {"bill_static_load", "other_load"} & jobs
+    for name in ("bill_static", "other"):
+        said = description(definitions, name)
+        assert f"the table of {name}, is the one of the static files of bill" in said
+
+
 def test_a_shared_table_keeps_the_longest_history_that_one_of_its_exports_asks_for(
     tmp_path: Path,
 ) -> None:

@@ -70,18 +70,18 @@ class Outbox:
         able = list(notifiers)
         while able and (now := clock()) < until:
             for notifier in list(able):
-                entry = next(
+                place = next(
                     (
-                        one
-                        for one in self.waiting
+                        number
+                        for number, one in enumerate(self.waiting)
                         if one.notifier == notifier.name and one.due <= now
                     ),
                     None,
                 )
-                if entry is None:
+                if place is None:
                     able.remove(notifier)
                     continue
-                place = self.waiting.index(entry)
+                entry = self.waiting[place]
                 try:
                     notifier.send(entry.message)
                 except Exception as error:  # noqa: BLE001 -- whatever a service does, the others and the message live on
@@ -96,12 +96,12 @@ class Outbox:
 
     def give_up(self, notifiers: Sequence[str], now: datetime) -> list[str]:
         """Remove what is too old or has no notifier any more, tell the other notifiers, and return what was given up."""
-        old = [
-            one
-            for one in self.waiting
-            if (one.attempts and now - one.since >= KEPT_FOR) or one.notifier not in notifiers
-        ]
-        self.waiting = [one for one in self.waiting if one not in old]
+        old: list[Waiting] = []
+        kept: list[Waiting] = []
+        for one in self.waiting:
+            is_old = bool(one.attempts) and now - one.since >= KEPT_FOR
+            (old if is_old or one.notifier not in notifiers else kept).append(one)
+        self.waiting = kept
         lines = []
         for one in old:
             why = one.reason or "the policy has no such notifier any more"

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from billing_lake.alerts.outbox import Outbox
+from billing_lake.alerts.outbox import Outbox, Waiting
 from billing_lake.alerts.rendering import Message
 from billing_lake.alerts.state import Digest, Position, Red, State
 from billing_lake.domain.errors import NotDeliveredError
@@ -78,6 +78,27 @@ def test_after_a_day_a_message_is_given_up_and_the_other_notifiers_say_so_once()
     deliver(outbox, [up, down], later)
     assert up.taken == ["one", "given-up down one"]
     assert not outbox.waiting
+
+
+def test_many_messages_are_given_up_and_delivered_without_comparing_each_with_all_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    up, down = Service("up"), Service("down")
+    down.is_up = False
+    outbox = Outbox()
+    for number in range(200):
+        outbox.put(message(str(number)), ["down", "up"], NOON)
+    compared: list[object] = []
+
+    def equals(one: Waiting, other: object) -> bool:
+        compared.append(other)
+        return one is other
+
+    monkeypatch.setattr(Waiting, "__eq__", equals)
+    deliver(outbox, [down, up], NOON)
+    given_up = outbox.give_up(["up"], NOON + timedelta(days=1))
+    assert (len(up.taken), len(given_up)) == (200, 200)
+    assert compared == []
 
 
 def test_a_message_that_nobody_tried_because_no_daemon_ran_is_not_given_up() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
 
@@ -90,8 +90,8 @@ class UnreportedEvents:
                     groups.append(AlertGroup(id=f"event-{record.storage_id}", changes=(change,)))
                 continue
             run = self.instance.get_run_by_id(entry.run_id)
-            of_run = None if run is None else self._of_run(record, run)
-            changes = [*self.state.held.pop(entry.run_id, []), *([of_run] if of_run else [])]
+            of_run = [] if run is None else self._of_run(record, run)
+            changes = [*self.state.held.pop(entry.run_id, []), *of_run]
             if changes:
                 groups.append(AlertGroup(id=f"run-{entry.run_id}", changes=tuple(changes)))
         groups += self._held_too_long()
@@ -102,7 +102,10 @@ class UnreportedEvents:
         """Return the events that were not read before, in order, up to the first that cannot be judged yet."""
         newest = self.instance.event_log_storage.get_maximum_record_id() or 0
         positions = self.state.positions
-        if any(max((one.after or 0, *one.seen)) > newest for one in positions.values()):
+        if any(max((one.after or 0, *one.seen)) > newest for one in positions.values()) or any(
+            self._is_numbered_anew(dg.DagsterEventType(kind), one)
+            for kind, one in positions.items()
+        ):
             # The log was wiped, and numbers its events from 1 again.
             begin = max(one.newest for one in positions.values())
             self.state.positions = {kind: Position(newest=begin, begin=begin) for kind in positions}
@@ -152,15 +155,26 @@ class UnreportedEvents:
         earliest = max((self.now - _LOOK_BACK).timestamp(), begin)
         since = earliest if after is None else None
         wanted = EventRecordsFilter(kind, after_cursor=after, after_timestamp=since)
+        return self._events(wanted, _EVENTS_AT_ONCE, ascending=True)
+
+    def _is_numbered_anew(self, kind: dg.DagsterEventType, position: Position) -> bool:
+        """Say whether the log was wiped and has grown since: what was read up to the position is older than ``newest``."""
+        if position.after is None or not position.newest:
+            return False
+        wanted = EventRecordsFilter(kind, before_cursor=position.after + 1)
+        last = self._events(wanted, 1, ascending=False)
+        return bool(last) and last[0].timestamp > position.newest
+
+    def _events(
+        self, wanted: EventRecordsFilter, most: int, *, ascending: bool
+    ) -> list[EventLogRecord]:
         storage = self.instance.event_log_storage
         if isinstance(storage, SqliteEventLogStorage):
             # SQLite keeps each run's events in a file of its own, and copies of these kinds in an index that numbers them.
             return list(
-                SqlEventLogStorage.get_event_records(
-                    storage, wanted, _EVENTS_AT_ONCE, ascending=True
-                )
+                SqlEventLogStorage.get_event_records(storage, wanted, most, ascending=ascending)
             )
-        return list(storage.get_event_records(wanted, _EVENTS_AT_ONCE, ascending=True))
+        return list(storage.get_event_records(wanted, most, ascending=ascending))
 
     def _of_check(self, record: EventLogRecord) -> StatusChange | None:
         entry = record.event_log_entry
@@ -190,28 +204,31 @@ class UnreportedEvents:
         key = f"check {change.asset} {change.name} {change.period}"
         return self._turned(key, change, unreadable_months(found))
 
-    def _of_run(self, record: EventLogRecord, run: dg.DagsterRun) -> StatusChange | None:
+    def _of_run(self, record: EventLogRecord, run: dg.DagsterRun) -> list[StatusChange]:
         failed = record.event_log_entry.dagster_event_type is _FAILED
         export, period = _export_of(run), _period_of(run)
         if record.event_log_entry.dagster_event_type is _CANCELED:
-            return None
+            return []
         text, periods = "", _periods_of(run)
+        loaded: list[str] = []
         if failed:
             if run.is_complete_and_waiting_to_retry:
-                return None
+                return []
             reasons = failure_reasons(self.instance, run.run_id)
             lasting = bool(reasons) and all(one.lasts for one in reasons)
             asked = asked_times(self.instance, run)
             if not lasting and 0 < asked < MOST_ATTEMPTS and self._is_watched(export):
-                return None  # the sensor asks for it again
+                return []  # the sensor asks for it again
             if reasons and all(one.is_check for one in reasons) and self._has_red_check(run.run_id):
-                return None
+                return []
             text = (
                 "\n".join(one.text for one in reasons)
                 or "The run never started, or its process died"
             )
             if reasons and all(one.periods for one in reasons):
-                periods = [one for one in periods if any(one in why.periods for why in reasons)]
+                failing = frozenset[str]().union(*(one.periods for one in reasons))
+                loaded = [one for one in periods if one not in failing]
+                periods = [one for one in periods if one in failing]
         at = _moment(record.timestamp)
         change = StatusChange(
             kind="run",
@@ -226,11 +243,28 @@ class UnreportedEvents:
             run_id=run.run_id,
         )
         # A run that judged checks and loaded nothing says nothing of a load that failed.
-        kind = "checks" if run.asset_check_selection and not run.asset_selection else "run"
-        names = periods or [period or run.job_name]
-        turned = [self._turned(f"{kind} {export} {name}", change) for name in names]
+        is_load = run.asset_selection or not run.asset_check_selection
+        kind = "run" if is_load else "checks"
+        # What is loaded is judged, too.
+        green_kinds = ["run", "checks"] if is_load else ["checks"]
+        found = self._turned_in(
+            [kind] if failed else green_kinds, periods or [period or run.job_name], change
+        )
+        # A month that was loaded in a run that failed for other ones is green.
+        green = replace(change, is_red=False, found="", period=", ".join(loaded))
+        return [*self._turned_in(green_kinds, loaded, green), *found]
+
+    def _turned_in(
+        self, kinds: Sequence[str], names: Sequence[str], change: StatusChange
+    ) -> list[StatusChange]:
+        """Return the change of a run once, if it is one for any of the names, since the first of them turned red."""
+        turned = [
+            self._turned(f"{kind} {change.export} {name}", change)
+            for kind in kinds
+            for name in names
+        ]
         found = [one for one in turned if one is not None]
-        return min(found, key=lambda one: one.since, default=None)
+        return [min(found, key=lambda one: one.since)] if found else []
 
     def _is_watched(self, export: str) -> bool:
         """Say whether the export's sensor is switched on; one that never was has no state."""

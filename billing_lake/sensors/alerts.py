@@ -21,7 +21,7 @@ import dagster as dg
 from billing_lake.alerts.policies import Policy
 from billing_lake.alerts.rendering import Renderer, title_of
 from billing_lake.alerts.state import State
-from billing_lake.domain.errors import NotDeliveredError, counted
+from billing_lake.domain.errors import ConfigurationError, NotDeliveredError, counted, shown
 from billing_lake.sensors.alert_events import UnreportedEvents
 
 UI_SETTING = "BILLING_LAKE_UI_URL"
@@ -86,9 +86,18 @@ class Store:
         return self.load()
 
     def load(self) -> State:
-        """Return the state; a new one where there is none."""
+        """Return the state; a new one where there is none.
+
+        Raises:
+            ConfigurationError: A later release wrote it.
+        """
         text = self._values({self.key}).get(self.key)
-        return State.from_json(text) if text else State()
+        try:
+            return State.from_json(text) if text else State()
+        except ValueError as error:
+            what = f"What the alert policy {self.policy} remembers cannot be read: {shown(error)}"
+            remedy = "Use the release of Billing Lake that wrote it, or a later one"
+            raise ConfigurationError(what, remedy=remedy) from error
 
     def save(self, state: State) -> None:
         """Save the state, unless a later tick has begun, which has its own."""

@@ -35,7 +35,7 @@ from dagster_shared.error import SerializableErrorInfo
 
 from billing_lake.alerts.policies import Policy
 from billing_lake.alerts.rendering import Message
-from billing_lake.domain.errors import NotDeliveredError
+from billing_lake.domain.errors import ConfigurationError, NotDeliveredError
 from billing_lake.sensors import alerts as sensor
 from billing_lake.sensors.alert_events import UnreportedEvents
 from billing_lake.sensors.alerts import Store, build_alerts, watch
@@ -284,23 +284,58 @@ def test_a_month_that_was_loaded_in_a_run_that_failed_for_another_one_is_not_red
     ]
 
 
+def test_a_month_that_fails_alone_is_told_again_after_a_run_that_loaded_it_and_failed_for_another(
+    instance: dg.DagsterInstance,
+) -> None:
+    service = Service()
+    load(instance, red="table", tags=of("2025-01"))
+    load(instance, red="table", failed="2025-02", tags=of("2025-01", "2025-02"))
+    watch(instance, policy(service), {})
+    load(instance, red="table", tags=of("2025-01"))
+    watch(instance, policy(service), {})
+    run = "run acme_load is"
+    assert service.titles == [
+        f"[ERROR] acme 2025-01: {run} red",
+        "[ERROR] acme: 1 red, 1 green again",
+        f"[ERROR] acme 2025-01: {run} red",
+    ]
+    assert "2025-01: run acme_load is green again" in service.taken[1].text
+
+
+def judge(instance: dg.DagsterInstance, period: str, ends: dg.DagsterEventType) -> None:
+    """Run the checks of a billing period alone."""
+    proof = dg.AssetCheckKey(dg.AssetKey([EXPORT, "table"]), "proof")
+    run = dg.DagsterRun(
+        job_name="__ASSET_JOB",
+        run_id=make_new_run_id(),
+        tags=of(period),
+        asset_selection=frozenset(),
+        asset_check_selection=frozenset([proof]),
+    )
+    instance.add_run(run)
+    instance.report_dagster_event(dg.DagsterEvent(ends.value, run.job_name), run.run_id)
+
+
+def test_checks_that_could_not_be_run_are_told_again_after_a_load_that_judged_the_month(
+    instance: dg.DagsterInstance,
+) -> None:
+    service = Service()
+    for _ in range(2):
+        judge(instance, "2025-01", dg.DagsterEventType.RUN_FAILURE)
+        judge(instance, "2025-01", dg.DagsterEventType.RUN_FAILURE)
+        load(instance, tags=of("2025-01"))
+    watch(instance, policy(service), {})
+    red = "[ERROR] acme 2025-01: run __ASSET_JOB is red"
+    green = "[RESOLVED] acme 2025-01: run acme_load is green again"
+    assert service.titles == [red, green, red, green]
+
+
 def test_checks_that_were_run_by_themselves_say_nothing_of_a_load_that_failed(
     instance: dg.DagsterInstance,
 ) -> None:
     service = Service()
     load(instance, red="table", tags=of("2025-01"))
-    proof = dg.AssetCheckKey(dg.AssetKey([EXPORT, "table"]), "proof")
-    run = dg.DagsterRun(
-        job_name="__ASSET_JOB",
-        run_id=make_new_run_id(),
-        tags=of("2025-01"),
-        asset_selection=frozenset(),
-        asset_check_selection=frozenset([proof]),
-    )
-    instance.add_run(run)
-    instance.report_dagster_event(
-        dg.DagsterEvent(dg.DagsterEventType.RUN_SUCCESS.value, run.job_name), run.run_id
-    )
+    judge(instance, "2025-01", dg.DagsterEventType.RUN_SUCCESS)
     watch(instance, policy(service), {})
     assert service.titles == ["[ERROR] acme 2025-01: run acme_load is red"]
 
@@ -371,6 +406,25 @@ def test_alerts_go_on_when_the_event_log_was_wiped_and_counts_from_one_again(
     ]
     watch(instance, policy(service), {})
     assert len(service.taken) == 11
+
+
+def test_alerts_of_a_log_that_was_wiped_and_has_grown_beyond_what_was_read_are_all_told(
+    instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service = Service()
+    for number in range(3):
+        evaluate(instance, passed=False, name=f"before_{number}")
+    watch(instance, policy(service), {})
+    later = datetime.now(timezone.utc) + timedelta(hours=1)
+    monkeypatch.setattr(sensor, "_now", lambda: later)
+    watch(instance, policy(service), {})
+    instance.wipe()
+    names = [f"after_{number}" for number in range(7)]
+    for name in names:
+        evaluate(instance, passed=False, name=name)
+    for _ in range(2):
+        watch(instance, policy(service), {})
+    assert [title.split()[3] for title in service.titles[3:]] == names
 
 
 def test_a_long_backlog_is_read_in_order_and_without_gaps(
@@ -552,3 +606,20 @@ def test_a_digest_has_what_happened_and_replaces_single_messages(
     (digest,) = service.taken
     assert "1 alert since the last digest" in digest.title
     assert "[ERROR] acme: check equals_delivery is red" in digest.text
+
+
+@pytest.mark.parametrize(
+    "kept", ['{"format": 2}', '{"format": 1', '{"red": {"a": {"since": "?"}}}']
+)
+def test_a_state_that_cannot_be_read_is_a_named_error_and_is_not_begun_anew(
+    instance: dg.DagsterInstance, kept: str
+) -> None:
+    service, key = Service(), Store(instance, "finance").key
+    evaluate(instance, passed=False)
+    instance.daemon_cursor_storage.set_cursor_values({key: kept})
+    with pytest.raises(
+        ConfigurationError, match=r"the alert policy finance remembers.*Use the release"
+    ):
+        watch(instance, policy(service), {})
+    assert service.taken == []
+    assert instance.daemon_cursor_storage.get_cursor_values({key}) == {key: kept}

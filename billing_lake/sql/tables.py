@@ -8,6 +8,7 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from billing_lake.domain.errors import TableError, shown
+from billing_lake.tables.base import BEFORE
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -224,4 +225,4 @@ def _without_namespace(catalog: str, table: str) -> tuple[str, str]:
 def is_of_export(table: str) -> bool:
     """Say whether a table is an export's own: no static files, nothing that a rebuild works on or left, and no story of loads."""
     kept = name_parts(table)[1] in (*LAKE_TABLES, ALL_COSTS)
-    return not kept and not table.endswith("_static") and "__" not in table
+    return not kept and not table.endswith("_static") and BEFORE not in table

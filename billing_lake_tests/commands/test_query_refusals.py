@@ -71,6 +71,11 @@ def test_what_a_rebuild_leaves_is_no_second_export() -> None:
     assert choose_table(lambda _: names, None, str, "") == ("iceberg", "billing.costs")
 
 
+def test_an_export_may_have_a_name_with_two_underscores_side_by_side() -> None:
+    names = ("billing.acme__costs", "billing.acme__costs__before_20250401_120000")
+    assert choose_table(lambda _: names, None, str, "") == ("iceberg", "billing.acme__costs")
+
+
 @pytest.mark.parametrize("asked", ["cost_and_usge", "billing.cost_and_usage2", "COST_AND_USAGE"])
 def test_a_table_that_is_not_there_brings_the_one_to_mind_that_may_be_meant(
     run: Runner, asked: str

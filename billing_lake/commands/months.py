@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta, timezone
+from decimal import Decimal
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ import click
 
 from billing_lake.commands import options
 from billing_lake.commands.results import IN_CENTS
+from billing_lake.domain.errors import number, shown
 
 if TYPE_CHECKING:
     from billing_lake.loads.months import MonthStory
@@ -97,7 +99,9 @@ def restatements(
     first = None if since is None else since.replace(tzinfo=timezone.utc)
     end = None if until is None else until.replace(tzinfo=timezone.utc) + timedelta(days=1)
     lake = lake_to_read(deployment)
+    months = ledger.read_months(lake, export, period)
     found = ledger.read_restatements(lake, period, export, first, end)
+    untold = ledger.untold_changes(months, found, first, end)
     chosen = ledger.net_changes(found) if net else found
     rows = [_of_change(row, net=net) for row in chosen]
     if format_ != "table":
@@ -105,15 +109,21 @@ def restatements(
     elif rows:
         _print_changes(rows, limit)
         click.echo(IN_CENTS, err=True)
-    elif all(len(one.deliveries) == 1 for one in ledger.read_months(lake, export, period)):
+    elif all(len(one.deliveries) == 1 for one in months):
         click.echo(f"{period} has one delivery; there is nothing to compare")
-    else:
+    elif not untold:
         click.echo("No cost changed")
+    for (name, currency), amount in untold.items():
+        text = (
+            f"{name}: {number(amount, '+')} {shown(currency)} more came between deliveries that could not be compared, because the "
+            "table kept the files of one no longer"
+        )
+        click.echo(text, err=True)
 
 
 def _of_month(month: MonthStory, now: datetime) -> Iterable[Mapping[str, Any]]:
     """Yield a row for each currency of a month."""
-    currencies: list[str | None] = [*sorted(month.last.costs)] or [None]
+    currencies: list[str | None] = [*month.currencies] or [None]
     for currency in currencies:
         yield {
             "export": month.last.export_name,
@@ -123,7 +133,7 @@ def _of_month(month: MonthStory, now: datetime) -> Iterable[Mapping[str, Any]]:
             "deliveries": len(month.deliveries),
             "last_change": month.changed_at.replace(microsecond=0),
             "currency": currency,
-            "total": None if currency is None else month.last.costs[currency],
+            "total": None if currency is None else month.last.costs.get(currency, Decimal()),
             "change": None if currency is None else month.change(currency),
         }
 

@@ -12,7 +12,7 @@ from billing_lake.deployments.base import Lake
 from billing_lake.domain.errors import TableError, shown
 from billing_lake.domain.ledger import LedgerRow, MonthState, in_load_order
 from billing_lake.domain.periods import bounds
-from billing_lake.domain.profiles import EXACT
+from billing_lake.domain.profiles import EXACT, currency_name
 from billing_lake.loads.ledger import LEDGER, RESTATEMENTS
 from billing_lake.tables.iceberg_rows import read_rows
 
@@ -53,6 +53,11 @@ class MonthStory:
             if (before.costs, before.line_items) != (after.costs, after.line_items):
                 at = after.at
         return at
+
+    @property
+    def currencies(self) -> list[str]:
+        """Return the currencies of the last delivery and of the one before: one that a delivery lacks has come to nothing."""
+        return sorted({currency for one in self.deliveries[-2:] for currency in one.costs})
 
     def change(self, currency: str) -> Decimal | None:
         """Return by how much the cost differs from the delivery before; None where there is none."""
@@ -133,6 +138,38 @@ def read_restatements(
             *(row[name] or "" for name in _WHAT),
         ),
     )
+
+
+def untold_changes(
+    months: Iterable[MonthStory],
+    told: Iterable[Mapping[str, Any]],
+    since: datetime | None = None,
+    until: datetime | None = None,
+) -> dict[tuple[str, str], Decimal]:
+    """Return what the costs of deliveries changed by beyond what restatements tell, by export and currency.
+
+    Nothing is told of a delivery of which, or of the one before, the table kept no files until they were compared.
+
+    Args:
+        months: The months, with all of their deliveries.
+        told: The restatements.
+        since: Which deliveries; see `read_restatements`.
+        until: The same.
+    """
+    found: dict[tuple[str, str], Decimal] = {}
+
+    def add(export: str, currency: str, amount: Decimal) -> None:
+        found[export, currency] = EXACT.add(found.get((export, currency), Decimal()), amount)
+
+    for month in months:
+        for before, after in zip(month.deliveries, month.deliveries[1:], strict=False):
+            if _is_between(after.at, since, until):
+                for currency in {*before.costs, *after.costs}:
+                    was, now = (one.costs.get(currency, Decimal()) for one in (before, after))
+                    add(after.export_name, currency, EXACT.subtract(now, was))
+    for row in told:
+        add(row["export_name"], currency_name(row["currency"]), -row["cost_change"])
+    return {key: amount for key, amount in sorted(found.items()) if amount}
 
 
 def net_changes(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:

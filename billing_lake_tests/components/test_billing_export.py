@@ -222,8 +222,8 @@ def test_an_export_is_not_loaded_into_the_table_of_the_static_files_of_another(
     jobs = {job.name for job in definitions.get_repository_def().get_all_jobs()}
     assert {"bill_load", "free_load", "free_static_load"} <= jobs
     assert not {"bill_static_load", "other_load"} & jobs
-    for name in ("bill_static", "other"):
-        said = description(definitions, name)
+    for folder, name in (("by_name", "bill_static"), ("by_table", "other")):
+        said = description(definitions, folder)
         assert f"the table of {name}, is the one of the static files of bill" in said
 
 

@@ -299,7 +299,8 @@ def test_a_month_that_fails_alone_is_told_again_after_a_run_that_loaded_it_and_f
         "[ERROR] acme: 1 red, 1 green again",
         f"[ERROR] acme 2025-01: {run} red",
     ]
-    assert "2025-01: run acme_load is green again" in service.taken[1].text
+    said = service.taken[1].text
+    assert "GREEN again: run of acme_load\nExport: acme, billing period 2025-01\n" in said
 
 
 def judge(instance: dg.DagsterInstance, period: str, ends: dg.DagsterEventType) -> None:

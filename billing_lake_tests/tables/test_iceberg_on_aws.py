@@ -342,7 +342,9 @@ def test_rights_that_are_missing_are_told_by_what_was_refused(
         ("UpdateTable", lambda: load(in_glue, encoded)),
     ):
         aws.glue.fail_next(action, "AccessDeniedException", refused)
-        with pytest.raises(ConfigurationError, match=rf"{action} operation: User: .* (IAM|Allow glue)"):
+        with pytest.raises(
+            ConfigurationError, match=rf"{action} operation: User: .* (IAM|Allow glue)"
+        ):
             call()
     assert data_of(in_glue) == before
     assert count(in_glue.files(TABLE, MARCH)) == 3

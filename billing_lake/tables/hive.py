@@ -225,11 +225,8 @@ class HiveTables:
         with self._database.reading() as db:
             require_table(db, check_table(table))
             found = partitions_of(db, table)
-        return tuple(
-            sorted(
-                {k.period for k, one in found.items() if export in (None, k.export) and one.rows}
-            )
-        )
+        held = {key for key, one in found.items() if one.rows and export in (None, key.export)}
+        return tuple(sorted({key.period for key in held}))
 
     def held(self, table: str, export: str) -> dict[str, str]:
         """See `TableCatalog.held`."""

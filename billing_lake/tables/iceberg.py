@@ -44,7 +44,7 @@ from billing_lake.tables.iceberg_history import (
     expired_snapshots,
     referred_files,
 )
-from billing_lake.tables.iceberg_opening import open_catalog, open_table
+from billing_lake.tables.iceberg_opening import make_namespace, open_catalog, open_table
 from billing_lake.tables.iceberg_replacements import (
     Replacement,
     equal_to,
@@ -150,7 +150,7 @@ class IcebergTables:
             return False
         location = self._new_location(table)
         with naming_write_errors(self._warehouse):
-            self._create_namespace(table.rpartition(".")[0])
+            make_namespace(self._catalog(), table.rpartition(".")[0])
             try:
                 self._catalog().create_table(
                     table,
@@ -366,15 +366,6 @@ class IcebergTables:
                 is_streamed=self._properties.get("rest.signing-name") == "s3tables",
             )
             return commits.commit(replacement)
-
-    def _create_namespace(self, namespace: str) -> None:
-        catalog = self._catalog()
-        try:
-            catalog.create_namespace_if_not_exists(namespace)
-        except Exception:
-            # Another process may have made it since pyiceberg looked for it.
-            if not catalog.namespace_exists(namespace):
-                raise
 
     def _new_location(self, table: str) -> str | None:
         """Return a folder for a new table, in which no other table lies or lay; None where the catalog chooses it.

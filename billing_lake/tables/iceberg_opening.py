@@ -70,6 +70,16 @@ def open_table(catalog: Catalog, table: str) -> Table:
         raise TableError(what, remedy="Load its billing periods; that makes it") from error
 
 
+def make_namespace(catalog: Catalog, namespace: str) -> None:
+    """Make a namespace unless it is there."""
+    try:
+        catalog.create_namespace_if_not_exists(namespace)
+    except Exception:
+        # Another process may have made it since pyiceberg looked for it.
+        if not catalog.namespace_exists(namespace):
+            raise
+
+
 def _patient(uri: str) -> str:
     """Return the URI of a SQLite file with a time to wait for locks, and make the file's folder."""
     from sqlalchemy.engine import make_url

@@ -222,7 +222,7 @@ def test_what_the_policies_do_not_allow_is_refused_and_what_they_allow_is_done(
         with pytest.raises(ClientError, match="403"):
             deployed.job.client("s3").head_object(Bucket=warehouse, Key="lake/values/a")
         with pytest.raises(ClientError, match="glue:GetTables") as refused:
-            dagster.client("glue").get_tables(DatabaseName="of_others")
+            dagster.client("glue").get_tables(DatabaseName="of_nobody")
         assert refused.value.response["Error"]["Code"] == "AccessDeniedException"
         with pytest.raises(ClientError, match="s3tables:GetTableBucket"):
             deployed.job.client("s3tables").get_table_bucket(

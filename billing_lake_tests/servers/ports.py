@@ -5,13 +5,16 @@ Neither a client's connection nor another process of the tests takes such a port
 
 from __future__ import annotations
 
+import atexit
 import random
 import socket
+from contextlib import ExitStack
 
 _HOST = "127.0.0.1"
 # Connections of clients get their ports from 32,768 on, of which a busy machine uses thousands; what lies above a port stays below too.
 _FIRST, _LAST = 10_000, 22_767
-_CLAIMS: list[socket.socket] = []
+_CLAIMS = ExitStack()
+atexit.register(_CLAIMS.close)
 
 
 def free_port(*above: int) -> int:
@@ -33,5 +36,5 @@ def _is_free(port: int) -> bool:
     except OSError:
         claim.close()
         return False
-    _CLAIMS.append(claim)
+    _CLAIMS.enter_context(claim)
     return True

@@ -34,8 +34,11 @@ SPARK = pytest.param(
 
 Make = Callable[..., SampleLake]
 
+# Glue runs the program that Spark runs here, and loads maps of FOCUS in `test_containers_agree`.
+GLUE = pytest.param("glue", marks=pytest.mark.every_variant)
 
-@pytest.fixture(params=["polars", SPARK, "glue"])
+
+@pytest.fixture(params=["polars", SPARK, GLUE])
 def make(request: pytest.FixtureRequest) -> Make:
     """Make lakes that one of the engines loads."""
     if request.param == "glue":

@@ -139,6 +139,7 @@ def test_the_demo_tells_the_same_and_nothing_of_spark(tmp_path: Path) -> None:
     assert "Starting Spark on local[*]" in (home / "demo.log").read_text()
 
 
+@pytest.mark.every_variant
 def test_the_master_may_be_a_cluster_that_sees_the_lakes_folder(tmp_path: Path) -> None:
     delivery = write_delivery(tmp_path / "bucket", "2025-03", SPEC)
     with spark_cluster(tmp_path) as master:

@@ -100,7 +100,7 @@ class ConfigurationError(BillingLakeError):
 class CredentialsError(ConfigurationError):
     """The credentials for AWS are expired, unknown to it, or not there."""
 
-    remedy = "Sign in again with the AWS command line, set AWS_PROFILE, or give this process a role; then run it again"
+    remedy = "Sign in again with the AWS command line, set AWS_PROFILE, or give this process a role; then run it again: no table was changed"
 
 
 class NoFolderError(ConfigurationError):

@@ -14,12 +14,13 @@ import dagster as dg
 from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
 
 PROCESS_TAG = "billing_lake/process"
-"""Tag of a run with the process that it is made in: host, number and time of start, `finops-1 4711 8651203`."""
+"""Tag of a run with the process that it is made in: host, space of process numbers, number, time of start."""
 
 
 def process_tag() -> dict[str, str]:
     """Return the tag of a run that is made in this process."""
-    return {PROCESS_TAG: _described(os.getpid())}
+    pid = os.getpid()
+    return {PROCESS_TAG: f"{_machine()} {pid} {_started(pid)}"}
 
 
 def end_dead_runs(instance: dg.DagsterInstance) -> None:
@@ -30,29 +31,39 @@ def end_dead_runs(instance: dg.DagsterInstance) -> None:
 
 def end_if_dead(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
     """Report a run as failed if its process was on this machine and is gone; say whether it has ended."""
-    named = run.tags.get(PROCESS_TAG, "")
-    host, number, *_ = [*named.split(" "), "", ""]
-    if host != socket.gethostname() or not number.isdecimal() or _described(int(number)) == named:
+    machine, _, process = run.tags.get(PROCESS_TAG, "").partition(f"{_machine()} ")
+    number, _, since = process.partition(" ")
+    if machine or not number.isdecimal() or not _is_gone(int(number), since):
         return False
     # It may have ended between the look at the run and the one at its process.
     now = instance.get_run_by_id(run.run_id)
     if now is not None and now.status in NOT_FINISHED_STATUSES:
-        instance.report_run_failed(
-            now, f"Its process {number} on {host} was killed, or its machine died"
-        )
+        instance.report_run_failed(now, f"Its process {number} was killed, or its machine died")
     return True
 
 
-def _described(pid: int) -> str:
-    """Return host, number and time of start of a process, which tells it from a later one of its number; without the last where it is gone."""
+def _machine() -> str:
+    """Return host and space of process numbers: a container may have the host's name, and numbers of its own."""
+    try:
+        return f"{socket.gethostname()} {Path('/proc/self/ns/pid').readlink()}"
+    except OSError:
+        return f"{socket.gethostname()} -"  # not Linux
+
+
+def _is_gone(pid: int, since: str) -> bool:
+    """Say whether a process has ended; a later one that got its number began at another time."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
-        return f"{socket.gethostname()} {pid} -"
+        return True
     except PermissionError:
         pass  # it is there, and somebody else's
+    return _started(pid) not in ("", since) and since != ""
+
+
+def _started(pid: int) -> str:
+    """Return when a process began, in ticks since the machine did; empty where that is not told."""
     try:
-        since = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[19]
+        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[19]
     except OSError:
-        since = "+"  # not every system tells
-    return f"{socket.gethostname()} {pid} {since}"
+        return ""

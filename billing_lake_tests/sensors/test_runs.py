@@ -26,6 +26,7 @@ from dagster._core.storage.tags import (
 )
 
 from billing_lake.domain.deliveries import Delivery
+from billing_lake.sensors import run_processes
 from billing_lake.sensors import runs as runs_module
 from billing_lake.sensors.run_processes import PROCESS_TAG, end_dead_runs, process_tag
 from billing_lake.sensors.runs import TAG_PREFIX, Attempt, Runs, run_tags
@@ -33,6 +34,7 @@ from billing_lake_tests.lakes import EXPORT, SampleLake
 
 Make = Callable[..., SampleLake]
 
+STARTED = dg.DagsterRunStatus.STARTED
 MARCH = {PARTITION_NAME_TAG: "2025-03"}
 DELIVERY = Delivery(export=EXPORT, period="2025-03", version="v1", layout="create-new", files=())
 
@@ -241,26 +243,43 @@ def test_a_run_whose_process_was_killed_is_ended_and_its_month_is_free(make_lake
 
 @pytest.mark.parametrize(
     "tag",
-    [{}, process_tag(), {PROCESS_TAG: "another-machine 1 1"}, {PROCESS_TAG: "?"}],
+    [{}, process_tag(), {PROCESS_TAG: "another-machine - 1 1"}, {PROCESS_TAG: "?"}],
     ids=["no process", "this one", "of another machine", "unreadable"],
 )
 def test_a_run_whose_process_may_live_is_left_alone(make_lake: Make, tag: dict[str, str]) -> None:
-    lake = make_lake(outputs=["iceberg"])
+    assert is_left_alone(make_lake(outputs=["iceberg"]), tag)
+
+
+def is_left_alone(lake: SampleLake, tag: dict[str, str]) -> bool:
+    """Start a run, and say whether it is at work still after a look for dead ones."""
     run = start(lake, {**MARCH, **tag})
     end_dead_runs(lake.instance)
-    assert runs(lake).at_work() == {"2025-03"}
     left = lake.instance.get_run_by_id(run.run_id)
     assert left is not None
-    assert left.status == dg.DagsterRunStatus.STARTED
+    assert runs(lake).at_work() == ({"2025-03"} if left.status == STARTED else set())
+    return left.status == STARTED
 
 
-def test_a_process_that_got_the_number_of_a_killed_one_is_another_one(make_lake: Make) -> None:
-    lake = make_lake(outputs=["iceberg"])
-    host, number, since = process_tag()[PROCESS_TAG].split(" ")
-    if since == "+":
-        pytest.skip("this system does not tell when a process began")
-    run = start(lake, {**MARCH, PROCESS_TAG: f"{host} {number} {int(since) - 1}"})
-    end_dead_runs(lake.instance)
-    ended = lake.instance.get_run_by_id(run.run_id)
-    assert ended is not None
-    assert ended.status == dg.DagsterRunStatus.FAILURE
+def test_a_process_that_got_the_number_of_a_killed_one_is_another_one(
+    make_lake: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run_processes, "_started", lambda _: "200")
+    tag = process_tag()
+    monkeypatch.setattr(run_processes, "_started", lambda _: "300")
+    assert not is_left_alone(make_lake(outputs=["iceberg"]), tag)
+
+
+def test_a_process_that_lives_and_hides_when_it_began_is_taken_for_the_same(
+    make_lake: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tag = process_tag()
+    monkeypatch.setattr(run_processes, "_started", lambda _: "")
+    assert is_left_alone(make_lake(outputs=["iceberg"]), tag)
+
+
+def test_a_process_of_a_container_that_has_the_hosts_name_is_not_looked_for_here(
+    make_lake: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tag = tag_of_a_dead_process()
+    monkeypatch.setattr("pathlib.Path.readlink", lambda _: "pid:[1]")
+    assert is_left_alone(make_lake(outputs=["iceberg"]), tag)
